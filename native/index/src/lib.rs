@@ -1,0 +1,2 @@
+//! Attention-aware vector index.
+#![forbid(unsafe_code)]

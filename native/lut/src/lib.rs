@@ -1,0 +1,1 @@
+//! Look-up-table super-resolution.

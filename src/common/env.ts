@@ -1,0 +1,25 @@
+/** The only file that reads the environment. A feature is an option, never a variable. @module */
+
+function read(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+/** Path of the native library, overriding the local build (`SPARROW_NATIVE`). */
+export function nativeLibraryPath(): string | undefined {
+  return read("SPARROW_NATIVE");
+}
+
+/** API key of the server when `--api-key` is not given (`SPARROW_API_KEY`). */
+export function apiKeyFromEnvironment(): string | undefined {
+  return read("SPARROW_API_KEY");
+}
+
+/** Whether colours and progress bars are unwanted (`NO_COLOR`, see no-color.org). */
+export function noColor(): boolean {
+  return (read("NO_COLOR") ?? "") !== "";
+}

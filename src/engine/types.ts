@@ -1,0 +1,163 @@
+/**
+ * The nouns that the engine, the server and the graph share. Nothing here touches a GPU, and everything here
+ * can be sent between processes as JSON.
+ * @module
+ */
+
+/** A piece of a prompt. Parts are concatenated; text is tokenized in the engine's host, never in the server. */
+export type PromptPart =
+  /** Text. `special: true` lets control tokens written in it (such as `<|im_end|>`) become tokens. */
+  | { type: "text"; text: string; special?: boolean }
+  /** Token ids, taken as they are. */
+  | { type: "tokens"; ids: number[] };
+
+/** One turn of a chat, as a chat template sees it. */
+export interface ChatMessage {
+  role: string;
+  content: string;
+  name?: string;
+}
+
+/** What the model continues. */
+export type Prompt =
+  /** Plain parts; the model's beginning-of-sequence token is added in front when its metadata asks for it. */
+  | { type: "parts"; parts: PromptPart[] }
+  /** A chat, rendered by the model's own template with the generation prompt appended. */
+  | { type: "chat"; messages: ChatMessage[] };
+
+/** How the next token is chosen. Temperature 0 is greedy, whatever the rest says. */
+export interface SamplingOptions {
+  /** 0 = greedy (default). */
+  temperature: number;
+  /** Keep the `topK` likeliest tokens; 0 keeps all. */
+  topK: number;
+  /** Keep the smallest set of likeliest tokens whose probability reaches `topP`; 1 keeps all. */
+  topP: number;
+  /** Drop tokens below `minP` times the likeliest one's probability; 0 keeps all. */
+  minP: number;
+  /** Unsigned 32-bit seed: same seed, same prompt, same text. */
+  seed: number;
+}
+
+/** How attention over the context is computed while decoding. */
+export type DecodePolicy = { kind: "auto" } | { kind: "dense" } | { kind: "retrieval"; k?: number; mass?: number };
+
+/** A generation to run. */
+export interface GenerateRequest {
+  /** Unique while it lives; chosen by the caller. */
+  id: string;
+  /** The stem of the model file; the pool's default model when absent. */
+  model?: string;
+  prompt: Prompt;
+  /** Upper bound on generated tokens; absent: to the end of the context. */
+  maxTokens?: number;
+  sampling: SamplingOptions;
+  /** Generation ends before the first of these strings; it is not part of the text. */
+  stop?: string[];
+  /** Generation ends at any of these tokens, beside the model's own end tokens. */
+  stopTokens?: number[];
+  /** Go on past the model's own end tokens (benches). */
+  ignoreEos?: boolean;
+  /** Prefixes are shared only between requests of equal scope (tenant isolation). Default "". */
+  cacheScope?: string;
+  /**
+   * What the request is for. `latency` work is admitted first and caps the decode batch while it is resident;
+   * `throughput` work fills what is left. Default `latency`.
+   */
+  criteria?: "latency" | "throughput";
+  /** Smaller runs first among equals (the graph's application order). Default 0. */
+  priority?: number;
+  decode?: DecodePolicy;
+}
+
+/** Why a generation ended. */
+export type FinishReason = "stop" | "length" | "cancelled";
+
+/** Counts and times of one finished generation. */
+export interface GenerateUsage {
+  promptTokens: number;
+  completionTokens: number;
+  /** Prompt tokens whose keys and values were found in the prefix cache. */
+  cachedTokens: number;
+  /** Milliseconds from submission to the first token; 0 when there was none. */
+  ttftMs: number;
+  /** Milliseconds from the first token to the last. */
+  decodeMs: number;
+}
+
+/** What a generation reports, in this order: one `started`, any number of `delta`, one `finished`. */
+export type GenerateEvent =
+  | { type: "started"; promptTokens: number; cachedTokens: number }
+  /** `text` is whole code points and may be empty; `ids` are the tokens it came from, end tokens left out. */
+  | { type: "delta"; ids: number[]; text: string }
+  | { type: "finished"; reason: FinishReason; usage: GenerateUsage };
+
+/** A running generation. Iterate it once; leaving the loop early cancels it. Failures are thrown by the iterator. */
+export interface Generation extends AsyncIterable<GenerateEvent> {
+  readonly id: string;
+  /** Stops the work and frees its pages; the iterator then ends with `finished: cancelled`. Idempotent. */
+  cancel(): void;
+}
+
+/** What a loaded model is. */
+export interface ModelInfo {
+  /** The model file's stem, its name in the API. */
+  id: string;
+  architecture: string;
+  /** Longest context in tokens that the engine accepts (model's own limit and KV memory, whichever is less). */
+  contextLength: number;
+  vocabularySize: number;
+  parameters: number;
+  /** Unix seconds of the file. */
+  created: number;
+  hasChatTemplate: boolean;
+  /** Adapter description, for people. */
+  device: string;
+}
+
+/** A snapshot of one engine's load. */
+export interface EngineLoad {
+  model: string;
+  /** `starting` until the model answers; `failed` when its host could not be brought back. */
+  state: "starting" | "ready" | "failed";
+  waiting: number;
+  running: number;
+  pagesTotal: number;
+  /** Pages held by running requests. */
+  pagesUsed: number;
+  /** Pages held only by the prefix cache: free on demand. */
+  pagesCached: number;
+  /** Totals since the host started. */
+  promptTokens: number;
+  cachedPromptTokens: number;
+  generatedTokens: number;
+  preemptions: number;
+  steps: number;
+  /** Host restarts since the pool opened. */
+  restarts: number;
+  gpuBytes: number;
+}
+
+/** Text to tokens and back, answered by the model's host. */
+export interface TokenizerService {
+  tokenize(text: string, options?: { model?: string; addBos?: boolean; special?: boolean }): Promise<number[]>;
+  detokenize(ids: number[], options?: { model?: string }): Promise<string>;
+}
+
+/**
+ * The one interface through which server and graph reach engines. The pool of host processes implements it, so
+ * does the in-process engine, and the simulator.
+ */
+export interface EnginePool extends TokenizerService, AsyncDisposable {
+  /** Models by name; resolves once every host has loaded or failed. */
+  models(): Promise<ModelInfo[]>;
+  /**
+   * Queues a generation. Throws `CapacityError` when the queue is full and `TypeError` for an unknown model, at once;
+   * a bad prompt (`RangeError` when over-long) or a lost device (`DeviceLostError`) is thrown by the iterator.
+   */
+  submit(request: GenerateRequest): Generation;
+  /** Leading tokens of `ids` that an engine holds in its prefix cache now. */
+  cachedPrefix(ids: number[], options?: { model?: string; cacheScope?: string }): Promise<number>;
+  /** One entry per engine. Cheap: the latest snapshot, no round trip. */
+  load(): EngineLoad[];
+}
