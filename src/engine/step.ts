@@ -1,0 +1,72 @@
+/**
+ * The seam between scheduling, which is pure, and the GPU: a step is one batch of rows, each row one sequence's
+ * share. Nothing here imports anything that touches a device, so that scheduler and block manager are tested
+ * against a runner of plain arrays.
+ * @module
+ */
+import type { SamplingOptions } from "./types.ts";
+
+/** Tokens per KV page, everywhere. */
+export const PAGE_TOKENS = 64;
+
+/** One sequence's share of a step. */
+export interface StepRow {
+  /** Which per-sequence state slot on the GPU this row uses, in [0, maxSequences): the sequence's own until it leaves. */
+  slot: number;
+  /**
+   * Token ids to process now: several while prefilling; empty when decoding, which means "the token this slot
+   * sampled last, which is still on the GPU".
+   */
+  tokens: Uint32Array;
+  /** Position of the first token processed in this step. */
+  position: number;
+  /** KV page numbers of the sequence, covering every position up to the last one processed. */
+  pages: readonly number[];
+  /** Whether to sample a next token after the last token of this row (false for a prefill chunk that is not the last). */
+  sample: boolean;
+  sampling: SamplingOptions;
+  /**
+   * Tokens sampled so far by this request: the sampler's counter, so that the same seed gives the same text however
+   * the request is batched or pre-empted.
+   */
+  sampleIndex: number;
+}
+
+/** Copies the keys and values of the first `tokens` positions of page `from` into page `to`, every layer. */
+export interface PageCopy {
+  from: number;
+  to: number;
+  tokens: number;
+}
+
+/** One step. Its copies run before its rows; rows are independent of each other. */
+export interface StepBatch {
+  rows: StepRow[];
+  copies: PageCopy[];
+}
+
+/**
+ * Runs steps in the order submitted. `submit` and `collect` are synchronous and may block the isolate for the
+ * length of a step, which is why an engine lives in a host of its own.
+ */
+export interface StepRunner extends AsyncDisposable {
+  /** Slots for sequences: rows of one step at most. */
+  readonly maxSequences: number;
+  /** Tokens of one step at most; a decoding row counts one. */
+  readonly maxBatchTokens: number;
+  readonly pageTokens: typeof PAGE_TOKENS;
+  /** KV pages in all; page numbers are in [0, pagesTotal). */
+  readonly pagesTotal: number;
+  /** Longest sequence in tokens, prompt and generated together. */
+  readonly contextLength: number;
+  readonly gpuBytes: number;
+  /** Steps that may be submitted before the oldest is collected; 2 lets a decode step follow one not yet read. */
+  readonly pipelineDepth: number;
+  /** Records and submits the step; returns at once. Throws `DeviceLostError` when the device is gone. */
+  submit(batch: StepBatch): void;
+  /**
+   * Waits for the oldest submitted step and returns the token sampled by each of its rows, in order (-1 where
+   * `sample` was false). Throws `DeviceLostError` when the device is gone.
+   */
+  collect(): Uint32Array | Int32Array;
+}
