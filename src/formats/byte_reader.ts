@@ -18,11 +18,15 @@ export class ByteReader {
   #windowStart: number;
   #position = 0;
 
-  /** Reads `source` from byte `start` up to `end` (default: all of it). */
-  constructor(source: ByteSource | Uint8Array, start = 0, end?: number) {
+  /** Reads `source` from byte `start` up to byte `end`. */
+  constructor(
+    source: ByteSource | Uint8Array,
+    start = 0,
+    end = source instanceof Uint8Array ? source.length : source.size,
+  ) {
     this.#source = source instanceof Uint8Array ? new MemorySource(source) : source;
     this.#windowStart = start;
-    this.#end = Math.min(end ?? this.#source.size, this.#source.size);
+    this.#end = Math.min(end, this.#source.size);
   }
 
   /** Offset in the source of the next byte. */
@@ -50,8 +54,8 @@ export class ByteReader {
     }
     if (this.#position + length > this.#window.length) {
       this.#windowStart = this.offset;
-      this.#window = new Uint8Array(Math.min(Math.max(length, windowBytes), this.remaining));
       this.#position = 0;
+      this.#window = new Uint8Array(Math.min(Math.max(length, windowBytes), this.remaining));
       this.#source.read(this.#windowStart, this.#window);
       this.#view = new DataView(this.#window.buffer);
     }
@@ -141,17 +145,8 @@ export class ByteReader {
     }
   }
 
-  skip(length: number, field: string): void {
-    this.#take(0, field);
-    if (length > this.remaining) {
-      throw this.error(field, `${length} bytes long`, `at most ${this.remaining} bytes`);
-    }
-    if (this.#position + length <= this.#window.length) {
-      this.#position += length;
-      return;
-    }
-    this.#windowStart = this.offset + length;
-    this.#window = new Uint8Array(0);
-    this.#position = 0;
+  /** `length` bytes as text, whatever they are: for showing a bad magic. */
+  latin1(length: number, field: string): string {
+    return String.fromCharCode(...this.bytes(length, field));
   }
 }
