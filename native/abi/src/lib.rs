@@ -1,1 +1,15 @@
-//! The exported C ABI.
+//! The exported C ABI: nothing but exports.
+//!
+//! Every export has the shape `extern "C" fn(arguments…, out pointers…) -> i32`: it runs inside [`panic::guard`], which
+//! turns a [`status::Failure`] or a panic into a status; results leave through out-pointers; objects are known to the
+//! caller by the id of their place in a [`slab::Slab`]. Pointers become slices in one place, [`args`].
+//! The caller's half of each module is a file of `ffi/` with the same name; `scripts/checks/check_ffi.ts` compares them.
+
+pub mod args;
+mod core;
+mod index;
+mod kernels;
+mod lut;
+mod panic;
+pub mod slab;
+pub mod status;

@@ -1,1 +1,21 @@
-//! SIMD kernels with run-time dispatch.
+//! SIMD kernels with run-time dispatch: inner products, distances, weighted sums, selection.
+//!
+//! [`Kernels`] is the contract; each implementation is a type whose constructor returns `None` on a machine that lacks
+//! its instructions, so holding one is the proof that calling it is sound. [`best`] picks once per process.
+//! Inner loops that run per key are batched ("many ids per call"), so dispatch costs nothing that can be measured.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod blocks;
+mod buffer;
+mod kernel_set;
+mod portable;
+mod prefetch;
+
+pub use blocks::{LANES, pack_blocks, pack_byte_blocks};
+pub use buffer::{Buffer, MappedFile, Pod};
+pub use half::f16;
+pub use kernel_set::{Kernels, available, best};
+pub use prefetch::prefetch;

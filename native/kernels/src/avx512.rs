@@ -1,0 +1,337 @@
+//! AVX-512 with VNNI. Tails are masked loads, so any length works; 64-byte rows on a cache line are the fast case.
+
+use core::arch::x86_64::*;
+
+use half::f16;
+
+use crate::blocks::LANES;
+use crate::kernel_set::Kernels;
+use crate::portable::{exp_sum, row, scan_shape};
+
+/// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
+pub struct Avx512(());
+
+impl Avx512 {
+    /// `None` when the machine or its operating system lacks one of the features.
+    pub fn new() -> Option<&'static Self> {
+        static SET: Avx512 = Avx512(());
+        let there = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        there.then_some(&SET)
+    }
+}
+
+/// The mask of the low `n` lanes (all of them from 16 on).
+#[inline(always)]
+fn low16(n: usize) -> u16 {
+    if n >= 16 { u16::MAX } else { (1 << n) - 1 }
+}
+
+/// Sixteen elements from `offset`, zeros past the end.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_f32(x: &[f32], offset: usize) -> __m512 {
+    // SAFETY: the mask leaves only lanes inside the slice, and masked-out lanes are not accessed.
+    unsafe { _mm512_maskz_loadu_ps(low16(x.len() - offset), x.as_ptr().add(offset)) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn load_f16(x: &[f16], offset: usize) -> __m512 {
+    // SAFETY: as `load_f32`; f16 is a transparent u16.
+    _mm512_cvtph_ps(unsafe { _mm256_maskz_loadu_epi16(low16(x.len() - offset), x.as_ptr().add(offset).cast()) })
+}
+
+/// 64 bytes from `offset`, zeros past the end.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_bytes<T>(x: &[T], offset: usize) -> __m512i {
+    const { assert!(size_of::<T>() == 1) }
+    let left = x.len() - offset;
+    let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
+    // SAFETY: as `load_f32`, with elements of one byte.
+    unsafe { _mm512_maskz_loadu_epi8(mask, x.as_ptr().add(offset).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of different lengths");
+    let (mut even, mut odd) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    for i in (0..a.len()).step_by(32) {
+        even = _mm512_fmadd_ps(load_f32(a, i), load_f32(b, i), even);
+        if i + 16 < a.len() {
+            odd = _mm512_fmadd_ps(load_f32(a, i + 16), load_f32(b, i + 16), odd);
+        }
+    }
+    _mm512_reduce_add_ps(_mm512_add_ps(even, odd))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of different lengths");
+    let (mut even, mut odd) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    for i in (0..a.len()).step_by(32) {
+        let x = _mm512_sub_ps(load_f32(a, i), load_f32(b, i));
+        even = _mm512_fmadd_ps(x, x, even);
+        if i + 16 < a.len() {
+            let y = _mm512_sub_ps(load_f32(a, i + 16), load_f32(b, i + 16));
+            odd = _mm512_fmadd_ps(y, y, odd);
+        }
+    }
+    _mm512_reduce_add_ps(_mm512_add_ps(even, odd))
+}
+
+#[target_feature(enable = "avx512f")]
+fn gather_dot_f32(query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
+    assert_eq!(ids.len(), out.len());
+    for (id, out) in ids.iter().zip(out) {
+        *out = dot_f32(query, row(rows, query.len(), *id));
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn gather_l2_f32(query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
+    assert_eq!(ids.len(), out.len());
+    for (id, out) in ids.iter().zip(out) {
+        *out = l2_f32(query, row(rows, query.len(), *id));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn gather_dot_f16(query: &[f32], rows: &[f16], ids: &[u32], out: &mut [f32]) {
+    assert_eq!(ids.len(), out.len());
+    for (id, out) in ids.iter().zip(out) {
+        let row = row(rows, query.len(), *id);
+        let (mut even, mut odd) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+        for i in (0..query.len()).step_by(32) {
+            even = _mm512_fmadd_ps(load_f32(query, i), load_f16(row, i), even);
+            if i + 16 < query.len() {
+                odd = _mm512_fmadd_ps(load_f32(query, i + 16), load_f16(row, i + 16), odd);
+            }
+        }
+        *out = _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn gather_dot_u8(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    assert_eq!(ids.len(), out.len());
+    if query.len() == 64 {
+        // One line, one instruction: the head dimension 64 of most models.
+        let query = load_bytes(query, 0);
+        for (id, out) in ids.iter().zip(out) {
+            let sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), load_bytes(row(rows, 64, *id), 0), query);
+            *out = _mm512_reduce_add_epi32(sum);
+        }
+        return;
+    }
+    for (id, out) in ids.iter().zip(out) {
+        let row = row(rows, query.len(), *id);
+        let mut sum = _mm512_setzero_si512();
+        for i in (0..query.len()).step_by(64) {
+            sum = _mm512_dpbusd_epi32(sum, load_bytes(row, i), load_bytes(query, i));
+        }
+        *out = _mm512_reduce_add_epi32(sum);
+    }
+}
+
+/// Scores of `Q` queries starting with number `first`; `load` widens the 16 keys' elements of one dimension.
+macro_rules! scan {
+    ($name:ident, $element:ty, $features:literal, $load:ident) => {
+        #[target_feature(enable = $features)]
+        fn $name<const Q: usize>(queries: &[f32], first: usize, dim: usize, blocks: &[$element], out: &mut [f32]) {
+            let keys = blocks.len() / dim;
+            let query: [&[f32]; Q] = std::array::from_fn(|q| &queries[(first + q) * dim..][..dim]);
+            for (number, block) in blocks.chunks_exact(dim * LANES).enumerate() {
+                // Two sums a query hide the latency of the multiply-add.
+                let mut sums = [[_mm512_setzero_ps(); 2]; Q];
+                for j in 0..dim {
+                    let values = $load(&block[j * LANES..][..LANES], 0);
+                    for q in 0..Q {
+                        sums[q][j & 1] = _mm512_fmadd_ps(values, _mm512_set1_ps(query[q][j]), sums[q][j & 1]);
+                    }
+                }
+                for (q, [even, odd]) in sums.into_iter().enumerate() {
+                    let target = &mut out[(first + q) * keys + number * LANES..][..LANES];
+                    // SAFETY: the target is 16 elements long.
+                    unsafe { _mm512_storeu_ps(target.as_mut_ptr(), _mm512_add_ps(even, odd)) };
+                }
+            }
+        }
+    };
+}
+scan!(scan_f32, f32, "avx512f", load_f32);
+scan!(scan_f16, f16, "avx512f,avx512bw,avx512vl", load_f16);
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn scan_u8<const Q: usize>(queries: &[i8], first: usize, dim: usize, blocks: &[u8], out: &mut [i32]) {
+    let keys = blocks.len() / dim;
+    let query: [&[[i8; 4]]; Q] = std::array::from_fn(|q| queries[(first + q) * dim..][..dim].as_chunks().0);
+    for (number, block) in blocks.chunks_exact(dim * LANES).enumerate() {
+        let mut sums = [_mm512_setzero_si512(); Q];
+        for (j, group) in block.chunks_exact(64).enumerate() {
+            let values = load_bytes(group, 0);
+            for q in 0..Q {
+                let four = query[q][j].map(|x| x as u8);
+                sums[q] = _mm512_dpbusd_epi32(sums[q], values, _mm512_set1_epi32(i32::from_le_bytes(four)));
+            }
+        }
+        for (q, sum) in sums.into_iter().enumerate() {
+            let target = &mut out[(first + q) * keys + number * LANES..][..LANES];
+            // SAFETY: the target is 16 elements long.
+            unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), sum) };
+        }
+    }
+}
+
+/// Runs a scan over all queries, eight, four, two or one at a time: as many as share a read without spilling registers.
+macro_rules! in_groups {
+    ($kernel:ident, $queries:expr, $dim:expr, $blocks:expr, $out:expr) => {{
+        let (count, _) = scan_shape($queries.len(), $dim, $blocks.len(), $out.len());
+        let mut first = 0;
+        while first < count {
+            // SAFETY: holding an `Avx512` proves the features.
+            first += unsafe {
+                match count - first {
+                    8.. => ($kernel::<8>($queries, first, $dim, $blocks, $out), 8),
+                    4.. => ($kernel::<4>($queries, first, $dim, $blocks, $out), 4),
+                    2.. => ($kernel::<2>($queries, first, $dim, $blocks, $out), 2),
+                    _ => ($kernel::<1>($queries, first, $dim, $blocks, $out), 1),
+                }
+            }
+            .1;
+        }
+    }};
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &mut [f32]) {
+    // Sixty-four columns at a time stay in four registers over all rows.
+    for start in (0..sum.len()).step_by(64) {
+        let mut lanes = [_mm512_setzero_ps(); 4];
+        for (k, lane) in lanes.iter_mut().enumerate() {
+            if start + 16 * k < sum.len() {
+                *lane = load_f32(sum, start + 16 * k);
+            }
+        }
+        for (weight, row) in weighted.clone() {
+            let weight = _mm512_set1_ps(weight);
+            for (k, lane) in lanes.iter_mut().enumerate() {
+                if start + 16 * k < row.len() {
+                    *lane = _mm512_fmadd_ps(weight, load_f16(row, start + 16 * k), *lane);
+                }
+            }
+        }
+        for (k, lane) in lanes.into_iter().enumerate() {
+            if start + 16 * k < sum.len() {
+                let target = &mut sum[start + 16 * k..];
+                // SAFETY: the mask leaves only lanes inside the slice.
+                unsafe { _mm512_mask_storeu_ps(target.as_mut_ptr(), low16(target.len()), lane) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
+    assert_eq!(ids.len(), weights.len());
+    let dim = sum.len();
+    add_rows(weights.iter().copied().zip(ids.iter().map(|id| row(rows, dim, *id))), sum);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
+    assert_eq!(rows.len(), weights.len() * sum.len());
+    add_rows(weights.iter().copied().zip(rows.chunks_exact(sum.len().max(1))), sum);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn exp_sum_wide(values: &mut [f32], shift: f32, scale: f32) -> f32 {
+    exp_sum(values, shift, scale)
+}
+
+#[target_feature(enable = "avx512f")]
+fn above(scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {
+    let bar = _mm512_set1_ps(threshold);
+    for start in (0..scores.len()).step_by(LANES) {
+        let live = low16(scores.len() - start);
+        let mut mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(load_f32(scores, start), bar) & live;
+        while mask != 0 {
+            let i = start + mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            out.push((scores[i], first + i as u32));
+        }
+    }
+}
+
+impl Kernels for Avx512 {
+    fn name(&self) -> &'static str {
+        "avx512"
+    }
+
+    fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        // SAFETY: holding an `Avx512` proves the features, here and below.
+        unsafe { dot_f32(a, b) }
+    }
+
+    fn l2_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { l2_f32(a, b) }
+    }
+
+    fn gather_dot_f32(&self, query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gather_dot_f32(query, rows, ids, out) }
+    }
+
+    fn gather_l2_f32(&self, query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gather_l2_f32(query, rows, ids, out) }
+    }
+
+    fn gather_dot_f16(&self, query: &[f32], rows: &[f16], ids: &[u32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gather_dot_f16(query, rows, ids, out) }
+    }
+
+    fn gather_dot_u8(&self, query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+        // SAFETY: as above.
+        unsafe { gather_dot_u8(query, rows, ids, out) }
+    }
+
+    fn scan_f32(&self, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
+        in_groups!(scan_f32, queries, dim, blocks, out)
+    }
+
+    fn scan_f16(&self, queries: &[f32], dim: usize, blocks: &[f16], out: &mut [f32]) {
+        in_groups!(scan_f16, queries, dim, blocks, out)
+    }
+
+    fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]) {
+        in_groups!(scan_u8, queries, dim, blocks, out)
+    }
+
+    fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gather_add_f16(weights, rows, ids, sum) }
+    }
+
+    fn add_rows_f16(&self, weights: &[f32], rows: &[f16], sum: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { add_rows_f16(weights, rows, sum) }
+    }
+
+    fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { exp_sum_wide(values, shift, scale) }
+    }
+
+    fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {
+        // SAFETY: as above.
+        unsafe { above(scores, threshold, first, out) }
+    }
+}

@@ -1,0 +1,123 @@
+//! Cache-line-aligned storage that is either owned or a part of a mapped file.
+
+use std::fs::File;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use half::f16;
+use memmap2::Mmap;
+
+/// A type that any bytes are a value of, the same on disk as in memory (little endian).
+///
+/// # Safety
+/// Every bit pattern must be valid, without padding, of alignment at most 64.
+pub unsafe trait Pod: Copy + Send + Sync + 'static {}
+// SAFETY: no invalid patterns, no padding.
+unsafe impl Pod for u8 {}
+// SAFETY: as above.
+unsafe impl Pod for u16 {}
+// SAFETY: as above.
+unsafe impl Pod for u32 {}
+// SAFETY: as above.
+unsafe impl Pod for f32 {}
+// SAFETY: a transparent u16.
+unsafe impl Pod for f16 {}
+
+/// A cache line. Its bytes are only ever reached through pointers.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line {
+    _bytes: [u8; 64],
+}
+
+#[derive(Clone)]
+enum Bytes {
+    Owned(Arc<[Line]>),
+    Mapped(Arc<Mmap>, usize),
+}
+
+/// An immutable array that starts on a cache line. Cloning shares it.
+#[derive(Clone)]
+pub struct Buffer<T: Pod> {
+    bytes: Bytes,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Pod> Buffer<T> {
+    /// A copy of `values`.
+    pub fn new(values: &[T]) -> Self {
+        let size = size_of_val(values);
+        let mut lines = vec![Line { _bytes: [0; 64] }; size.div_ceil(64)];
+        // SAFETY: source and target are `size` bytes inside their allocations and do not overlap; T has no padding.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), lines.as_mut_ptr().cast::<u8>(), size) };
+        Self { bytes: Bytes::Owned(lines.into()), len: values.len(), kind: PhantomData }
+    }
+
+    /// `len` elements of a mapped file from byte `offset`; `None` when they are not all inside it or not aligned.
+    pub fn mapped(file: &MappedFile, offset: usize, len: usize) -> Option<Self> {
+        let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;
+        let fits = end <= file.0.len() && offset.is_multiple_of(align_of::<T>());
+        fits.then(|| Self { bytes: Bytes::Mapped(file.0.clone(), offset), len, kind: PhantomData })
+    }
+
+    /// The same as bytes, as they are written to a file.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: T has no padding, so its elements are that many initialised bytes.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), size_of_val::<[T]>(self)) }
+    }
+}
+
+impl<T: Pod> Deref for Buffer<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        let start = match &self.bytes {
+            Bytes::Owned(lines) => lines.as_ptr().cast::<u8>(),
+            // SAFETY: `mapped` checked that the offset lies inside the file.
+            Bytes::Mapped(file, offset) => unsafe { file.as_ptr().add(*offset) },
+        };
+        // SAFETY: `len` elements were copied to an allocation of at least that size aligned to 64, or checked to lie
+        // inside a page-aligned mapping at an offset aligned for T; any bytes are a valid T; nobody writes either.
+        unsafe { std::slice::from_raw_parts(start.cast(), self.len) }
+    }
+}
+
+/// A file mapped for reading.
+#[derive(Clone)]
+pub struct MappedFile(Arc<Mmap>);
+
+impl MappedFile {
+    /// Maps the whole file.
+    pub fn open(path: &str) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // SAFETY: a private read-only mapping. Another process that truncates or rewrites the file while it is mapped
+        // can change what we read or raise SIGBUS; index files are written under a temporary name and renamed, never in
+        // place, and callers are told not to do otherwise.
+        let map = unsafe { memmap2::MmapOptions::new().map(&file) }?;
+        Ok(Self(Arc::new(map)))
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_buffers_start_on_a_cache_line_and_hold_what_they_were_given() {
+        let values: Vec<u16> = (0..77).collect();
+        let buffer = Buffer::new(&values);
+        assert_eq!(&buffer[..], &values[..]);
+        assert_eq!(buffer.as_ptr() as usize % 64, 0);
+        assert_eq!(buffer.as_bytes().len(), 154);
+        assert!(Buffer::<f32>::new(&[]).is_empty());
+    }
+}

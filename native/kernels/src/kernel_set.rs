@@ -1,0 +1,79 @@
+//! The contract that every instruction set fulfils, and the choice among them.
+
+use std::sync::OnceLock;
+
+use half::f16;
+
+use crate::portable::Portable;
+
+/// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
+/// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
+/// choosing, so results differ between sets in the last bits; bytes are exact in all of them.
+///
+/// Every method panics when a length does not fit or an id is out of range, and never reads out of bounds.
+pub trait Kernels: Send + Sync {
+    /// What the set is called in reports: "avx512", "avx2", "neon", "portable".
+    fn name(&self) -> &'static str;
+
+    /// `<a, b>`; equal lengths.
+    fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32;
+
+    /// `|a - b|²`; equal lengths.
+    fn l2_f32(&self, a: &[f32], b: &[f32]) -> f32;
+
+    /// `out[i] = <query, rows[ids[i]]>`.
+    fn gather_dot_f32(&self, query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]);
+
+    /// `out[i] = |query - rows[ids[i]]|²`.
+    fn gather_l2_f32(&self, query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]);
+
+    /// `out[i] = <query, rows[ids[i]]>` over half-precision rows.
+    fn gather_dot_f16(&self, query: &[f32], rows: &[f16], ids: &[u32], out: &mut [f32]);
+
+    /// `out[i] = <query, rows[ids[i]]>` over unsigned bytes against signed ones, exact.
+    fn gather_dot_u8(&self, query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]);
+
+    /// Scores of several queries (`[queries, dim]`) against all keys in one pass over them, so that the queries share
+    /// each read: `out[q · keys + i]`, where `keys = blocks.len() / dim`.
+    fn scan_f32(&self, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]);
+
+    /// As [`Kernels::scan_f32`] over half-precision blocks.
+    fn scan_f16(&self, queries: &[f32], dim: usize, blocks: &[f16], out: &mut [f32]);
+
+    /// As [`Kernels::scan_f32`] over byte blocks ([`crate::pack_byte_blocks`]); `dim` is a multiple of 4.
+    fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]);
+
+    /// `sum[j] += Σ_i weights[i] · rows[ids[i]][j]`.
+    fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]);
+
+    /// `sum[j] += Σ_i weights[i] · rows[i][j]`.
+    fn add_rows_f16(&self, weights: &[f32], rows: &[f16], sum: &mut [f32]);
+
+    /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
+    fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;
+
+    /// Appends `(scores[i], first + i)` for every score above `threshold`, in order. NaN is never above.
+    fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>);
+}
+
+/// The fastest set of this machine.
+pub fn best() -> &'static dyn Kernels {
+    static BEST: OnceLock<&'static dyn Kernels> = OnceLock::new();
+    *BEST.get_or_init(|| available()[0])
+}
+
+/// Every set that this machine can run, fastest first. Under Miri only the portable one.
+pub fn available() -> Vec<&'static dyn Kernels> {
+    let mut sets: Vec<&'static dyn Kernels> = Vec::new();
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        if let Some(set) = crate::avx512::Avx512::new() {
+            sets.push(set);
+        }
+        if let Some(set) = crate::avx2::Avx2::new() {
+            sets.push(set);
+        }
+    }
+    sets.push(Portable::new());
+    sets
+}

@@ -1,0 +1,196 @@
+//! Every instruction set of this machine against plain f64 sums, at lengths around every vector width.
+
+use std::panic::AssertUnwindSafe;
+
+use half::f16;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sparrow_kernels::{available, pack_blocks, pack_byte_blocks};
+
+/// |found - expected| within the rounding of a sum of `terms`: the oracle is f64, the kernels f32.
+fn close(set: &str, found: f32, expected: f64, magnitude: f64) {
+    let allowed = 1e-6 * magnitude + 1e-30;
+    assert!((f64::from(found) - expected).abs() <= allowed, "{set}: {found} against {expected} ± {allowed}");
+}
+
+fn dot(a: &[f32], b: &[f32]) -> (f64, f64) {
+    let terms = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y));
+    (terms.clone().sum(), terms.map(f64::abs).sum())
+}
+
+/// Rows of `dim`, a query, and ids into the rows: values span nine orders of magnitude, as attention keys do not but may.
+fn problem() -> impl Strategy<Value = (usize, Vec<f32>, Vec<f32>, Vec<u32>)> {
+    let value = prop_oneof![-1f32..1.0, -1e4f32..1e4, -1e-5f32..1e-5];
+    (1usize..131, 1usize..40).prop_flat_map(move |(dim, rows)| {
+        (Just(dim), vec(value.clone(), dim), vec(value.clone(), dim * rows), vec(0..rows as u32, 0..70))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn gathers_agree_with_f64((dim, query, rows, ids) in problem()) {
+        let halves: Vec<f16> = rows.iter().map(|x| f16::from_f32(*x)).collect();
+        let widened: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+        for set in available() {
+            let mut out = vec![f32::NAN; ids.len()];
+            set.gather_dot_f32(&query, &rows, &ids, &mut out);
+            for (found, id) in out.iter().zip(&ids) {
+                let (expected, magnitude) = dot(&query, &rows[*id as usize * dim..][..dim]);
+                close(set.name(), *found, expected, magnitude);
+            }
+            set.gather_l2_f32(&query, &rows, &ids, &mut out);
+            for (found, id) in out.iter().zip(&ids) {
+                let row = &rows[*id as usize * dim..][..dim];
+                let expected: f64 = query.iter().zip(row).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+                close(set.name(), *found, expected, expected);
+            }
+            set.gather_dot_f16(&query, &halves, &ids, &mut out);
+            for (found, id) in out.iter().zip(&ids) {
+                let (expected, magnitude) = dot(&query, &widened[*id as usize * dim..][..dim]);
+                close(set.name(), *found, expected, magnitude);
+            }
+            close(set.name(), set.dot_f32(&query, &rows[..dim]), dot(&query, &rows[..dim]).0, dot(&query, &rows[..dim]).1);
+        }
+    }
+
+    #[test]
+    fn scans_agree_with_f64(dim in 1usize..70, keys in 1usize..50, count in 1usize..12, seed in any::<u32>()) {
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / 8e6 - 1.0 };
+        let rows: Vec<f32> = (0..keys * dim).map(|_| next()).collect();
+        let queries: Vec<f32> = (0..count * dim).map(|_| next()).collect();
+        let blocks = pack_blocks(&rows, dim, 0.0);
+        let halves: Vec<f16> = rows.iter().map(|x| f16::from_f32(*x)).collect();
+        let half_blocks = pack_blocks(&halves, dim, f16::ZERO);
+        let padded = blocks.len() / dim;
+        for set in available() {
+            let mut out = vec![f32::NAN; count * padded];
+            let mut half_out = vec![f32::NAN; count * padded];
+            set.scan_f32(&queries, dim, &blocks, &mut out);
+            set.scan_f16(&queries, dim, &half_blocks, &mut half_out);
+            for q in 0..count {
+                for i in 0..padded {
+                    let (expected, half) = if i < keys {
+                        let query = &queries[q * dim..][..dim];
+                        let wide: Vec<f32> = halves[i * dim..][..dim].iter().map(|x| x.to_f32()).collect();
+                        (dot(query, &rows[i * dim..][..dim]), dot(query, &wide))
+                    } else { ((0.0, 0.0), (0.0, 0.0)) };
+                    close(set.name(), out[q * padded + i], expected.0, expected.1);
+                    close(set.name(), half_out[q * padded + i], half.0, half.1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_exact(groups in 1usize..40, keys in 1usize..40, count in 1usize..12, seed in any::<u32>(), extreme in any::<bool>()) {
+        let dim = groups * 4;
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); if extreme { 255 } else { (state >> 16) as u8 } };
+        let rows: Vec<u8> = (0..keys * dim).map(|_| next()).collect();
+        let queries: Vec<i8> = (0..count * dim).map(|_| if extreme { -128 } else { next() as i8 }).collect();
+        let exact = |q: usize, i: usize| -> i32 {
+            queries[q * dim..][..dim].iter().zip(&rows[i * dim..][..dim]).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum()
+        };
+        let blocks = pack_byte_blocks(&rows, dim, 0);
+        let padded = blocks.len() / dim;
+        let ids: Vec<u32> = (0..keys as u32).rev().collect();
+        for set in available() {
+            let mut out = vec![i32::MIN; count * padded];
+            set.scan_u8(&queries, dim, &blocks, &mut out);
+            let mut gathered = vec![i32::MIN; keys];
+            for q in 0..count {
+                set.gather_dot_u8(&queries[q * dim..][..dim], &rows, &ids, &mut gathered);
+                for i in 0..keys {
+                    prop_assert_eq!(out[q * padded + i], exact(q, i), "{} scan", set.name());
+                    prop_assert_eq!(gathered[keys - 1 - i], exact(q, i), "{} gather", set.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weighted_sums_agree_with_f64((dim, _, rows, ids) in problem(), seed in any::<u32>()) {
+        let halves: Vec<f16> = rows.iter().map(|x| f16::from_f32(*x)).collect();
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / 1.7e7 };
+        let weights: Vec<f32> = ids.iter().map(|_| next()).collect();
+        let dense: Vec<f32> = (0..rows.len() / dim).map(|_| next()).collect();
+        for set in available() {
+            let mut sum = vec![0.5f32; dim];
+            let mut dense_sum = vec![0.0f32; dim];
+            set.gather_add_f16(&weights, &halves, &ids, &mut sum);
+            set.add_rows_f16(&dense, &halves, &mut dense_sum);
+            for j in 0..dim {
+                let at = |id: usize| f64::from(halves[id * dim + j].to_f32());
+                let terms = weights.iter().zip(&ids).map(|(w, id)| f64::from(*w) * at(*id as usize));
+                close(set.name(), sum[j], 0.5 + terms.clone().sum::<f64>(), 0.5 + terms.map(f64::abs).sum::<f64>());
+                let terms = dense.iter().enumerate().map(|(i, w)| f64::from(*w) * at(i));
+                close(set.name(), dense_sum[j], terms.clone().sum(), terms.map(f64::abs).sum());
+            }
+        }
+    }
+
+    #[test]
+    fn exponentials_are_accurate(values in vec(-200f32..0.0, 1..100), scale in 0.01f32..1.0) {
+        for set in available() {
+            let mut out = values.clone();
+            let sum = set.exp_sum(&mut out, -0.25, scale);
+            let mut expected_sum = 0.0;
+            for (found, x) in out.iter().zip(&values) {
+                let expected = f64::from((x + 0.25) * scale).exp();
+                expected_sum += f64::from(*found);
+                prop_assert!((f64::from(*found) - expected).abs() <= 3e-7 * expected + 2e-38, "{}: exp {x} {found} {expected}", set.name());
+            }
+            close(set.name(), sum, expected_sum, expected_sum);
+        }
+    }
+
+    #[test]
+    fn selection_keeps_order_and_drops_nan(mut scores in vec(-2f32..2.0, 0..100), threshold in -2f32..2.0, holes in vec(0usize..100, 0..5)) {
+        for hole in holes { if let Some(score) = scores.get_mut(hole) { *score = f32::NAN } }
+        let expected: Vec<(f32, u32)> = (7u32..).zip(&scores).filter(|x| *x.1 > threshold).map(|(i, s)| (*s, i)).collect();
+        for set in available() {
+            let mut out = Vec::new();
+            set.above(&scores, threshold, 7, &mut out);
+            prop_assert_eq!(&out, &expected);
+        }
+    }
+}
+
+#[test]
+fn special_halves_survive_widening() {
+    let specials: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    for set in available() {
+        for half in &specials {
+            let mut out = [0f32];
+            set.gather_dot_f16(&[1.0], &[*half], &[0], &mut out);
+            assert!(
+                out[0] == half.to_f32() || (out[0].is_nan() && half.is_nan()),
+                "{}: {half:?} gave {}",
+                set.name(),
+                out[0]
+            );
+        }
+    }
+}
+
+#[test]
+fn minus_infinity_has_no_weight() {
+    for set in available() {
+        let mut values = [f32::NEG_INFINITY, 0.0];
+        assert_eq!(set.exp_sum(&mut values, 0.0, 1.0), 1.0);
+        assert_eq!(values, [0.0, 1.0]);
+    }
+}
+
+#[test]
+fn an_id_out_of_range_panics() {
+    for set in available() {
+        let found =
+            std::panic::catch_unwind(AssertUnwindSafe(|| set.gather_dot_f32(&[1.0, 2.0], &[0.0; 4], &[2], &mut [0.0])));
+        assert!(found.is_err(), "{} accepted row 2 of 2", set.name());
+    }
+}
