@@ -23,6 +23,7 @@ struct Slot<T> {
 }
 
 impl<T> Slab<T> {
+    /// An empty table of `kind`.
     pub const fn new(kind: &'static str) -> Self {
         Self { kind, slots: Mutex::new(Slots { all: Vec::new(), free: Vec::new() }) }
     }

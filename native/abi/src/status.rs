@@ -22,15 +22,19 @@ pub enum Code {
 /// A failed call: a code and a sentence that names the value met and the value expected.
 #[derive(Debug)]
 pub struct Failure {
+    /// What the caller can do about it.
     pub code: Code,
+    /// What was attempted, the value met, the value expected.
     pub message: String,
 }
 
 impl Failure {
+    /// A failure of any kind.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
+    /// A bad argument.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, message)
     }
