@@ -40,7 +40,11 @@ export interface SamplingOptions {
 }
 
 /** How attention over the context is computed while decoding. */
-export type DecodePolicy = { kind: "auto" } | { kind: "dense" } | { kind: "retrieval"; k?: number; mass?: number };
+export type DecodePolicy = { kind: "auto" } | { kind: "dense" } | {
+  kind: "retrieval";
+  k?: number;
+  mass?: number;
+};
 
 /** A generation to run. */
 export interface GenerateRequest {
@@ -67,6 +71,8 @@ export interface GenerateRequest {
   criteria?: "latency" | "throughput";
   /** Smaller runs first among equals (the graph's application order). Default 0. */
   priority?: number;
+  /** Which engine runs it, as an index into `load()`; a pool may choose another one. Default: the pool chooses. */
+  engine?: number;
   decode?: DecodePolicy;
 }
 
@@ -140,7 +146,10 @@ export interface EngineLoad {
 
 /** Text to tokens and back, answered by the model's host. */
 export interface TokenizerService {
-  tokenize(text: string, options?: { model?: string; addBos?: boolean; special?: boolean }): Promise<number[]>;
+  tokenize(
+    text: string,
+    options?: { model?: string; addBos?: boolean; special?: boolean },
+  ): Promise<number[]>;
   detokenize(ids: number[], options?: { model?: string }): Promise<string>;
 }
 
