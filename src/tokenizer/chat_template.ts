@@ -1,0 +1,75 @@
+import { Template } from "@huggingface/jinja";
+import { ModelFormatError } from "../common/errors.ts";
+
+/** One turn of a chat. */
+export interface ChatTurn {
+  role: string;
+  content: string;
+  name?: string;
+}
+
+/** What a template can refer to beside the messages. */
+export interface ChatTemplateContext {
+  addGenerationPrompt: boolean;
+  bosToken: string;
+  eosToken: string;
+}
+
+class Refusal extends Error {}
+
+// Makes a template's own raise_exception ours, so that a refusal is told from a failure. The empty expression keeps the
+// engine's trim_blocks from eating a line break at the template's start.
+const prelude = "{% set raise_exception = refuse %}{{ '' }}";
+
+/** A model's own Jinja template for chats (`tokenizer.chat_template`). */
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #file: string;
+
+  /** Throws `ModelFormatError` when `source` is not a template; `file` is named in errors. */
+  constructor(source: string, file: string) {
+    this.#file = file;
+    try {
+      this.#template = new Template(prelude + source);
+    } catch (error) {
+      throw new ModelFormatError(
+        `${file}: tokenizer.chat_template does not parse: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /**
+   * The text of `messages`. Throws `TypeError` when the template itself refuses them (roles that do not alternate, say)
+   * and `ModelFormatError` when it fails.
+   */
+  render(messages: readonly ChatTurn[], context: ChatTemplateContext): string {
+    try {
+      return this.#template.render({
+        messages: messages.map((m) => ({ ...m })),
+        add_generation_prompt: context.addGenerationPrompt,
+        bos_token: context.bosToken,
+        eos_token: context.eosToken,
+        refuse: (message: unknown) => {
+          throw new Refusal(String(message));
+        },
+      });
+    } catch (error) {
+      if (error instanceof Refusal) {
+        throw new TypeError(`the model's chat template refuses these messages: ${error.message}`, {
+          cause: error,
+        });
+      }
+      throw new ModelFormatError(
+        `${this.#file}: tokenizer.chat_template fails: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,36 @@
+import type { Vocab } from "./vocab.ts";
+
+/**
+ * Turns tokens into text as they come. Bytes that do not yet make a whole code point are held back; bytes that can
+ * make none come out as U+FFFD, one per maximal subpart as the Unicode standard (§3.9) and the web's decoders have it.
+ */
+export class StreamDecoder {
+  readonly #bytesOf: (id: number) => Uint8Array;
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  #stripSpace: boolean;
+
+  /**
+   * `stripSpace`: the text starts here and a SentencePiece vocabulary put a space in front of it, which is not text.
+   * `special`: control tokens are spelt out instead of left out.
+   */
+  constructor(vocab: Vocab, options: { stripSpace: boolean; special: boolean }) {
+    this.#bytesOf = options.special ? (id) => vocab.spelling(id) : (id) => vocab.bytes(id);
+    this.#stripSpace = options.stripSpace;
+  }
+
+  /** The text that token `id` completes; often empty within a character of several tokens. */
+  push(id: number): string {
+    let bytes = this.#bytesOf(id);
+    if (bytes.length === 0) return "";
+    if (this.#stripSpace) {
+      this.#stripSpace = false;
+      if (bytes[0] === 0x20) bytes = bytes.subarray(1);
+    }
+    return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** Ends the text: U+FFFD for an unfinished character, otherwise nothing. The decoder can then start a new text. */
+  flush(): string {
+    return this.#decoder.decode();
+  }
+}

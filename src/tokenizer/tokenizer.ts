@@ -1,0 +1,245 @@
+import type { GgufMetadata } from "../formats/gguf_metadata.ts";
+import { BpeEncoder } from "./bpe.ts";
+import { ChatTemplate, type ChatTurn } from "./chat_template.ts";
+import { pretokenizer } from "./pretokenize.ts";
+import { type Fragment, SpecialTokens } from "./special_tokens.ts";
+import { SpmEncoder } from "./spm.ts";
+import { StreamDecoder } from "./stream_decoder.ts";
+import { TokenType, Vocab } from "./vocab.ts";
+
+// Control tokens that end a turn or a text under whatever name a model gives them; metadata often lists one of several.
+const endTokenTexts = [
+  "</s>",
+  "<|endoftext|>",
+  "<|end_of_text|>",
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<|im_end|>",
+  "<|end|>",
+  "<end_of_turn>",
+  "<end_of_utterance>",
+  "<EOT>",
+  "_<EOT>",
+  "<｜end▁of▁sentence｜>",
+];
+
+// Ranks are packed above 32 bits of position into a double (pair_merger.ts).
+const maxMerges = 1 << 20;
+
+/** A piece of text to encode, or tokens taken as they are. */
+export type TokenizerPart =
+  | { type: "text"; text: string; special?: boolean }
+  | { type: "tokens"; ids: readonly number[] };
+
+/** How text becomes tokens. */
+export interface EncodeOptions {
+  /** Put the beginning-of-sequence token in front if the model's metadata asks for one. Default true. */
+  addBos?: boolean;
+  /** Whether control tokens written in the text (`<|im_end|>`) become tokens. Default false: they are plain text. */
+  special?: boolean;
+}
+
+/** Text to tokens and back, for one model. */
+export class Tokenizer {
+  readonly vocab: Vocab;
+  /** Token that begins a sequence; undefined when the vocabulary has none. */
+  readonly bosId: number | undefined;
+  /** Token that ends a sequence; undefined when the vocabulary has none. */
+  readonly eosId: number | undefined;
+  readonly unknownId: number | undefined;
+  /** Whether the model expects {@linkcode bosId} in front of every sequence. */
+  readonly addBos: boolean;
+  /** Generation ends at any of these. */
+  readonly endTokens: ReadonlySet<number>;
+  readonly hasChatTemplate: boolean;
+
+  readonly #encoder: BpeEncoder | SpmEncoder;
+  readonly #special: SpecialTokens;
+  readonly #spacePrefix: boolean;
+  readonly #templateSource: string;
+  #template: ChatTemplate | undefined;
+
+  /**
+   * The tokenizer that a GGUF file's metadata describes (`tokenizer.*`). Throws `ModelFormatError` when it is damaged
+   * or of a kind that is not supported.
+   */
+  static fromGguf(metadata: GgufMetadata): Tokenizer {
+    return new Tokenizer(metadata);
+  }
+
+  private constructor(metadata: GgufMetadata) {
+    const vocab = this.vocab = new Vocab(metadata);
+    const id = (key: string): number | undefined =>
+      metadata.has(key) ? metadata.integer(key, 0, vocab.size - 1) : undefined;
+    // Old SentencePiece conversions leave these to the convention of the LLaMA vocabulary.
+    const conventional = (text: string) => vocab.kind === "spm" ? vocab.ids.get(text) : undefined;
+    this.bosId = id("tokenizer.ggml.bos_token_id") ?? conventional("<s>");
+    this.eosId = id("tokenizer.ggml.eos_token_id") ?? conventional("</s>");
+    this.unknownId = id("tokenizer.ggml.unknown_token_id") ?? conventional("<unk>");
+
+    const unknown = this.unknownId ?? -1;
+    let addBos = vocab.kind === "spm";
+    if (vocab.kind === "bpe") {
+      const words = pretokenizer(metadata.string("tokenizer.ggml.pre", "default"), metadata.file);
+      const merges = metadata.strings("tokenizer.ggml.merges");
+      if (merges.length > maxMerges) {
+        throw metadata.error("tokenizer.ggml.merges", `at most ${maxMerges} merges`);
+      }
+      this.#encoder = new BpeEncoder(vocab, merges, words, unknown);
+      addBos = words.addBos;
+    } else {
+      this.#encoder = new SpmEncoder(vocab, unknown);
+    }
+    this.addBos = this.bosId !== undefined &&
+      metadata.boolean("tokenizer.ggml.add_bos_token", addBos);
+    this.#spacePrefix = metadata.boolean("tokenizer.ggml.add_space_prefix", vocab.kind === "spm");
+    this.#special = new SpecialTokens(vocab, metadata);
+
+    const ends = new Set<number>();
+    for (
+      const end of [
+        this.eosId,
+        id("tokenizer.ggml.eot_token_id"),
+        id("tokenizer.ggml.eom_token_id"),
+      ]
+    ) {
+      if (end !== undefined) ends.add(end);
+    }
+    for (const text of endTokenTexts) {
+      const end = vocab.ids.get(text);
+      if (end !== undefined && vocab.types[end] === TokenType.control) ends.add(end);
+    }
+    this.endTokens = ends;
+
+    this.#templateSource = metadata.string("tokenizer.chat_template", "");
+    this.hasChatTemplate = this.#templateSource !== "";
+  }
+
+  /** Number of tokens. */
+  get size(): number {
+    return this.vocab.size;
+  }
+
+  /** The tokens of `text`. Lone surrogates count as U+FFFD. */
+  encode(text: string, { addBos = true, special = false }: EncodeOptions = {}): number[] {
+    return this.#encodeFragments(this.#special.split(text, special), addBos);
+  }
+
+  /**
+   * The tokens of parts put one after another. Neighbouring text is encoded as one, so words may merge across parts,
+   * but no control token comes of text that did not ask for them. Throws `RangeError` for an id out of range.
+   */
+  encodeParts(
+    parts: readonly TokenizerPart[],
+    { addBos = true }: { addBos?: boolean } = {},
+  ): number[] {
+    const fragments: Fragment[] = [];
+    for (const part of parts) {
+      if (part.type === "text") {
+        append(fragments, this.#special.split(part.text, part.special ?? false));
+      } else {
+        for (const id of part.ids) {
+          if (!Number.isInteger(id) || id < 0 || id >= this.size) {
+            throw new RangeError(`token id is ${id}, expected an integer in [0, ${this.size})`);
+          }
+          fragments.push(id);
+        }
+      }
+    }
+    return this.#encodeFragments(fragments, addBos);
+  }
+
+  #encodeFragments(fragments: readonly Fragment[], addBos: boolean): number[] {
+    const ids: number[] = [];
+    if (addBos && this.addBos) ids.push(this.bosId!);
+    for (const fragment of fragments) {
+      if (typeof fragment === "number") {
+        ids.push(fragment);
+        continue;
+      }
+      // SentencePiece marks the start of a word by the space before it; the first word of a text gets one too.
+      const starts = ids.length === 0 ||
+        this.vocab.types[ids[ids.length - 1]] !== TokenType.normal &&
+          this.vocab.types[ids[ids.length - 1]] !== TokenType.byte;
+      this.#encoder.encode(this.#spacePrefix && starts ? " " + fragment : fragment, ids);
+    }
+    return ids;
+  }
+
+  /** The text of `ids`; control tokens are left out unless `special`. Throws `RangeError` for an id out of range. */
+  decode(ids: Iterable<number>, { special = false }: { special?: boolean } = {}): string {
+    const decoder = this.streamDecoder({ special });
+    let text = "";
+    for (const id of ids) text += decoder.push(id);
+    return text + decoder.flush();
+  }
+
+  /**
+   * A decoder for tokens that arrive one by one. `after` is the token they follow (the prompt's last): where that is a
+   * control token or absent, a text starts and SentencePiece's leading space is dropped.
+   */
+  streamDecoder(
+    { after, special = false }: { after?: number; special?: boolean } = {},
+  ): StreamDecoder {
+    const stripSpace = this.#spacePrefix && (after === undefined || this.vocab.isControl(after));
+    return new StreamDecoder(this.vocab, { stripSpace, special });
+  }
+
+  /**
+   * The text of a chat by the model's own template. Encode it with `special`; for messages from strangers prefer
+   * {@linkcode encodeChat}. Throws `TypeError` when the model has no template or the template refuses the messages.
+   */
+  applyChatTemplate(messages: readonly ChatTurn[], { addGenerationPrompt = true } = {}): string {
+    if (!this.hasChatTemplate) {
+      throw new TypeError(
+        `${this.vocab.file} has no chat template (tokenizer.chat_template), expected one for a chat: ` +
+          "use a plain prompt with this model",
+      );
+    }
+    this.#template ??= new ChatTemplate(this.#templateSource, this.vocab.file);
+    const text = (id: number | undefined) => id === undefined ? "" : this.vocab.tokens[id];
+    return this.#template.render(messages, {
+      addGenerationPrompt,
+      bosToken: text(this.bosId),
+      eosToken: text(this.eosId),
+    });
+  }
+
+  /**
+   * The tokens of a chat. Control tokens come from the template only: those written in a message's content stay plain
+   * text, so no message can forge a turn.
+   */
+  encodeChat(messages: readonly ChatTurn[], { addGenerationPrompt = true } = {}): number[] {
+    const mark = this.#unusedMark(messages);
+    const disarmed = messages.map((m) => ({
+      ...m,
+      content: this.#special.disarm(m.content, mark),
+    }));
+    const rendered = this.applyChatTemplate(disarmed, { addGenerationPrompt });
+    const fragments: Fragment[] = [];
+    for (const piece of rendered.split(mark)) append(fragments, this.#special.split(piece, true));
+    // Most templates write the beginning token themselves.
+    return this.#encodeFragments(fragments, fragments[0] !== this.bosId);
+  }
+
+  /** A string that occurs in no message: two noncharacters of Unicode around a number. */
+  #unusedMark(messages: readonly ChatTurn[]): string {
+    for (let n = 0;; n++) {
+      const mark = `\ufdd0${n}\ufdd1`;
+      if (!messages.some((m) => m.content.includes(mark))) return mark;
+    }
+  }
+}
+
+/** Adds `more` to `fragments`, joining text with text. */
+function append(fragments: Fragment[], more: readonly Fragment[]): void {
+  for (const fragment of more) {
+    const last = fragments.length - 1;
+    if (typeof fragment === "string" && typeof fragments[last] === "string") {
+      fragments[last] += fragment;
+    } else fragments.push(fragment);
+  }
+}
+
+export type { ChatTurn } from "./chat_template.ts";
+export type { StreamDecoder } from "./stream_decoder.ts";
