@@ -19,11 +19,11 @@ pub extern "C" fn sparrow_abi_version() -> u32 {
 /// # Safety
 /// `text` must be writable for `capacity` bytes and `out_len` for one element.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sparrow_last_error(status: i32, text: *mut u8, capacity: usize, out_len: *mut u32) -> i32 {
+pub unsafe extern "C" fn sparrow_last_error(status: i32, text: *mut u8, capacity: u32, out_len: *mut u32) -> i32 {
     guard(|| {
         let message = message(status);
         // SAFETY: by this function's own contract.
-        let target = unsafe { args::output("text", text, capacity) }?;
+        let target = unsafe { args::output("text", text, capacity as usize) }?;
         let len = message.len().min(target.len());
         target[..len].copy_from_slice(&message.as_bytes()[..len]);
         // SAFETY: by this function's own contract.

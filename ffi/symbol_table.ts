@@ -1,0 +1,10 @@
+/**
+ * One exported function of the native library: Deno's own description and the C names of its parameters, in order.
+ * `scripts/checks/check_ffi.ts` compares names, types and results with the Rust source.
+ */
+export interface NamedFunction extends Deno.ForeignFunction {
+  readonly names: readonly string[];
+}
+
+/** Exported functions by symbol name. */
+export type SymbolTable = Readonly<Record<string, NamedFunction>>;
