@@ -1,0 +1,42 @@
+import type { MiddlewareHandler } from "hono";
+import { ApiError } from "./api_error.ts";
+import { bearerKey } from "./auth.ts";
+import type { AppEnv, ServerContext } from "./context.ts";
+import { isIpAddress, isLoopback } from "./host_name.ts";
+
+/** Answered without a key: liveness, and pages that hold nothing of anyone's. */
+const open = new Set(["/", "/docs", "/openapi.json", "/health", "/ready"]);
+
+/**
+ * Lets a request in: its host must be one that the server answers for, and its key one of the server's. Leaves the
+ * caller's `cacheScope`. Paths under `ownAuth` are left to their surface.
+ */
+export function accessMiddleware(
+  { auth, options }: ServerContext,
+  ownAuth: readonly string[],
+): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const url = new URL(c.req.url);
+    checkHost(url.hostname, options.allowedHosts);
+    const identity = auth.identify(bearerKey(c.req.header("Authorization")));
+    c.set("cacheScope", identity?.cacheScope ?? "");
+    const free = open.has(url.pathname) || url.pathname.startsWith("/web/") ||
+      ownAuth.some((prefix) => url.pathname.startsWith(prefix));
+    if (identity === undefined && !free) {
+      throw new ApiError(
+        "a valid API key is required: send `Authorization: Bearer KEY`",
+        { status: 401, type: "authentication_error", code: "invalid_api_key" },
+      );
+    }
+    await next();
+  };
+}
+
+function checkHost(host: string, allowed: readonly string[] | undefined): void {
+  if (allowed === undefined || isLoopback(host) || isIpAddress(host)) return;
+  if (allowed.includes(host)) return;
+  throw new ApiError(
+    `host "${host}" is not one that this server answers for; --allow-host ${host} lets it`,
+    { status: 403, type: "invalid_request_error", code: "host_not_allowed" },
+  );
+}

@@ -1,0 +1,147 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { HTTPException } from "hono/http-exception";
+import { requestId } from "hono/request-id";
+import { routePath } from "hono/route";
+import { log } from "../common/log.ts";
+import type { EnginePool } from "../engine/types.ts";
+import { accessMiddleware } from "./access_middleware.ts";
+import { ApiError } from "./api_error.ts";
+import { Authenticator } from "./auth.ts";
+import { chatRoutes } from "./chat_routes.ts";
+import { completionsRoutes } from "./completions_routes.ts";
+import type {
+  AppEnv,
+  AppRouter,
+  FetchHandler,
+  Listener,
+  ServerContext,
+  Surface,
+} from "./context.ts";
+import { fromAnyError } from "./error_map.ts";
+import { GenerationDesk } from "./generation_desk.ts";
+import { healthRoutes } from "./health_routes.ts";
+import { ServerMetrics } from "./metrics.ts";
+import { metricsRoutes } from "./metrics_routes.ts";
+import { modelsRoutes } from "./models_routes.ts";
+import { openapiRoutes } from "./openapi_routes.ts";
+import { type AppOptions, resolveAppOptions } from "./options.ts";
+import { pageRoutes } from "./page_routes.ts";
+import { defaultSurfaces } from "./surfaces.ts";
+import { tokenizeRoutes } from "./tokenize_routes.ts";
+import { validationHook } from "./validation_hook.ts";
+
+/** The server without its port: give `fetch` to any HTTP listener. */
+export interface App {
+  /** Answers one request. */
+  fetch: FetchHandler;
+  /** Opens the listeners that surfaces have beside the main port. */
+  listen(): Promise<Listener[]>;
+  /**
+   * Refuses new generations, lets the running ones end until the deadline (`drainMs`), cancels the rest, and closes
+   * surfaces. Leaves the pool open. Resolves to the number of generations cancelled.
+   */
+  shutdown(deadlineMs?: number): Promise<number>;
+}
+
+/** Makes the HTTP application over a pool. Throws `RangeError` for options out of range. */
+export function createApp(
+  { pool, options: given, surfaces = defaultSurfaces() }: {
+    pool: EnginePool;
+    options?: AppOptions;
+    /** Surfaces beside the built-in routes. Default: those of this package. */
+    surfaces?: Surface[];
+  },
+): App {
+  const options = resolveAppOptions(given);
+  const metrics = new ServerMetrics(pool);
+  const context: ServerContext = {
+    pool,
+    metrics,
+    options,
+    desk: new GenerationDesk(pool, metrics),
+    auth: new Authenticator(options.apiKeys, options),
+  };
+  const router: AppRouter = new OpenAPIHono<AppEnv>({ defaultHook: validationHook });
+
+  router.use(requestId());
+  router.use(async (c, next) => {
+    await next();
+    metrics.request(routeLabel(routePath(c, -1)), c.req.method, c.res.status);
+  });
+  if (options.corsOrigins.length > 0) {
+    const any = options.corsOrigins.includes("*");
+    router.use(cors({ origin: any ? "*" : [...options.corsOrigins] }));
+  }
+  router.use(accessMiddleware(context, surfaces.flatMap((surface) => surface.ownAuth ?? [])));
+  router.use(bodyLimit({
+    maxSize: options.maxBodyBytes,
+    onError: () => {
+      throw new ApiError(`body: expected at most ${options.maxBodyBytes} bytes, got more`, {
+        status: 413,
+        type: "invalid_request_error",
+        code: "body_too_large",
+      });
+    },
+  }));
+
+  modelsRoutes(router, context);
+  chatRoutes(router, context);
+  completionsRoutes(router, context);
+  tokenizeRoutes(router, context);
+  healthRoutes(router, context);
+  metricsRoutes(router, context);
+  for (const surface of surfaces) surface.mount(router, context);
+  openapiRoutes(router);
+  pageRoutes(router);
+
+  router.notFound((c) =>
+    new ApiError(`no route ${c.req.method} ${c.req.path}; /openapi.json lists them`, {
+      status: 404,
+      type: "invalid_request_error",
+      code: "not_found",
+    }).toResponse({ "X-Request-Id": c.get("requestId") })
+  );
+  router.onError((error, c) =>
+    toApiError(error, c.get("requestId")).toResponse({ "X-Request-Id": c.get("requestId") })
+  );
+
+  const fetch: FetchHandler = (request) => router.fetch(request);
+  return {
+    fetch,
+    async listen() {
+      const opened = surfaces.map((surface) => surface.listen?.(context, fetch));
+      return (await Promise.all(opened)).filter((listener) => listener !== undefined);
+    },
+    async shutdown(deadlineMs = options.drainMs) {
+      const cancelled = await context.desk.drain(deadlineMs);
+      await Promise.all(surfaces.map((surface) => surface.close?.()));
+      return cancelled;
+    },
+  };
+}
+
+function toApiError(error: Error, requestId: string): ApiError {
+  if (error instanceof HTTPException) {
+    const hint = error.status === 415 ? "; send Content-Type: application/json" : "";
+    return new ApiError(`${error.message || "the request cannot be answered"}${hint}`, {
+      status: error.status,
+      type: "invalid_request_error",
+      code: error.status === 400 ? "invalid_json" : undefined,
+    });
+  }
+  const known = fromAnyError(error);
+  if (known !== undefined) return known;
+  log("error", "a request failed", { requestId, error: error.stack ?? String(error) });
+  return new ApiError(`internal error; the server's log has it under request ${requestId}`, {
+    status: 500,
+    type: "server_error",
+    code: "internal",
+  });
+}
+
+/** The route as a metrics label: unmatched paths count as one, so that strangers cannot make labels. */
+function routeLabel(path: string): string {
+  return path === "*" || path === "/*" || path === "" ? "other" : path;
+}

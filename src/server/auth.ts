@@ -1,0 +1,51 @@
+// deno-lint-ignore no-external-import -- built into Deno
+import { createHash, timingSafeEqual } from "node:crypto";
+
+/** Who a request belongs to. */
+export interface Identity {
+  /** Requests share cached prefixes only within one scope; reveals nothing of the key. */
+  cacheScope: string;
+}
+
+/** Checks API keys in constant time, and derives from each the scope of its cached prefixes. */
+export class Authenticator {
+  readonly #keys: { digest: Uint8Array; identity: Identity }[];
+
+  constructor(keys: readonly string[], options: { sharePrefixes?: boolean } = {}) {
+    this.#keys = keys.map((key) => {
+      const digest = sha256(key);
+      const scope = createHash("sha256").update("cache-scope:").update(digest).digest("hex");
+      return {
+        digest,
+        identity: { cacheScope: options.sharePrefixes ? "" : scope.slice(0, 16) },
+      };
+    });
+  }
+
+  /** Whether any key is asked for. */
+  get required(): boolean {
+    return this.#keys.length > 0;
+  }
+
+  /** Whose key this is; undefined when it is nobody's. Without keys, everyone is the same identity. */
+  identify(key: string | undefined): Identity | undefined {
+    if (!this.required) return { cacheScope: "" };
+    if (key === undefined) return undefined;
+    const digest = sha256(key);
+    let found: Identity | undefined;
+    // No early exit: the time taken must not tell which key came close.
+    for (const known of this.#keys) {
+      if (timingSafeEqual(known.digest, digest)) found = known.identity;
+    }
+    return found;
+  }
+}
+
+/** The key of an `Authorization: Bearer KEY` header. */
+export function bearerKey(header: string | undefined): string | undefined {
+  return header?.match(/^Bearer +(\S+) *$/i)?.[1];
+}
+
+function sha256(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}

@@ -1,0 +1,95 @@
+import { createRoute } from "@hono/zod-openapi";
+import {
+  chatChunkSchema,
+  chatCompletionSchema,
+  chatRequestSchema,
+  toChatMessages,
+} from "./chat_schema.ts";
+import type { AppRouter, ServerContext } from "./context.ts";
+import { ApiError } from "./api_error.ts";
+import { errorResponses } from "./error_responses.ts";
+import { answerGeneration, type WireShape } from "./generation_answer.ts";
+import { toGenerateRequest } from "./generation_schema.ts";
+import { wireUsage } from "./wire_usage.ts";
+
+const route = createRoute({
+  method: "post",
+  path: "/v1/chat/completions",
+  tags: ["Text"],
+  summary: "Answer a chat",
+  request: {
+    body: { required: true, content: { "application/json": { schema: chatRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "The answer; with `stream`, server-sent events that end with `[DONE]`.",
+      content: {
+        "application/json": { schema: chatCompletionSchema },
+        "text/event-stream": { schema: chatChunkSchema },
+      },
+    },
+    ...errorResponses,
+  },
+});
+
+/** `POST /v1/chat/completions`: OpenAI's chat completion. */
+export function chatRoutes(router: AppRouter, context: ServerContext): void {
+  const { desk, options } = context;
+  router.openapi(route, async (c) => {
+    const body = c.req.valid("json");
+    const model = desk.modelName(body.model);
+    const { hasChatTemplate } = await desk.modelInfo(model);
+    if (!hasChatTemplate) {
+      throw ApiError.invalid(
+        `model "${model}" has no chat template; use /v1/completions`,
+        "messages",
+        "no_chat_template",
+      );
+    }
+    const request = toGenerateRequest(`chatcmpl-${crypto.randomUUID()}`, body, {
+      type: "chat",
+      messages: toChatMessages(body.messages),
+    }, {
+      cacheScope: c.get("cacheScope"),
+      maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+    });
+    return await answerGeneration(desk, request, shapeOf(request.id, model), {
+      stream: body.stream ?? false,
+      includeUsage: body.stream_options?.include_usage ?? false,
+      signal: c.req.raw.signal,
+      pingMs: options.pingMs,
+      acceptMs: options.acceptMs,
+    });
+  });
+}
+
+function shapeOf(id: string, model: string): WireShape {
+  const head = { id, created: Math.floor(Date.now() / 1000), model };
+  const chunk = (delta: { role?: string; content?: string }, finish_reason: string | null) => ({
+    ...head,
+    object: "chat.completion.chunk",
+    choices: [{ index: 0, delta, logprobs: null, finish_reason }],
+  });
+  return {
+    opening: () => chunk({ role: "assistant", content: "" }, null),
+    delta: (content) => chunk({ content }, null),
+    end: (reason) => chunk({}, reason),
+    usage: (usage) => ({
+      ...head,
+      object: "chat.completion.chunk",
+      choices: [],
+      ...wireUsage(usage),
+    }),
+    whole: (content, finish_reason, usage) => ({
+      ...head,
+      object: "chat.completion",
+      choices: [{
+        index: 0,
+        message: { role: "assistant", content, refusal: null },
+        logprobs: null,
+        finish_reason,
+      }],
+      ...wireUsage(usage),
+    }),
+  };
+}

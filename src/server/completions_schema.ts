@@ -1,0 +1,41 @@
+import { z } from "@hono/zod-openapi";
+import { generationFields } from "./generation_schema.ts";
+import { finishReasonSchema, timingsSchema, tokenIdsSchema, usageSchema } from "./schema_common.ts";
+import { unsupportedInCompletions } from "./unsupported.ts";
+
+/** Tokens generated when `max_tokens` is absent, as OpenAI documents it for this route. */
+export const defaultCompletionTokens = 16;
+
+/** Body of `POST /v1/completions`. */
+export const completionRequestSchema = z.object({
+  ...generationFields,
+  prompt: z.union([z.string(), z.tuple([z.string()]), tokenIdsSchema, z.tuple([tokenIdsSchema])], {
+    error: "expected a string, an array of token ids, or an array of one of either",
+  }).openapi({
+    description:
+      "Text (control tokens written in it are recognised) or token ids, taken as they are.",
+  }),
+  max_tokens: generationFields.max_tokens.openapi({
+    description: `At most this many tokens. Default ${defaultCompletionTokens}.`,
+  }),
+  ...unsupportedInCompletions,
+}).openapi("CompletionRequest");
+
+/** A validated body of `POST /v1/completions`. */
+export type CompletionRequest = z.infer<typeof completionRequestSchema>;
+
+/** Answer of `POST /v1/completions`, and each event of its stream. */
+export const completionSchema = z.object({
+  id: z.string(),
+  object: z.literal("text_completion"),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(z.object({
+    index: z.literal(0),
+    text: z.string(),
+    logprobs: z.null(),
+    finish_reason: finishReasonSchema.nullable(),
+  })),
+  usage: usageSchema.nullish(),
+  timings: timingsSchema.optional(),
+}).openapi("Completion");

@@ -1,0 +1,190 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EngineLoad, EnginePool, FinishReason } from "../engine/types.ts";
+
+/** How a generation ended, for counting. */
+export type GenerationOutcome = FinishReason | "error";
+
+/** The gauges and counters read from `EnginePool.load` at every scrape. */
+const engineSeries: readonly {
+  name: string;
+  help: string;
+  kind: "gauge" | "counter";
+  value(load: EngineLoad): number;
+}[] = [
+  {
+    name: "sparrow_engine_ready",
+    help: "1 when the engine answers",
+    kind: "gauge",
+    value: (l) => l.state === "ready" ? 1 : 0,
+  },
+  {
+    name: "sparrow_requests_waiting",
+    help: "Generations queued",
+    kind: "gauge",
+    value: (l) => l.waiting,
+  },
+  {
+    name: "sparrow_requests_running",
+    help: "Generations in the batch",
+    kind: "gauge",
+    value: (l) => l.running,
+  },
+  { name: "sparrow_kv_pages", help: "KV pages in all", kind: "gauge", value: (l) => l.pagesTotal },
+  {
+    name: "sparrow_kv_pages_used",
+    help: "KV pages held by running generations",
+    kind: "gauge",
+    value: (l) => l.pagesUsed,
+  },
+  {
+    name: "sparrow_kv_pages_cached",
+    help: "KV pages held by the prefix cache alone",
+    kind: "gauge",
+    value: (l) => l.pagesCached,
+  },
+  {
+    name: "sparrow_kv_usage_ratio",
+    help: "Share of KV pages held by running generations",
+    kind: "gauge",
+    value: (l) => l.pagesTotal === 0 ? 0 : l.pagesUsed / l.pagesTotal,
+  },
+  {
+    name: "sparrow_gpu_memory_bytes",
+    help: "GPU memory held by the engine",
+    kind: "gauge",
+    value: (l) => l.gpuBytes,
+  },
+  {
+    name: "sparrow_prompt_tokens_total",
+    help: "Prompt tokens, cached ones included",
+    kind: "counter",
+    value: (l) => l.promptTokens,
+  },
+  {
+    name: "sparrow_prefix_cache_hit_tokens_total",
+    help: "Prompt tokens found in the prefix cache",
+    kind: "counter",
+    value: (l) => l.cachedPromptTokens,
+  },
+  {
+    name: "sparrow_generated_tokens_total",
+    help: "Tokens generated",
+    kind: "counter",
+    value: (l) => l.generatedTokens,
+  },
+  {
+    name: "sparrow_preemptions_total",
+    help: "Generations put back because pages ran out",
+    kind: "counter",
+    value: (l) => l.preemptions,
+  },
+  {
+    name: "sparrow_engine_steps_total",
+    help: "Batches computed",
+    kind: "counter",
+    value: (l) => l.steps,
+  },
+  {
+    name: "sparrow_engine_restarts_total",
+    help: "Times the engine's host was started again",
+    kind: "counter",
+    value: (l) => l.restarts,
+  },
+];
+
+/** The server's Prometheus series, in a registry of their own so that several servers live in one process. */
+export class ServerMetrics {
+  readonly #registry = new Registry();
+  readonly #requests: Counter<"route" | "method" | "status">;
+  readonly #generations: Counter<"model" | "outcome">;
+  readonly #firstToken: Histogram<"model">;
+  readonly #perToken: Histogram<"model">;
+
+  constructor(pool: EnginePool) {
+    const registers = [this.#registry];
+    this.#requests = new Counter({
+      name: "sparrow_http_requests_total",
+      help: "HTTP requests by route and status",
+      labelNames: ["route", "method", "status"],
+      registers,
+    });
+    this.#generations = new Counter({
+      name: "sparrow_generations_total",
+      help: "Generations by how they ended",
+      labelNames: ["model", "outcome"],
+      registers,
+    });
+    this.#firstToken = new Histogram({
+      name: "sparrow_time_to_first_token_seconds",
+      help: "From submission to the first token",
+      labelNames: ["model"],
+      buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120],
+      registers,
+    });
+    this.#perToken = new Histogram({
+      name: "sparrow_time_per_output_token_seconds",
+      help: "From one token to the next",
+      labelNames: ["model"],
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+      registers,
+    });
+    new Gauge({
+      name: "sparrow_server_resident_memory_bytes",
+      help: "Resident memory of the server process, the engines' hosts excluded",
+      registers,
+      collect(this: Gauge) {
+        this.set(Deno.memoryUsage().rss);
+      },
+    });
+    for (const { name, help, kind, value } of engineSeries) {
+      const shared = { name, help, labelNames: ["model"], registers };
+      if (kind === "gauge") {
+        new Gauge({
+          ...shared,
+          collect(this: Gauge) {
+            for (const load of pool.load()) this.set({ model: load.model }, value(load));
+          },
+        });
+      } else {
+        // The engine keeps the total; a restart of its host sets it back, as Prometheus expects of counters.
+        new Counter({
+          ...shared,
+          collect(this: Counter) {
+            this.reset();
+            for (const load of pool.load()) this.inc({ model: load.model }, value(load));
+          },
+        });
+      }
+    }
+  }
+
+  /** Counts one answered HTTP request. */
+  request(route: string, method: string, status: number): void {
+    this.#requests.inc({ route, method, status: String(status) });
+  }
+
+  /** Counts one ended generation. */
+  generation(model: string, outcome: GenerationOutcome): void {
+    this.#generations.inc({ model, outcome });
+  }
+
+  /** Observes the time to a generation's first token. */
+  firstToken(model: string, seconds: number): void {
+    this.#firstToken.observe({ model }, seconds);
+  }
+
+  /** Observes the time between tokens. */
+  nextToken(model: string, seconds: number): void {
+    this.#perToken.observe({ model }, seconds);
+  }
+
+  /** Media type of `expose`. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All series in Prometheus's text format. */
+  expose(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}

@@ -1,0 +1,53 @@
+/** What the HTTP application can be told. Every field has a default that suits a server on loopback. */
+export interface AppOptions {
+  /** Keys a client may present as `Authorization: Bearer KEY`; none turns authentication off. */
+  apiKeys?: readonly string[];
+  /** Let requests with different keys share cached prefixes (off: a key's timing reveals nothing of another's). */
+  sharePrefixes?: boolean;
+  /**
+   * Names beside `localhost` and IP addresses that requests may be addressed to; absent, any name is accepted.
+   * A server on loopback without a key sets it, so that a web page cannot reach it through a name that it controls.
+   */
+  allowedHosts?: readonly string[];
+  /** Origins whose pages may call the server, `*` for all. Default none. */
+  corsOrigins?: readonly string[];
+  /** Largest request body in bytes. Default 32 MiB: a prompt of a million tokens as JSON numbers is about 7 MiB. */
+  maxBodyBytes?: number;
+  /** Milliseconds between comments on a silent stream. Default 15 000. */
+  pingMs?: number;
+  /**
+   * Milliseconds a streaming request may wait for its generation to be accepted before the answer's headers are
+   * sent; an error found by then has its own status, a later one arrives in the stream. Default 1 000.
+   */
+  acceptMs?: number;
+  /** Milliseconds that running generations get to finish in `shutdown`. Default 25 000. */
+  drainMs?: number;
+}
+
+/** The options with their defaults filled in; `allowedHosts` stays optional. */
+export type ResolvedAppOptions =
+  & Required<Omit<AppOptions, "allowedHosts">>
+  & Pick<AppOptions, "allowedHosts">;
+
+/** Fills in defaults. Throws `RangeError` for a limit that is not a positive number. */
+export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions {
+  const resolved = {
+    apiKeys: [],
+    sharePrefixes: false,
+    corsOrigins: [],
+    maxBodyBytes: 32 * 1024 * 1024,
+    pingMs: 15_000,
+    acceptMs: 1_000,
+    drainMs: 25_000,
+    ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+  } satisfies ResolvedAppOptions as ResolvedAppOptions;
+  for (const name of ["maxBodyBytes", "pingMs"] as const) {
+    if (!(resolved[name] > 0)) {
+      throw new RangeError(`${name}: expected a positive number, got ${resolved[name]}`);
+    }
+  }
+  if (resolved.apiKeys.some((key) => key.length === 0)) {
+    throw new RangeError("apiKeys: an empty key would admit everyone");
+  }
+  return resolved;
+}

@@ -1,0 +1,48 @@
+import { z } from "@hono/zod-openapi";
+
+/**
+ * A field of OpenAI's API that this server does not implement: accepted with values that change nothing, so that
+ * clients which always send it work, and refused with any other.
+ */
+function onlyNeutral(neutral: readonly unknown[], why: string): z.ZodType<unknown> {
+  const written = neutral.map((value) => JSON.stringify(value)).join(" or ");
+  const texts = new Set(neutral.map((value) => JSON.stringify(value)));
+  return z.unknown().refine(
+    (value) => value === undefined || value === null || texts.has(JSON.stringify(value)),
+    `only ${written} is supported: ${why}`,
+  ).openapi({ description: `Only ${written} is supported: ${why}.` });
+}
+
+/** Refused by both completion surfaces. */
+export const unsupportedEverywhere: Record<
+  "n" | "presence_penalty" | "frequency_penalty" | "logit_bias",
+  z.ZodType<unknown>
+> = {
+  n: onlyNeutral([1], "one choice per request; send the request again for another"),
+  presence_penalty: onlyNeutral([0], "penalties are not implemented"),
+  frequency_penalty: onlyNeutral([0], "penalties are not implemented"),
+  logit_bias: onlyNeutral([{}], "logit bias is not implemented"),
+};
+
+/** Refused by `/v1/completions`. */
+export const unsupportedInCompletions: Record<
+  "logprobs" | "best_of" | "echo" | "suffix",
+  z.ZodType<unknown>
+> = {
+  logprobs: onlyNeutral([null], "log probabilities are not returned"),
+  best_of: onlyNeutral([1], "one choice per request"),
+  echo: onlyNeutral([false], "the prompt is not repeated"),
+  suffix: onlyNeutral([""], "the model does not fill in the middle"),
+};
+
+/** Refused by `/v1/chat/completions`. */
+export const unsupportedInChat: Record<
+  "logprobs" | "top_logprobs" | "tools" | "functions" | "response_format",
+  z.ZodType<unknown>
+> = {
+  logprobs: onlyNeutral([false], "log probabilities are not returned"),
+  top_logprobs: onlyNeutral([0], "log probabilities are not returned"),
+  tools: onlyNeutral([[]], "tool calls are not implemented"),
+  functions: onlyNeutral([[]], "function calls are not implemented"),
+  response_format: onlyNeutral([{ type: "text" }], "structured output is not implemented"),
+};
