@@ -23,3 +23,13 @@ export function apiKeyFromEnvironment(): string | undefined {
 export function noColor(): boolean {
   return (read("NO_COLOR") ?? "") !== "";
 }
+
+/** Which backend Deno's WebGPU was told to use (`DENO_WEBGPU_BACKEND`), when it was. */
+export function webgpuBackend(): string | undefined {
+  return read("DENO_WEBGPU_BACKEND");
+}
+
+/** The user's runtime directory (`XDG_RUNTIME_DIR`), which Vulkan loaders complain about when it is missing. */
+export function runtimeDirectory(): string | undefined {
+  return read("XDG_RUNTIME_DIR");
+}
