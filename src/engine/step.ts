@@ -4,7 +4,7 @@
  * against a runner of plain arrays.
  * @module
  */
-import type { SamplingOptions } from "./types.ts";
+import type { DecodePolicy, SamplingOptions } from "./types.ts";
 
 /** Tokens per KV page, everywhere. */
 export const PAGE_TOKENS = 64;
@@ -30,6 +30,8 @@ export interface StepRow {
    * the request is batched or pre-empted.
    */
   sampleIndex: number;
+  /** How attention is computed when the row decodes. */
+  decode: DecodePolicy;
 }
 
 /** Copies the keys and values of the first `tokens` positions of page `from` into page `to`, every layer. */

@@ -1,0 +1,467 @@
+import { roundUp } from "../common/math.ts";
+import { CapacityError } from "../common/errors.ts";
+import { BlockManager, type CachedPrefix } from "./block_manager.ts";
+import { RetryEstimate } from "./retry_estimate.ts";
+import { bySeniority, type Sequence } from "./sequence.ts";
+import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+import { WaitingQueue } from "./waiting_queue.ts";
+
+/** The limits of a runner that scheduling must keep. */
+export type StepLimits = Pick<
+  StepRunner,
+  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength"
+>;
+
+/** Scheduling policy. */
+export interface SchedulerOptions {
+  /** Requests that may wait; one more is refused with `CapacityError`. */
+  maxWaiting: number;
+  /** Tokens of a step while any sequence decodes, so that a long prompt does not stall running streams. */
+  mixedStepTokens: number;
+  /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. */
+  latencyRows: number;
+  /** Milliseconds after which a waiting request is overdue. */
+  patienceMs: number;
+  /** One admission in so many goes to the oldest overdue request. */
+  overdueShare: number;
+}
+
+/** Defaults of `SchedulerOptions`. */
+export const schedulerDefaults: Readonly<SchedulerOptions> = {
+  maxWaiting: 256,
+  mixedStepTokens: 512,
+  latencyRows: Infinity,
+  patienceMs: 5000,
+  overdueShare: 8,
+};
+
+/** What a collected step says of one sequence. `token` is absent when a prompt of `maxTokens: 0` is computed. */
+export interface StepResult {
+  sequence: Sequence;
+  token?: number;
+}
+
+/** A prefix shorter than this is recomputed rather than waited for. */
+const WORTH_WAITING = PAGE_TOKENS;
+
+/**
+ * Continuous batching: which sequences take part in the next step, and with which tokens. A step holds a row for
+ * every decoding sequence and fills the rest of its token budget with chunks of prompts. When pages run out the
+ * least senior sequence gives its pages up and waits again; what it generated is kept, and what the cache still
+ * holds of it is not computed twice. A sequence whose prompt starts like one being computed waits for its pages.
+ *
+ * Pure: no clock, no device, no events. The caller submits every batch that `schedule` returns before the next
+ * call, and gives the sampled tokens of the oldest one to `collect`.
+ */
+export class Scheduler {
+  readonly options: SchedulerOptions;
+  #limits: StepLimits;
+  #blocks: BlockManager;
+  readonly #waiting: WaitingQueue;
+  /** Running and leaving sequences, most senior first. */
+  #resident: Sequence[] = [];
+  #slots: number[];
+  #inFlight: InFlightRow[][] = [];
+  /** Sequences that took part in steps submitted since their pages were last indexed. */
+  #stepped: Sequence[] = [];
+  #arrivals = 0;
+  /** Where round-robin among capped throughput rows starts. */
+  #turn = 0;
+  readonly #retry = new RetryEstimate();
+  #preemptions = 0;
+  #steps = 0;
+
+  constructor(limits: StepLimits, options: Partial<SchedulerOptions> = {}) {
+    this.options = { ...schedulerDefaults, ...options };
+    this.#limits = limits;
+    this.#blocks = new BlockManager(limits.pagesTotal);
+    this.#slots = slots(limits);
+    this.#waiting = new WaitingQueue(this.options);
+  }
+
+  get blocks(): BlockManager {
+    return this.#blocks;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Sequences that hold pages. */
+  get running(): number {
+    return this.#resident.length;
+  }
+
+  /** Steps submitted and not collected. */
+  get stepsInFlight(): number {
+    return this.#inFlight.length;
+  }
+
+  get preemptions(): number {
+    return this.#preemptions;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Longest sequence that can ever run, prompt and generated tokens together. */
+  get contextLength(): number {
+    return Math.min(this.#limits.contextLength, this.#limits.pagesTotal * PAGE_TOKENS);
+  }
+
+  /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit. */
+  add(sequence: Sequence, now: number): void {
+    const length = sequence.promptTokens;
+    if (length === 0) throw new RangeError("prompt has 0 tokens, expected at least 1");
+    if (length + sequence.maxTokens > this.contextLength) {
+      throw new RangeError(
+        `prompt of ${length} tokens and ${sequence.maxTokens} to generate exceed the context of ` +
+          `${this.contextLength}`,
+      );
+    }
+    if (this.#waiting.size >= this.options.maxWaiting) {
+      throw new CapacityError(
+        `${this.#waiting.size} requests are waiting, at most ${this.options.maxWaiting} may`,
+        this.#retry.seconds(this.#waiting.size),
+      );
+    }
+    sequence.arrival = this.#arrivals++;
+    sequence.submittedAt = now;
+    this.#waiting.add(sequence);
+  }
+
+  /** Ends `sequence` wherever it is: finished and cancelled are the same here. Idempotent. */
+  finish(sequence: Sequence, now: number): void {
+    if (sequence.state === "gone" || (sequence.state === "leaving" && !sequence.requeue)) return;
+    if (sequence.state === "waiting") {
+      this.#waiting.remove(sequence);
+      sequence.state = "gone";
+      sequence.leader = undefined;
+    } else {
+      sequence.state = "leaving";
+      sequence.requeue = false;
+      if (sequence.inFlight === 0) this.#leave(sequence);
+    }
+    this.#retry.finished(now);
+  }
+
+  /**
+   * The next step, which the caller must submit before it calls again; undefined when there is nothing to do before
+   * the steps in flight are collected. `now` is in milliseconds.
+   */
+  schedule(now: number): StepBatch | undefined {
+    this.#settle();
+    const rows: StepRow[] = [];
+    const record: InFlightRow[] = [];
+    const put = (sequence: Sequence, tokens: number) => {
+      const row = this.#row(sequence, tokens);
+      rows.push(row);
+      record.push({ sequence, sample: row.sample });
+    };
+
+    for (const sequence of this.#decodable()) if (this.#grow(sequence)) put(sequence, 0);
+    let budget = this.#limits.maxBatchTokens - rows.length;
+    if (rows.length > 0) {
+      budget = Math.min(budget, Math.max(1, this.options.mixedStepTokens - rows.length));
+    }
+    const prefill = (sequence: Sequence) => {
+      const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
+      put(sequence, tokens);
+      budget -= tokens;
+    };
+    for (const sequence of this.#prefillable()) if (budget > 0) prefill(sequence);
+
+    const overdue = this.#waiting.overdue(now);
+    for (const sequence of overdue ? [overdue, ...this.#waiting] : [...this.#waiting]) {
+      if (budget <= 0) break;
+      if (sequence.state !== "waiting" || this.#isFollowing(sequence)) continue;
+      const prefix = this.#blocks.match(sequence.ids, sequence.scope, sequence.ids.length - 1);
+      if (this.#follow(sequence, prefix.tokens)) continue;
+      if (!this.#canAdmit(sequence, prefix)) {
+        this.#makeRoom(sequence, prefix);
+        break;
+      }
+      this.#admit(sequence, prefix, sequence === overdue);
+      prefill(sequence);
+    }
+
+    if (rows.length === 0) return undefined;
+    this.#inFlight.push(record);
+    this.#stepped.push(...record.map((row) => row.sequence));
+    this.#steps++;
+    return { rows, copies: this.#blocks.takeCopies() };
+  }
+
+  /**
+   * Takes the tokens sampled by the oldest step in flight, one per row, and returns what became known. Tokens of
+   * sequences that have finished meanwhile are discarded.
+   */
+  collect(tokens: ArrayLike<number>): StepResult[] {
+    const record = this.#inFlight.shift();
+    if (!record) throw new RangeError("collect: no step is in flight");
+    if (tokens.length !== record.length) {
+      throw new RangeError(
+        `collect: ${tokens.length} tokens, expected one for each of ${record.length} rows`,
+      );
+    }
+    const results: StepResult[] = [];
+    record.forEach(({ sequence, sample }, i) => {
+      sequence.inFlight--;
+      if (sequence.state === "leaving" && !sequence.requeue) {
+        if (sequence.inFlight === 0) this.#leave(sequence);
+      } else if (sample) {
+        sequence.ids.push(tokens[i]);
+        results.push({ sequence, token: tokens[i] });
+      } else if (sequence.maxTokens === 0 && !sequence.prefilling && sequence.inFlight === 0) {
+        results.push({ sequence });
+      }
+    });
+    return results;
+  }
+
+  /**
+   * Forgets every page and step, as after the loss of the device, and goes on with `limits`. Returns the sequences
+   * that were resident, which are gone; waiting ones still wait.
+   */
+  reset(limits: StepLimits = this.#limits): Sequence[] {
+    const lost = this.#resident;
+    for (const sequence of lost) {
+      sequence.state = "gone";
+      sequence.table = undefined;
+      sequence.inFlight = 0;
+    }
+    this.#limits = limits;
+    this.#blocks = new BlockManager(limits.pagesTotal);
+    this.#slots = slots(limits);
+    this.#resident = [];
+    this.#inFlight = [];
+    this.#stepped = [];
+    return lost;
+  }
+
+  /** Checks the books of pages and slots; returns what is wrong. */
+  check(): string[] {
+    const problems = this.#blocks.check(this.#resident.map((sequence) => sequence.table!));
+    const seen = new Set([...this.#slots, ...this.#resident.map((sequence) => sequence.slot)]);
+    const total = this.#slots.length + this.#resident.length;
+    if (seen.size !== this.#limits.maxSequences || total !== seen.size) {
+      problems.push(`${seen.size} slots in ${total} places, expected ${this.#limits.maxSequences}`);
+    }
+    return problems;
+  }
+
+  /** Lets those go whose last step was collected, and shares the pages that submitted steps have written. */
+  #settle(): void {
+    for (const sequence of [...this.#resident]) {
+      if (sequence.state === "leaving" && sequence.inFlight === 0) this.#leave(sequence);
+    }
+    for (const sequence of this.#stepped) {
+      if (!sequence.table) continue;
+      const ids = sequence.ids;
+      if (!sequence.prefilling && sequence.shared < sequence.prefillEnd) {
+        this.#blocks.index(sequence.table, ids, sequence.prefillEnd, true);
+        sequence.shared = sequence.prefillEnd;
+      }
+      this.#blocks.index(sequence.table, ids, sequence.known);
+      sequence.shared = Math.max(sequence.shared, sequence.table.indexed * PAGE_TOKENS);
+    }
+    this.#stepped = [];
+  }
+
+  /** Sequences whose next token can be sampled now, in order of seniority. */
+  #decodable(): Sequence[] {
+    const all = this.#resident.filter((sequence) =>
+      sequence.state === "running" && !sequence.prefilling && sequence.sampled < sequence.maxTokens
+    );
+    if (!this.#latencyResident) return all;
+    const first = all.findIndex((sequence) => !sequence.latency);
+    if (first < 0) return all;
+    const rest = all.splice(first);
+    const room = Math.max(1, this.options.latencyRows - all.length);
+    if (rest.length <= room) return [...all, ...rest];
+    const start = this.#turn % rest.length;
+    this.#turn = start + room;
+    return [...all, ...[...rest, ...rest].slice(start, start + room)];
+  }
+
+  get #latencyResident(): boolean {
+    return this.#resident.some((sequence) => sequence.state === "running" && sequence.latency);
+  }
+
+  /** Sequences whose prompt is being computed, in order of their own or their followers' seniority. */
+  #prefillable(): Sequence[] {
+    const urgency = (sequence: Sequence) => {
+      const follower = sequence.follower;
+      return follower?.leader?.sequence === sequence && bySeniority(follower, sequence) < 0
+        ? follower
+        : sequence;
+    };
+    return this.#resident
+      .filter((sequence) => sequence.state === "running" && sequence.prefilling)
+      .sort((a, b) => bySeniority(urgency(a), urgency(b)));
+  }
+
+  /** Makes room for one more position of `sequence`; false when it must sit this step out. */
+  #grow(sequence: Sequence): boolean {
+    while (sequence.state === "running") {
+      if (this.#blocks.canExtend(sequence.table!, sequence.computed + 1)) {
+        this.#blocks.extend(sequence.table!, sequence.computed + 1);
+        return true;
+      }
+      if (this.#resident.some((other) => other.state === "leaving")) return false;
+      this.#preempt(this.#resident.at(-1)!);
+    }
+    return false;
+  }
+
+  /** Whether `sequence` still waits for the prefill that it was told to wait for. */
+  #isFollowing(sequence: Sequence): boolean {
+    const leader = sequence.leader;
+    if (leader && leader.sequence.state === "running" && leader.sequence.shared < leader.tokens) {
+      return true;
+    }
+    sequence.leader = undefined;
+    return false;
+  }
+
+  /** Lets `sequence` wait for a running prefill that computes what the cache does not yet hold of its prompt. */
+  #follow(sequence: Sequence, cachedTokens: number): boolean {
+    let best = cachedTokens + WORTH_WAITING - 1;
+    for (const other of this.#resident) {
+      if (other.state !== "running" || other.scope !== sequence.scope) continue;
+      if (other.shared >= other.prefillEnd) continue;
+      const common = commonPrefix(
+        sequence.ids,
+        sequence.ids.length - 1,
+        other.ids,
+        other.prefillEnd,
+      );
+      const tokens = Math.min(other.prefillEnd, roundUp(common, PAGE_TOKENS));
+      if (common <= best || other.shared >= tokens) continue;
+      best = common;
+      sequence.leader = { sequence: other, tokens };
+    }
+    const leader = sequence.leader?.sequence;
+    if (!leader) return false;
+    const follower = leader.follower;
+    if (follower?.leader?.sequence !== leader || bySeniority(sequence, follower) < 0) {
+      leader.follower = sequence;
+    }
+    return true;
+  }
+
+  /**
+   * Room for the prompt, and a page for each resident sequence to grow into, so that admitting one does not at once
+   * push another out.
+   */
+  #canAdmit(sequence: Sequence, prefix: CachedPrefix): boolean {
+    if (this.#slots.length === 0) return false;
+    const resident = this.#resident.length;
+    if (!sequence.latency && this.#latencyResident && resident >= this.options.latencyRows) {
+      return false;
+    }
+    return this.#blocks.pagesNeeded(prefix, sequence.ids.length) + resident <=
+      this.#blocks.pagesAvailable;
+  }
+
+  #admit(sequence: Sequence, prefix: CachedPrefix, overdue: boolean): void {
+    this.#waiting.admit(sequence, overdue);
+    sequence.table = this.#blocks.allocate(prefix, sequence.ids.length);
+    sequence.state = "running";
+    sequence.overdue = overdue;
+    sequence.slot = this.#slots.pop()!;
+    sequence.computed = sequence.table.cachedTokens;
+    sequence.prefillEnd = sequence.ids.length;
+    sequence.shared = sequence.table.indexed * PAGE_TOKENS;
+    if (sequence.cachedTokens < 0) sequence.cachedTokens = sequence.table.cachedTokens;
+    this.#resident.push(sequence);
+    this.#resident.sort(bySeniority);
+  }
+
+  /** Puts throughput work back, least senior first, if that lets latency work in. */
+  #makeRoom(sequence: Sequence, prefix: CachedPrefix): void {
+    if (!sequence.latency || this.#resident.some((other) => other.state === "leaving")) return;
+    let missing = this.#blocks.pagesNeeded(prefix, sequence.ids.length) + this.#resident.length -
+      this.#blocks.pagesAvailable;
+    const victims: Sequence[] = [];
+    for (const other of this.#resident.toReversed()) {
+      if (missing <= 0 && this.#slots.length + victims.length > 0) break;
+      if (other.latency || other.overdue) continue;
+      victims.push(other);
+      missing -= other.table!.pages.length + 1;
+    }
+    if (missing <= 0) { for (const victim of victims) this.#preempt(victim); }
+  }
+
+  #preempt(sequence: Sequence): void {
+    this.#preemptions++;
+    sequence.state = "leaving";
+    sequence.requeue = true;
+    if (sequence.inFlight === 0) this.#leave(sequence);
+  }
+
+  #leave(sequence: Sequence): void {
+    this.#blocks.release(sequence.table!, sequence.ids, sequence.known);
+    sequence.table = undefined;
+    this.#slots.push(sequence.slot);
+    this.#resident.splice(this.#resident.indexOf(sequence), 1);
+    sequence.slot = -1;
+    sequence.computed = 0;
+    sequence.prefillEnd = 0;
+    sequence.shared = 0;
+    if (sequence.requeue) {
+      sequence.requeue = false;
+      sequence.sampled = sequence.generated;
+      sequence.state = "waiting";
+      this.#waiting.add(sequence);
+    } else {
+      sequence.state = "gone";
+    }
+  }
+
+  /** The row of `sequence` in the step being put together: `tokens` of its prompt, or none to decode. */
+  #row(sequence: Sequence, tokens: number): StepRow {
+    const position = sequence.computed;
+    const end = position + tokens;
+    const sample = tokens === 0 || (end === sequence.prefillEnd && sequence.maxTokens > 0);
+    const row: StepRow = {
+      slot: sequence.slot,
+      tokens: tokens === 0 ? none : Uint32Array.from(sequence.ids.slice(position, end)),
+      position,
+      pages: sequence.table!.pages,
+      sample,
+      sampling: sequence.sampling,
+      sampleIndex: sequence.sampled,
+      decode: sequence.decode,
+    };
+    sequence.computed += Math.max(1, tokens);
+    if (sample) sequence.sampled++;
+    sequence.inFlight++;
+    return row;
+  }
+}
+
+interface InFlightRow {
+  sequence: Sequence;
+  sample: boolean;
+}
+
+const none = new Uint32Array(0);
+
+function slots(limits: StepLimits): number[] {
+  return Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);
+}
+
+/** Leading tokens that `a[0, aEnd)` and `b[0, bEnd)` share. */
+function commonPrefix(
+  a: readonly number[],
+  aEnd: number,
+  b: readonly number[],
+  bEnd: number,
+): number {
+  const end = Math.min(aEnd, bEnd);
+  let common = 0;
+  while (common < end && a[common] === b[common]) common++;
+  return common;
+}

@@ -1,0 +1,93 @@
+import type { PageTable } from "./block_manager.ts";
+import type { DecodePolicy, SamplingOptions } from "./types.ts";
+
+/** What a sequence needs to be scheduled. */
+export interface SequenceOptions {
+  id: string;
+  /** Token ids of the prompt, at least one. */
+  prompt: readonly number[];
+  /** Upper bound on generated tokens; 0 computes the prompt's keys and values and samples nothing. */
+  maxTokens: number;
+  sampling: SamplingOptions;
+  scope?: string;
+  criteria?: "latency" | "throughput";
+  priority?: number;
+  decode?: DecodePolicy;
+}
+
+/**
+ * One generation as the scheduler sees it. `waiting`: has no pages. `running`: has a slot and pages.
+ * `leaving`: has stopped, but steps that use its pages are in flight; it goes, or waits again, once they are read.
+ */
+export class Sequence {
+  readonly id: string;
+  /** Prompt and generated tokens that are known. */
+  readonly ids: number[];
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  readonly sampling: SamplingOptions;
+  readonly scope: string;
+  readonly latency: boolean;
+  readonly priority: number;
+  readonly decode: DecodePolicy;
+  /** Order of submission; set by the scheduler. */
+  arrival = 0;
+  /** Milliseconds, on the scheduler's clock. */
+  submittedAt = 0;
+
+  state: "waiting" | "running" | "leaving" | "gone" = "waiting";
+  /** While leaving: whether it waits again afterwards. */
+  requeue = false;
+  slot = -1;
+  table: PageTable | undefined;
+  /** Positions whose keys and values are written by submitted steps. */
+  computed = 0;
+  /** Tokens up to which this residency reads ids; past them it decodes. */
+  prefillEnd = 0;
+  /** Leading tokens of this residency's prompt that other sequences can find in the cache. */
+  shared = 0;
+  /** Admitted because it was overdue: not to be put back for the sake of admitting another. */
+  overdue = false;
+  /** Tokens sampled by submitted steps; more than `generated` while steps are in flight. */
+  sampled = 0;
+  /** Submitted steps that hold a row of this sequence and were not collected. */
+  inFlight = 0;
+  /** Prompt tokens found in the cache when first admitted; -1 before. */
+  cachedTokens = -1;
+  /** The sequence whose prefill this one waits for, and the tokens of it that must be computed. */
+  leader: { sequence: Sequence; tokens: number } | undefined;
+  /** The most urgent sequence that waits for this one's prefill. */
+  follower: Sequence | undefined;
+
+  constructor(options: SequenceOptions) {
+    this.id = options.id;
+    this.ids = [...options.prompt];
+    this.promptTokens = options.prompt.length;
+    this.maxTokens = options.maxTokens;
+    this.sampling = options.sampling;
+    this.scope = options.scope ?? "";
+    this.latency = (options.criteria ?? "latency") === "latency";
+    this.priority = options.priority ?? 0;
+    this.decode = options.decode ?? { kind: "auto" };
+  }
+
+  /** Generated tokens that are known. */
+  get generated(): number {
+    return this.ids.length - this.promptTokens;
+  }
+
+  get prefilling(): boolean {
+    return this.computed < this.prefillEnd;
+  }
+
+  /** Leading positions that are computed and whose tokens are known, so that they can be shared. */
+  get known(): number {
+    return Math.min(this.computed, this.ids.length);
+  }
+}
+
+/** Negative when `a` goes before `b`: latency first, then the smaller priority number, then the older. */
+export function bySeniority(a: Sequence, b: Sequence): number {
+  if (a.latency !== b.latency) return a.latency ? -1 : 1;
+  return a.priority - b.priority || a.arrival - b.arrival;
+}

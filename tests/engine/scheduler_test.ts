@@ -1,0 +1,369 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { CapacityError } from "../../src/common/errors.ts";
+import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
+import { Sequence, type SequenceOptions } from "../../src/engine/sequence.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { StepBatch } from "../../src/engine/step.ts";
+import { expectedTokens, FakeRunner, type FakeRunnerOptions } from "../support/fake_runner.ts";
+
+let names = 0;
+
+/** A sequence of `prompt`, or of that many tokens counted from 0. */
+function sequence(prompt: number | number[], options: Partial<SequenceOptions> = {}): Sequence {
+  const ids = typeof prompt === "number" ? Array.from({ length: prompt }, (_, i) => i) : prompt;
+  return new Sequence({
+    id: `s${names++}`,
+    prompt: ids,
+    maxTokens: 4,
+    sampling: greedy,
+    ...options,
+  });
+}
+
+/** Drives a scheduler against a fake runner, one step of the pipeline at a time. */
+class Bench {
+  readonly runner: FakeRunner;
+  readonly scheduler: Scheduler;
+  readonly batches: StepBatch[] = [];
+  now = 0;
+
+  constructor(runner: FakeRunnerOptions = {}, options: Partial<SchedulerOptions> = {}) {
+    this.runner = new FakeRunner(runner);
+    this.scheduler = new Scheduler(this.runner, options);
+  }
+
+  add(...sequences: Sequence[]): void {
+    for (const one of sequences) this.scheduler.add(one, this.now);
+  }
+
+  /** Fills the pipeline and collects one step; false when there is nothing to do. */
+  step(): boolean {
+    this.now += 1;
+    while (this.scheduler.stepsInFlight < this.runner.pipelineDepth) {
+      const batch = this.scheduler.schedule(this.now);
+      if (!batch) break;
+      this.runner.submit(batch);
+      this.batches.push({ rows: batch.rows.map((row) => ({ ...row })), copies: batch.copies });
+    }
+    if (this.scheduler.stepsInFlight === 0) return false;
+    for (const { sequence } of this.scheduler.collect(this.runner.collect())) {
+      if (sequence.generated >= sequence.maxTokens) this.scheduler.finish(sequence, this.now);
+    }
+    return true;
+  }
+
+  /** Runs until nothing is left to do, and checks that everything is back. */
+  drain(limit = 5000): void {
+    let steps = 0;
+    while (this.step()) assert(++steps < limit, `no end after ${limit} steps`);
+    assertEquals(this.scheduler.waiting, 0);
+    assertEquals(this.scheduler.running, 0);
+    assertEquals(this.scheduler.blocks.pagesUsed, 0);
+    assertEquals(this.scheduler.check(), []);
+  }
+}
+
+function generated(one: Sequence): number[] {
+  return one.ids.slice(one.promptTokens);
+}
+
+Deno.test("Scheduler prefills in chunks of the token budget and samples after the last", () => {
+  const bench = new Bench({ maxBatchTokens: 100 });
+  const one = sequence(250);
+  bench.add(one);
+  bench.drain();
+  const prefill = bench.batches.slice(0, 3).map((
+    { rows },
+  ) => [rows[0].position, rows[0].tokens.length, rows[0].sample]);
+  assertEquals(prefill, [[0, 100, false], [100, 100, false], [200, 50, true]]);
+  assertEquals(generated(one), expectedTokens(one.ids.slice(0, 250), 4, greedy));
+});
+
+Deno.test("Scheduler mixes a long prompt's chunks with the tokens of running streams", () => {
+  const bench = new Bench({ maxBatchTokens: 256 }, { mixedStepTokens: 65 });
+  const short = sequence([1, 2, 3], { maxTokens: 30 });
+  const long = sequence(640, { maxTokens: 1 });
+  bench.add(short);
+  bench.step();
+  bench.add(long);
+  bench.drain();
+  const mixed = bench.batches.filter(({ rows }) => rows.some((row) => row.tokens.length > 3));
+  assertEquals(mixed.length, 10);
+  for (const { rows } of mixed) assertEquals(rows.map((row) => row.tokens.length), [0, 64]);
+  assertEquals(generated(short), expectedTokens([1, 2, 3], 30, greedy));
+});
+
+Deno.test("Scheduler admits latency work before throughput work, then by priority, then by arrival", () => {
+  const bench = new Bench({ maxSequences: 1 });
+  const order = [
+    sequence([1], { criteria: "throughput" }),
+    sequence([2], { priority: 1 }),
+    sequence([3]),
+    sequence([4]),
+    sequence([5], { priority: -1 }),
+  ];
+  bench.add(...order);
+  bench.drain();
+  const first = bench.batches.filter(({ rows }) => rows[0].tokens.length > 0).map(({ rows }) =>
+    rows[0].tokens[0]
+  );
+  assertEquals(first, [5, 3, 4, 2, 1]);
+});
+
+Deno.test("Scheduler gives overdue throughput work its share of admissions", () => {
+  const bench = new Bench({ maxSequences: 1, pipelineDepth: 1 }, {
+    patienceMs: 5,
+    overdueShare: 3,
+  });
+  const patient = sequence([99], { criteria: "throughput", maxTokens: 1 });
+  bench.add(patient);
+  for (let i = 0; i < 40 && patient.state !== "gone"; i++) {
+    bench.add(sequence([i], { maxTokens: 1 }));
+    bench.step();
+  }
+  assertEquals(patient.state, "gone");
+  assert(bench.now < 12, `served after ${bench.now} ms`);
+  bench.drain();
+});
+
+Deno.test("Scheduler lets one request compute a shared prefix while the others wait for its pages", () => {
+  const bench = new Bench({ maxBatchTokens: 128, pagesTotal: 64 });
+  const prefix = Array.from({ length: 320 }, (_, i) => i % 7);
+  const all = [10, 11, 12, 13].map((last) => sequence([...prefix, last, last]));
+  bench.add(...all);
+  bench.drain();
+  // The prefix once, two tokens of each request, three decoded tokens of each.
+  assertEquals(bench.runner.positions, 320 + 4 * 2 + 4 * 3);
+  assertEquals(all.map((one) => one.cachedTokens), [0, 320, 320, 320]);
+  for (const one of all) {
+    assertEquals(generated(one), expectedTokens(one.ids.slice(0, 322), 4, greedy));
+  }
+});
+
+Deno.test("Scheduler shares the exact common tokens of a running prompt's last page", () => {
+  const bench = new Bench({ maxBatchTokens: 512 });
+  const prefix = Array.from({ length: 150 }, (_, i) => i % 5);
+  const [a, b] = [sequence([...prefix, 40]), sequence([...prefix, 41])];
+  bench.add(a, b);
+  bench.drain();
+  assertEquals(b.cachedTokens, 150);
+  assertEquals(bench.runner.copies, 1);
+  assertEquals(generated(b), expectedTokens([...prefix, 41], 4, greedy));
+});
+
+Deno.test("Scheduler does not hold requests of another scope back, nor share with them", () => {
+  const bench = new Bench({ maxBatchTokens: 512 });
+  const all = ["a", "b"].map((scope) => sequence(150, { scope }));
+  bench.add(...all);
+  bench.drain();
+  assertEquals(all.map((one) => one.cachedTokens), [0, 0]);
+  assertEquals(bench.batches[0].rows.length, 2);
+});
+
+Deno.test("Scheduler pre-empts the youngest throughput work when pages run out, and keeps its tokens", () => {
+  const bench = new Bench({ pagesTotal: 6, contextLength: 384 });
+  const latency = sequence([1, 2], { maxTokens: 200 });
+  const old = sequence([3, 4], { maxTokens: 100, criteria: "throughput" });
+  const young = sequence([5, 6], { maxTokens: 200, criteria: "throughput" });
+  bench.add(latency, old, young);
+  const preempted = new Set<Sequence>();
+  let steps = 0;
+  while (bench.step()) {
+    assert(++steps < 2000);
+    for (const one of [latency, old, young]) if (one.state === "waiting") preempted.add(one);
+  }
+  assertEquals([...preempted], [young]);
+  assert(bench.scheduler.preemptions >= 1 && bench.scheduler.preemptions < 5);
+  assertEquals(generated(young), expectedTokens([5, 6], 200, greedy));
+  assertEquals(generated(latency), expectedTokens([1, 2], 200, greedy));
+  bench.drain();
+});
+
+Deno.test("Scheduler puts throughput work back when latency work needs its slot", () => {
+  const bench = new Bench({ maxSequences: 1 });
+  const background = sequence([1], { maxTokens: 50, criteria: "throughput" });
+  bench.add(background);
+  bench.step();
+  const urgent = sequence([2], { maxTokens: 3 });
+  bench.add(urgent);
+  for (let i = 0; i < 7; i++) bench.step();
+  assertEquals(urgent.state, "gone");
+  bench.drain();
+  assertEquals(generated(background), expectedTokens([1], 50, greedy));
+});
+
+Deno.test("Scheduler caps the decode batch while latency work is resident, and lets capped rows take turns", () => {
+  const bench = new Bench({ maxSequences: 8 }, { latencyRows: 2 });
+  const background = [1, 2, 3].map((id) =>
+    sequence([id], { maxTokens: 12, criteria: "throughput" })
+  );
+  bench.add(...background);
+  bench.step();
+  const urgent = sequence([9], { maxTokens: 12 });
+  bench.add(urgent);
+  bench.step();
+  for (let i = 0; i < 6; i++) bench.step();
+  const decoding = bench.batches.slice(-6);
+  for (const { rows } of decoding) assertEquals(rows.length, 2);
+  assertEquals(new Set(decoding.flatMap(({ rows }) => rows.map((row) => row.slot))).size, 4);
+  bench.drain();
+  for (const one of background) {
+    assertEquals(generated(one), expectedTokens(one.ids.slice(0, 1), 12, greedy));
+  }
+});
+
+Deno.test("Scheduler.add refuses a full queue with a retry time and a prompt that cannot fit with the counts", () => {
+  const bench = new Bench({ contextLength: 128 }, { maxWaiting: 1 });
+  bench.add(sequence([1]));
+  const error = assertThrows(
+    () => bench.add(sequence([1])),
+    CapacityError,
+    "1 requests are waiting, at most 1",
+  );
+  assert(error.retryAfterSeconds >= 1);
+  assertThrows(
+    () => bench.add(sequence(125)),
+    RangeError,
+    "prompt of 125 tokens and 4 to generate exceed the context of 128",
+  );
+  assertThrows(() => bench.add(sequence([])), RangeError, "0 tokens");
+  bench.drain();
+});
+
+Deno.test("Scheduler.finish frees a cancelled sequence in every state, pages after the steps in flight", () => {
+  const bench = new Bench({ maxSequences: 1, maxBatchTokens: 64 });
+  const [running, waiting] = [sequence(200, { maxTokens: 20 }), sequence([1])];
+  bench.add(running, waiting);
+  bench.step();
+  assertEquals(bench.scheduler.stepsInFlight, 1);
+  bench.scheduler.finish(running, 0);
+  bench.scheduler.finish(waiting, 0);
+  bench.scheduler.finish(running, 0);
+  assertEquals([running.state, waiting.state], ["leaving", "gone"]);
+  assert(bench.scheduler.blocks.pagesUsed > 0);
+  bench.drain();
+  assertEquals(running.state, "gone");
+});
+
+Deno.test("Scheduler discards the token of a step that was submitted before its sequence stopped", () => {
+  const bench = new Bench();
+  const one = sequence([1, 2, 3], { maxTokens: 10 });
+  bench.add(one);
+  while (one.generated < 4) bench.step();
+  assertEquals(bench.scheduler.stepsInFlight, 1);
+  bench.scheduler.finish(one, 0);
+  bench.drain();
+  assertEquals(one.generated, 4);
+});
+
+Deno.test("Scheduler computes the prompt of a request for 0 tokens, for others to find", () => {
+  const bench = new Bench({ maxBatchTokens: 64 });
+  const warm = sequence(150, { maxTokens: 0 });
+  bench.add(warm);
+  bench.drain();
+  assertEquals(generated(warm), []);
+  const next = sequence(200);
+  bench.add(next);
+  bench.drain();
+  assertEquals(next.cachedTokens, 150);
+});
+
+Deno.test("Scheduler.reset forgets pages and steps, returns what was resident and keeps what waits", () => {
+  const bench = new Bench({ maxSequences: 1 });
+  const [running, waiting] = [sequence(100), sequence([1])];
+  bench.add(running, waiting);
+  bench.step();
+  assertEquals(bench.scheduler.reset(), [running]);
+  assertEquals(bench.scheduler.stepsInFlight, 0);
+  const after = new Bench({ maxSequences: 1 });
+  while (true) {
+    const batch = bench.scheduler.schedule(0);
+    if (!batch) break;
+    after.runner.submit(batch);
+    for (const { sequence } of bench.scheduler.collect(after.runner.collect())) {
+      if (sequence.generated === 4) bench.scheduler.finish(sequence, 0);
+    }
+  }
+  assertEquals(generated(waiting), expectedTokens([1], 4, greedy));
+  assertEquals(bench.scheduler.check(), []);
+});
+
+Deno.test("Scheduler gives every request the text it gets alone, and every page back, under random churn", () => {
+  const request = fc.record({
+    start: fc.nat(2),
+    length: fc.integer({ min: 1, max: 260 }),
+    turn: fc.nat(260),
+    letter: fc.nat(1),
+    maxTokens: fc.integer({ min: 0, max: 90 }),
+    stopAfter: fc.integer({ min: 1, max: 150 }),
+    cancelAt: fc.option(fc.nat(60), { freq: 4 }),
+    latency: fc.boolean(),
+    priority: fc.nat(2),
+    seeded: fc.boolean(),
+    seed: fc.nat(3),
+    scope: fc.constantFrom("", "", "x"),
+    arriveAt: fc.nat(40),
+  });
+  const settings = fc.record({
+    pagesTotal: fc.integer({ min: 6, max: 20 }),
+    maxSequences: fc.integer({ min: 1, max: 6 }),
+    maxBatchTokens: fc.integer({ min: 7, max: 200 }),
+    pipelineDepth: fc.integer({ min: 1, max: 3 }),
+    mixedStepTokens: fc.integer({ min: 1, max: 200 }),
+    latencyRows: fc.constantFrom(1, 2, Infinity),
+  });
+  fc.assert(
+    fc.property(settings, fc.array(request, { minLength: 1, maxLength: 14 }), (s, requests) => {
+      const bench = new Bench({ ...s, contextLength: 360 }, {
+        ...s,
+        patienceMs: 20,
+        overdueShare: 3,
+      });
+      const live = requests.map((r) => ({
+        r,
+        one: sequence(Array.from({ length: r.length }, (_, i) => i < r.turn ? r.start : r.letter), {
+          maxTokens: r.maxTokens,
+          criteria: r.latency ? "latency" : "throughput",
+          priority: r.priority,
+          scope: r.scope,
+          sampling: r.seeded ? { ...greedy, temperature: 1, seed: r.seed } : greedy,
+        }),
+      }));
+      const stopped = new Set<Sequence>();
+      let last = 0;
+      for (let step = 0;; step++) {
+        assert(step < 6000, "requests starve");
+        for (const { r, one } of live) {
+          if (r.arriveAt === step) bench.add(one);
+          if (r.cancelAt !== null && step === r.arriveAt + r.cancelAt) {
+            bench.scheduler.finish(one, bench.now);
+          }
+          if (one.generated >= r.stopAfter && !stopped.has(one)) {
+            stopped.add(one);
+            bench.scheduler.finish(one, bench.now);
+          }
+        }
+        assertEquals(bench.scheduler.check(), []);
+        if (!bench.step() && step > 40 && step > last) {
+          if (live.every(({ one }) => one.state === "gone")) break;
+        }
+        last = step;
+      }
+      for (const { r, one } of live) {
+        const tokens = generated(one);
+        assertEquals(
+          tokens,
+          expectedTokens(one.ids.slice(0, r.length), tokens.length, one.sampling),
+        );
+        if (r.cancelAt === null) assertEquals(tokens.length, Math.min(r.maxTokens, r.stopAfter));
+      }
+      bench.drain();
+      assert(
+        bench.scheduler.preemptions < 40 * requests.length,
+        `${bench.scheduler.preemptions} pre-emptions`,
+      );
+    }),
+    { numRuns: 150 },
+  );
+});
