@@ -147,7 +147,8 @@ const schemes: Scheme[] = [
       String.raw`[\r\n]`,
       String.raw`\s?[${deepseekLetters}]+`,
       String.raw`\s?[!-/:-~！-／：-～‘-‟　-。]+`,
-      String.raw`\s+$`,
+      // The published `\s+$`, with a look-behind so that a long run of spaces elsewhere costs one attempt, not one each.
+      String.raw`(?<!\s)\s+$`,
       deepseekCjk,
       String.raw`\p{N}+`,
     ],

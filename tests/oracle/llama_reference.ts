@@ -1,0 +1,241 @@
+/**
+ * A plain f64 forward pass of llama-shaped models, one position at a time, written to be read against the papers:
+ * RMSNorm (Zhang and Sennrich 2019), rotary positions on neighbouring pairs (Su et al. 2021), grouped-query attention
+ * (Ainslie et al. 2023), SwiGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward.
+ * It is the oracle that the GPU engine is tested against.
+ * @module
+ */
+
+import type { GgufFile } from "../../src/formats/gguf.ts";
+
+/** A row-major weight matrix, `rows` outputs of `columns` inputs. */
+interface Matrix {
+  rows: number;
+  columns: number;
+  values: Float32Array;
+}
+
+interface Layer {
+  attentionNorm: Float32Array;
+  query: Matrix;
+  key: Matrix;
+  value: Matrix;
+  attentionOutput: Matrix;
+  feedForwardNorm: Float32Array;
+  /** Absent in arcee. */
+  gate?: Matrix;
+  up: Matrix;
+  down: Matrix;
+}
+
+/** A model's shape and weights, dequantised to f32. */
+export interface ReferenceModel {
+  architecture: "llama" | "arcee";
+  dim: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Leading dimensions of a head that are rotated. */
+  ropeDim: number;
+  ropeBase: number;
+  /** Positions are divided by this (linear scaling); 1 for none. */
+  ropeScale: number;
+  /** Divides each pair's frequency; all 1 unless the model brings `rope_freqs.weight`. */
+  ropeFactors: Float32Array;
+  epsilon: number;
+  vocabulary: number;
+  embedding: Matrix;
+  layers: Layer[];
+  outputNorm: Float32Array;
+  /** The embedding again when the file has no `output.weight`. */
+  output: Matrix;
+}
+
+/** Reads a `llama` or `arcee` model whose weights are F32, F16, BF16 or Q8_0. */
+export function loadReferenceModel(file: GgufFile): ReferenceModel {
+  const { metadata } = file;
+  const architecture = metadata.string("general.architecture");
+  if (architecture !== "llama" && architecture !== "arcee") {
+    throw new TypeError(`${file.name}: architecture is ${architecture}, expected llama or arcee`);
+  }
+  const integer = (key: string, otherwise?: number) =>
+    metadata.integer(`${architecture}.${key}`, 1, 1 << 24, otherwise);
+  const number = (key: string, otherwise?: number) =>
+    metadata.number(`${architecture}.${key}`, otherwise);
+  const vector = (name: string) => file.readFloats(file.tensor(name));
+  const matrix = (name: string): Matrix => {
+    const tensor = file.tensor(name);
+    return { rows: tensor.shape[1], columns: tensor.shape[0], values: file.readFloats(tensor) };
+  };
+
+  const dim = integer("embedding_length");
+  const heads = integer("attention.head_count");
+  const headDim = integer("attention.key_length", dim / heads);
+  const ropeDim = integer("rope.dimension_count", headDim);
+  const linear = metadata.string(`${architecture}.rope.scaling.type`, "none") === "linear";
+  const embedding = matrix("token_embd.weight");
+  return {
+    architecture,
+    dim,
+    heads,
+    kvHeads: integer("attention.head_count_kv", heads),
+    headDim,
+    ropeDim,
+    ropeBase: number("rope.freq_base", 10000),
+    ropeScale: linear ? number("rope.scaling.factor", 1) : 1,
+    ropeFactors: file.tensors.has("rope_freqs.weight")
+      ? vector("rope_freqs.weight")
+      : new Float32Array(ropeDim / 2).fill(1),
+    epsilon: number("attention.layer_norm_rms_epsilon"),
+    vocabulary: embedding.rows,
+    embedding,
+    layers: Array.from({ length: integer("block_count") }, (_, l) => ({
+      attentionNorm: vector(`blk.${l}.attn_norm.weight`),
+      query: matrix(`blk.${l}.attn_q.weight`),
+      key: matrix(`blk.${l}.attn_k.weight`),
+      value: matrix(`blk.${l}.attn_v.weight`),
+      attentionOutput: matrix(`blk.${l}.attn_output.weight`),
+      feedForwardNorm: vector(`blk.${l}.ffn_norm.weight`),
+      gate: architecture === "llama" ? matrix(`blk.${l}.ffn_gate.weight`) : undefined,
+      up: matrix(`blk.${l}.ffn_up.weight`),
+      down: matrix(`blk.${l}.ffn_down.weight`),
+    })),
+    outputNorm: vector("output_norm.weight"),
+    output: file.tensors.has("output.weight") ? matrix("output.weight") : embedding,
+  };
+}
+
+/** x · weight / √(mean(x²) + ε). */
+export function rmsNorm(x: Float64Array, weight: ArrayLike<number>, epsilon: number): Float64Array {
+  let squares = 0;
+  for (const v of x) squares += v * v;
+  const scale = 1 / Math.sqrt(squares / x.length + epsilon);
+  return x.map((v, i) => v * scale * weight[i]);
+}
+
+/** The product of `matrix` and the column `x`. */
+export function multiply(matrix: Matrix, x: Float64Array): Float64Array {
+  const { rows, columns, values } = matrix;
+  const y = new Float64Array(rows);
+  for (let r = 0; r < rows; r++) {
+    let sum = 0;
+    for (let c = 0, at = r * columns; c < columns; c++, at++) sum += values[at] * x[c];
+    y[r] = sum;
+  }
+  return y;
+}
+
+/** Rotates each head's leading pairs (2i, 2i + 1) of `x` by their angle at `position`, in place. */
+export function rotate(model: ReferenceModel, x: Float64Array, position: number): void {
+  for (let head = 0; head < x.length; head += model.headDim) {
+    for (let i = 0; i < model.ropeDim; i += 2) {
+      const frequency = model.ropeBase ** (-i / model.ropeDim) / model.ropeFactors[i / 2];
+      const angle = position / model.ropeScale * frequency;
+      const [a, b] = [x[head + i], x[head + i + 1]];
+      x[head + i] = a * Math.cos(angle) - b * Math.sin(angle);
+      x[head + i + 1] = a * Math.sin(angle) + b * Math.cos(angle);
+    }
+  }
+}
+
+/** Softmax attention of `query` (heads × headDim) over all cached keys and values (each kvHeads × headDim). */
+export function attend(
+  model: ReferenceModel,
+  query: Float64Array,
+  keys: Float64Array[],
+  values: Float64Array[],
+): Float64Array {
+  const { heads, kvHeads, headDim } = model;
+  const out = new Float64Array(heads * headDim);
+  for (let h = 0; h < heads; h++) {
+    const kv = Math.floor(h / (heads / kvHeads)) * headDim;
+    const scores = keys.map((key) => {
+      let dot = 0;
+      for (let i = 0; i < headDim; i++) dot += query[h * headDim + i] * key[kv + i];
+      return dot / Math.sqrt(headDim);
+    });
+    const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+    const weights = scores.map((s) => Math.exp(s - largest));
+    const total = weights.reduce((a, b) => a + b, 0);
+    values.forEach((value, t) => {
+      for (let i = 0; i < headDim; i++) out[h * headDim + i] += weights[t] / total * value[kv + i];
+    });
+  }
+  return out;
+}
+
+function feedForward(layer: Layer, x: Float64Array): Float64Array {
+  const up = multiply(layer.up, x);
+  if (!layer.gate) return multiply(layer.down, up.map((v) => Math.max(v, 0) ** 2));
+  const gate = multiply(layer.gate, x);
+  return multiply(layer.down, up.map((v, i) => v * gate[i] / (1 + Math.exp(-gate[i]))));
+}
+
+function addTo(x: Float64Array, y: Float64Array): void {
+  for (let i = 0; i < x.length; i++) x[i] += y[i];
+}
+
+/** Runs a model token by token, keeping keys and values. */
+export class ReferenceDecoder {
+  readonly #model: ReferenceModel;
+  /** Per layer, one entry per position: rotated keys, values. */
+  readonly keys: Float64Array[][];
+  readonly values: Float64Array[][];
+
+  constructor(model: ReferenceModel) {
+    this.#model = model;
+    this.keys = model.layers.map(() => []);
+    this.values = model.layers.map(() => []);
+  }
+
+  /** Logits (one per vocabulary entry) for what follows `token` at the next position. */
+  step(token: number): Float64Array {
+    const model = this.#model;
+    const position = this.keys[0].length;
+    if (!Number.isInteger(token) || token < 0 || token >= model.vocabulary) {
+      throw new RangeError(`token is ${token}, expected 0 to ${model.vocabulary - 1}`);
+    }
+    const x = Float64Array.from(
+      model.embedding.values.subarray(token * model.dim, (token + 1) * model.dim),
+    );
+    model.layers.forEach((layer, l) => {
+      const input = rmsNorm(x, layer.attentionNorm, model.epsilon);
+      const query = multiply(layer.query, input);
+      const key = multiply(layer.key, input);
+      rotate(model, query, position);
+      rotate(model, key, position);
+      this.keys[l].push(key);
+      this.values[l].push(multiply(layer.value, input));
+      addTo(x, multiply(layer.attentionOutput, attend(model, query, this.keys[l], this.values[l])));
+      addTo(x, feedForward(layer, rmsNorm(x, layer.feedForwardNorm, model.epsilon)));
+    });
+    return multiply(model.output, rmsNorm(x, model.outputNorm, model.epsilon));
+  }
+}
+
+/** Logits after each of `tokens`, a sequence from position 0. */
+export function referenceForward(model: ReferenceModel, tokens: readonly number[]): Float64Array[] {
+  const decoder = new ReferenceDecoder(model);
+  return tokens.map((token) => decoder.step(token));
+}
+
+/** The `count` tokens that greedy decoding appends to `prompt`; on a tie the smallest id. Stops after an end token. */
+export function referenceGreedy(
+  model: ReferenceModel,
+  prompt: readonly number[],
+  count: number,
+  endTokens: ReadonlySet<number> = new Set(),
+): number[] {
+  const decoder = new ReferenceDecoder(model);
+  let logits: Float64Array = new Float64Array(0);
+  for (const token of prompt) logits = decoder.step(token);
+  const out: number[] = [];
+  while (out.length < count) {
+    let best = 0;
+    for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id;
+    out.push(best);
+    if (endTokens.has(best) || out.length === count) break;
+    logits = decoder.step(best);
+  }
+  return out;
+}
