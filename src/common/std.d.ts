@@ -5,8 +5,17 @@ declare module "@std/assert" {
   export function assert(expr: unknown, msg?: string): asserts expr;
   export function assertEquals<T>(actual: T, expected: T, msg?: string): void;
   export function assertNotEquals<T>(actual: T, expected: T, msg?: string): void;
-  export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string): asserts actual is T;
-  export function assertAlmostEquals(actual: number, expected: number, tolerance?: number, msg?: string): void;
+  export function assertStrictEquals<T>(
+    actual: unknown,
+    expected: T,
+    msg?: string,
+  ): asserts actual is T;
+  export function assertAlmostEquals(
+    actual: number,
+    expected: number,
+    tolerance?: number,
+    msg?: string,
+  ): void;
   export function assertGreater<T>(actual: T, expected: T, msg?: string): void;
   export function assertGreaterOrEqual<T>(actual: T, expected: T, msg?: string): void;
   export function assertLess<T>(actual: T, expected: T, msg?: string): void;
@@ -14,7 +23,11 @@ declare module "@std/assert" {
   export function assertExists<T>(actual: T, msg?: string): asserts actual is NonNullable<T>;
   export function assertMatch(actual: string, expected: RegExp, msg?: string): void;
   export function assertStringIncludes(actual: string, expected: string, msg?: string): void;
-  export function assertArrayIncludes<T>(actual: ArrayLike<T>, expected: ArrayLike<T>, msg?: string): void;
+  export function assertArrayIncludes<T>(
+    actual: ArrayLike<T>,
+    expected: ArrayLike<T>,
+    msg?: string,
+  ): void;
   export function assertInstanceOf<T>(
     actual: unknown,
     // deno-lint-ignore no-explicit-any -- a constructor of any signature
@@ -55,24 +68,18 @@ declare module "@std/path" {
   export function normalize(path: string): string;
 }
 
-declare module "@std/http" {
-  export function eTag(entity: string | Uint8Array | Deno.FileInfo, options?: { weak?: boolean }): Promise<string | undefined>;
-  export const STATUS_CODE: Readonly<Record<string, number>>;
+// The mirror's `http/file_server.js` imports modules that the mirror leaves out, hence not `serveDir`.
+declare module "@std/http/etag" {
+  export function eTag(
+    entity: string | Uint8Array | Deno.FileInfo,
+    options?: { weak?: boolean },
+  ): Promise<string | undefined>;
+  /** Whether to answer anew (true) or with 304 (false). */
+  export function ifNoneMatch(value: string | null, etag: string | undefined): boolean;
 }
 
-declare module "@std/http/file-server" {
-  export interface ServeDirOptions {
-    fsRoot?: string;
-    urlRoot?: string;
-    showDirListing?: boolean;
-    showIndex?: boolean;
-    enableCors?: boolean;
-    quiet?: boolean;
-    etagAlgorithm?: string;
-    headers?: string[];
-  }
-  export function serveDir(req: Request, options?: ServeDirOptions): Promise<Response>;
-  export function serveFile(req: Request, path: string): Promise<Response>;
+declare module "@std/media-types/content-type" {
+  export function contentType(extensionOrType: string): string | undefined;
 }
 
 declare module "@std/cli" {
@@ -87,5 +94,8 @@ declare module "@std/cli" {
     "--"?: boolean;
     unknown?: (arg: string, key?: string, value?: unknown) => unknown;
   }
-  export function parseArgs(args: string[], options?: ParseOptions): Record<string, unknown> & { _: (string | number)[] };
+  export function parseArgs(
+    args: string[],
+    options?: ParseOptions,
+  ): Record<string, unknown> & { _: (string | number)[] };
 }
