@@ -106,6 +106,12 @@ export function f16ToNumber(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The value of a bfloat16 with these bits. */
+export function bf16ToNumber(bits: number): number {
+  scratch.setUint32(0, bits << 16);
+  return scratch.getFloat32(0);
+}
+
 /** The bits of the binary16 nearest to `value` (ties to even, overflow to infinity). */
 export function numberToF16(value: number): number {
   scratch.setFloat16(0, value, true);
@@ -140,10 +146,7 @@ export function dequantize(
       for (let i = 0; i < elements; i++) out[i] = f16ToNumber(view.getUint16(2 * i, true));
       break;
     case "BF16":
-      for (let i = 0; i < elements; i++) {
-        scratch.setUint32(0, view.getUint16(2 * i, true) << 16);
-        out[i] = scratch.getFloat32(0);
-      }
+      for (let i = 0; i < elements; i++) out[i] = bf16ToNumber(view.getUint16(2 * i, true));
       break;
     case "Q8_0":
       // A block is an f16 scale and 32 signed bytes.
