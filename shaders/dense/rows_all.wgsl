@@ -1,0 +1,3 @@
+fn row_count() -> u32 {
+  return step.rows;
+}

@@ -1,0 +1,146 @@
+import { DeviceLostError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import { type AdapterClass, classifyAdapter } from "./adapter_class.ts";
+import { BufferPool } from "./buffer_pool.ts";
+import { PipelineCache } from "./pipeline_cache.ts";
+
+/** How to open a device. */
+export interface GpuOptions {
+  /** Most bytes of buffers that may be alive at once; default 64 GiB on real GPUs, 12 GiB on software ones. */
+  maxBytes?: number;
+  /** Ask for `timestamp-query`, so that `GpuTimer` measures. Default false: timing code then costs nothing. */
+  timing?: boolean;
+  powerPreference?: "low-power" | "high-performance";
+}
+
+/**
+ * The limits that the kernels need beyond WebGPU's defaults, each with its reason. They are asked for at the adapter's own
+ * maximum: a device refuses larger buffers than it was opened for, however much memory it has.
+ */
+const wantedLimits = [
+  "maxBufferSize", // default 256 MiB: one layer's keys of a long context, or an embedding table, is larger
+  "maxStorageBufferBindingSize", // default 128 MiB, same reason
+  "maxStorageBuffersPerShaderStage", // default 8: the fused QKV kernel binds 11
+  "maxComputeInvocationsPerWorkgroup", // default 256: reductions on discrete GPUs use up to 1024
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupStorageSize", // default 16 KiB: a 64 × 64 tile pair of f32 takes 32
+] as const;
+
+/** Features used when present. `subgroups` is not listed by Deno's adapters, yet can be required. */
+const wantedFeatures = ["subgroups"] as const;
+
+/** An open device with everything that belongs to its lifetime. */
+export class Gpu implements Disposable {
+  readonly device: GPUDevice;
+  readonly adapterClass: AdapterClass;
+  /** Name of the adapter, for people and for measurement files. */
+  readonly description: string;
+  /** Whether shaders may use subgroup operations, with a subgroup of at least 8 lanes. */
+  readonly subgroups: boolean;
+  readonly buffers: BufferPool;
+  readonly pipelines: PipelineCache;
+  /** Settles, never rejects, when the device is lost for any reason but `dispose`. */
+  readonly lost: Promise<DeviceLostError>;
+  #lostError: DeviceLostError | undefined;
+  #fault: Error | undefined;
+  #disposed = false;
+
+  private constructor(
+    device: GPUDevice,
+    info: GPUAdapterInfo,
+    subgroups: boolean,
+    maxBytes?: number,
+  ) {
+    this.device = device;
+    this.description = describe(info);
+    this.adapterClass = classifyAdapter({ ...pick(info), description: this.description });
+    this.subgroups = subgroups;
+    this.buffers = new BufferPool(
+      device,
+      maxBytes ?? (this.adapterClass === "software" ? 12 : 64) * 2 ** 30,
+    );
+    this.pipelines = new PipelineCache(device);
+    const { promise, resolve } = Promise.withResolvers<DeviceLostError>();
+    this.lost = promise;
+    device.lost.then((reason) => {
+      if (this.#disposed) return;
+      this.#lostError = new DeviceLostError(
+        `GPU device was lost (${reason.reason}): ${reason.message}`,
+      );
+      resolve(this.#lostError);
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      const { error } = event as GPUUncapturedErrorEvent;
+      this.#fault ??= new Error(`GPU validation failed: ${error.message.slice(0, 2000)}`);
+      log("error", this.#fault.message);
+    });
+  }
+
+  /**
+   * Opens the default adapter.
+   * @throws {Error} when there is no adapter, with what to install.
+   */
+  static async open(options: GpuOptions = {}): Promise<Gpu> {
+    const adapter = await navigator.gpu?.requestAdapter({
+      powerPreference: options.powerPreference ?? "high-performance",
+    });
+    if (!adapter) {
+      throw new Error(
+        "open a GPU: no adapter was found; install a Vulkan driver, or for a machine without GPU the software one " +
+          "(Debian/Ubuntu: apt-get install mesa-vulkan-drivers libvulkan1) and set DENO_WEBGPU_BACKEND=vulkan",
+      );
+    }
+    const requiredLimits = Object.fromEntries(
+      wantedLimits.map((name) => [name, adapter.limits[name]]),
+    );
+    const timing: GPUFeatureName[] = options.timing && adapter.features.has("timestamp-query")
+      ? ["timestamp-query"]
+      : [];
+    const request = (features: readonly string[]) =>
+      adapter.requestDevice({
+        requiredFeatures: [...timing, ...features] as GPUFeatureName[],
+        requiredLimits,
+      });
+    let subgroups = adapter.info.subgroupMinSize >= 8;
+    let device: GPUDevice;
+    try {
+      device = await request(subgroups ? wantedFeatures : []);
+    } catch {
+      // Not an error: `subgroups` cannot be probed other than by asking for it.
+      subgroups = false;
+      device = await (await navigator.gpu.requestAdapter())!.requestDevice({
+        requiredFeatures: timing,
+        requiredLimits,
+      });
+    }
+    return new Gpu(device, adapter.info, subgroups, options.maxBytes);
+  }
+
+  /** Throws when the device is lost or a command was invalid: called once a step, since WebGPU reports neither by itself. */
+  check(): void {
+    if (this.#lostError) throw this.#lostError;
+    if (this.#fault) throw this.#fault;
+  }
+
+  /** Destroys the device and every buffer on it. Idempotent. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.buffers.destroyAll();
+    this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function pick(info: GPUAdapterInfo): { vendor: string; device: string } {
+  return { vendor: String(info.vendor), device: String(info.device) };
+}
+
+/** Deno puts the adapter's name in `device` or `description` depending on its version. */
+function describe(info: GPUAdapterInfo): string {
+  const named = [info.description, info.device].find((text) => /[a-z]/i.test(String(text ?? "")));
+  return named ?? `vendor ${info.vendor}`;
+}
