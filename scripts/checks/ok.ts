@@ -1,0 +1,114 @@
+/**
+ * `deno task ok`: every check of the project but its tests. All run even when one fails; one line each. Names given as
+ * arguments run those checks only.
+ * @module
+ */
+
+import { inProject } from "../setup/project.ts";
+import { listFiles } from "../setup/list_files.ts";
+import { gpuEnvironment } from "../setup/adapter.ts";
+import { testFiles } from "../setup/test_files.ts";
+import type { Check, CheckResult } from "./check.ts";
+import { command } from "./command.ts";
+import { checkFfi } from "./ffi.ts";
+import { checkImports } from "./imports.ts";
+import { checkShaders } from "./shaders.ts";
+import { checkSizes } from "./sizes.ts";
+import { checkWords } from "./words.ts";
+
+const deno = Deno.execPath();
+
+/** All checks, cheap ones first. */
+async function checks(): Promise<Check[]> {
+  const sources = ["src", "ffi", "tests", "scripts"];
+  const modules = (await Promise.all(sources.map((folder) => listFiles(folder, ["ts"])))).flat();
+  const cargo = (name: string, ...args: string[]) =>
+    command(name, "cargo", [
+      args[0],
+      `--manifest-path=${inProject("native", "Cargo.toml")}`,
+      ...args.slice(1),
+    ]);
+  const target = `--target-dir=${inProject("native", "target")}`;
+  return [
+    { name: "words", run: checkWords },
+    { name: "sizes", run: checkSizes },
+    { name: "imports", run: checkImports },
+    { name: "ffi", run: checkFfi },
+    { name: "shaders", run: checkShaders },
+    command("format", deno, ["fmt", "--check"]),
+    command("lint", deno, ["lint"]),
+    command("types", deno, ["check", "mod.ts", ...modules]),
+    command("doc-lint", deno, ["doc", "--lint", "mod.ts"]),
+    command(
+      "doc-examples",
+      deno,
+      ["test", "-A", "--doc", "--no-run", "mod.ts"],
+      await gpuEnvironment(),
+    ),
+    command("publish", deno, ["publish", "--dry-run", "--allow-dirty"]),
+    cargo("rust-format", "fmt", "--all", "--check"),
+    cargo("rust-lint", "clippy", "--workspace", "--all-targets", target, "--", "-D", "warnings"),
+    { name: "tests-assert", run: checkTestsAssert },
+  ];
+}
+
+/**
+ * Examples in doc comments compile; those of `ffi/`, which take milliseconds, also run. (The others open whole engines:
+ * the tests of their classes do the same.)
+ */
+async function checkDocExamples(): Promise<CheckResult> {
+  const withExamples: string[] = [];
+  for (
+    const path of ["mod.ts", ...await listFiles("src", ["ts"]), ...await listFiles("ffi", ["ts"])]
+  ) {
+    if (/^ *\* ```ts/m.test(await Deno.readTextFile(inProject(path)))) withExamples.push(path);
+  }
+  const runnable = withExamples.filter((path) => path.startsWith("ffi/"));
+  const compiled = withExamples.filter((path) => !path.startsWith("ffi/"));
+  const env = await gpuEnvironment();
+  const problems: string[] = [];
+  for (const [flags, paths] of [[["--no-run"], compiled], [[], runnable]]) {
+    if (paths.length === 0) continue;
+    const found = await command("", deno, ["test", "-A", "--doc", ...flags, ...paths], env).run();
+    problems.push(...found.problems);
+  }
+  return { summary: `${withExamples.length} files`, problems };
+}
+
+/** A test file without an assertion cannot fail. */
+async function checkTestsAssert(): Promise<CheckResult> {
+  const files = await testFiles();
+  const problems: string[] = [];
+  for (const path of files) {
+    const source = await Deno.readTextFile(inProject(path));
+    if (!/\bassert\w*\(|\bexpect\w*\(|\bcompare\w*\(|\bcheck[A-Z]\w*\(/.test(source)) {
+      problems.push(`${path}: no assertion in this test file`);
+    }
+  }
+  return { summary: `${files.length} files`, problems };
+}
+
+async function main(only: string[]): Promise<number> {
+  let passed = 0;
+  let failed = 0;
+  for (const check of await checks()) {
+    if (only.length > 0 && !only.includes(check.name)) continue;
+    const started = performance.now();
+    const { summary, problems } = await check.run();
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const good = problems.length === 0;
+    if (good) passed++;
+    else failed++;
+    const told = good
+      ? summary
+      : `${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
+    console.error(
+      `${good ? "ok  " : "FAIL"} ${check.name.padEnd(13)} ${seconds.padStart(6)} s  ${told}`,
+    );
+    for (const problem of problems) console.error(problem.replaceAll(/^/gm, "     "));
+  }
+  console.error(`checks: ${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
