@@ -39,12 +39,7 @@ async function checks(): Promise<Check[]> {
     command("lint", deno, ["lint"]),
     command("types", deno, ["check", "mod.ts", ...modules]),
     command("doc-lint", deno, ["doc", "--lint", "mod.ts"]),
-    command(
-      "doc-examples",
-      deno,
-      ["test", "-A", "--doc", "--no-run", "mod.ts"],
-      await gpuEnvironment(),
-    ),
+    { name: "doc-examples", run: checkDocExamples },
     command("publish", deno, ["publish", "--dry-run", "--allow-dirty"]),
     cargo("rust-format", "fmt", "--all", "--check"),
     cargo("rust-lint", "clippy", "--workspace", "--all-targets", target, "--", "-D", "warnings"),
