@@ -1,0 +1,86 @@
+import { GraphError } from "./graph_error.ts";
+import type { GraphNode } from "./node.ts";
+import type { SemanticVariable } from "./semantic_variable.ts";
+import { TaskGroup } from "./task_group.ts";
+
+/**
+ * What the reader of a variable cares about. `latency`: the time until the value is whole. `TTFT`: the time to its
+ * first token. `TPOT`: the time between its tokens. `throughput`: only that much gets done.
+ */
+export type Criteria = "latency" | "throughput" | "TTFT" | "TPOT";
+
+/** What has been asked of a variable so far. */
+export interface CriteriaDemand {
+  criteria: Criteria;
+}
+
+/** Smaller is stricter. A stricter demand replaces a laxer one, never the other way round. */
+export const criteriaRank: Record<Criteria, number> = {
+  latency: 0,
+  TTFT: 1,
+  TPOT: 2,
+  throughput: 3,
+};
+
+/** Reads a criteria name from the wire. Throws `GraphError` (invalid) for any other. */
+export function parseCriteria(text: unknown): Criteria {
+  if (typeof text === "string" && text in criteriaRank) return text as Criteria;
+  throw new GraphError(
+    "invalid",
+    `criteria: got ${JSON.stringify(text) ?? "nothing"}, expected one of ${
+      Object.keys(criteriaRank).join(", ")
+    }`,
+  );
+}
+
+/**
+ * Marks everything that `variable` still depends on with what its reader wants, and gathers the parallel producers
+ * of one consumer into task groups (paper §5.2: producers of a latency-critical output are latency-critical, but a
+ * stage of several is judged by when the last of them ends, so it runs as one batch).
+ * Returns the nodes that became active. Each node is visited once per stricter demand, so a graph costs its size
+ * however often it is read.
+ */
+export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): GraphNode[] {
+  const activated: GraphNode[] = [];
+  const stack: { variable: SemanticVariable; criteria: Criteria }[] = [{ variable, criteria }];
+  for (let top = stack.pop(); top; top = stack.pop()) {
+    const { variable: at, criteria: wanted } = top;
+    if (at.state !== "pending") continue;
+    if (at.demand && criteriaRank[at.demand.criteria] <= criteriaRank[wanted]) continue;
+    at.demand = { criteria: wanted };
+    const node = at.producer;
+    if (!node) continue;
+    if (node.criteria === undefined || criteriaRank[wanted] < criteriaRank[node.criteria]) {
+      node.criteria = wanted;
+    }
+    if (!node.active) {
+      node.active = true;
+      activated.push(node);
+      formGroup(node);
+    }
+    // First token and token rate are properties of the output itself: what feeds it has to be whole first.
+    const upstream = wanted === "throughput" ? "throughput" : "latency";
+    for (const input of node.inputs) {
+      if (input.state === "pending") stack.push({ variable: input, criteria: upstream });
+    }
+  }
+  return activated;
+}
+
+/** Puts the unfinished chains that feed `consumer`, seen through native functions and transforms, into one group. */
+function formGroup(consumer: GraphNode): void {
+  if (consumer.kind !== "chain" || consumer.inputs.length < 2) return;
+  const producers = new Set<GraphNode>();
+  const stack = [...consumer.inputs];
+  for (let input = stack.pop(); input; input = stack.pop()) {
+    const producer = input.producer;
+    if (input.state !== "pending" || !producer || producers.has(producer)) continue;
+    if (producer.kind !== "chain") stack.push(...producer.inputs);
+    // The chain before this one in the same call feeds it in sequence, not beside the others.
+    else if (producer !== consumer.previous) producers.add(producer);
+  }
+  if (producers.size < 2) return;
+  const existing = [...producers].find((producer) => producer.group)?.group;
+  const group = existing ?? new TaskGroup();
+  for (const producer of producers) group.add(producer);
+}

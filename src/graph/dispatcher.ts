@@ -1,0 +1,295 @@
+import { CancelledError, CapacityError, DeviceLostError } from "../common/errors.ts";
+import type { EnginePool, GenerateRequest, Generation, PromptPart } from "../engine/types.ts";
+import type { Clock } from "./clock.ts";
+import { GraphError } from "./graph_error.ts";
+import type { ChainNode } from "./node.ts";
+import { Planner, type PlannerOptions } from "./planner.ts";
+import { type PrefixKey, prefixKeys } from "./prefix_match.ts";
+import type { PlannedTask } from "./task_queue.ts";
+
+/** Tokens of an engine's KV page: what `EngineLoad` counts in. */
+const PAGE_TOKENS = 64;
+/** Times a chain is started again after its engine was lost under it. */
+const MAX_RETRIES = 3;
+/** Milliseconds before it is: a host is back in seconds. */
+const RETRY_MS = 500;
+
+/** A chain on its way through an engine. */
+class ChainTask implements PlannedTask {
+  readonly chain: ChainNode;
+  readonly tenant: string;
+  readonly models: readonly string[];
+  readonly strict: boolean;
+  readonly urgent: boolean;
+  readonly application: number;
+  readonly depth: number;
+  readonly group: number;
+  readonly prefix: readonly PrefixKey[];
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  removed?: boolean;
+  arrival?: number;
+  attempts = 0;
+  generation: Generation | undefined;
+
+  constructor(chain: ChainNode, tenant: string, charsPerToken: number) {
+    const urgent = chain.criteria !== "throughput" && chain.criteria !== undefined;
+    const grouped = (chain.group?.size ?? 0) > 1;
+    this.chain = chain;
+    this.tenant = tenant;
+    this.models = chain.models;
+    this.urgent = urgent;
+    // A stage of several is done when the last member is: a full batch ends it sooner than small ones in turn.
+    this.strict = urgent && !grouped;
+    this.application = chain.application?.order ?? 0;
+    this.depth = chain.depth;
+    this.group = chain.group?.id ?? 0;
+    this.prefix = prefixKeys(chain, tenant);
+    this.promptTokens = Math.ceil((this.prefix.at(-1)?.chars ?? 0) / charsPerToken);
+    this.maxTokens = chain.generate.sampling.maxTokens;
+  }
+}
+
+/** What the dispatcher tells of a chain. */
+export interface DispatcherEvents {
+  /** Its text is complete. */
+  finished(chain: ChainNode, text: string, ids: number[] | undefined): void;
+  failed(chain: ChainNode, error: Error): void;
+}
+
+/** Hands chains to engines in the planner's order, and their tokens to their variables. */
+export class Dispatcher {
+  readonly planner: Planner;
+  readonly #pool: EnginePool;
+  readonly #clock: Clock;
+  readonly #events: DispatcherEvents;
+  readonly #tasks = new Map<ChainNode, ChainTask>();
+  readonly #timers = new Set<() => void>();
+  #scheduled = false;
+  #closed = false;
+
+  constructor(
+    pool: EnginePool,
+    clock: Clock,
+    events: DispatcherEvents,
+    options: PlannerOptions = {},
+  ) {
+    this.#pool = pool;
+    this.#clock = clock;
+    this.#events = events;
+    this.planner = new Planner(options);
+  }
+
+  /** Chains queued or running. */
+  get size(): number {
+    return this.#tasks.size;
+  }
+
+  /** Takes a chain whose inputs are all set. */
+  enqueue(chain: ChainNode, tenant: string): void {
+    const task = new ChainTask(chain, tenant, this.planner.charsPerToken);
+    this.#tasks.set(chain, task);
+    this.#queue(task);
+  }
+
+  /** Drops a chain; its engine stops working on it. */
+  cancel(chain: ChainNode): void {
+    const task = this.#tasks.get(chain);
+    if (!task) return;
+    this.#tasks.delete(chain);
+    this.planner.remove(task);
+    task.generation?.cancel();
+    this.#schedule();
+  }
+
+  /** Drops everything. */
+  close(): void {
+    this.#closed = true;
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
+    for (const chain of [...this.#tasks.keys()]) this.cancel(chain);
+  }
+
+  #queue(task: ChainTask): void {
+    const refusal = this.#refuse(task);
+    if (refusal) return this.#fail(task, refusal);
+    task.chain.state = "queued";
+    this.planner.enqueue(task);
+    this.#schedule();
+  }
+
+  #refuse(task: ChainTask): GraphError | undefined {
+    const loads = this.#pool.load();
+    const serving = loads.filter((load) =>
+      task.models.length === 0 || task.models.includes(load.model)
+    );
+    if (serving.some((load) => load.state !== "failed")) return undefined;
+    const wanted = task.models.length === 0 ? "any model" : task.models.join(" or ");
+    const served = [...new Set(loads.map((load) => load.model))].join(", ") || "none";
+    return new GraphError(
+      "unavailable",
+      serving.length === 0
+        ? `No engine serves ${wanted}; served here: ${served}`
+        : `Every engine that serves ${wanted} has failed`,
+    );
+  }
+
+  /** Plans once for everything that becomes ready in the same turn, so that groups are seen whole. */
+  #schedule(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#closed || this.planner.waiting === 0) return;
+    const loads = this.#pool.load();
+    this.planner.observe(loads, PAGE_TOKENS);
+    for (let next = this.planner.next(); next; next = this.planner.next()) {
+      const task = next.task as ChainTask;
+      this.#start(task, next.engine, loads[next.engine].model);
+    }
+    // An engine that is still starting says nothing when it is ready: look again.
+    if (this.planner.waiting > 0 && loads.some((load) => load.state === "starting")) {
+      this.#after(RETRY_MS, () => this.#schedule());
+    }
+  }
+
+  #start(task: ChainTask, engine: number, model: string): void {
+    const { chain } = task;
+    let generation: Generation;
+    try {
+      generation = this.#pool.submit(this.#request(task, engine, model));
+    } catch (error) {
+      this.planner.finished(task);
+      if (error instanceof CapacityError) this.#again(task, error.retryAfterSeconds * 1000);
+      else this.#fail(task, error as Error);
+      return;
+    }
+    task.generation = generation;
+    chain.state = "running";
+    chain.times.started = this.#clock.now();
+    this.#follow(task, generation, engine);
+  }
+
+  #request(task: ChainTask, engine: number, model: string): GenerateRequest {
+    const { chain } = task;
+    const { sampling, maxTokens, stop, stopTokens, ignoreEos } = chain.generate.sampling;
+    const rank = task.urgent ? 0 : 1;
+    return {
+      id: `graph-${crypto.randomUUID()}`,
+      model,
+      engine,
+      prompt: { type: "parts", parts: promptParts(chain) },
+      maxTokens,
+      sampling,
+      stop: stop.length > 0 ? stop : undefined,
+      stopTokens: stopTokens.length > 0 ? stopTokens : undefined,
+      ignoreEos,
+      cacheScope: task.tenant,
+      criteria: task.strict ? "latency" : "throughput",
+      priority: rank * 2 ** 40 + task.application * 1024 - Math.min(task.depth, 1023),
+    };
+  }
+
+  async #follow(task: ChainTask, generation: Generation, engine: number): Promise<void> {
+    const { chain } = task;
+    const { output, transforms, sampling } = chain.generate;
+    const ids: number[] = [];
+    let text = "";
+    try {
+      for await (const event of generation) {
+        if (this.#tasks.get(chain) !== task) continue;
+        if (event.type === "started") {
+          const { promptTokens, cachedTokens } = event;
+          chain.usage = { engine, promptTokens, cachedTokens, completionTokens: 0 };
+        } else if (event.type === "delta") {
+          if (text === "" && ids.length === 0) this.#firstToken(task);
+          for (const id of event.ids) ids.push(id);
+          text += event.text;
+          // With transforms the text is not yet the value; its readers get the value at the end.
+          if (transforms.length === 0) output.append(event.text);
+        } else if (event.reason === "cancelled") {
+          throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);
+        } else {
+          this.#end(task, event.usage.completionTokens);
+          // Text that a stop string cut short is not what its tokens say: later chains continue from the text.
+          this.#events.finished(chain, text, sampling.stop.length > 0 ? undefined : ids);
+        }
+      }
+    } catch (error) {
+      if (this.#tasks.get(chain) === task) this.#lost(task, error as Error);
+    }
+  }
+
+  #firstToken(task: ChainTask): void {
+    task.chain.times.firstToken = this.#clock.now();
+    const { promptTokens, cachedTokens } = task.chain.usage ?? { promptTokens: 0, cachedTokens: 0 };
+    this.planner.prefilled(task, promptTokens, cachedTokens);
+    this.#schedule();
+  }
+
+  #end(task: ChainTask, completionTokens: number): void {
+    if (task.chain.usage) task.chain.usage.completionTokens = completionTokens;
+    this.#tasks.delete(task.chain);
+    this.planner.finished(task, completionTokens);
+    this.#schedule();
+  }
+
+  /** The generation broke: start again where nothing was shown of it and the engine, not the request, is at fault. */
+  #lost(task: ChainTask, error: Error): void {
+    task.generation = undefined;
+    this.planner.finished(task);
+    const retry = error instanceof DeviceLostError || error instanceof CapacityError;
+    if (retry && task.attempts < MAX_RETRIES && task.chain.generate.output.restart()) {
+      task.attempts++;
+      this.#again(task, RETRY_MS * task.attempts);
+    } else this.#fail(task, error);
+  }
+
+  #again(task: ChainTask, ms: number): void {
+    task.chain.state = "waiting";
+    this.#after(ms, () => {
+      if (this.#tasks.get(task.chain) === task) this.#queue(task);
+    });
+  }
+
+  #fail(task: ChainTask, error: Error): void {
+    this.#tasks.delete(task.chain);
+    this.planner.remove(task);
+    this.#schedule();
+    this.#events.failed(task.chain, error);
+  }
+
+  #after(ms: number, action: () => void): void {
+    if (this.#closed) return;
+    const cancel = this.#clock.after(ms, () => {
+      this.#timers.delete(cancel);
+      action();
+    });
+    this.#timers.add(cancel);
+  }
+}
+
+/**
+ * The whole context of a chain: its call so far, then its own fills. Constants come from whoever wrote the function
+ * and may hold control tokens; values never do. Earlier outputs go back as the tokens they were, so that the engine
+ * finds their pages again.
+ */
+export function promptParts(chain: ChainNode): PromptPart[] {
+  const parts: PromptPart[] = [];
+  if (chain.previous) {
+    parts.push(...promptParts(chain.previous));
+    const raw = chain.previous.raw;
+    if (raw?.ids) parts.push({ type: "tokens", ids: raw.ids });
+    else parts.push({ type: "text", text: raw?.text ?? chain.previous.generate.output.value });
+  }
+  for (const fill of chain.fills) {
+    if (fill.kind === "constant") parts.push({ type: "text", text: fill.text, special: true });
+    else if (fill.variable.value !== "") parts.push({ type: "text", text: fill.variable.value });
+  }
+  return parts;
+}

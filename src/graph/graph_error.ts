@@ -1,0 +1,32 @@
+/** What kind of failure it is, for whoever has to answer a client. */
+export type GraphErrorCode =
+  /** Malformed template, parameter, criteria or transform. */
+  | "invalid"
+  /** No such session or variable (never was, deleted or expired). */
+  | "not_found"
+  /** The session's secret is missing or wrong. */
+  | "unauthorized"
+  /** A variable that is set, or has a producer, would get another value. */
+  | "conflict"
+  /** A limit of the session or the server is reached. */
+  | "limit"
+  /** No engine serves what is asked. */
+  | "unavailable"
+  /** A deadline passed. */
+  | "timeout"
+  /** Cancelled with its session, or by its owner. */
+  | "cancelled"
+  /** The work itself failed: engine, native function or transform. */
+  | "failed"
+  /** The server was told not to do this. */
+  | "forbidden";
+
+/** A failure of the graph, or of a variable in it. */
+export class GraphError extends Error {
+  override readonly name = "GraphError";
+  readonly code: GraphErrorCode;
+  constructor(code: GraphErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

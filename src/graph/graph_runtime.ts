@@ -1,0 +1,493 @@
+import type { EnginePool } from "../engine/types.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { buildOperation } from "./graph_builder.ts";
+import { GraphError } from "./graph_error.ts";
+import type { GraphStore, StoredSession } from "./graph_store.ts";
+import { randomSafeInteger, randomSecret } from "./ids.ts";
+import type { NativeFunctions } from "./native_functions.ts";
+import type { Application, ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
+import type { Operation, Submitted } from "./operation.ts";
+import type { PlannerOptions } from "./planner.ts";
+import type { SemanticVariable } from "./semantic_variable.ts";
+import { defaultSessionLimits, Session, type SessionLimits } from "./session.ts";
+import { applyTransforms } from "./transform.ts";
+
+/** Enlarges the image in a data URL. The engines for images and video implement it. */
+export interface MediaUpscaler {
+  upscale(dataUrl: string, options: UpscaleOptions, signal: AbortSignal): Promise<string>;
+}
+
+/** What a runtime is made of. */
+export interface GraphRuntimeOptions {
+  pool: EnginePool;
+  clock?: Clock;
+  /** Runs the client's own functions; absent: such calls are refused. */
+  nativeFunctions?: NativeFunctions;
+  /** Runs super-resolution nodes; absent: such calls are refused. */
+  upscaler?: MediaUpscaler;
+  /** Keeps sessions across restarts; absent: they live in memory. */
+  store?: GraphStore;
+  planner?: PlannerOptions;
+  limits?: Partial<SessionLimits>;
+  /** Sessions open at a time. Default 10,000. */
+  maxSessions?: number;
+  /** Milliseconds of silence after which a session ends. Default 600,000 (Parrot's). */
+  sessionLifeSpanMs?: number;
+}
+
+/** How often expired sessions are looked for. */
+const SWEEP_MS = 5000;
+/** An application goes on if its next step comes within this time of its last one: longer than a client's round trip. */
+const APPLICATION_PAUSE_MS = 2000;
+
+/**
+ * The graph server: sessions of semantic variables, and the work that sets them. Nothing runs until somebody wants
+ * an output; then everything it depends on runs as soon as its own inputs are there, without the client.
+ */
+export class GraphRuntime implements AsyncDisposable {
+  readonly #clock: Clock;
+  readonly #options: GraphRuntimeOptions;
+  readonly #sessions = new Map<number, Session>();
+  readonly #dispatcher: Dispatcher;
+  readonly #owners = new WeakMap<GraphNode, Session>();
+  readonly #aborts = new Map<GraphNode, AbortController>();
+  readonly #deadlines = new Map<GraphNode, () => void>();
+  readonly #settledQueue: { session: Session; variable: SemanticVariable }[] = [];
+  #propagating = false;
+  #applications = 0;
+  #cancelSweep: () => void;
+  #closed = false;
+
+  constructor(options: GraphRuntimeOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#dispatcher = new Dispatcher(options.pool, this.#clock, {
+      finished: (chain, text, ids) => this.#generated(chain, text, ids),
+      failed: (chain, error) => this.#fail(chain, error),
+    }, options.planner);
+    this.#cancelSweep = () => {};
+    this.#sweepLater();
+    for (const stored of options.store?.load() ?? []) this.#restore(stored);
+  }
+
+  /** The clock that times are given in. */
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** Sessions open now. */
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** Chains queued or running now. */
+  get chainCount(): number {
+    return this.#dispatcher.size;
+  }
+
+  /** Whether native functions may be called. */
+  get allowsNative(): boolean {
+    return this.#options.nativeFunctions !== undefined;
+  }
+
+  /** Opens a session for `tenant`. Throws `GraphError` (limit) when too many are open. */
+  openSession(tenant = "", options: { lifeSpanMs?: number } = {}): Session {
+    if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) this.#sweep();
+    if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) {
+      throw new GraphError("limit", `${this.#sessions.size} sessions are open: the limit`);
+    }
+    let id = randomSafeInteger();
+    while (this.#sessions.has(id)) id = randomSafeInteger();
+    const session = this.#newSession(id, randomSecret(), tenant, options.lifeSpanMs);
+    this.#options.store?.openSession(session);
+    return session;
+  }
+
+  /** The open session of that id, kept alive by the asking. Throws `GraphError` (not_found). */
+  session(id: number): Session {
+    const session = this.#sessions.get(id);
+    if (!session || this.#expired(session)) {
+      if (session) this.closeSession(id, `Session (session_id=${id}) is not valid: it expired`);
+      throw new GraphError("not_found", `Session (session_id=${id}) not found.`);
+    }
+    session.lastAccess = this.#clock.now();
+    return session;
+  }
+
+  /** Ends a session: its work stops, and whoever still waits in it is told. */
+  closeSession(id: number, reason = `Session ${id} was closed`): void {
+    const session = this.#sessions.get(id);
+    if (!session) throw new GraphError("not_found", `Session (session_id=${id}) not found.`);
+    this.#sessions.delete(id);
+    session.closed = true;
+    this.#options.store?.closeSession(id);
+    const error = new GraphError("cancelled", reason);
+    for (const node of session.nodes) this.#stop(node);
+    for (const variable of session.variables.values()) {
+      if (variable.state === "pending") variable.fail(error);
+    }
+  }
+
+  /** Makes a variable, with a value or to be set later. */
+  createVariable(session: Session, name: string, content?: string): SemanticVariable {
+    if (content !== undefined) session.charge(content.length, `Variable ${name}`);
+    const variable = session.addVariable(crypto.randomUUID(), name);
+    this.#options.store?.createVariable(session.id, variable);
+    if (content !== undefined) variable.set(content);
+    return variable;
+  }
+
+  /** Sets a variable that no call sets. Throws `GraphError`: conflict, not_found, limit. */
+  setVariable(session: Session, id: string, content: string): void {
+    const variable = session.variable(id);
+    if (variable.producer) {
+      throw new GraphError("conflict", `Variable ${id} is set by a call; a client cannot set it`);
+    }
+    if (variable.state !== "pending") {
+      throw new GraphError(
+        "conflict",
+        `Variable ${id} is ${variable.state} already: it is set once`,
+      );
+    }
+    session.charge(content.length, `Variable ${variable.name}`);
+    variable.set(content);
+  }
+
+  /** Adds calls to the graph. Throws `GraphError`; the graph is as before then. */
+  submit(session: Session, operation: Operation): Submitted {
+    const wanted = operation.outputCriteria ?? undefined;
+    const criteria = wanted === undefined ? undefined : parseCriteria(wanted);
+    this.#refuseUnsupported(operation);
+    const ids: string[] = [];
+    const newVariableId = () => {
+      const id = crypto.randomUUID();
+      ids.push(id);
+      return id;
+    };
+    const built = buildOperation(session, operation, { now: this.#clock.now(), newVariableId });
+    this.#options.store?.submit(session.id, built.requestId, operation, ids);
+    for (const node of built.nodes) this.#adopt(session, node);
+    const last = built.nodes.at(-1)?.outputs.at(-1);
+    if (criteria && last) this.demand(session, last, criteria);
+    return { requestId: built.requestId, parameters: built.parameters };
+  }
+
+  /** Asks for a variable: whatever it depends on starts as soon as it can. */
+  demand(session: Session, variable: SemanticVariable, criteria: Criteria): void {
+    if (variable.state !== "pending") return;
+    const before = variable.demand?.criteria;
+    const activated = deduceCriteria(variable, criteria);
+    if (variable.demand?.criteria !== before) {
+      this.#options.store?.demand(session.id, variable.id, criteria);
+    }
+    if (activated.length === 0) return;
+    const application = this.#applicationOf(activated);
+    for (const node of activated) {
+      node.application = application;
+      if (node.state !== "idle") continue;
+      if (node.missing === 0) this.#start(session, node);
+      else node.state = "waiting";
+    }
+  }
+
+  /**
+   * The value of a variable, waited for. `criteria` is what the wire said: it is read only while the variable is
+   * pending. Rejects with `GraphError` or with the failure of the work.
+   */
+  read(
+    session: Session,
+    id: string,
+    criteria: unknown,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const variable = session.variable(id);
+    if (variable.state === "pending") this.demand(session, variable, parseCriteria(criteria));
+    return variable.wait(signal);
+  }
+
+  /** Stops the work that would set a variable; it and what depends on it fail. */
+  cancelVariable(session: Session, id: string): void {
+    const variable = session.variable(id);
+    if (variable.state !== "pending") return;
+    const error = new GraphError("cancelled", `Variable ${variable.name} (${id}) was cancelled`);
+    if (variable.producer) this.#fail(variable.producer, error);
+    else variable.fail(error);
+  }
+
+  /** Ends every session and lets go of the engines. Pools stay open: they belong to the caller. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
+    this.#cancelSweep();
+    for (const cancel of this.#deadlines.values()) cancel();
+    this.#deadlines.clear();
+    this.#dispatcher.close();
+    const error = new GraphError("cancelled", "The server is shutting down");
+    const store = this.#options.store;
+    for (const session of this.#sessions.values()) {
+      session.closed = true;
+      for (const node of session.nodes) this.#stop(node);
+      for (const variable of session.variables.values()) {
+        if (variable.state === "pending") variable.fail(error);
+      }
+    }
+    this.#sessions.clear();
+    store?.close();
+    return Promise.resolve();
+  }
+
+  #newSession(id: number, secret: string, tenant: string, lifeSpanMs?: number): Session {
+    const session = new Session({
+      id,
+      secret,
+      tenant,
+      lifeSpanMs: lifeSpanMs ?? this.#options.sessionLifeSpanMs ?? 600_000,
+      limits: { ...defaultSessionLimits, ...this.#options.limits },
+      now: this.#clock.now(),
+      settled: (session, variable) => this.#settled(session, variable),
+    });
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  #refuseUnsupported(operation: Operation): void {
+    if (operation.kind === "native" && !this.#options.nativeFunctions) {
+      throw new GraphError(
+        "forbidden",
+        "Native functions are off: they run the client's code on this machine. " +
+          "Start the server with --allow-native-calls to allow them.",
+      );
+    }
+    if (operation.kind === "upscale" && !this.#options.upscaler) {
+      throw new GraphError("unavailable", "No engine for images or video is loaded");
+    }
+  }
+
+  #adopt(session: Session, node: GraphNode): void {
+    this.#owners.set(node, session);
+    for (const input of node.inputs) {
+      if (input.state === "failed" && input.error) return this.#fail(node, input.error);
+    }
+    if (node.deadline !== undefined) {
+      const ms = node.deadline - this.#clock.now();
+      const cancel = this.#clock.after(Math.max(0, ms), () => {
+        this.#fail(node, new GraphError("timeout", `Call ${node.requestId}: its deadline passed`));
+      });
+      this.#deadlines.set(node, cancel);
+    }
+    // Somebody may have been waiting for this output before it had a producer.
+    for (const output of node.outputs) {
+      const wanted = output.demand?.criteria;
+      if (!wanted) continue;
+      output.demand = undefined;
+      this.demand(session, output, wanted);
+    }
+  }
+
+  #applicationOf(nodes: readonly GraphNode[]): Application {
+    const now = this.#clock.now();
+    for (const node of nodes) {
+      for (const input of node.inputs) {
+        const application = input.producer?.application;
+        if (application && now - application.lastActive < APPLICATION_PAUSE_MS) return application;
+      }
+    }
+    return { order: this.#applications++, lastActive: now };
+  }
+
+  #start(session: Session, node: GraphNode): void {
+    node.times.ready = this.#clock.now();
+    if (node.application) node.application.lastActive = this.#clock.now();
+    if (node.kind === "chain") return this.#dispatcher.enqueue(node, session.tenant);
+    node.state = "running";
+    node.times.started = node.times.ready;
+    const abort = new AbortController();
+    this.#aborts.set(node, abort);
+    this.#perform(node, abort.signal).then(
+      (values) => this.#finish(node, values),
+      (error) => this.#fail(node, error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+
+  /** Runs a node that is not a chain; resolves to the values of its outputs. */
+  async #perform(
+    node: Exclude<GraphNode, ChainNode>,
+    signal: AbortSignal,
+  ): Promise<Map<SemanticVariable, string>> {
+    const [output] = node.outputs;
+    switch (node.kind) {
+      case "transform":
+        return new Map([[output, await applyTransforms(node.transforms, node.inputs[0].value)]]);
+      case "upscale":
+        return new Map([
+          [
+            output,
+            await this.#options.upscaler!.upscale(node.inputs[0].value, node.options, signal),
+          ],
+        ]);
+      case "native": {
+        const args = [...node.arguments].map(([name, source]) =>
+          [name, "variable" in source ? source.variable.value : source.value] as const
+        );
+        const results = await this.#options.nativeFunctions!.run({
+          name: node.functionName,
+          code: node.code,
+          arguments: Object.fromEntries(args),
+          outputs: [...node.results.keys()],
+          timeoutMs: node.timeoutMs,
+        }, signal);
+        return new Map(
+          [...node.results].map(([name, variable]) => [variable, results[name]] as const),
+        );
+      }
+    }
+  }
+
+  #generated(chain: ChainNode, text: string, ids: number[] | undefined): void {
+    if (chain.continued) chain.raw = { text, ids };
+    const { output, transforms } = chain.generate;
+    if (transforms.length === 0) return this.#finish(chain, new Map([[output, text]]));
+    applyTransforms(transforms, text).then(
+      (value) => this.#finish(chain, new Map([[output, value]])),
+      (error) => this.#fail(chain, error),
+    );
+  }
+
+  #finish(node: GraphNode, values: Map<SemanticVariable, string>): void {
+    if (!this.#leave(node, "done")) return;
+    const session = this.#owners.get(node);
+    for (const [variable, value] of values) {
+      if (variable.state !== "pending") continue;
+      try {
+        session?.charge(value.length, `Variable ${variable.name}`);
+        variable.set(value);
+      } catch (error) {
+        variable.fail(error as Error);
+      }
+    }
+    for (const variable of node.outputs) {
+      if (variable.state === "pending") {
+        variable.fail(
+          new GraphError("failed", `Call ${node.requestId} did not set ${variable.name}`),
+        );
+      }
+    }
+  }
+
+  #fail(node: GraphNode, error: Error): void {
+    if (!this.#leave(node, "failed")) return;
+    node.error = error;
+    for (const variable of node.outputs) if (variable.state === "pending") variable.fail(error);
+  }
+
+  /** Ends a node once; false when it had ended already. */
+  #leave(node: GraphNode, state: "done" | "failed"): boolean {
+    if (node.state === "done" || node.state === "failed") return false;
+    if (state === "failed") this.#stop(node);
+    node.state = state;
+    node.times.finished = this.#clock.now();
+    if (node.application) node.application.lastActive = node.times.finished;
+    node.group?.done(node);
+    this.#aborts.delete(node);
+    this.#deadlines.get(node)?.();
+    this.#deadlines.delete(node);
+    return true;
+  }
+
+  /** Stops whatever a node is doing. */
+  #stop(node: GraphNode): void {
+    if (node.kind === "chain") this.#dispatcher.cancel(node);
+    this.#aborts.get(node)?.abort(new GraphError("cancelled", "The call was cancelled"));
+    this.#aborts.delete(node);
+    this.#deadlines.get(node)?.();
+    this.#deadlines.delete(node);
+  }
+
+  /** A variable got its value or its error: what reads it may start, or fails too. Never recursive: chains are long. */
+  #settled(session: Session, variable: SemanticVariable): void {
+    if (!session.closed && !variable.literal) {
+      const raw = variable.producer?.kind === "chain" ? variable.producer.raw : undefined;
+      this.#options.store?.settle(session.id, variable, raw);
+    }
+    this.#settledQueue.push({ session, variable });
+    if (this.#propagating) return;
+    this.#propagating = true;
+    try {
+      for (let next = this.#settledQueue.pop(); next; next = this.#settledQueue.pop()) {
+        for (const consumer of next.variable.consumers) this.#inputSettled(next, consumer);
+      }
+    } finally {
+      this.#propagating = false;
+    }
+  }
+
+  #inputSettled(
+    { session, variable }: { session: Session; variable: SemanticVariable },
+    consumer: GraphNode,
+  ): void {
+    if (variable.error) return this.#fail(consumer, variable.error);
+    consumer.missing--;
+    if (consumer.missing > 0 || !consumer.active || session.closed) return;
+    if (consumer.state === "waiting" || consumer.state === "idle") this.#start(session, consumer);
+  }
+
+  #expired(session: Session): boolean {
+    return this.#clock.now() - session.lastAccess > session.lifeSpanMs && !session.busy;
+  }
+
+  #sweep(): void {
+    for (const [id, session] of this.#sessions) {
+      if (this.#expired(session)) this.closeSession(id, `Session (session_id=${id}) expired`);
+    }
+  }
+
+  #sweepLater(): void {
+    if (this.#closed) return;
+    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
+      this.#sweep();
+      this.#sweepLater();
+    });
+  }
+
+  /** Rebuilds a session as the store knew it; what was asked for and is not there runs again. */
+  #restore(stored: StoredSession): void {
+    const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
+    const settled = new Map(stored.settled.map((value) => [value.id, value]));
+    const demands: { variable: SemanticVariable; criteria: Criteria }[] = [];
+    const settle = (variable: SemanticVariable) => {
+      const value = settled.get(variable.id);
+      if (!value || variable.state !== "pending") return;
+      const producer = variable.producer;
+      if (producer) {
+        producer.state = value.error === undefined ? "done" : "failed";
+        if (producer.kind === "chain") producer.raw = value.raw;
+      }
+      if (value.error === undefined) variable.set(value.value);
+      else variable.fail(new GraphError("failed", value.error));
+    };
+    for (const entry of stored.entries) {
+      if (entry.kind === "variable") {
+        settle(session.addVariable(entry.id, entry.name));
+      } else {
+        const ids = [...entry.ids];
+        const built = buildOperation(session, entry.operation, {
+          now: this.#clock.now(),
+          newVariableId: () => ids.shift() ?? crypto.randomUUID(),
+        });
+        for (const node of built.nodes) {
+          for (const output of node.outputs) settle(output);
+        }
+        for (const node of built.nodes) {
+          if (node.state === "idle") this.#adopt(session, node);
+        }
+      }
+    }
+    for (const { id, criteria } of stored.demands) {
+      const variable = session.variables.get(id);
+      if (variable) demands.push({ variable, criteria });
+    }
+    for (const { variable, criteria } of demands) this.demand(session, variable, criteria);
+  }
+}

@@ -1,0 +1,16 @@
+/** One call of a client's function. */
+export interface NativeRequest {
+  name: string;
+  /** Marshalled code object, base64. */
+  code: string;
+  arguments: Record<string, unknown>;
+  /** Names of the parameters it must set. */
+  outputs: string[];
+  timeoutMs: number;
+}
+
+/** Runs functions that clients send. */
+export interface NativeFunctions {
+  /** Resolves to the text of every output. Rejects with `GraphError`: failed, timeout, cancelled. */
+  run(request: NativeRequest, signal: AbortSignal): Promise<Record<string, string>>;
+}

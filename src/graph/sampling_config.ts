@@ -1,0 +1,98 @@
+import type { SamplingOptions } from "../engine/types.ts";
+import { GraphError } from "./graph_error.ts";
+
+/** How the output of a call is generated. */
+export interface CallSampling {
+  sampling: SamplingOptions;
+  maxTokens: number;
+  stop: string[];
+  stopTokens: number[];
+  ignoreEos: boolean;
+}
+
+/** Parrot's defaults (its `SamplingConfig`): sampling at temperature 1, up to 512 tokens. */
+const defaults = {
+  temperature: 1,
+  top_p: 1,
+  max_gen_length: 512,
+  ignore_tokenizer_eos: false,
+  stop_token_ids: [] as number[],
+  stop_str: null as string | string[] | null,
+  top_k: 0,
+  min_p: 0,
+  seed: null as number | null,
+};
+
+/** Fields of the reference's configuration that its own engines do not use either: checked to be known, then left out. */
+const unused = new Set([
+  "presence_penalty",
+  "frequency_penalty",
+  "n",
+  "best_of",
+  "logit_bias",
+  "repetition_penalty",
+  "length_penalty",
+]);
+
+/**
+ * Reads a `sampling_config`. Missing fields take Parrot's defaults; `top_k`, `min_p` and `seed` are ours. `seed` is
+ * what is used when the configuration names none. Throws `GraphError` (invalid) for an unknown field or a bad value.
+ */
+export function parseSamplingConfig(
+  config: Record<string, unknown> | null | undefined,
+  seed: number,
+): CallSampling {
+  const given = config ?? {};
+  for (const key of Object.keys(given)) {
+    if (!(key in defaults) && !unused.has(key)) {
+      throw new GraphError("invalid", `sampling_config: unexpected field ${JSON.stringify(key)}`);
+    }
+  }
+  const number = (key: keyof typeof defaults, low: number, high: number, whole = false): number => {
+    const value = given[key] ?? defaults[key];
+    const fits = typeof value === "number" && value >= low && value <= high;
+    if (fits && (!whole || Number.isInteger(value))) return value;
+    throw new GraphError(
+      "invalid",
+      `sampling_config.${key}: got ${JSON.stringify(value)}, expected ${
+        whole ? "an integer" : "a number"
+      } in [${low}, ${high}]`,
+    );
+  };
+  return {
+    sampling: {
+      temperature: number("temperature", 0, 100),
+      topP: number("top_p", 0, 1),
+      topK: number("top_k", 0, 2 ** 31, true),
+      minP: number("min_p", 0, 1),
+      seed: given.seed === undefined || given.seed === null
+        ? seed
+        : number("seed", 0, 2 ** 32 - 1, true),
+    },
+    maxTokens: number("max_gen_length", 1, 2 ** 31, true),
+    stop: list(given.stop_str, "stop_str", "string"),
+    stopTokens: list(given.stop_token_ids, "stop_token_ids", "number"),
+    ignoreEos: boolean(given.ignore_tokenizer_eos, "ignore_tokenizer_eos"),
+  };
+}
+
+function boolean(value: unknown, key: string): boolean {
+  if (value === undefined || value === null) return false;
+  if (typeof value === "boolean") return value;
+  throw new GraphError(
+    "invalid",
+    `sampling_config.${key}: got ${JSON.stringify(value)}, expected true or false`,
+  );
+}
+
+function list(value: unknown, key: string, type: "string"): string[];
+function list(value: unknown, key: string, type: "number"): number[];
+function list(value: unknown, key: string, type: "string" | "number"): unknown[] {
+  if (value === undefined || value === null) return [];
+  const items = Array.isArray(value) ? value : [value];
+  if (items.every((item) => typeof item === type && item !== "")) return items;
+  throw new GraphError(
+    "invalid",
+    `sampling_config.${key}: got ${JSON.stringify(value)}, expected ${type}s`,
+  );
+}

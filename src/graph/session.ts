@@ -1,0 +1,113 @@
+import { Dag } from "./dag.ts";
+import { GraphError } from "./graph_error.ts";
+import { equalSecret } from "./ids.ts";
+import type { GraphNode } from "./node.ts";
+import { SemanticVariable } from "./semantic_variable.ts";
+
+/** Bounds of one session; what would exceed them is refused. */
+export interface SessionLimits {
+  variables: number;
+  calls: number;
+  /** Characters of one value or template. */
+  valueChars: number;
+  /** Characters of all values together. */
+  totalChars: number;
+}
+
+/** Defaults: a session may grow to some 300 MB at worst. */
+export const defaultSessionLimits: SessionLimits = {
+  variables: 100_000,
+  calls: 50_000,
+  valueChars: 32 * 1024 * 1024,
+  totalChars: 128 * 1024 * 1024,
+};
+
+/** What a session is opened with. */
+export interface SessionOptions {
+  id: number;
+  secret: string;
+  /** Whose key opened it: work of one tenant shares prefixes and a place in the queue. */
+  tenant: string;
+  /** Milliseconds without a call or a waiting reader after which it ends. */
+  lifeSpanMs: number;
+  limits: SessionLimits;
+  now: number;
+  settled: (session: Session, variable: SemanticVariable) => void;
+}
+
+/** One application's (or client's) variables and nodes. */
+export class Session {
+  readonly id: number;
+  readonly secret: string;
+  readonly tenant: string;
+  readonly lifeSpanMs: number;
+  readonly variables = new Map<string, SemanticVariable>();
+  readonly nodes: GraphNode[] = [];
+  readonly dag = new Dag();
+  readonly limits: SessionLimits;
+  lastAccess: number;
+  calls = 0;
+  closed = false;
+  readonly #settled: (variable: SemanticVariable) => void;
+  #chars = 0;
+
+  constructor(options: SessionOptions) {
+    this.id = options.id;
+    this.secret = options.secret;
+    this.tenant = options.tenant;
+    this.lifeSpanMs = options.lifeSpanMs;
+    this.limits = options.limits;
+    this.lastAccess = options.now;
+    this.#settled = (variable) => options.settled(this, variable);
+  }
+
+  /** Throws `GraphError` (unauthorized) unless `secret` is the session's. */
+  authorize(secret: unknown): void {
+    if (typeof secret === "string" && equalSecret(this.secret, secret)) return;
+    throw new GraphError("unauthorized", `session_auth does not match session ${this.id}`);
+  }
+
+  /** Adds a variable. Throws `GraphError` (limit) when there are too many. */
+  addVariable(id: string, name: string): SemanticVariable {
+    if (this.variables.size >= this.limits.variables) {
+      throw new GraphError(
+        "limit",
+        `Session ${this.id} holds ${this.variables.size} variables: the limit`,
+      );
+    }
+    const variable = new SemanticVariable(id, name, this.#settled);
+    this.variables.set(id, variable);
+    return variable;
+  }
+
+  /** The variable of that id. Throws `GraphError` (not_found). */
+  variable(id: string): SemanticVariable {
+    const variable = this.variables.get(id);
+    if (variable) return variable;
+    throw new GraphError("not_found", `Unknown Semantic Variable ID: ${id}`);
+  }
+
+  /** Counts text that the session keeps. Throws `GraphError` (limit), counting nothing, when it is too much. */
+  charge(chars: number, what: string): void {
+    const { valueChars, totalChars } = this.limits;
+    if (chars > valueChars) {
+      throw new GraphError("limit", `${what}: ${chars} characters, expected at most ${valueChars}`);
+    }
+    if (this.#chars + chars > totalChars) {
+      throw new GraphError(
+        "limit",
+        `${what}: session ${this.id} would hold over ${totalChars} characters`,
+      );
+    }
+    this.#chars += chars;
+  }
+
+  /** Whether something waits for it or runs in it, so that it must not expire. */
+  get busy(): boolean {
+    for (const node of this.nodes) {
+      if (node.active && node.state !== "done" && node.state !== "failed") return true;
+    }
+    for (const variable of this.variables.values()) if (variable.readers > 0) return true;
+    return false;
+  }
+}

@@ -1,0 +1,283 @@
+import type { EngineLoad } from "../../engine/types.ts";
+import type { Clock } from "../clock.ts";
+import { type CostModel, stepMs } from "./cost_model.ts";
+import { SIM_PAGE_TOKENS, SimPages } from "./sim_pages.ts";
+import type { SimSequence } from "./sim_sequence.ts";
+import { decode, pseudoToken } from "./sim_tokenizer.ts";
+
+/** What one simulated engine can do. */
+export interface SimEngineOptions {
+  cost: CostModel;
+  /** `none`: every prompt is filled whole. `pages`: prefixes are found in the cache (default). */
+  sharing?: "none" | "pages";
+  /**
+   * How decode reads a prefix that several rows share: `each` row for itself (default), or `once` for all that share
+   * it. `lca`: once, but only what is common to all rows of the step, as the paper's kernel does.
+   */
+  sharedAttention?: "each" | "once" | "lca";
+  /** Tokens of all running sequences together: what bounds a batch beside memory. */
+  admitTokens?: number;
+}
+
+interface Totals {
+  promptTokens: number;
+  cachedPromptTokens: number;
+  generatedTokens: number;
+  steps: number;
+}
+
+/**
+ * One engine with continuous batching and chunked prefill, run by a cost model instead of a device. Sequences are
+ * admitted when their whole length fits, latency-critical ones first, then by priority, then in order of arrival.
+ * While a latency-critical sequence decodes, bulk sequences share what `latencyTokens` leaves, in turn.
+ */
+export class SimEngine {
+  readonly model: string;
+  readonly options: SimEngineOptions;
+  readonly pages: SimPages;
+  readonly totals: Totals = {
+    promptTokens: 0,
+    cachedPromptTokens: 0,
+    generatedTokens: 0,
+    steps: 0,
+  };
+  readonly #clock: Clock;
+  readonly #cost: CostModel;
+  readonly #waiting: SimSequence[] = [];
+  readonly #running = new Set<SimSequence>();
+  #reserved = 0;
+  #stepping = false;
+  #closed = false;
+
+  constructor(model: string, clock: Clock, options: SimEngineOptions) {
+    this.model = model;
+    this.options = options;
+    this.#clock = clock;
+    this.#cost = options.cost;
+    this.pages = new SimPages(Math.floor(options.cost.kvTokens / SIM_PAGE_TOKENS));
+  }
+
+  get load(): EngineLoad {
+    return {
+      model: this.model,
+      state: "ready",
+      waiting: this.#waiting.length,
+      running: this.#running.size,
+      pagesTotal: this.pages.total,
+      pagesUsed: this.pages.used,
+      pagesCached: this.pages.cached,
+      promptTokens: this.totals.promptTokens,
+      cachedPromptTokens: this.totals.cachedPromptTokens,
+      generatedTokens: this.totals.generatedTokens,
+      preemptions: 0,
+      steps: this.totals.steps,
+      restarts: 0,
+      gpuBytes: 0,
+    };
+  }
+
+  submit(sequence: SimSequence): void {
+    let low = 0;
+    let high = this.#waiting.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (before(sequence, this.#waiting[middle])) high = middle;
+      else low = middle + 1;
+    }
+    this.#waiting.splice(low, 0, sequence);
+    this.#wake();
+  }
+
+  cancel(sequence: SimSequence): void {
+    const index = this.#waiting.indexOf(sequence);
+    if (index >= 0) this.#waiting.splice(index, 1);
+    if (this.#running.has(sequence)) this.#leave(sequence);
+    this.#finish(sequence, "cancelled");
+  }
+
+  /** Fails everything, as a lost device would. */
+  crash(error: Error): void {
+    for (const sequence of this.#waiting.splice(0)) sequence.fail(error);
+    for (const sequence of [...this.#running]) {
+      this.#leave(sequence);
+      sequence.fail(error);
+    }
+    this.pages.clear();
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const sequence of [...this.#waiting, ...this.#running]) this.cancel(sequence);
+  }
+
+  #wake(): void {
+    if (this.#stepping || this.#closed) return;
+    this.#stepping = true;
+    // A turn of the clock later, so that what is submitted together is batched together.
+    this.#clock.after(0, () => this.#step());
+  }
+
+  #admit(): void {
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      if (this.#running.size >= this.#cost.sequences) return;
+      const share = this.options.sharing !== "none";
+      // The last token of a prompt is always processed: its logits are needed.
+      const most = Math.floor((next.prompt.length - 1) / SIM_PAGE_TOKENS);
+      const shared = share ? Math.min(this.pages.match(next.keys), most) : 0;
+      const length = next.prompt.length + next.outputTokens;
+      const own = Math.ceil(length / SIM_PAGE_TOKENS) - shared;
+      const tokens = length - shared * SIM_PAGE_TOKENS;
+      const full = this.#running.size > 0 &&
+        this.#reserved + tokens > (this.options.admitTokens ?? Infinity);
+      if (full || !this.pages.fits(next.keys, shared, own)) return;
+      this.#waiting.shift();
+      next.shared = this.pages.take(next.keys, shared, own);
+      next.ownPages = own;
+      next.cached = next.filled = shared * SIM_PAGE_TOKENS;
+      next.published = shared;
+      this.#reserved += tokens;
+      this.#running.add(next);
+      this.totals.promptTokens += next.prompt.length;
+      this.totals.cachedPromptTokens += next.cached;
+      next.emit({ type: "started", promptTokens: next.prompt.length, cachedTokens: next.cached });
+    }
+  }
+
+  #step(): void {
+    this.#admit();
+    if (this.#running.size === 0 || this.#closed) {
+      this.#stepping = false;
+      return;
+    }
+    const rows = this.#decodeRows();
+    const strict = rows.some((row) => row.latency);
+    const chunks = this.#prefillChunks(rows.length, strict);
+    let prefill = 0;
+    let prefillContext = 0;
+    for (const [sequence, tokens] of chunks) {
+      prefill += tokens;
+      prefillContext += tokens * (sequence.filled + tokens / 2);
+    }
+    const kvRead = this.#kvRead(rows);
+    const ms = stepMs(this.#cost, { prefill, prefillContext, rows: rows.length, kvRead });
+    this.totals.steps++;
+    this.#clock.after(ms, () => {
+      for (const [sequence, tokens] of chunks) this.#filled(sequence, tokens);
+      for (const row of rows) if (this.#running.has(row)) this.#token(row);
+      this.#step();
+    });
+  }
+
+  #decodeRows(): SimSequence[] {
+    const rows = [...this.#running].filter((sequence) => sequence.decoding);
+    if (!rows.some((row) => row.latency)) return rows;
+    const chosen = rows.filter((row) => row.latency);
+    let context = chosen.reduce((sum, row) => sum + row.context, 0);
+    const bulk = rows.filter((row) => !row.latency).sort((a, b) => a.lastStep - b.lastStep);
+    for (const row of bulk) {
+      if (context + row.context > this.#cost.latencyTokens && chosen.length > 0) break;
+      chosen.push(row);
+      context += row.context;
+    }
+    for (const row of chosen) row.lastStep = this.totals.steps;
+    return chosen;
+  }
+
+  #prefillChunks(rows: number, strict: boolean): [SimSequence, number][] {
+    let budget = strict ? this.#cost.latencyPrefillTokens : this.#cost.batchTokens - rows;
+    const chunks: [SimSequence, number][] = [];
+    const filling = [...this.#running].filter((sequence) => !sequence.decoding);
+    filling.sort((a, b) => before(a, b) ? -1 : 1);
+    for (const sequence of filling) {
+      if (budget <= 0) break;
+      const tokens = Math.min(budget, sequence.prompt.length - sequence.filled);
+      chunks.push([sequence, tokens]);
+      budget -= tokens;
+    }
+    return chunks;
+  }
+
+  #kvRead(rows: readonly SimSequence[]): number {
+    const context = rows.reduce((sum, row) => sum + row.context, 0);
+    const how = this.options.sharedAttention ?? "each";
+    if (how === "each" || rows.length < 2) return context;
+    if (how === "lca") {
+      let common = Math.min(...rows.map((row) => row.shared.length));
+      for (const row of rows) {
+        while (common > 0 && row.shared[common - 1] !== rows[0].shared[common - 1]) common--;
+      }
+      return context - (rows.length - 1) * common * SIM_PAGE_TOKENS;
+    }
+    let saved = 0;
+    for (const row of rows) {
+      for (const page of row.shared) {
+        if (page.stamp === this.totals.steps) saved++;
+        page.stamp = this.totals.steps;
+      }
+    }
+    return context - saved * SIM_PAGE_TOKENS;
+  }
+
+  #filled(sequence: SimSequence, tokens: number): void {
+    if (!this.#running.has(sequence)) return;
+    sequence.filled += tokens;
+    const pages = Math.floor(sequence.filled / SIM_PAGE_TOKENS);
+    if (this.options.sharing !== "none") {
+      for (; sequence.published < pages; sequence.published++) {
+        const page = this.pages.publish(sequence.keys[sequence.published]);
+        if (!page) continue;
+        sequence.shared.push(page);
+        sequence.ownPages--;
+      }
+    }
+    if (sequence.decoding) this.#token(sequence);
+  }
+
+  #token(sequence: SimSequence): void {
+    const index = sequence.generated.length;
+    if (index === 0) sequence.firstTokenAt = this.#clock.now();
+    if (sequence.answer && index >= sequence.answer.length) return this.#done(sequence, "stop");
+    const id = sequence.answer?.[index] ?? pseudoToken(sequence.seed, index);
+    sequence.generated.push(id);
+    this.totals.generatedTokens++;
+    sequence.emit({ type: "delta", ids: [id], text: decode([id]) });
+    if (sequence.generated.length >= sequence.outputTokens) {
+      this.#done(sequence, sequence.answer?.length === sequence.outputTokens ? "stop" : "length");
+    }
+  }
+
+  #done(sequence: SimSequence, reason: "stop" | "length"): void {
+    this.#leave(sequence);
+    this.#finish(sequence, reason);
+  }
+
+  #leave(sequence: SimSequence): void {
+    this.#running.delete(sequence);
+    this.#reserved -= sequence.prompt.length + sequence.outputTokens - sequence.cached;
+    this.pages.release(sequence.shared, sequence.ownPages);
+    sequence.shared = [];
+    sequence.ownPages = 0;
+  }
+
+  #finish(sequence: SimSequence, reason: "stop" | "length" | "cancelled"): void {
+    const now = this.#clock.now();
+    const first = sequence.firstTokenAt;
+    sequence.emit({
+      type: "finished",
+      reason,
+      usage: {
+        promptTokens: sequence.prompt.length,
+        completionTokens: sequence.generated.length,
+        cachedTokens: sequence.cached,
+        ttftMs: sequence.generated.length > 0 ? first - sequence.arrived : 0,
+        decodeMs: sequence.generated.length > 0 ? now - first : 0,
+      },
+    });
+  }
+}
+
+function before(a: SimSequence, b: SimSequence): boolean {
+  if (a.latency !== b.latency) return a.latency;
+  const priority = (a.request.priority ?? 0) - (b.request.priority ?? 0);
+  return priority !== 0 ? priority < 0 : a.arrived < b.arrived;
+}

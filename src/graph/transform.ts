@@ -1,0 +1,147 @@
+import { GraphError } from "./graph_error.ts";
+import { extractRegex } from "./regex_extract.ts";
+
+/**
+ * A step from one text to another that runs in the server, so that a chain of calls needs no trip to its client.
+ * Several are applied in order.
+ */
+export type Transform =
+  /** Without the white space around it. */
+  | { kind: "trim" }
+  /** The `group` (default 1 when the pattern has one, else 0) of the first match of an ECMAScript pattern. */
+  | { kind: "regex"; pattern: string; flags?: string; group?: number | string }
+  /** One value of the JSON in the text, by a path such as `$.files[0].name`; strings come out unquoted. */
+  | { kind: "json"; path: string }
+  /** `template` with each `{{value}}` replaced by the text. */
+  | { kind: "template"; template: string };
+
+/** Most transforms of one variable, and the longest pattern, path or template. */
+const limits = { steps: 16, text: 65536 };
+
+/** Reads a list of transforms from the wire. Throws `GraphError` (invalid). */
+export function parseTransforms(value: unknown): Transform[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value) || value.length > limits.steps) {
+    throw new GraphError("invalid", `transforms: expected a list of at most ${limits.steps}`);
+  }
+  return value.map(parseTransform);
+}
+
+function parseTransform(value: unknown): Transform {
+  const step = (typeof value === "string" ? { kind: value } : value) as Record<string, unknown>;
+  const text = (key: string): string => {
+    const field = step[key];
+    if (typeof field === "string" && field.length <= limits.text) return field;
+    throw new GraphError(
+      "invalid",
+      `transform ${step.kind}: ${key} must be a string of at most ${limits.text} characters`,
+    );
+  };
+  switch (step?.kind) {
+    case "trim":
+      return { kind: "trim" };
+    case "regex": {
+      const flags = step.flags === undefined ? "" : text("flags");
+      const pattern = text("pattern");
+      try {
+        new RegExp(pattern, flags);
+      } catch (error) {
+        throw new GraphError("invalid", `transform regex: ${(error as Error).message}`);
+      }
+      const group = step.group as number | string | undefined;
+      return { kind: "regex", pattern, flags, group };
+    }
+    case "json": {
+      const path = text("path");
+      parsePath(path);
+      return { kind: "json", path };
+    }
+    case "template":
+      return { kind: "template", template: text("template") };
+    default:
+      throw new GraphError(
+        "invalid",
+        `transform: got kind ${JSON.stringify(step?.kind)}, expected trim, regex, json or template`,
+      );
+  }
+}
+
+/** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing. */
+export async function applyTransforms(
+  transforms: readonly Transform[],
+  text: string,
+): Promise<string> {
+  for (const step of transforms) text = await apply(step, text);
+  return text;
+}
+
+function apply(step: Transform, text: string): string | Promise<string> {
+  switch (step.kind) {
+    case "trim":
+      return text.trim();
+    case "template":
+      return step.template.replaceAll("{{value}}", () => text);
+    case "json":
+      return readPath(findJson(text), step.path);
+    case "regex":
+      return extractRegex(text, step.pattern, step.flags ?? "", step.group);
+  }
+}
+
+/** The JSON value in `text`: all of it, or, as models like to talk around their answers, the first that parses. */
+function findJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not JSON as a whole: look for an object or an array in it.
+  }
+  let tries = 0;
+  for (const start of text.matchAll(/[[{]/g)) {
+    const close = start[0] === "{" ? "}" : "]";
+    for (
+      let end = text.lastIndexOf(close);
+      end > start.index;
+      end = text.lastIndexOf(close, end - 1)
+    ) {
+      // Each try is linear in the text; a bound keeps hostile text from costing its square.
+      if (++tries > 256) break;
+      try {
+        return JSON.parse(text.slice(start.index, end + 1));
+      } catch {
+        continue;
+      }
+    }
+  }
+  throw new GraphError("failed", "transform json: the text holds no JSON value");
+}
+
+function parsePath(path: string): (string | number)[] {
+  const keys: (string | number)[] = [];
+  const grammar = /\.([A-Za-z_$][\w$]*)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]/y;
+  let at = path.startsWith("$") ? 1 : 0;
+  if (at === 0 && path !== "" && !path.startsWith("[")) path = "." + path;
+  while (at < path.length) {
+    grammar.lastIndex = at;
+    const match = grammar.exec(path);
+    if (!match) {
+      throw new GraphError(
+        "invalid",
+        `transform json: path ${JSON.stringify(path)} is not understood at character ${at}`,
+      );
+    }
+    if (match[1] !== undefined) keys.push(match[1]);
+    else if (match[2] !== undefined) keys.push(Number(match[2]));
+    else keys.push(JSON.parse(`"${match[3]}"`) as string);
+    at = grammar.lastIndex;
+  }
+  return keys;
+}
+
+function readPath(value: unknown, path: string): string {
+  for (const key of parsePath(path)) {
+    const held = typeof value === "object" && value !== null && Object.hasOwn(value, key);
+    if (!held) throw new GraphError("failed", `transform json: no value at ${path}`);
+    value = (value as Record<string | number, unknown>)[key];
+  }
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
