@@ -1,6 +1,6 @@
-import { roundUp } from "../common/math.ts";
 import { CapacityError } from "../common/errors.ts";
 import { BlockManager, type CachedPrefix } from "./block_manager.ts";
+import { follow, isFollowing, urgency } from "./prefix_following.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import { bySeniority, type Sequence } from "./sequence.ts";
 import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
@@ -41,9 +41,6 @@ export interface StepResult {
   token?: number;
 }
 
-/** A prefix shorter than this is recomputed rather than waited for. */
-const WORTH_WAITING = PAGE_TOKENS;
-
 /**
  * Continuous batching: which sequences take part in the next step, and with which tokens. A step holds a row for
  * every decoding sequence and fills the rest of its token budget with chunks of prompts. When pages run out the
@@ -64,6 +61,7 @@ export class Scheduler {
   #inFlight: InFlightRow[][] = [];
   /** Sequences that took part in steps submitted since their pages were last indexed. */
   #stepped: Sequence[] = [];
+  #admitted: Sequence[] = [];
   #arrivals = 0;
   /** Where round-robin among capped throughput rows starts. */
   #turn = 0;
@@ -110,6 +108,16 @@ export class Scheduler {
     return Math.min(this.#limits.contextLength, this.#limits.pagesTotal * PAGE_TOKENS);
   }
 
+  /** Throws the `CapacityError` that `add` would throw now. */
+  checkCapacity(): void {
+    if (this.#waiting.size >= this.options.maxWaiting) {
+      throw new CapacityError(
+        `${this.#waiting.size} requests are waiting, at most ${this.options.maxWaiting} may`,
+        this.#retry.seconds(this.#waiting.size),
+      );
+    }
+  }
+
   /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit. */
   add(sequence: Sequence, now: number): void {
     const length = sequence.promptTokens;
@@ -120,12 +128,7 @@ export class Scheduler {
           `${this.contextLength}`,
       );
     }
-    if (this.#waiting.size >= this.options.maxWaiting) {
-      throw new CapacityError(
-        `${this.#waiting.size} requests are waiting, at most ${this.options.maxWaiting} may`,
-        this.#retry.seconds(this.#waiting.size),
-      );
-    }
+    this.checkCapacity();
     sequence.arrival = this.#arrivals++;
     sequence.submittedAt = now;
     this.#waiting.add(sequence);
@@ -175,9 +178,9 @@ export class Scheduler {
     const overdue = this.#waiting.overdue(now);
     for (const sequence of overdue ? [overdue, ...this.#waiting] : [...this.#waiting]) {
       if (budget <= 0) break;
-      if (sequence.state !== "waiting" || this.#isFollowing(sequence)) continue;
+      if (sequence.state !== "waiting" || isFollowing(sequence)) continue;
       const prefix = this.#blocks.match(sequence.ids, sequence.scope, sequence.ids.length - 1);
-      if (this.#follow(sequence, prefix.tokens)) continue;
+      if (follow(sequence, prefix.tokens, this.#resident)) continue;
       if (!this.#canAdmit(sequence, prefix)) {
         this.#makeRoom(sequence, prefix);
         break;
@@ -191,6 +194,13 @@ export class Scheduler {
     this.#stepped.push(...record.map((row) => row.sequence));
     this.#steps++;
     return { rows, copies: this.#blocks.takeCopies() };
+  }
+
+  /** The sequences that got pages for the first time since the last call. */
+  takeAdmitted(): Sequence[] {
+    const admitted = this.#admitted;
+    this.#admitted = [];
+    return admitted;
   }
 
   /**
@@ -291,12 +301,6 @@ export class Scheduler {
 
   /** Sequences whose prompt is being computed, in order of their own or their followers' seniority. */
   #prefillable(): Sequence[] {
-    const urgency = (sequence: Sequence) => {
-      const follower = sequence.follower;
-      return follower?.leader?.sequence === sequence && bySeniority(follower, sequence) < 0
-        ? follower
-        : sequence;
-    };
     return this.#resident
       .filter((sequence) => sequence.state === "running" && sequence.prefilling)
       .sort((a, b) => bySeniority(urgency(a), urgency(b)));
@@ -313,42 +317,6 @@ export class Scheduler {
       this.#preempt(this.#resident.at(-1)!);
     }
     return false;
-  }
-
-  /** Whether `sequence` still waits for the prefill that it was told to wait for. */
-  #isFollowing(sequence: Sequence): boolean {
-    const leader = sequence.leader;
-    if (leader && leader.sequence.state === "running" && leader.sequence.shared < leader.tokens) {
-      return true;
-    }
-    sequence.leader = undefined;
-    return false;
-  }
-
-  /** Lets `sequence` wait for a running prefill that computes what the cache does not yet hold of its prompt. */
-  #follow(sequence: Sequence, cachedTokens: number): boolean {
-    let best = cachedTokens + WORTH_WAITING - 1;
-    for (const other of this.#resident) {
-      if (other.state !== "running" || other.scope !== sequence.scope) continue;
-      if (other.shared >= other.prefillEnd) continue;
-      const common = commonPrefix(
-        sequence.ids,
-        sequence.ids.length - 1,
-        other.ids,
-        other.prefillEnd,
-      );
-      const tokens = Math.min(other.prefillEnd, roundUp(common, PAGE_TOKENS));
-      if (common <= best || other.shared >= tokens) continue;
-      best = common;
-      sequence.leader = { sequence: other, tokens };
-    }
-    const leader = sequence.leader?.sequence;
-    if (!leader) return false;
-    const follower = leader.follower;
-    if (follower?.leader?.sequence !== leader || bySeniority(sequence, follower) < 0) {
-      leader.follower = sequence;
-    }
-    return true;
   }
 
   /**
@@ -374,7 +342,10 @@ export class Scheduler {
     sequence.computed = sequence.table.cachedTokens;
     sequence.prefillEnd = sequence.ids.length;
     sequence.shared = sequence.table.indexed * PAGE_TOKENS;
-    if (sequence.cachedTokens < 0) sequence.cachedTokens = sequence.table.cachedTokens;
+    if (sequence.cachedTokens < 0) {
+      sequence.cachedTokens = sequence.table.cachedTokens;
+      this.#admitted.push(sequence);
+    }
     this.#resident.push(sequence);
     this.#resident.sort(bySeniority);
   }
@@ -412,7 +383,6 @@ export class Scheduler {
     sequence.shared = 0;
     if (sequence.requeue) {
       sequence.requeue = false;
-      sequence.sampled = sequence.generated;
       sequence.state = "waiting";
       this.#waiting.add(sequence);
     } else {
@@ -451,17 +421,4 @@ const none = new Uint32Array(0);
 
 function slots(limits: StepLimits): number[] {
   return Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);
-}
-
-/** Leading tokens that `a[0, aEnd)` and `b[0, bEnd)` share. */
-function commonPrefix(
-  a: readonly number[],
-  aEnd: number,
-  b: readonly number[],
-  bEnd: number,
-): number {
-  const end = Math.min(aEnd, bEnd);
-  let common = 0;
-  while (common < end && a[common] === b[common]) common++;
-  return common;
 }

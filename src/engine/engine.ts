@@ -1,0 +1,309 @@
+import { DeviceLostError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import { GenerationStream } from "./generation_stream.ts";
+import type { ModelOpener, OpenedModel } from "./opened_model.ts";
+import { ActiveRequest, type GenerationListener } from "./request.ts";
+import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { Sequence } from "./sequence.ts";
+import type {
+  DecodePolicy,
+  EngineLoad,
+  GenerateRequest,
+  Generation,
+  ModelInfo,
+  Prompt,
+} from "./types.ts";
+import { yieldToEventLoop } from "./yield_to_event_loop.ts";
+
+/** Settings of an `Engine`. */
+export interface EngineOptions {
+  scheduler?: Partial<SchedulerOptions>;
+  /** How requests decode that do not say. Default `auto`. */
+  decode?: DecodePolicy;
+  /** Milliseconds before each attempt to reopen a lost device; when all fail the engine has failed. */
+  reopenDelaysMs?: number[];
+  /** Called after every step, once its events are out. */
+  onStep?: () => void;
+}
+
+/** Milliseconds between two checks of the page books at idle moments. */
+const CHECK_INTERVAL = 1000;
+
+/**
+ * Shortest time in milliseconds between two looks at the event loop. A look costs about 0.1 ms
+ * (`yieldToEventLoop`), so at most 3 % of the time goes there, and a cancel is seen within 4 ms or one step.
+ */
+const LOOK_INTERVAL = 4;
+
+/**
+ * One model and its step loop, in whatever isolate it was opened: prompts become sequences, the scheduler's steps go
+ * to the runner, and tokens come back as events. Steps block the isolate; between them the event loop gets its
+ * turn. A lost device fails what was running; waiting requests go on once it is open again.
+ */
+export class Engine implements AsyncDisposable {
+  readonly #open: ModelOpener;
+  readonly #options: EngineOptions;
+  readonly #scheduler: Scheduler;
+  readonly #active = new Map<Sequence, ActiveRequest>();
+  #model: OpenedModel;
+  #state: EngineLoad["state"] = "ready";
+  #closed = false;
+  #runnerOpen = true;
+  #wake: (() => void) | undefined;
+  #lastCheck = -Infinity;
+  #lastLook = performance.now();
+  #totals = { promptTokens: 0, cachedPromptTokens: 0, generatedTokens: 0 };
+  readonly #loop: Promise<void>;
+
+  /** Opens the model and starts the loop. Rejects with whatever `open` rejects with. */
+  static async open(open: ModelOpener, options: EngineOptions = {}): Promise<Engine> {
+    return new Engine(open, await open(), options);
+  }
+
+  private constructor(open: ModelOpener, model: OpenedModel, options: EngineOptions) {
+    this.#open = open;
+    this.#model = model;
+    this.#options = options;
+    this.#scheduler = new Scheduler(model.runner, options.scheduler);
+    this.#loop = this.#run();
+  }
+
+  get info(): ModelInfo {
+    return { ...this.#model.info, contextLength: this.#scheduler.contextLength };
+  }
+
+  /** Queues a generation. Throws `CapacityError` when the queue is full; any other failure is the iterator's. */
+  submit(request: GenerateRequest): Generation {
+    let cancel = () => {};
+    const stream = new GenerationStream(request.id, () => cancel());
+    cancel = this.start(request, stream);
+    return stream;
+  }
+
+  /**
+   * Queues a generation whose events go to `listener`, and returns what cancels it. Throws `CapacityError` when the
+   * queue is full; a bad prompt and a lost device reach the listener.
+   */
+  start(request: GenerateRequest, listener: GenerationListener): () => void {
+    this.#scheduler.checkCapacity();
+    let active: ActiveRequest;
+    try {
+      active = this.#admit(request, listener);
+    } catch (error) {
+      listener.fail(asError(error));
+      return () => {};
+    }
+    this.#active.set(active.sequence, active);
+    this.#wake?.();
+    return () => this.#end(active, "cancelled");
+  }
+
+  /** Tokens of `text`. */
+  tokenize(text: string, options: { addBos?: boolean; special?: boolean } = {}): number[] {
+    return this.#model.codec.encode(text, options);
+  }
+
+  /** Text of `ids`. Throws `RangeError` for an id out of range. */
+  detokenize(ids: number[]): string {
+    return this.#model.codec.decode(ids);
+  }
+
+  /** Leading tokens of `ids` that the prefix cache holds now. */
+  cachedPrefix(ids: number[], cacheScope = ""): number {
+    return this.#scheduler.blocks.match(ids, cacheScope, ids.length).tokens;
+  }
+
+  /** A snapshot of the load. */
+  load(): EngineLoad {
+    const { blocks, waiting, running, preemptions, steps } = this.#scheduler;
+    return {
+      model: this.#model.info.id,
+      state: this.#state,
+      waiting,
+      running,
+      pagesTotal: blocks.pagesTotal,
+      pagesUsed: blocks.pagesUsed,
+      pagesCached: blocks.pagesCached,
+      ...this.#totals,
+      preemptions,
+      steps,
+      restarts: 0,
+      gpuBytes: this.#model.runner.gpuBytes,
+    };
+  }
+
+  /** Cancels what is running, waits for the step in flight and closes the runner. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      for (const active of [...this.#active.values()]) this.#end(active, "cancelled");
+      this.#wake?.();
+    }
+    await this.#loop;
+  }
+
+  #admit(request: GenerateRequest, listener: GenerationListener): ActiveRequest {
+    if (this.#closed || this.#state === "failed") {
+      throw new DeviceLostError(
+        `engine of ${this.#model.info.id} is ${this.#closed ? "closed" : "lost"}`,
+      );
+    }
+    const prompt = this.#encode(request.prompt);
+    const context = this.#scheduler.contextLength;
+    const room = context - prompt.length;
+    if (room < 1) {
+      throw new RangeError(
+        `prompt has ${prompt.length} tokens, the context of ${context} takes at most ${
+          context - 1
+        }`,
+      );
+    }
+    const maxTokens = request.maxTokens ?? room;
+    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+      throw new RangeError(`maxTokens is ${maxTokens}, expected an integer of at least 0`);
+    }
+    const sequence = new Sequence({
+      id: request.id,
+      prompt,
+      maxTokens: Math.min(maxTokens, room),
+      sampling: request.sampling,
+      scope: request.cacheScope,
+      criteria: request.criteria,
+      priority: request.priority,
+      decode: request.decode ?? this.#options.decode,
+    });
+    const now = performance.now();
+    this.#scheduler.add(sequence, now);
+    return new ActiveRequest(request, sequence, this.#model.codec, listener, now);
+  }
+
+  #encode(prompt: Prompt): number[] {
+    return prompt.type === "chat"
+      ? this.#model.codec.encodeChat(prompt.messages)
+      : this.#model.codec.encodeParts(prompt.parts);
+  }
+
+  #end(active: ActiveRequest, reason: "stop" | "length" | "cancelled"): void {
+    if (!this.#active.delete(active.sequence)) return;
+    this.#scheduler.finish(active.sequence, performance.now());
+    active.finish(reason);
+  }
+
+  #fail(sequence: Sequence, error: Error): void {
+    const active = this.#active.get(sequence);
+    this.#active.delete(sequence);
+    this.#scheduler.finish(sequence, performance.now());
+    active?.fail(error);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed || this.#scheduler.stepsInFlight > 0) {
+      if (this.#idle) {
+        this.#checkBooks();
+        await new Promise<void>((resolve) => this.#wake = resolve);
+        this.#wake = undefined;
+        continue;
+      }
+      try {
+        this.#step();
+      } catch (error) {
+        await this.#recover(asError(error));
+      }
+      this.#options.onStep?.();
+      if (performance.now() - this.#lastLook < LOOK_INTERVAL) continue;
+      await yieldToEventLoop();
+      this.#lastLook = performance.now();
+    }
+    await this.#closeRunner();
+  }
+
+  get #idle(): boolean {
+    const { waiting, running, stepsInFlight } = this.#scheduler;
+    return waiting + running + stepsInFlight === 0 || this.#state === "failed";
+  }
+
+  /** Fills the pipeline and reads the oldest step. */
+  #step(): void {
+    const { runner } = this.#model;
+    const scheduler = this.#scheduler;
+    while (scheduler.stepsInFlight < runner.pipelineDepth) {
+      const batch = scheduler.schedule(performance.now());
+      if (!batch) break;
+      runner.submit(batch);
+    }
+    for (const sequence of scheduler.takeAdmitted()) {
+      this.#totals.promptTokens += sequence.promptTokens;
+      this.#totals.cachedPromptTokens += sequence.cachedTokens;
+      this.#active.get(sequence)?.start();
+    }
+    if (scheduler.stepsInFlight === 0) {
+      if (this.#idle) return;
+      throw new Error(
+        `${scheduler.waiting} waiting and ${scheduler.running} running sequences cannot go on`,
+      );
+    }
+    const results = scheduler.collect(runner.collect());
+    const now = performance.now();
+    for (const { sequence, token } of results) {
+      const active = this.#active.get(sequence);
+      if (!active) continue;
+      if (token !== undefined) this.#totals.generatedTokens++;
+      const reason = token === undefined ? "length" : active.accept(token, now);
+      if (reason) this.#end(active, reason);
+    }
+  }
+
+  /** Fails what was resident with `error`, then reopens the model; waiting requests stay. */
+  async #recover(error: Error): Promise<void> {
+    log("error", `engine of ${this.#model.info.id}: ${error.message}; reopening the device`, {
+      error: error.name,
+    });
+    this.#state = "starting";
+    for (const sequence of this.#scheduler.reset()) this.#fail(sequence, error);
+    await this.#closeRunner();
+    for (const delay of this.#options.reopenDelaysMs ?? [0, 250, 2000]) {
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      if (this.#closed) return;
+      try {
+        this.#model = await this.#open();
+        this.#runnerOpen = true;
+        this.#scheduler.reset(this.#model.runner);
+        this.#state = "ready";
+        return;
+      } catch (cause) {
+        log("error", `reopening failed: ${asError(cause).message}`);
+      }
+    }
+    this.#state = "failed";
+    for (const sequence of [...this.#active.keys()]) {
+      this.#fail(
+        sequence,
+        new DeviceLostError(`the device could not be reopened: ${error.message}`),
+      );
+    }
+  }
+
+  async #closeRunner(): Promise<void> {
+    if (!this.#runnerOpen) return;
+    this.#runnerOpen = false;
+    try {
+      await this.#model.runner[Symbol.asyncDispose]();
+    } catch (error) {
+      log("warn", `closing the device failed: ${asError(error).message}`);
+    }
+  }
+
+  #checkBooks(): void {
+    const now = performance.now();
+    if (now - this.#lastCheck < CHECK_INTERVAL) return;
+    this.#lastCheck = now;
+    const problems = this.#scheduler.check();
+    if (problems.length === 0) return;
+    log("error", "KV page books are unsound; dropping the prefix cache", { problems });
+    this.#scheduler.reset();
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

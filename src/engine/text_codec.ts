@@ -1,0 +1,22 @@
+import type { ChatMessage, PromptPart } from "./types.ts";
+
+/** Turns tokens that arrive one by one into text; holds unfinished characters back. */
+export interface TextDecoderStream {
+  /** The text that token `id` completes, possibly empty. */
+  push(id: number): string;
+  /** What is left at the end. */
+  flush(): string;
+}
+
+/** What the engine needs of a tokenizer. `Tokenizer` has this shape. */
+export interface TextCodec {
+  /** Generation ends at any of these. */
+  readonly endTokens: ReadonlySet<number>;
+  encode(text: string, options?: { addBos?: boolean; special?: boolean }): number[];
+  encodeParts(parts: readonly PromptPart[]): number[];
+  /** Throws `TypeError` when the model has no chat template. */
+  encodeChat(messages: readonly ChatMessage[]): number[];
+  decode(ids: Iterable<number>): string;
+  /** `after` is the token that the text follows. */
+  streamDecoder(options?: { after?: number }): TextDecoderStream;
+}

@@ -1,0 +1,236 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { GenerateEvent, GenerateRequest, Generation } from "../../src/engine/types.ts";
+import {
+  FakeCodec,
+  type FakeModelOptions,
+  fakeVocabulary,
+  openFakeModel,
+} from "../support/fake_model.ts";
+import { expectedTokens, type FakeRunner } from "../support/fake_runner.ts";
+
+let names = 0;
+
+function request(text: string, options: Partial<GenerateRequest> = {}): GenerateRequest {
+  const prompt = { type: "parts" as const, parts: [{ type: "text" as const, text }] };
+  return { id: `r${names++}`, prompt, maxTokens: 12, sampling: greedy, ...options };
+}
+
+function openEngine(options: FakeModelOptions = {}): Promise<Engine> {
+  return Engine.open(() => openFakeModel(options));
+}
+
+async function read(
+  generation: Generation,
+): Promise<{ events: GenerateEvent[]; text: string; ids: number[] }> {
+  const events: GenerateEvent[] = [];
+  for await (const event of generation) events.push(event);
+  const deltas = events.filter((event) => event.type === "delta");
+  return { events, text: deltas.map((d) => d.text).join(""), ids: deltas.flatMap((d) => d.ids) };
+}
+
+function expected(text: string, count: number): number[] {
+  return expectedTokens(new FakeCodec().encode(text), count, greedy, fakeVocabulary);
+}
+
+Deno.test("Engine streams started, deltas and finished with the right text, ids and usage", async () => {
+  await using engine = await openEngine();
+  const { events, text, ids } = await read(
+    engine.submit(request("hello there", { maxTokens: 20 })),
+  );
+  assertEquals(events[0], { type: "started", promptTokens: 11, cachedTokens: 0 });
+  assertEquals(ids, expected("hello there", 20));
+  assertEquals(text, new FakeCodec().decode(ids));
+  const last = events.at(-1)!;
+  assert(last.type === "finished" && last.reason === "length");
+  assertEquals([last.usage.promptTokens, last.usage.completionTokens, last.usage.cachedTokens], [
+    11,
+    20,
+    0,
+  ]);
+  assert(last.usage.ttftMs > 0 && last.usage.decodeMs >= 0);
+  const load = engine.load();
+  assertEquals([load.running, load.waiting, load.pagesUsed, load.generatedTokens], [0, 0, 0, 20]);
+});
+
+Deno.test("Engine gives many requests at once the text that each gets alone", async () => {
+  await using engine = await openEngine({ pagesTotal: 24, maxSequences: 5, maxBatchTokens: 80 });
+  const prompts = Array.from(
+    { length: 20 },
+    (_, i) => "shared beginning of some length, ".repeat(i % 4) + `ask ${i}`,
+  );
+  const all = await Promise.all(
+    prompts.map((text) => read(engine.submit(request(text, { maxTokens: 30 })))),
+  );
+  all.forEach(({ ids }, i) => assertEquals(ids, expected(prompts[i], 30)));
+  assertEquals(engine.load().pagesUsed, 0);
+});
+
+Deno.test("Engine ends before a stop string, and shows no part of it and no token of it", async () => {
+  await using engine = await openEngine();
+  const full = await read(engine.submit(request("tell me", { maxTokens: 40 })));
+  const stop = full.text.slice(10, 14);
+  const at = full.text.indexOf(stop);
+  const { text, ids, events } = await read(
+    engine.submit(request("tell me", { maxTokens: 40, stop: [stop] })),
+  );
+  assertEquals(text, full.text.slice(0, at));
+  assertEquals(ids, full.ids.slice(0, ids.length));
+  assert(new FakeCodec().decode(ids).length <= at);
+  const last = events.at(-1)!;
+  assert(last.type === "finished" && last.reason === "stop");
+});
+
+Deno.test("Engine ends at end tokens and stop tokens, leaves them out, and goes past them with ignoreEos", async () => {
+  const ids = expected("once", 30);
+  const end = ids[7];
+  const before = ids.indexOf(end);
+  await using engine = await openEngine({ endText: new FakeCodec().decode([end]) });
+  const stopped = await read(engine.submit(request("once", { maxTokens: 30 })));
+  assertEquals(stopped.ids, ids.slice(0, before));
+  const on = await read(engine.submit(request("once", { maxTokens: 30, ignoreEos: true })));
+  assertEquals(on.ids, ids);
+  const other = ids[before > 3 ? 3 : 12];
+  const custom = await read(
+    engine.submit(request("once", { maxTokens: 30, ignoreEos: true, stopTokens: [other] })),
+  );
+  assertEquals(custom.ids, ids.slice(0, ids.indexOf(other)));
+});
+
+Deno.test("Engine never shows half a code point", async () => {
+  await using engine = await openEngine();
+  for (let i = 0; i < 30; i++) {
+    const { events, ids } = await read(engine.submit(request(`say ${i}`, { maxTokens: 50 })));
+    const text = events.map((event) => event.type === "delta" ? event.text : "").join("");
+    assertEquals(text, new FakeCodec().decode(ids));
+    assertEquals(ids, expected(`say ${i}`, 50));
+  }
+});
+
+Deno.test("Engine finds the prompt of an earlier request in its cache, and keeps scopes apart", async () => {
+  await using engine = await openEngine();
+  const text = "a long system prompt. ".repeat(8);
+  await read(engine.submit(request(text)));
+  const again = await read(engine.submit(request(text + "more")));
+  assertEquals(again.events[0], { type: "started", promptTokens: 180, cachedTokens: 176 });
+  const apart = await read(engine.submit(request(text, { cacheScope: "other" })));
+  assertEquals(apart.events[0], { type: "started", promptTokens: 176, cachedTokens: 0 });
+  assertEquals(engine.cachedPrefix(engine.tokenize(text + "zz")), 176);
+  assertEquals(engine.cachedPrefix(engine.tokenize(text), "nobody"), 0);
+});
+
+Deno.test("Engine frees a request that is cancelled while waiting, while running, or by leaving the loop", async () => {
+  await using engine = await openEngine({ maxSequences: 1, stepMs: 1 });
+  const running = engine.submit(request("one", { maxTokens: 500 }));
+  const waiting = engine.submit(request("two", { maxTokens: 500 }));
+  waiting.cancel();
+  waiting.cancel();
+  const gone = await read(waiting);
+  assertEquals(gone.events.map((event) => event.type), ["finished"]);
+  let deltas = 0;
+  for await (const event of running) {
+    if (event.type === "delta" && ++deltas === 3) break;
+  }
+  const next = await read(engine.submit(request("three")));
+  assertEquals(next.ids, expected("three", 12));
+  assertEquals(engine.load().pagesUsed, 0);
+});
+
+Deno.test("Engine throws CapacityError at submit, and a bad prompt from the iterator with the counts", async () => {
+  await using engine = await Engine.open(() => openFakeModel({ pagesTotal: 2, maxSequences: 1 }), {
+    scheduler: { maxWaiting: 2 },
+  });
+  const queued = [1, 2].map((i) => engine.submit(request(`n${i}`)));
+  assertThrows(() => engine.submit(request("n3")), CapacityError, "2 requests are waiting");
+  await Promise.all(queued.map(read));
+  await assertRejects(
+    () => read(engine.submit(request("x".repeat(128)))),
+    RangeError,
+    "prompt has 128 tokens, the context of 128 takes at most 127",
+  );
+  await assertRejects(() => read(engine.submit(request("ABC"))), RangeError, "fake alphabet");
+  const whole = await read(engine.submit(request("x".repeat(120), { maxTokens: undefined })));
+  assertEquals(whole.ids.length, 8);
+  assertEquals(engine.load().waiting, 0);
+});
+
+Deno.test("Engine fails what was running when the device is lost, reopens it and goes on", async () => {
+  const runners: FakeRunner[] = [];
+  const opener = async () => {
+    if (runners.length === 1) {
+      runners.push(runners[0]);
+      throw new Error("not yet");
+    }
+    const model = await openFakeModel({ maxSequences: 1, stepMs: 1 });
+    runners.push(model.runner as FakeRunner);
+    return model;
+  };
+  await using engine = await Engine.open(opener, { reopenDelaysMs: [0, 1] });
+  const running = engine.submit(request("first", { maxTokens: 500 }));
+  const waiting = engine.submit(request("second"));
+  await assertRejects(
+    async () => {
+      for await (const event of running) if (event.type === "delta") runners[0].lost = true;
+    },
+    DeviceLostError,
+    "fake device lost",
+  );
+  assertEquals((await read(waiting)).ids, expected("second", 12));
+  assertEquals((await read(engine.submit(request("third")))).ids, expected("third", 12));
+  assertEquals(runners.length, 3);
+});
+
+Deno.test("Engine has failed when the device cannot be reopened, and says so to everyone", async () => {
+  let opened = 0;
+  const model = await openFakeModel({ maxSequences: 1, stepMs: 1 });
+  const opener = () =>
+    opened++ === 0 ? Promise.resolve(model) : Promise.reject(new Error("no adapter"));
+  await using engine = await Engine.open(opener, { reopenDelaysMs: [0, 0] });
+  const all = ["a", "b"].map((text) => engine.submit(request(text, { maxTokens: 500 })));
+  (model.runner as FakeRunner).lost = true;
+  for (const generation of all) await assertRejects(() => read(generation), DeviceLostError);
+  assertEquals(engine.load().state, "failed");
+  await assertRejects(() => read(engine.submit(request("c"))), DeviceLostError, "lost");
+});
+
+Deno.test("Engine sees timers and cancels between steps, however many steps there are", async () => {
+  await using engine = await openEngine({ stepMs: 2 });
+  const generation = engine.submit(request("go on", { maxTokens: 400 }));
+  const started = performance.now();
+  const timer = setTimeout(() => generation.cancel(), 20);
+  const { events } = await read(generation);
+  clearTimeout(timer);
+  const last = events.at(-1)!;
+  assert(last.type === "finished" && last.reason === "cancelled");
+  assert(performance.now() - started < 300, `${performance.now() - started} ms`);
+});
+
+Deno.test("Engine's generation may be read once, and joins the deltas that a slow reader has not read", async () => {
+  await using engine = await openEngine();
+  const slow = engine.submit(request("slow", { maxTokens: 50 }));
+  await read(engine.submit(request("other", { maxTokens: 60 })));
+  const { events, ids } = await read(slow);
+  assertEquals(events.length, 3);
+  assertEquals(ids, expected("slow", 50));
+  await assertRejects(() => read(slow), TypeError, "iterated before");
+});
+
+Deno.test("Engine computes the prompt of a request for 0 tokens and finishes with no text", async () => {
+  await using engine = await openEngine();
+  const { events } = await read(engine.submit(request("warm this up", { maxTokens: 0 })));
+  assertEquals(events.map((event) => event.type), ["started", "finished"]);
+  assertEquals(engine.cachedPrefix(engine.tokenize("warm this up")), 12);
+});
+
+Deno.test("Engine ends everything when it is disposed", async () => {
+  const engine = await openEngine({ stepMs: 1 });
+  const generation = engine.submit(request("never ending", { maxTokens: 500 }));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await engine[Symbol.asyncDispose]();
+  const { events } = await read(generation);
+  const last = events.at(-1)!;
+  assert(last.type === "finished" && last.reason === "cancelled");
+  await assertRejects(() => read(engine.submit(request("more"))), DeviceLostError, "closed");
+});
