@@ -29,7 +29,7 @@ const cased = (digits: string, tail: string) => {
     String.raw`| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|${spaces}`;
 };
 
-const deepseek3Words = String.raw`[!"#$%&'()*+,\-.\/:;<=>?@\[\\\]^_\`{|}~][A-Za-z]+` +
+const deepseek3Words = String.raw`[!"#$%&'()*+,\-.\/:;<=>?@\[\\\]^_\x60{|}~][A-Za-z]+` +
   String.raw`|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|${spaces}`;
 
 // Letters with a case, block by block, as DeepSeek-LLM's tokenizer file lists them.
@@ -93,7 +93,7 @@ const schemes: Scheme[] = [
   },
   {
     names: ["falcon"],
-    patterns: [String.raw`[\p{P}$+<=>^~|\`]+`, gpt2, "[0-9][0-9][0-9]"],
+    patterns: [String.raw`[\p{P}$+<=>^~|\x60]+`, gpt2, "[0-9][0-9][0-9]"],
   },
   {
     names: [
