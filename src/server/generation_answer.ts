@@ -52,6 +52,10 @@ export async function answerGeneration(
       pingMs: options.pingMs,
       onLeave: leave,
     });
+  } catch (error) {
+    // No one reads this answer; its status, nginx's own, keeps it apart from failures in the metrics.
+    if (!options.signal.aborted) throw error;
+    throw new ApiError("the client left", { status: 499, type: "invalid_request_error" });
   } finally {
     options.signal.removeEventListener("abort", leave);
   }

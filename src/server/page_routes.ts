@@ -1,9 +1,16 @@
-import { serveDir } from "@std/http/file-server";
-import { fromFileUrl } from "@std/path";
 import type { AppRouter } from "./context.ts";
+import { serveFileFrom } from "./static_files.ts";
 
 /** Short addresses of pages. */
 const pages: Record<string, string> = { "/": "/index.html", "/docs": "/docs.html" };
+
+/** The pages run no code but their own, load nothing from elsewhere, and sit in no one's frame. */
+const headers: Record<string, string> = {
+  "Content-Security-Policy":
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'",
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+};
 
 /**
  * The pages: `/`, `/docs`, and their files under `/web/`. They are read from disk, so a server imported over the
@@ -12,18 +19,9 @@ const pages: Record<string, string> = { "/": "/index.html", "/docs": "/docs.html
 export function pageRoutes(router: AppRouter): void {
   const folder = new URL("../web/", import.meta.url);
   if (folder.protocol !== "file:") return;
-  const fsRoot = fromFileUrl(folder);
   const send = async (request: Request, path: string) => {
-    const url = new URL(path, request.url);
-    const response = await serveDir(new Request(url, request), { fsRoot, quiet: true });
-    if (response.status === 404) return undefined;
-    response.headers.set("Cache-Control", "no-cache");
-    response.headers.set(
-      "Content-Security-Policy",
-      "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; frame-ancestors 'none'",
-    );
-    response.headers.set("X-Content-Type-Options", "nosniff");
-    response.headers.set("Referrer-Policy", "no-referrer");
+    const response = await serveFileFrom(folder, path, request);
+    for (const [name, value] of Object.entries(headers)) response?.headers.set(name, value);
     return response;
   };
   for (const [path, file] of Object.entries(pages)) {

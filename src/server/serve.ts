@@ -103,6 +103,8 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
     if (stopping === undefined) {
       stopping = stop(deadlineMs);
       stopping.then(finished.resolve, finished.reject);
+      // Whoever called `shutdown` is told of its failure; `finished` need not be watched.
+      finished.promise.catch(() => undefined);
     }
     return stopping;
   };

@@ -10,7 +10,7 @@ function onlyNeutral(neutral: readonly unknown[], why: string): z.ZodType<unknow
   return z.unknown().refine(
     (value) => value === undefined || value === null || texts.has(JSON.stringify(value)),
     `only ${written} is supported: ${why}`,
-  ).openapi({ description: `Only ${written} is supported: ${why}.` });
+  ).optional().openapi({ description: `Only ${written} is supported: ${why}.` });
 }
 
 /** Refused by both completion surfaces. */

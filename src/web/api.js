@@ -1,0 +1,86 @@
+/** Calls to the server that served the page. @module */
+
+/** A refused or failed call: the server's own words, and its status (0 for a stream that broke). */
+export class ServerError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status
+   */
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The key is kept for this tab only. */
+const keyName = "sparrow-api-key";
+
+/** @param {string} key */
+export function setKey(key) {
+  sessionStorage.setItem(keyName, key);
+}
+
+/**
+ * Calls the server and throws `ServerError` unless the answer is good.
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @returns {Promise<Response>}
+ */
+async function call(path, init = {}) {
+  const headers = new Headers(init.headers);
+  const key = sessionStorage.getItem(keyName);
+  if (key) headers.set("Authorization", `Bearer ${key}`);
+  let response;
+  try {
+    response = await fetch(path, { ...init, headers });
+  } catch (error) {
+    if (error instanceof Error && error.name === "AbortError") throw error;
+    throw new ServerError("The server does not answer.", 0);
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  throw new ServerError(
+    body.error?.message ?? `The server answered ${response.status}.`,
+    response.status,
+  );
+}
+
+/** The models served, the default first. */
+export async function listModels() {
+  return (await (await call("/v1/models")).json()).data;
+}
+
+/**
+ * Posts a streaming request and yields each event's data, parsed.
+ * @param {string} path
+ * @param {object} body
+ * @param {AbortSignal} signal
+ */
+export async function* streamEvents(path, body, signal) {
+  const response = await call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+    signal,
+  });
+  let rest = "";
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) throw new ServerError("The server closed the stream before its end.", 0);
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        if (!block.startsWith("data: ")) continue;
+        const data = block.slice("data: ".length);
+        if (data === "[DONE]") return;
+        const event = JSON.parse(data);
+        if (event.error) throw new ServerError(event.error.message, 0);
+        yield event;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => undefined);
+  }
+}

@@ -1,0 +1,223 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { readEvents, testApp, until } from "../support/test_app.ts";
+
+const messages = [{ role: "user", content: "hello" }];
+const reply = () => "Good morning.";
+
+Deno.test("POST /v1/chat/completions answers in OpenAI's shape with usage", async () => {
+  const { post, pool } = testApp({ reply });
+  const response = await post("/v1/chat/completions", { model: "fake", messages, seed: 3 });
+  assertEquals(response.status, 200);
+  const body = await response.json();
+  assertMatch(body.id, /^chatcmpl-/);
+  assertEquals(body.object, "chat.completion");
+  assertEquals(body.model, "fake");
+  assertEquals(body.choices, [{
+    index: 0,
+    message: { role: "assistant", content: "Good morning.", refusal: null },
+    logprobs: null,
+    finish_reason: "stop",
+  }]);
+  const promptTokens = "<user>hello\n<assistant>".length;
+  assertEquals(body.usage, {
+    prompt_tokens: promptTokens,
+    completion_tokens: 13,
+    total_tokens: promptTokens + 13,
+    prompt_tokens_details: { cached_tokens: 0 },
+  });
+  assertEquals(pool.requests[0].prompt, { type: "chat", messages });
+});
+
+Deno.test("POST /v1/chat/completions streams role, text, reason, usage and [DONE] in this order", async () => {
+  const { post } = testApp({ reply: () => "héllo 🐦" });
+  const response = await post("/v1/chat/completions", {
+    messages,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  assertStringIncludes(response.headers.get("Content-Type") ?? "", "text/event-stream");
+  const events = await readEvents(response);
+  assertEquals(events.at(-1), "[DONE]");
+  assertEquals(events[0].choices[0].delta, { role: "assistant", content: "" });
+  const chunks = events.slice(1, -3);
+  assertEquals(
+    chunks.map((e) => e.choices[0].delta.content).join(""),
+    "héllo 🐦",
+  );
+  assertEquals(chunks.every((e) => e.object === "chat.completion.chunk"), true);
+  assertEquals(events.at(-3).choices[0].finish_reason, "stop");
+  assertEquals(events.at(-2).choices, []);
+  assertEquals(events.at(-2).usage.completion_tokens, 7);
+});
+
+Deno.test("POST /v1/chat/completions leaves usage out of a stream that did not ask for it", async () => {
+  const { post } = testApp({ reply });
+  const events = await readEvents(
+    await post("/v1/chat/completions", { messages, stream: true }),
+  );
+  assertEquals(events.some((e) => e.usage !== undefined), false);
+});
+
+Deno.test("POST /v1/chat/completions ends with length at max_completion_tokens, max_tokens failing that", async () => {
+  const { post } = testApp({ reply });
+  for (
+    const [limits, tokens] of [
+      [{ max_tokens: 4 }, 4],
+      [{ max_completion_tokens: 3, max_tokens: 9 }, 3],
+    ] as const
+  ) {
+    const body = await (await post("/v1/chat/completions", { messages, ...limits })).json();
+    assertEquals(body.choices[0].finish_reason, "length");
+    assertEquals(body.usage.completion_tokens, tokens);
+  }
+});
+
+Deno.test("POST /v1/chat/completions passes every sampling field to the engine", async () => {
+  const { post, pool } = testApp({ reply });
+  await (await post("/v1/chat/completions", {
+    messages,
+    temperature: 0.5,
+    top_p: 0.9,
+    top_k: 40,
+    min_p: 0.05,
+    seed: -1,
+    stop: ["x", "y"],
+    stop_token_ids: [7],
+    ignore_eos: true,
+    sparrow: { decode: { kind: "retrieval", k: 100 }, criteria: "throughput" },
+  })).body?.cancel();
+  const [request] = pool.requests;
+  assertEquals(request.sampling, {
+    temperature: 0.5,
+    topP: 0.9,
+    topK: 40,
+    minP: 0.05,
+    seed: 0xffffffff,
+  });
+  assertEquals(request.stop, ["x", "y"]);
+  assertEquals(request.stopTokens, [7]);
+  assertEquals(request.ignoreEos, true);
+  assertEquals(request.decode, { kind: "retrieval", k: 100 });
+  assertEquals(request.criteria, "throughput");
+});
+
+Deno.test("POST /v1/chat/completions cuts before a stop string", async () => {
+  const { post } = testApp({ reply });
+  const body = await (await post("/v1/chat/completions", { messages, stop: "morn" })).json();
+  assertEquals(body.choices[0].message.content, "Good ");
+  assertEquals(body.choices[0].finish_reason, "stop");
+});
+
+Deno.test("POST /v1/chat/completions gives the same text for the same seed, and draws one when absent", async () => {
+  const { post, pool } = testApp();
+  const say = async (seed?: number) =>
+    (await (await post("/v1/chat/completions", { messages, seed })).json()).choices[0].message
+      .content;
+  assertEquals(await say(5), await say(5));
+  await say();
+  await say();
+  const [a, b] = pool.requests.slice(-2).map((r) => r.sampling.seed);
+  assertEquals(a === b, false);
+});
+
+Deno.test("POST /v1/chat/completions joins text parts and reads developer as system", async () => {
+  const { post, pool } = testApp({ reply });
+  await (await post("/v1/chat/completions", {
+    messages: [
+      { role: "developer", content: "be brief" },
+      { role: "user", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] },
+      { role: "assistant", content: null },
+    ],
+  })).body?.cancel();
+  assertEquals(pool.requests[0].prompt, {
+    type: "chat",
+    messages: [
+      { role: "system", content: "be brief" },
+      { role: "user", content: "ab" },
+      { role: "assistant", content: "" },
+    ],
+  });
+});
+
+Deno.test("POST /v1/chat/completions refuses what it does not implement, naming the field", async () => {
+  const { post, pool } = testApp({ reply });
+  const cases: [Record<string, unknown>, string, string][] = [
+    [{ n: 2 }, "n", "one choice"],
+    [{ logprobs: true }, "logprobs", "not returned"],
+    [{ tools: [{ type: "function" }] }, "tools", "tool calls"],
+    [{ response_format: { type: "json_object" } }, "response_format", "structured output"],
+    [{ presence_penalty: 1 }, "presence_penalty", "penalties"],
+    [{ temperature: 7 }, "temperature", "got 7"],
+    [{ seed: 1.5 }, "seed", "got 1.5"],
+    [{ stop: [""] }, "stop.0", 'got ""'],
+    [{ messages: [] }, "messages", "got []"],
+    [
+      { messages: [{ role: "user", content: [{ type: "image_url" }] }] },
+      "messages.0.content",
+      "text parts",
+    ],
+    [{ sparrow: { decode: { kind: "magic" } } }, "sparrow.decode.kind", "magic"],
+    [{ sparrow: { mode: 1 } }, "sparrow", "mode"],
+  ];
+  for (const [extra, param, text] of cases) {
+    const response = await post("/v1/chat/completions", { messages, ...extra });
+    assertEquals(response.status, 400, param);
+    const { error } = await response.json();
+    assertEquals(error.type, "invalid_request_error");
+    assertEquals(error.param, param);
+    assertStringIncludes(error.message, text);
+  }
+  assertEquals(pool.requests.length, 0);
+});
+
+Deno.test("POST /v1/chat/completions accepts the neutral values that clients send by habit", async () => {
+  const { post } = testApp({ reply });
+  const response = await post("/v1/chat/completions", {
+    messages,
+    n: 1,
+    logprobs: false,
+    tools: [],
+    logit_bias: {},
+    presence_penalty: 0,
+    frequency_penalty: null,
+    response_format: { type: "text" },
+    user: "someone",
+  });
+  assertEquals(response.status, 200);
+  await response.body?.cancel();
+});
+
+Deno.test("POST /v1/chat/completions says so when the model has no chat template", async () => {
+  const { post } = testApp({ reply, chatTemplate: false });
+  const response = await post("/v1/chat/completions", { messages });
+  assertEquals(response.status, 400);
+  assertStringIncludes((await response.json()).error.message, "/v1/completions");
+});
+
+Deno.test("POST /v1/chat/completions cancels when the reader of a stream leaves", async () => {
+  const { post, pool } = testApp({ reply: () => "x".repeat(500), tokenDelayMs: 2 });
+  const response = await post("/v1/chat/completions", { messages, stream: true });
+  const reader = response.body?.getReader();
+  await reader?.read();
+  await reader?.cancel();
+  await until(() => pool.cancelled === 1, "the generation is cancelled");
+  assertEquals(pool.load()[0].pagesUsed, 0);
+});
+
+Deno.test("POST /v1/chat/completions cancels when the client leaves before an unstreamed answer", async () => {
+  const { post, pool } = testApp({ reply: () => "x".repeat(500), tokenDelayMs: 2 });
+  const client = new AbortController();
+  const answer = post("/v1/chat/completions", { messages }, { signal: client.signal });
+  await until(() => pool.load()[0].running === 1, "the generation runs");
+  client.abort();
+  assertEquals((await answer).status, 499);
+  assertEquals(pool.cancelled, 1);
+});
+
+Deno.test("POST /v1/chat/completions sends comments while a stream is silent", async () => {
+  const { post } = testApp({ reply, startDelayMs: 120 }, { pingMs: 20, acceptMs: 1 });
+  const text = await (await post("/v1/chat/completions", { messages, stream: true })).text();
+  const pings = text.split(": ping\n\n").length - 1;
+  assertEquals(pings >= 2 && pings <= 8, true, `${pings} comments in 120 ms of silence`);
+  assertEquals(text.endsWith("data: [DONE]\n\n"), true);
+});

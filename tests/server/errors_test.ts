@@ -1,0 +1,119 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  CancelledError,
+  CapacityError,
+  DeviceLostError,
+  ModelFormatError,
+  OutOfMemoryError,
+} from "../../src/common/errors.ts";
+import { exitCodeOf, fromAnyError, fromEngineError } from "../../src/server/error_map.ts";
+import { ApiError } from "../../src/server/api_error.ts";
+import { readEvents, testApp } from "../support/test_app.ts";
+
+const prompt = "hello";
+
+Deno.test("an unknown model is a 404 that lists the known ones", async () => {
+  const { post } = testApp({ models: ["small", "large"] });
+  const response = await post("/v1/completions", { model: "gpt", prompt });
+  assertEquals(response.status, 404);
+  const { error } = await response.json();
+  assertEquals(error.code, "model_not_found");
+  assertEquals(error.param, "model");
+  assertStringIncludes(error.message, "small, large");
+});
+
+Deno.test("an over-long prompt is a 400 with both counts, streamed or not", async () => {
+  const { post } = testApp({ contextLength: 10 });
+  for (const stream of [false, true]) {
+    const response = await post("/v1/completions", { prompt: "x".repeat(12), stream });
+    assertEquals(response.status, 400);
+    const { error } = await response.json();
+    assertEquals(error.code, "context_length_exceeded");
+    assertStringIncludes(error.message, "12");
+    assertStringIncludes(error.message, "10");
+  }
+});
+
+Deno.test("a full queue is a 429 with Retry-After", async () => {
+  const { post } = testApp({ maxRunning: 1, maxQueue: 1, tokenDelayMs: 5 });
+  const held = [0, 1].map(() => post("/v1/completions", { prompt }));
+  await Promise.resolve();
+  const response = await post("/v1/completions", { prompt });
+  assertEquals(response.status, 429);
+  assertEquals(response.headers.get("Retry-After"), "2");
+  assertEquals((await response.json()).error.code, "queue_full");
+  for (const answer of held) assertEquals((await (await answer).json()).object, "text_completion");
+});
+
+Deno.test("a lost device is a 503 before the first token, and an event after it", async () => {
+  const lost = () => new DeviceLostError("the engine's host ended with signal 9");
+  const before = testApp({ failure: { afterTokens: 0, error: lost() } });
+  const answer = await before.post("/v1/completions", { prompt });
+  assertEquals(answer.status, 503);
+  assert(answer.headers.has("Retry-After"));
+  await answer.body?.cancel();
+
+  const after = testApp({ failure: { afterTokens: 3, error: lost() } });
+  const stream = await after.post("/v1/completions", { prompt, stream: true });
+  assertEquals(stream.status, 200);
+  const events = await readEvents(stream);
+  assertEquals(events.length, 4);
+  assertEquals(events.at(-1).error.code, "device_lost");
+  assertStringIncludes(events.at(-1).error.message, "signal 9");
+});
+
+Deno.test("an unforeseen error hides its text and names the request", async () => {
+  const { post } = testApp({ failure: { afterTokens: 0, error: new Error("secret path") } });
+  const response = await post("/v1/completions", { prompt }, {
+    headers: { "X-Request-Id": "abc123" },
+  });
+  assertEquals(response.status, 500);
+  assertEquals(response.headers.get("X-Request-Id"), "abc123");
+  const { error } = await response.json();
+  assertEquals(error.message.includes("secret"), false);
+  assertStringIncludes(error.message, "abc123");
+});
+
+Deno.test("malformed JSON, another content type, an unknown route and a large body have OpenAI's shape", async () => {
+  const { post, get } = testApp({}, { maxBodyBytes: 100 });
+  const cases: [Response, number][] = [
+    [await post("/v1/completions", "{"), 400],
+    [await post("/v1/completions", "{}", { headers: { "Content-Type": "text/plain" } }), 415],
+    [await get("/v1/nothing"), 404],
+    [await post("/v1/completions", { prompt: "x".repeat(200) }), 413],
+  ];
+  for (const [response, status] of cases) {
+    assertEquals(response.status, status);
+    const { error } = await response.json();
+    assertEquals(error.type, "invalid_request_error");
+    assertEquals(typeof error.message, "string");
+  }
+});
+
+Deno.test("fromEngineError and fromAnyError map every class, built-in ones only from the engine", () => {
+  const statuses: [Error, number, number | undefined][] = [
+    [new CapacityError("full"), 429, 429],
+    [new DeviceLostError("gone"), 503, 503],
+    [new OutOfMemoryError("full"), 503, 503],
+    [new CancelledError("stop"), 503, 503],
+    [new ModelFormatError("bad"), 500, 500],
+    [new RangeError("long"), 400, undefined],
+    [new TypeError("odd"), 400, undefined],
+  ];
+  for (const [error, engine, any] of statuses) {
+    assertEquals((fromEngineError(error) as ApiError).status, engine);
+    assertEquals(fromAnyError(error)?.status, any);
+  }
+  const own = ApiError.invalid("x");
+  assertEquals(fromEngineError(own), own);
+  const other = new Error("bug");
+  assertEquals(fromEngineError(other), other);
+});
+
+Deno.test("exitCodeOf tells kinds of failure apart", () => {
+  assertEquals(exitCodeOf(new ModelFormatError("x")), 3);
+  assertEquals(exitCodeOf(new DeviceLostError("x")), 4);
+  assertEquals(exitCodeOf(new CapacityError("x")), 5);
+  assertEquals(exitCodeOf(new CancelledError("x")), 130);
+  assertEquals(exitCodeOf(new Error("x")), 1);
+});

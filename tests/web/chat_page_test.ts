@@ -1,0 +1,155 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { type RunningServer, serve } from "../../src/server/serve.ts";
+import { ChromiumPage, findChromium } from "../support/chromium.ts";
+import { FakeEnginePool, type FakePoolOptions } from "../support/fake_engine_pool.ts";
+import { until } from "../support/test_app.ts";
+
+const chromium = await findChromium();
+if (chromium === undefined) console.log("skipped: the pages in a browser (no chromium on PATH)");
+
+/** A test with a page of a server over a fake pool. */
+function pageTest(
+  name: string,
+  fake: FakePoolOptions,
+  body: (page: ChromiumPage, server: RunningServer, pool: FakeEnginePool) => Promise<void>,
+  apiKeys: string[] = [],
+): void {
+  Deno.test({
+    name,
+    ignore: chromium === undefined,
+    fn: async () => {
+      const pool = new FakeEnginePool(fake);
+      await using server = await serve({ port: 0, pool, apiKeys, surfaces: [] });
+      await using page = await ChromiumPage.open(chromium as string);
+      await page.goto(server.url);
+      await body(page, server, pool);
+    },
+  });
+}
+
+const answer = "document.querySelector('.message.assistant .text')?.textContent";
+const reply = () => "A small bird sang in the garden.";
+
+pageTest(
+  "chat page streams an answer, shows its figures, and sends the whole chat the next time",
+  { reply, tokenDelayMs: 2, models: ["small", "large"] },
+  async (page, _server, pool) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    assertEquals(await page.evaluate("document.activeElement.id"), "input");
+    await page.type("Tell me of a bird");
+    await page.press("Enter");
+    await page.waitFor(`${answer} === ${JSON.stringify(reply())}`);
+    await page.waitFor("!document.querySelector('#send').hidden");
+    const figures = await page.evaluate("document.querySelector('#stats').textContent");
+    assertMatch(figures, /32 tokens · [\d.]+ tokens\/s · first after [\d.]+ ms · prompt \d+/);
+    assertEquals(
+      await page.evaluate("document.querySelector('.message.user .text').textContent"),
+      "Tell me of a bird",
+    );
+
+    await page.evaluate("document.querySelector('#system').value = 'Be kind'");
+    await page.evaluate("document.querySelector('#temperature').value = '0'");
+    await page.evaluate("document.querySelector('#model').value = 'large'");
+    await page.type("And then?");
+    await page.press("Enter");
+    await page.waitFor("document.querySelectorAll('.message.assistant .meta').length === 2");
+    const request = pool.requests[1];
+    assertEquals(request.model, "large");
+    assertEquals(request.sampling.temperature, 0);
+    assertEquals(request.maxTokens, 256);
+    assertEquals(request.prompt, {
+      type: "chat",
+      messages: [
+        { role: "system", content: "Be kind" },
+        { role: "user", content: "Tell me of a bird" },
+        { role: "assistant", content: reply() },
+        { role: "user", content: "And then?" },
+      ],
+    });
+    assertEquals(page.errors, []);
+  },
+);
+
+pageTest(
+  "chat page stops on the button and on Escape, and frees the engine",
+  { reply: () => "word ".repeat(2000), tokenDelayMs: 4, contextLength: 1e6 },
+  async (page, _server, pool) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    for (const [i, stop] of ["button", "Escape"].entries()) {
+      await page.type("Go on");
+      await page.press("Enter");
+      await page.waitFor(
+        `document.querySelectorAll('.message.assistant .text')[${i}]?.textContent.length > 5`,
+      );
+      if (stop === "button") await page.click("#stop-button");
+      else await page.press("Escape");
+      await page.waitFor("document.querySelector('#stats').textContent === 'Stopped.'");
+      await until(() => pool.cancelled === i + 1, "the generation is cancelled");
+    }
+    assertEquals(pool.load()[0].running, 0);
+    assertEquals(page.errors, []);
+  },
+);
+
+pageTest(
+  "chat page says a refusal in the server's words and gives the text back",
+  { contextLength: 20 },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("This is longer than the context");
+    await page.press("Enter");
+    await page.waitFor("!document.querySelector('#notice').hidden");
+    const notice = await page.evaluate("document.querySelector('#notice').textContent");
+    assertStringIncludes(notice, "expected fewer than the context's 20");
+    assertEquals(
+      await page.evaluate("document.querySelector('#input').value"),
+      "This is longer than the context",
+    );
+    assertEquals(await page.evaluate("document.querySelectorAll('.message').length"), 0);
+  },
+);
+
+pageTest(
+  "chat page continues a text with a model that knows no chat",
+  { reply: () => " there was a fox", chatTemplate: false },
+  async (page, _server, pool) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("Once upon a time");
+    await page.press("Enter");
+    await page.waitFor(`${answer} === 'Once upon a time there was a fox'`);
+    assertEquals(pool.requests[0].prompt.type, "parts");
+  },
+);
+
+pageTest("chat page asks for the key of a server that wants one", { reply }, async (page) => {
+  await page.waitFor("document.querySelector('#key-dialog').open");
+  await page.type("sesame");
+  await page.press("Enter");
+  await page.waitFor("!document.querySelector('#send').disabled");
+  await page.type("Hello");
+  await page.press("Enter");
+  await page.waitFor(`${answer} === ${JSON.stringify(reply())}`);
+}, ["sesame"]);
+
+pageTest("chat page switches between light and dark, and remembers", {}, async (page, server) => {
+  const paper = "getComputedStyle(document.body).backgroundColor";
+  const light = await page.evaluate(paper);
+  await page.click("#theme");
+  const dark = await page.evaluate(paper);
+  assert(light !== dark, `${light} and ${dark} differ`);
+  await page.goto(server.url);
+  assertEquals(await page.evaluate(paper), dark);
+});
+
+pageTest("docs page shows every route of the document", {}, async (page, server) => {
+  await page.goto(`${server.url}/docs`);
+  await page.waitFor("document.querySelectorAll('section.route').length > 0");
+  const shown = await page.evaluate("document.querySelectorAll('section.route').length");
+  const { paths } = await (await fetch(`${server.url}/openapi.json`)).json();
+  assertEquals(shown, Object.values(paths).flatMap((m) => Object.keys(m as object)).length);
+  assertStringIncludes(
+    await page.evaluate("document.querySelector('#post-v1-chat-completions').textContent"),
+    "max_completion_tokens",
+  );
+  assertEquals(page.errors, []);
+});
