@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
-use crate::portable::{exp_sum, row, scan_shape};
+use crate::portable::{exp_sum, max, row, scan_shape};
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -250,6 +250,11 @@ fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn max_wide(values: &[f32]) -> f32 {
+    max(values)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn exp_sum_wide(values: &mut [f32], shift: f32, scale: f32) -> f32 {
     exp_sum(values, shift, scale)
 }
@@ -328,6 +333,11 @@ impl Kernels for Avx512 {
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {
         // SAFETY: as above.
         unsafe { exp_sum_wide(values, shift, scale) }
+    }
+
+    fn max(&self, values: &[f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { max_wide(values) }
     }
 
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {

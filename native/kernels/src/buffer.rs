@@ -34,11 +34,11 @@ struct Line {
 
 #[derive(Clone)]
 enum Bytes {
-    Owned(Arc<[Line]>),
+    Owned(Vec<Line>),
     Mapped(Arc<Mmap>, usize),
 }
 
-/// An immutable array that starts on a cache line. Cloning shares it.
+/// An array that starts on a cache line and can only grow. Growing a mapped one copies it into memory first.
 #[derive(Clone)]
 pub struct Buffer<T: Pod> {
     bytes: Bytes,
@@ -49,11 +49,44 @@ pub struct Buffer<T: Pod> {
 impl<T: Pod> Buffer<T> {
     /// A copy of `values`.
     pub fn new(values: &[T]) -> Self {
+        let mut buffer = Self { bytes: Bytes::Owned(Vec::new()), len: 0, kind: PhantomData };
+        buffer.extend_from_slice(values);
+        buffer
+    }
+
+    /// Appends `values`.
+    pub fn extend_from_slice(&mut self, values: &[T]) {
+        if let Bytes::Mapped(..) = self.bytes {
+            *self = Self::new(self);
+        }
+        let Bytes::Owned(lines) = &mut self.bytes else { unreachable!("made owned above") };
+        let used = self.len * size_of::<T>();
         let size = size_of_val(values);
-        let mut lines = vec![Line { _bytes: [0; 64] }; size.div_ceil(64)];
-        // SAFETY: source and target are `size` bytes inside their allocations and do not overlap; T has no padding.
-        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), lines.as_mut_ptr().cast::<u8>(), size) };
-        Self { bytes: Bytes::Owned(lines.into()), len: values.len(), kind: PhantomData }
+        lines.resize((used + size).div_ceil(64), Line { _bytes: [0; 64] });
+        // SAFETY: the target's `used + size` bytes were made above; source and target do not overlap, because `values`
+        // cannot borrow from `self` while it is changed; T has no padding.
+        unsafe {
+            let target = lines.as_mut_ptr().cast::<u8>().add(used);
+            std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), target, size);
+        }
+        self.len += values.len();
+    }
+
+    /// Overwrites the elements from `start`.
+    ///
+    /// # Panics
+    /// When they would not fit.
+    pub fn overwrite(&mut self, start: usize, values: &[T]) {
+        assert!(start + values.len() <= self.len, "{} elements from {start} in {}", values.len(), self.len);
+        if let Bytes::Mapped(..) = self.bytes {
+            *self = Self::new(self);
+        }
+        let Bytes::Owned(lines) = &mut self.bytes else { unreachable!("made owned above") };
+        // SAFETY: the range lies inside the initialised elements by the assertion; no overlap, as in `extend_from_slice`.
+        unsafe {
+            let target = lines.as_mut_ptr().cast::<T>().add(start);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), target, values.len());
+        }
     }
 
     /// `len` elements of a mapped file from byte `offset`; `None` when they are not all inside it or not aligned.
@@ -119,5 +152,17 @@ mod tests {
         assert_eq!(buffer.as_ptr() as usize % 64, 0);
         assert_eq!(buffer.as_bytes().len(), 154);
         assert!(Buffer::<f32>::new(&[]).is_empty());
+    }
+
+    #[test]
+    fn buffers_grow_and_change_in_place() {
+        let mut buffer = Buffer::new(&[1u32, 2, 3]);
+        for i in 0..100 {
+            buffer.extend_from_slice(&[i, i + 1]);
+        }
+        assert_eq!(buffer.len(), 203);
+        buffer.overwrite(1, &[9, 8]);
+        assert_eq!(buffer[..6], [1, 9, 8, 0, 1, 1]);
+        assert_eq!(buffer[202], 100);
     }
 }

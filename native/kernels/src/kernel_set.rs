@@ -52,6 +52,9 @@ pub trait Kernels: Send + Sync {
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;
 
+    /// The largest value, ignoring NaN; `-inf` when there is none.
+    fn max(&self, values: &[f32]) -> f32;
+
     /// Appends `(scores[i], first + i)` for every score above `threshold`, in order. NaN is never above.
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>);
 }

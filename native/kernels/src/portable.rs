@@ -96,6 +96,19 @@ pub(crate) fn exp_sum(values: &mut [f32], shift: f32, scale: f32) -> f32 {
     sums.iter().sum()
 }
 
+/// The body of [`Kernels::max`], inlined into each set as [`exp_sum`] is.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let mut best = [f32::NEG_INFINITY; 2 * LANES];
+    let (heads, tail) = values.as_chunks::<{ 2 * LANES }>();
+    for chunk in heads {
+        for lane in 0..2 * LANES {
+            best[lane] = if chunk[lane] > best[lane] { chunk[lane] } else { best[lane] };
+        }
+    }
+    tail.iter().chain(&best).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 impl Kernels for Portable {
     fn name(&self) -> &'static str {
         if cfg!(target_arch = "aarch64") { "neon" } else { "portable" }
@@ -184,6 +197,10 @@ impl Kernels for Portable {
 
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {
         exp_sum(values, shift, scale)
+    }
+
+    fn max(&self, values: &[f32]) -> f32 {
+        max(values)
     }
 
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {

@@ -151,11 +151,13 @@ proptest! {
     #[test]
     fn selection_keeps_order_and_drops_nan(mut scores in vec(-2f32..2.0, 0..100), threshold in -2f32..2.0, holes in vec(0usize..100, 0..5)) {
         for hole in holes { if let Some(score) = scores.get_mut(hole) { *score = f32::NAN } }
+        let largest = scores.iter().copied().filter(|x| !x.is_nan()).fold(f32::NEG_INFINITY, f32::max);
         let expected: Vec<(f32, u32)> = (7u32..).zip(&scores).filter(|x| *x.1 > threshold).map(|(i, s)| (*s, i)).collect();
         for set in available() {
             let mut out = Vec::new();
             set.above(&scores, threshold, 7, &mut out);
             prop_assert_eq!(&out, &expected);
+            prop_assert_eq!(set.max(&scores), largest, "{} max", set.name());
         }
     }
 }
