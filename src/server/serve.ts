@@ -26,6 +26,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly url: string;
   /** The port that was bound. */
   readonly port: number;
+  /** Where surfaces listen beside the main port. */
+  readonly listeners: readonly string[];
   /** What it stands on. */
   readonly pool: EnginePool;
   /** Answers a request without the network. */
@@ -75,7 +77,10 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
     );
   } catch (error) {
     await closePool();
-    throw error;
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(
+      `serve: port ${port} of ${host} is taken; port 0 picks a free one`,
+    );
   }
   try {
     listeners = await app.listen();
@@ -111,6 +116,7 @@ export async function serve(options: ServeOptions = {}): Promise<RunningServer> 
   return {
     url,
     port: server.addr.port,
+    listeners: listeners.map((listener) => listener.address),
     pool,
     fetch: app.fetch,
     finished: finished.promise,

@@ -1,0 +1,186 @@
+// deno-lint-ignore no-external-import -- built into Deno; Deno.serve discards the body of a GET, this delivers it
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { log } from "../common/log.ts";
+import { bearerKey } from "./auth.ts";
+import type { FetchHandler, Listener } from "./context.ts";
+import { isIpAddress, isLoopback } from "./host_name.ts";
+import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
+
+/** What the listener needs. */
+export interface ParrotListenerOptions {
+  /** Port on loopback; 0 for any free one. */
+  port: number;
+  maxBodyBytes: number;
+  wire: ParrotWire;
+  /** Answers every path that is not Parrot's. */
+  fetch: FetchHandler;
+}
+
+/** A listener for Parrot's client. */
+export interface ParrotListener extends Listener {
+  readonly port: number;
+}
+
+class BodyTooLarge extends Error {}
+
+/**
+ * Serves Parrot's routes on 127.0.0.1, with bodies on every method. No time limits: its client waits for a variable
+ * on one open request for as long as that takes. Rejects with `Deno.errors.AddrInUse` when the port is taken.
+ */
+export async function parrotListener(options: ParrotListenerOptions): Promise<ParrotListener> {
+  const running = new Set<AbortController>();
+  const server = createServer((request, response) => {
+    const leave = new AbortController();
+    running.add(leave);
+    response.on("close", () => {
+      running.delete(leave);
+      leave.abort(new DOMException("The client left", "AbortError"));
+    });
+    handle(options, request, response, leave.signal).catch((error) => {
+      if (leave.signal.aborted) return;
+      log("error", "a request on Parrot's port failed", { error: String(error?.stack ?? error) });
+      send(response, 500, { error: "InternalError: the server's log says more", traceback: "" });
+    });
+  });
+  server.requestTimeout = 0;
+  server.timeout = 0;
+  const port = await listen(server, options.port);
+  return {
+    port,
+    address: `http://127.0.0.1:${port}`,
+    close: () => {
+      for (const leave of running) leave.abort(new DOMException("Closing", "AbortError"));
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: Error & { code?: string }) =>
+      reject(
+        error.code === "EADDRINUSE"
+          ? new Deno.errors.AddrInUse(`Port ${port} of 127.0.0.1 (Parrot's wire) is taken`)
+          : error,
+      ));
+    server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+async function handle(
+  { wire, fetch, maxBodyBytes }: ParrotListenerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const url = new URL(request.url ?? "/", `http://${request.headers.host ?? "127.0.0.1"}`);
+  if (!isLoopback(url.hostname) && !isIpAddress(url.hostname)) {
+    // A web page could reach this port through a name of its own that resolves to this machine.
+    return send(response, 403, {
+      error: `Host ${url.hostname} is not this machine`,
+      traceback: "",
+    });
+  }
+  let body: Uint8Array<ArrayBuffer>;
+  try {
+    body = await readBody(request, maxBodyBytes);
+  } catch (error) {
+    if (!(error instanceof BodyTooLarge)) throw error;
+    return send(response, 413, { error: `body: over ${maxBodyBytes} bytes`, traceback: "" });
+  }
+  const method = request.method ?? "GET";
+  const text = () => new TextDecoder().decode(body);
+  const answer = await wire.answer({
+    method,
+    path: url.pathname,
+    fields: () =>
+      body.length === 0 && method === "GET"
+        ? Object.fromEntries(url.searchParams)
+        : jsonFields(text()),
+    bearer: bearerKey(request.headers.authorization),
+    signal,
+  });
+  if (signal.aborted) return;
+  if (answer) return send(response, answer.status, answer.body);
+  if (method === "GET" && body.length > 0) {
+    for (const [name, value] of Object.entries(jsonFields(text()))) {
+      url.searchParams.set(name, String(value));
+    }
+  }
+  await forward(fetch, url, request, body, response, signal);
+}
+
+/** Answers through the main application. */
+async function forward(
+  fetch: FetchHandler,
+  url: URL,
+  request: IncomingMessage,
+  body: Uint8Array<ArrayBuffer>,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (typeof value === "string") headers.set(name, value);
+  }
+  const bodiless = request.method === "GET" || request.method === "HEAD";
+  const answer = await fetch(
+    new Request(url, {
+      method: request.method,
+      headers,
+      body: bodiless ? undefined : body,
+      signal,
+    }),
+  );
+  if (answer.status === 404 && answer.headers.get("content-type")?.includes("json")) {
+    await answer.body?.cancel();
+    return send(response, 404, { error: `Not Found: ${url.pathname}`, traceback: "" });
+  }
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  if (answer.body) {
+    const reader = answer.body.getReader();
+    signal.addEventListener("abort", () => reader.cancel().catch(() => {}), { once: true });
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      if (!response.write(part.value) && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          response.once("drain", resolve);
+          signal.addEventListener("abort", () => resolve(), { once: true });
+        });
+      }
+    }
+  }
+  response.end();
+}
+
+function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Uint8Array) => {
+      bytes += chunk.length;
+      if (bytes > maxBytes) reject(new BodyTooLarge());
+      else chunks.push(chunk);
+    });
+    request.on("error", reject);
+    request.on("end", () => {
+      const body = new Uint8Array(bytes);
+      let at = 0;
+      for (const chunk of chunks) {
+        body.set(chunk, at);
+        at += chunk.length;
+      }
+      resolve(body);
+    });
+  });
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": new TextEncoder().encode(text).length,
+  });
+  response.end(text);
+}

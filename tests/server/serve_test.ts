@@ -1,0 +1,116 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { Surface } from "../../src/server/context.ts";
+import { serve } from "../../src/server/serve.ts";
+import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+import { until } from "../support/test_app.ts";
+
+Deno.test("serve on port 0 picks a port and says where", async () => {
+  const pool = new FakeEnginePool();
+  await using server = await serve({ port: 0, pool, surfaces: [] });
+  assertMatch(server.url, /^http:\/\/127\.0\.0\.1:\d+$/);
+  assert(server.port > 0);
+  assertEquals(await (await fetch(`${server.url}/health`)).json(), { status: "ok" });
+  assertEquals(await (await server.fetch(new Request(`${server.url}/health`))).json(), {
+    status: "ok",
+  });
+});
+
+Deno.test("serve refuses a bind beyond loopback without a key, unless insecure", async () => {
+  const pool = new FakeEnginePool();
+  await assertRejects(
+    () => serve({ host: "0.0.0.0", port: 0, pool, surfaces: [] }),
+    TypeError,
+    "API key",
+  );
+  for (const way of [{ apiKeys: ["k"] }, { insecure: true }]) {
+    await using server = await serve({ host: "0.0.0.0", port: 0, pool, surfaces: [], ...way });
+    const response = await fetch(`http://127.0.0.1:${server.port}/v1/models`);
+    assertEquals(response.status, "apiKeys" in way ? 401 : 200);
+    await response.body?.cancel();
+  }
+});
+
+Deno.test("serve on loopback without a key turns other host names away", async () => {
+  const pool = new FakeEnginePool();
+  await using server = await serve({ port: 0, pool, surfaces: [] });
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  await socket.write(new TextEncoder().encode(
+    "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+  ));
+  const text = await new Response(socket.readable).text();
+  assertMatch(text, /^HTTP\/1\.1 403/);
+});
+
+Deno.test("serve says that a port is taken, and leaves a given pool open", async () => {
+  const pool = new FakeEnginePool({ reply: () => "ok" });
+  await using server = await serve({ port: 0, pool, surfaces: [] });
+  await assertRejects(
+    () => serve({ port: server.port, pool, surfaces: [] }),
+    Deno.errors.AddrInUse,
+    String(server.port),
+  );
+  const response = await fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ prompt: "x" }),
+  });
+  assertEquals((await response.json()).choices[0].text, "ok");
+});
+
+Deno.test("serve opens and closes the listeners of surfaces", async () => {
+  const calls: string[] = [];
+  const surface: Surface = {
+    name: "side",
+    mount: () => calls.push("mount"),
+    listen: () => {
+      calls.push("listen");
+      return Promise.resolve({
+        address: "nowhere",
+        close: () => {
+          calls.push("close listener");
+          return Promise.resolve();
+        },
+      });
+    },
+    close: () => {
+      calls.push("close");
+      return Promise.resolve();
+    },
+  };
+  const server = await serve({ port: 0, pool: new FakeEnginePool(), surfaces: [surface] });
+  assertEquals(server.listeners, ["nowhere"]);
+  await server.shutdown();
+  assertEquals(calls, ["mount", "listen", "close", "close listener"]);
+});
+
+Deno.test("shutdown lets a stream end, then closes the port", async () => {
+  const pool = new FakeEnginePool({ reply: () => "a few words", tokenDelayMs: 5 });
+  const server = await serve({ port: 0, pool, surfaces: [] });
+  const response = await fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ prompt: "x", stream: true }),
+  });
+  const text = response.text();
+  await until(() => pool.load()[0].running === 1, "the generation runs");
+  await server.shutdown(5000);
+  assert((await text).endsWith("data: [DONE]\n\n"));
+  await server.finished;
+  await assertRejects(() => fetch(server.url));
+});
+
+Deno.test("shutdown cuts a client that does not read", async () => {
+  const pool = new FakeEnginePool({ reply: () => "x".repeat(2e5), contextLength: 1e6 });
+  const server = await serve({ port: 0, pool, surfaces: [] });
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const body = JSON.stringify({ prompt: "x", stream: true, max_tokens: 2e5 });
+  await socket.write(new TextEncoder().encode(
+    `POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${body.length}\r\n\r\n${body}`,
+  ));
+  await until(() => pool.load()[0].running === 1, "the generation runs");
+  const start = performance.now();
+  await server.shutdown(20);
+  assert(performance.now() - start < 4000, "the silent client is cut");
+  socket.close();
+});
