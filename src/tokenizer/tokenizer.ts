@@ -206,28 +206,36 @@ export class Tokenizer {
   }
 
   /**
-   * The tokens of a chat. Control tokens come from the template only: those written in a message's content stay plain
-   * text, so no message can forge a turn.
+   * The tokens of a chat. Control tokens come from the template only: those written in a message stay plain text, so no
+   * message can forge a turn.
    */
   encodeChat(messages: readonly ChatTurn[], { addGenerationPrompt = true } = {}): number[] {
-    const mark = this.#unusedMark(messages);
-    const disarmed = messages.map((m) => ({
-      ...m,
-      content: this.#special.disarm(m.content, mark),
-    }));
+    const mark = unusedMark(messages);
+    const disarmed = messages.map((message) =>
+      mapStrings(message, (text) => this.#special.disarm(text, mark))
+    );
     const rendered = this.applyChatTemplate(disarmed, { addGenerationPrompt });
     const fragments: Fragment[] = [];
     for (const piece of rendered.split(mark)) append(fragments, this.#special.split(piece, true));
     // Most templates write the beginning token themselves.
     return this.#encodeFragments(fragments, fragments[0] !== this.bosId);
   }
+}
 
-  /** A string that occurs in no message: two noncharacters of Unicode around a number. */
-  #unusedMark(messages: readonly ChatTurn[]): string {
-    for (let n = 0;; n++) {
-      const mark = `\ufdd0${n}\ufdd1`;
-      if (!messages.some((m) => m.content.includes(mark))) return mark;
-    }
+function mapStrings<T extends object>(record: T, map: (text: string) => string): T {
+  const entries = Object.entries(record).map((
+    [key, value],
+  ) => [key, typeof value === "string" ? map(value) : value]);
+  return Object.fromEntries(entries) as T;
+}
+
+/** A string that occurs in no message: two noncharacters of Unicode around a number. */
+function unusedMark(messages: readonly ChatTurn[]): string {
+  for (let n = 0;; n++) {
+    const mark = `\ufdd0${n}\ufdd1`;
+    if (
+      !messages.some((m) => Object.values(m).some((v) => typeof v === "string" && v.includes(mark)))
+    ) return mark;
   }
 }
 

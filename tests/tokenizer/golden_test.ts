@@ -1,0 +1,22 @@
+import { assertEquals } from "@std/assert";
+import { bpeGolden, bpeTokenizer, spmGolden, spmTokenizer } from "./fixtures.ts";
+
+for (const pre of Object.keys(bpeGolden.ids)) {
+  Deno.test(`Tokenizer with pre-tokenizer ${pre} gives the ids of Hugging Face tokenizers`, () => {
+    const tokenizer = bpeTokenizer({ "tokenizer.ggml.pre": pre });
+    bpeGolden.texts.forEach((text, i) => {
+      const ids = tokenizer.encode(text, { addBos: false });
+      assertEquals(ids, bpeGolden.ids[pre][i], JSON.stringify(text));
+      assertEquals(tokenizer.decode(ids), text);
+    });
+  });
+}
+
+Deno.test("Tokenizer gives sentencepiece's ids and text", () => {
+  const tokenizer = spmTokenizer();
+  spmGolden.texts.forEach((text, i) => {
+    const ids = tokenizer.encode(text, { addBos: false });
+    assertEquals(ids, spmGolden.ids[i], JSON.stringify(text));
+    assertEquals(tokenizer.decode(ids), spmGolden.decoded[i], JSON.stringify(text));
+  });
+});
