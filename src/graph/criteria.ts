@@ -67,7 +67,10 @@ export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): 
   return activated;
 }
 
-/** Puts the unfinished chains that feed `consumer`, seen through native functions and transforms, into one group. */
+/**
+ * Puts the unfinished chains that feed `consumer`, seen through native functions and transforms, into groups: one for
+ * each stage, since those of different depth run one after the other.
+ */
 function formGroup(consumer: GraphNode): void {
   if (consumer.kind !== "chain" || consumer.inputs.length < 2) return;
   const producers = new Set<GraphNode>();
@@ -76,11 +79,11 @@ function formGroup(consumer: GraphNode): void {
     const producer = input.producer;
     if (input.state !== "pending" || !producer || producers.has(producer)) continue;
     if (producer.kind !== "chain") stack.push(...producer.inputs);
-    // The chain before this one in the same call feeds it in sequence, not beside the others.
-    else if (producer !== consumer.previous) producers.add(producer);
+    else producers.add(producer);
   }
-  if (producers.size < 2) return;
-  const existing = [...producers].find((producer) => producer.group)?.group;
-  const group = existing ?? new TaskGroup();
-  for (const producer of producers) group.add(producer);
+  for (const stage of Map.groupBy(producers, (producer) => producer.depth).values()) {
+    if (stage.length < 2) continue;
+    const group = stage.find((producer) => producer.group)?.group ?? new TaskGroup();
+    for (const producer of stage) group.add(producer);
+  }
 }

@@ -1,6 +1,5 @@
 // deno-lint-ignore no-external-import -- built into Deno; Deno.serve discards the body of a GET, this delivers it
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { log } from "../common/log.ts";
 import { bearerKey } from "./auth.ts";
 import type { FetchHandler, Listener } from "./context.ts";
@@ -65,7 +64,7 @@ function listen(server: Server, port: number): Promise<number> {
           ? new Deno.errors.AddrInUse(`Port ${port} of 127.0.0.1 (Parrot's wire) is taken`)
           : error,
       ));
-    server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
+    server.listen(port, "127.0.0.1", () => resolve((server.address() as { port: number }).port));
   });
 }
 

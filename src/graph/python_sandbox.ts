@@ -1,0 +1,182 @@
+import { log } from "../common/log.ts";
+import { GraphError } from "./graph_error.ts";
+import type { NativeFunctions, NativeRequest } from "./native_functions.ts";
+import script from "./python_sandbox.py" with { type: "text" };
+
+/** Address space of a function's process: CPython itself takes about 20 MB. */
+const MEMORY_BYTES = 512 * 1024 * 1024;
+/** Bytes of results. */
+const MAX_RESULT_BYTES = 16 * 1024 * 1024;
+/** Milliseconds for the interpreter to start, beyond the function's own time (40 ms when idle, more under load). */
+const START_MS = 3000;
+/** Functions running at a time; more wait. */
+const MAX_PROCESSES = 4;
+
+/**
+ * Runs clients' Python functions, each in a CPython process of its own: no network (a network namespace, where the
+ * system grants one), no privileges, no new processes, no files written, bounded memory, processor and wall time. Code objects are
+ * specific to CPython's minor version: `python` must be the client's.
+ */
+export function pythonSandbox(python = "python3"): NativeFunctions {
+  let isolation: Promise<string[]> | undefined;
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  return {
+    async run(request, signal) {
+      isolation ??= findIsolation();
+      const prefix = await isolation;
+      if (running >= MAX_PROCESSES) await new Promise<void>((resolve) => waiting.push(resolve));
+      running++;
+      try {
+        signal.throwIfAborted();
+        return await runOnce([...prefix, python], request, signal);
+      } finally {
+        running--;
+        waiting.shift()?.();
+      }
+    },
+  };
+}
+
+/** The command that takes the network away; empty where the system does not let it. */
+async function findIsolation(): Promise<string[]> {
+  for (const flags of [["-n"], ["-r", "-n"]]) {
+    try {
+      const { success } = await new Deno.Command("unshare", {
+        args: [...flags, "true"],
+        stdout: "null",
+        stderr: "null",
+      }).output();
+      if (success) return ["unshare", ...flags];
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  log("warn", "native functions run without a network namespace: unshare is not available");
+  return [];
+}
+
+async function runOnce(
+  command: string[],
+  request: NativeRequest,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  const [program, ...args] = command;
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(program, {
+      args: [...args, "-I", "-S", "-c", script],
+      cwd: "/",
+      clearEnv: true,
+      env: { PATH: "/usr/local/bin:/usr/bin:/bin", PYTHONHASHSEED: "0" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    throw new GraphError(
+      "unavailable",
+      `Native functions: ${program}: ${(error as Error).message}`,
+    );
+  }
+  let ended: "timeout" | "cancelled" | undefined;
+  const stop = (why: "timeout" | "cancelled") => {
+    ended ??= why;
+    try {
+      child.kill("SIGKILL");
+    } catch (error) {
+      // It ended by itself in the meantime.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  };
+  const cancel = () => stop("cancelled");
+  signal.addEventListener("abort", cancel);
+  const timer = setTimeout(() => stop("timeout"), request.timeoutMs + START_MS);
+  try {
+    const [stdout, stderr, status] = await Promise.all([
+      collect(child.stdout, MAX_RESULT_BYTES, () => stop("cancelled")),
+      collect(child.stderr, 65536, () => {}),
+      child.status,
+      feed(child.stdin, {
+        name: request.name,
+        code: request.code,
+        arguments: request.arguments,
+        outputs: request.outputs,
+        cpu_seconds: Math.ceil(request.timeoutMs / 1000),
+        memory_bytes: MEMORY_BYTES,
+      }),
+    ]);
+    const killed = status.signal === "SIGXCPU" || status.signal === "SIGKILL";
+    if (ended === "cancelled") {
+      throw new GraphError("cancelled", `Native function ${request.name} was stopped`);
+    }
+    if (ended === "timeout" || (!status.success && killed)) {
+      throw new GraphError(
+        "timeout",
+        `Native function ${request.name} ran over its ${request.timeoutMs} ms`,
+      );
+    }
+    return readResult(request, stdout, stderr, status);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+function readResult(
+  request: NativeRequest,
+  stdout: string,
+  stderr: string,
+  status: Deno.CommandStatus,
+): Record<string, string> {
+  if (!status.success || stdout === "") {
+    const last = stderr.trim().split("\n").at(-1) || status.signal || `exit code ${status.code}`;
+    throw new GraphError(
+      "failed",
+      `Native function ${request.name} could not be run: ${last}. Its code object must come from ` +
+        "the minor version of CPython that the server runs.",
+    );
+  }
+  const result = JSON.parse(stdout) as { error?: string; values?: Record<string, string | null> };
+  if (result.error !== undefined) {
+    throw new GraphError("failed", `Native function ${request.name} raised ${result.error}`);
+  }
+  const values: Record<string, string> = {};
+  for (const [name, value] of Object.entries(result.values ?? {})) {
+    if (value === null) {
+      throw new GraphError("failed", `Native function ${request.name} did not set ${name}`);
+    }
+    values[name] = value;
+  }
+  return values;
+}
+
+async function feed(stdin: WritableStream<Uint8Array>, request: unknown): Promise<void> {
+  const writer = stdin.getWriter();
+  try {
+    await writer.write(new TextEncoder().encode(JSON.stringify(request)));
+    await writer.close();
+  } catch (error) {
+    // The process ended before it had read everything: its status says why.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  limit: number,
+  exceeded: () => void,
+): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > limit) {
+      exceeded();
+      continue;
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

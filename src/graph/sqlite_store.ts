@@ -1,0 +1,146 @@
+// deno-lint-ignore no-external-import -- built into Deno
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { Criteria } from "./criteria.ts";
+import type { GraphStore, StoredEntry, StoredSession, StoredValue } from "./graph_store.ts";
+import type { RawOutput } from "./node.ts";
+import type { Operation } from "./operation.ts";
+import type { SemanticVariable } from "./semantic_variable.ts";
+import type { Session } from "./session.ts";
+
+const VERSION = 1;
+
+const schema = `
+CREATE TABLE IF NOT EXISTS session (
+  id INTEGER PRIMARY KEY, secret TEXT NOT NULL, tenant TEXT NOT NULL, life_span_ms REAL NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS entry (
+  number INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+  kind TEXT NOT NULL, data TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS entry_session ON entry(session, number);
+CREATE TABLE IF NOT EXISTS value (
+  session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
+  value TEXT NOT NULL, error TEXT, raw TEXT, PRIMARY KEY (session, variable)
+) STRICT;
+CREATE TABLE IF NOT EXISTS demand (
+  session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
+  criteria TEXT NOT NULL, PRIMARY KEY (session, variable)
+) STRICT;
+`;
+
+/**
+ * Keeps sessions in one SQLite file. A write is on its way to the disk when its method returns: it survives the
+ * death of the process at once, and a power cut after SQLite's next checkpoint (write-ahead log, `synchronous =
+ * NORMAL`, which takes a write from 350 µs to about 30 µs here). The file must not be shared by two servers.
+ */
+export class SqliteStore implements GraphStore {
+  readonly #database: DatabaseSync;
+  readonly #insertSession: StatementSync;
+  readonly #deleteSession: StatementSync;
+  readonly #insertEntry: StatementSync;
+  readonly #insertValue: StatementSync;
+  readonly #insertDemand: StatementSync;
+
+  /** Opens or makes `path`. Throws when it is not a database, is locked, or is of another version. */
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path);
+    try {
+      this.#database.exec("PRAGMA journal_mode = WAL");
+      this.#database.exec("PRAGMA synchronous = NORMAL");
+      this.#database.exec("PRAGMA foreign_keys = ON");
+      // Held until the file is closed, so that a second server fails at once instead of mixing its writes in.
+      this.#database.exec("PRAGMA locking_mode = EXCLUSIVE");
+      this.#migrate(path);
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+    const prepare = (sql: string) => this.#database.prepare(sql);
+    this.#insertSession = prepare("INSERT INTO session VALUES (?, ?, ?, ?)");
+    this.#deleteSession = prepare("DELETE FROM session WHERE id = ?");
+    this.#insertEntry = prepare("INSERT INTO entry (session, kind, data) VALUES (?, ?, ?)");
+    this.#insertValue = prepare("INSERT OR IGNORE INTO value VALUES (?, ?, ?, ?, ?)");
+    this.#insertDemand = prepare("INSERT OR REPLACE INTO demand VALUES (?, ?, ?)");
+  }
+
+  load(): StoredSession[] {
+    const sessions = new Map<number, StoredSession>();
+    for (const row of this.#rows("SELECT * FROM session")) {
+      sessions.set(row.id as number, {
+        id: row.id as number,
+        secret: row.secret as string,
+        tenant: row.tenant as string,
+        lifeSpanMs: row.life_span_ms as number,
+        entries: [],
+        settled: [],
+        demands: [],
+      });
+    }
+    for (const row of this.#rows("SELECT * FROM entry ORDER BY number")) {
+      const data = JSON.parse(row.data as string);
+      sessions.get(row.session as number)?.entries.push({ kind: row.kind, ...data } as StoredEntry);
+    }
+    for (const row of this.#rows("SELECT * FROM value")) {
+      const value: StoredValue = { id: row.variable as string, value: row.value as string };
+      if (row.error !== null) value.error = row.error as string;
+      if (row.raw !== null) value.raw = JSON.parse(row.raw as string) as RawOutput;
+      sessions.get(row.session as number)?.settled.push(value);
+    }
+    for (const row of this.#rows("SELECT * FROM demand")) {
+      sessions.get(row.session as number)?.demands.push({
+        id: row.variable as string,
+        criteria: row.criteria as Criteria,
+      });
+    }
+    return [...sessions.values()];
+  }
+
+  openSession(session: Session): void {
+    this.#insertSession.run(session.id, session.secret, session.tenant, session.lifeSpanMs);
+  }
+
+  closeSession(id: number): void {
+    this.#deleteSession.run(id);
+  }
+
+  createVariable(sessionId: number, { id, name }: SemanticVariable): void {
+    this.#insertEntry.run(sessionId, "variable", JSON.stringify({ id, name }));
+  }
+
+  settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void {
+    this.#insertValue.run(
+      sessionId,
+      variable.id,
+      variable.state === "ready" ? variable.value : "",
+      variable.error?.message ?? null,
+      raw ? JSON.stringify(raw) : null,
+    );
+  }
+
+  submit(sessionId: number, _requestId: number, operation: Operation, ids: string[]): void {
+    this.#insertEntry.run(sessionId, "operation", JSON.stringify({ operation, ids }));
+  }
+
+  demand(sessionId: number, variableId: string, criteria: Criteria): void {
+    this.#insertDemand.run(sessionId, variableId, criteria);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #migrate(path: string): void {
+    const [row] = this.#rows("PRAGMA user_version");
+    const version = row.user_version as number;
+    if (version > VERSION) {
+      throw new RangeError(`${path}: store version ${version}, expected at most ${VERSION}`);
+    }
+    this.#database.exec(schema);
+    this.#database.exec(`PRAGMA user_version = ${VERSION}`);
+  }
+
+  #rows(sql: string): Record<string, unknown>[] {
+    // Session ids reach 2^53 - 1, which numbers hold exactly.
+    return this.#database.prepare(sql).all() as Record<string, unknown>[];
+  }
+}

@@ -1,0 +1,138 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { parseCriteria } from "../graph/criteria.ts";
+import { describeSession } from "../graph/describe_session.ts";
+import { GraphError } from "../graph/graph_error.ts";
+import type { GraphRuntime } from "../graph/graph_runtime.ts";
+import type { Session } from "../graph/session.ts";
+import {
+  type AppBody,
+  appDescriptionSchema,
+  appSchema,
+  appSubmittedSchema,
+} from "./apps_schema.ts";
+import { bearerKey } from "./auth.ts";
+import type { AppRouter } from "./context.ts";
+import type { ParrotAccess } from "./parrot_access.ts";
+import { graphApiError } from "./parrot_errors.ts";
+import { readOperation } from "./parrot_schema.ts";
+
+const submitRoute = createRoute({
+  method: "post",
+  path: "/v1/apps",
+  summary: "Submit a whole application graph",
+  request: { body: { required: true, content: { "application/json": { schema: appSchema } } } },
+  responses: {
+    200: {
+      description: "Accepted: outputs run as soon as what they need is there.",
+      content: { "application/json": { schema: appSubmittedSchema } },
+    },
+  },
+});
+
+const describeRoute = createRoute({
+  method: "get",
+  path: "/v1/apps/{session}",
+  summary: "A session's graph: states, criteria, timings, prefix hits",
+  request: {
+    params: z.object({ session: z.string() }),
+    query: z.object({ session_auth: z.string().optional() }),
+  },
+  responses: {
+    200: {
+      description: "Variables and nodes; times in milliseconds since each node was created.",
+      content: { "application/json": { schema: appDescriptionSchema } },
+    },
+  },
+});
+
+/** `POST /v1/apps` and `GET /v1/apps/{session}`. Errors have OpenAI's shape. */
+export function appsRoutes(router: AppRouter, graph: GraphRuntime, access: ParrotAccess): void {
+  router.openapi(submitRoute, (c) => {
+    const body = c.req.valid("json");
+    const bearer = bearerKey(c.req.header("Authorization"));
+    let opened: Session | undefined;
+    try {
+      const session = body.session_id === undefined
+        ? opened = access.open(bearer, body.api_key)
+        : access.session({
+          sessionId: body.session_id,
+          sessionAuth: body.session_auth,
+          bearer,
+        });
+      const submitted = submitApp(graph, session, body);
+      return c.json({
+        session_id: session.id,
+        session_auth: session.secret,
+        ...submitted,
+      }, 200);
+    } catch (error) {
+      if (opened) graph.closeSession(opened.id);
+      throw graphApiError(error);
+    }
+  });
+  router.openapi(describeRoute, (c) => {
+    try {
+      const session = access.session({
+        sessionId: c.req.param("session"),
+        sessionAuth: c.req.query("session_auth"),
+        bearer: bearerKey(c.req.header("Authorization")),
+      });
+      return c.json(describeSession(session), 200);
+    } catch (error) {
+      throw graphApiError(error);
+    }
+  });
+}
+
+/** Adds a whole graph; calls may name each other's outputs in any order. */
+function submitApp(
+  graph: GraphRuntime,
+  session: Session,
+  body: AppBody,
+): { request_ids: number[]; variables: Record<string, string> } {
+  const variables = new Map<string, string>();
+  for (const { ref, name, content } of body.variables) {
+    if (variables.has(ref)) throw new GraphError("conflict", `variables: ref ${ref} is set twice`);
+    variables.set(ref, graph.createVariable(session, name ?? ref, content).id);
+  }
+  const idOf = (ref: string): string => {
+    const known = variables.get(ref);
+    if (known !== undefined) return known;
+    const id = graph.createVariable(session, ref).id;
+    variables.set(ref, id);
+    return id;
+  };
+  const requestIds = body.calls.map((call) =>
+    graph.submit(session, readOperation(withIds(call, idOf))).requestId
+  );
+  const criteria = Object.entries(body.outputs).map(([ref, text]) => {
+    const id = variables.get(ref);
+    if (id === undefined) throw new GraphError("not_found", `outputs: no variable has ref ${ref}`);
+    return { variable: session.variable(id), criteria: parseCriteria(text) };
+  });
+  for (const [ref, id] of variables) {
+    const variable = session.variable(id);
+    if (variable.state === "pending" && !variable.producer) {
+      throw new GraphError("invalid", `ref ${ref}: no variable and no output of a call has it`);
+    }
+  }
+  for (const { variable, criteria: wanted } of criteria) graph.demand(session, variable, wanted);
+  return { request_ids: requestIds, variables: Object.fromEntries(variables) };
+}
+
+/** The call with every parameter's `ref` replaced by a variable's id. */
+function withIds(
+  call: Record<string, unknown>,
+  idOf: (ref: string) => string,
+): Record<string, unknown> {
+  if (!Array.isArray(call.parameters)) return call;
+  const parameters = call.parameters.map((parameter: unknown) => {
+    if (typeof parameter !== "object" || parameter === null || !("ref" in parameter)) {
+      return parameter;
+    }
+    const { ref, ...rest } = parameter;
+    if (typeof ref !== "string") throw new GraphError("invalid", "ref: expected a string");
+    return { ...rest, var_id: idOf(ref) };
+  });
+  return { ...call, parameters };
+}

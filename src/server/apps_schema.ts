@@ -1,0 +1,40 @@
+import { z } from "@hono/zod-openapi";
+
+/** Body of `POST /v1/apps`: a whole graph in one request. */
+export const appSchema = z.object({
+  session_id: z.number().int().optional().openapi({ description: "Default: a new session." }),
+  session_auth: z.string().optional(),
+  api_key: z.string().optional(),
+  variables: z.array(
+    z.object({ ref: z.string(), name: z.string().optional(), content: z.string() }),
+  )
+    .default([])
+    .openapi({ description: "Variables set from the start, under names for this request only." }),
+  calls: z.array(z.record(z.string(), z.unknown())).default([]).openapi({
+    description:
+      "Bodies of /v1/semantic_call or /v1/py_native_call, or {kind: transform | upscale, …}. A parameter " +
+      "may say `ref` where it would say `var_id`: a variable above, or the output of any call here that says the same.",
+  }),
+  outputs: z.record(z.string(), z.string()).default({}).openapi({
+    description: "Criteria by ref: what to start at once.",
+  }),
+}).openapi("App");
+
+/** Answer of `POST /v1/apps`. */
+export const appSubmittedSchema = z.object({
+  session_id: z.number(),
+  session_auth: z.string(),
+  request_ids: z.array(z.number()),
+  variables: z.record(z.string(), z.string()).openapi({ description: "Variable ids by ref." }),
+}).openapi("AppSubmitted");
+
+/** A validated body of `POST /v1/apps`. */
+export type AppBody = z.infer<typeof appSchema>;
+
+/** Answer of `GET /v1/apps/{session}`; `SessionDescription` says it in full. */
+export const appDescriptionSchema = z.object({
+  session_id: z.number(),
+  variables: z.array(z.unknown()),
+  nodes: z.array(z.unknown()),
+  totals: z.unknown(),
+}).openapi("AppDescription");

@@ -1,0 +1,41 @@
+import type { Context } from "hono";
+import { bearerKey } from "./auth.ts";
+import type { AppEnv, AppRouter } from "./context.ts";
+import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
+
+/** Parrot's paths; they check keys themselves, since its client sends its key in a body. */
+export const parrotPaths: readonly string[] = [
+  "/v1/session",
+  "/v1/semantic_call",
+  "/v1/py_native_call",
+  "/v1/semantic_var",
+];
+
+/**
+ * Parrot's routes on the main port. What its client sends in the body of a GET travels in the query here; a DELETE
+ * may use either.
+ */
+export function parrotRoutes(router: AppRouter, wire: ParrotWire): void {
+  const answer = async (c: Context<AppEnv>) => {
+    const body = c.req.method === "GET" ? "" : await c.req.text();
+    const result = await wire.answer({
+      method: c.req.method,
+      path: c.req.path,
+      fields: () => body === "" && c.req.method !== "POST" ? c.req.query() : jsonFields(body),
+      bearer: bearerKey(c.req.header("Authorization")),
+      signal: c.req.raw.signal,
+    });
+    if (!result) return c.notFound();
+    return Response.json(result.body, { status: result.status });
+  };
+  for (
+    const path of [
+      "/v1/session",
+      "/v1/session/:id",
+      "/v1/semantic_call",
+      "/v1/py_native_call",
+      "/v1/semantic_var",
+      "/v1/semantic_var/:id",
+    ]
+  ) router.all(path, answer);
+}

@@ -1,0 +1,63 @@
+import { log } from "../common/log.ts";
+import { GraphRuntime, type GraphRuntimeOptions } from "../graph/graph_runtime.ts";
+import { pythonSandbox } from "../graph/python_sandbox.ts";
+import { SqliteStore } from "../graph/sqlite_store.ts";
+import { appsRoutes } from "./apps_routes.ts";
+import type { Listener, Surface } from "./context.ts";
+import { ParrotAccess } from "./parrot_access.ts";
+import { parrotListener } from "./parrot_listener.ts";
+import { parrotPaths, parrotRoutes } from "./parrot_routes.ts";
+import { ParrotWire } from "./parrot_wire.ts";
+import { semanticRoutes } from "./semantic_routes.ts";
+
+/** How the application graph is served. */
+export interface ParrotSurfaceOptions {
+  /** Loopback port of Parrot's own wire, for its Python client; 0 or absent: none. */
+  parrotPort?: number;
+  /** File that keeps sessions across restarts; absent: they end with the server. */
+  store?: string;
+  /** Run the Python functions that clients send, in a sandbox. */
+  allowNativeCalls?: boolean;
+  /** Interpreter for them. Default `python3`; it must be of the client's minor version. */
+  python?: string;
+  /** Passed on to the graph, for embedding and tests. */
+  graph?: Partial<Omit<GraphRuntimeOptions, "pool">>;
+}
+
+/** Applications of semantic variables, over HTTP: Parrot's wire on both ports, and our own routes beside it. */
+export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
+  let graph: GraphRuntime | undefined;
+  let wire: ParrotWire | undefined;
+  return {
+    name: "parrot",
+    ownAuth: [...parrotPaths, "/v1/apps"],
+    mount(router, context) {
+      graph = new GraphRuntime({
+        pool: context.pool,
+        store: options.store === undefined ? undefined : new SqliteStore(options.store),
+        nativeFunctions: options.allowNativeCalls ? pythonSandbox(options.python) : undefined,
+        ...options.graph,
+      });
+      const access = new ParrotAccess(graph, context.auth);
+      wire = new ParrotWire(graph, access);
+      semanticRoutes(router, { graph, access, pingMs: context.options.pingMs });
+      appsRoutes(router, graph, access);
+      parrotRoutes(router, wire);
+    },
+    listen: options.parrotPort === undefined || options.parrotPort < 0
+      ? undefined
+      : async (context, fetch): Promise<Listener> => {
+        const listener = await parrotListener({
+          port: options.parrotPort!,
+          maxBodyBytes: context.options.maxBodyBytes,
+          wire: wire!,
+          fetch,
+        });
+        log("info", "Parrot's wire", { address: listener.address });
+        return listener;
+      },
+    async close() {
+      await graph?.[Symbol.asyncDispose]();
+    },
+  };
+}
