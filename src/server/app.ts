@@ -28,7 +28,7 @@ import { modelsRoutes } from "./models_routes.ts";
 import { openapiRoutes } from "./openapi_routes.ts";
 import { type AppOptions, resolveAppOptions } from "./options.ts";
 import { pageRoutes } from "./page_routes.ts";
-import { defaultSurfaces } from "./surfaces.ts";
+import { defaultSurfaces, type SurfaceOptions } from "./surfaces.ts";
 import { tokenizeRoutes } from "./tokenize_routes.ts";
 import { validationHook } from "./validation_hook.ts";
 
@@ -47,9 +47,9 @@ export interface App {
 
 /** Makes the HTTP application over a pool. Throws `RangeError` for options out of range. */
 export function createApp(
-  { pool, options: given, surfaces = defaultSurfaces() }: {
+  { pool, options: given, surfaces = defaultSurfaces(given) }: {
     pool: EnginePool;
-    options?: AppOptions;
+    options?: AppOptions & SurfaceOptions;
     /** Surfaces beside the built-in routes. Default: those of this package. */
     surfaces?: Surface[];
   },

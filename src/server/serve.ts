@@ -5,9 +5,10 @@ import type { FetchHandler, Surface } from "./context.ts";
 import { isLoopback } from "./host_name.ts";
 import { openPool, type PoolOptions } from "./open_pool.ts";
 import type { AppOptions } from "./options.ts";
+import type { SurfaceOptions } from "./surfaces.ts";
 
 /** What `serve` can be told: the application's options, where to listen, and what to serve. */
-export interface ServeOptions extends AppOptions, PoolOptions {
+export interface ServeOptions extends AppOptions, PoolOptions, SurfaceOptions {
   /** Address to bind. Default 127.0.0.1; any other than loopback needs `apiKeys` or `insecure`. */
   host?: string;
   /** Port to bind, 0 for any free one. Default 8080. */
