@@ -1,0 +1,119 @@
+"""Tables in torch: 4-simplex interpolation, index patterns, rotations, and the small nets that tables start from.
+
+A table maps four pixels to outputs by samples at multiples of q = 2**shift (256/q + 1 an axis). Interpolation sorts the
+four fractions, walks from the cell's low corner to its high corner along the axes in that order, and weighs the five
+corners met by the differences of neighbouring fractions. It is linear in the table and, inside one simplex, in the pixels.
+"""
+import functools
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+# Offsets (dy, dx) of the four pixels; s, d and y are MuLUT's, e ("hook") won the one-table search.
+PATTERNS = {
+    "s": ((0, 0), (0, 1), (1, 0), (1, 1)),
+    "d": ((0, 0), (0, 2), (2, 0), (2, 2)),
+    "y": ((0, 0), (1, 1), (1, 2), (2, 1)),
+    "e": ((0, 0), (0, 1), (0, 2), (1, 0)),
+}
+
+
+def rotate(pattern, r):
+    """The pattern as an image turned by r quarter turns (numpy.rot90) sees it, in the frame of the unturned image."""
+    turn = (lambda y, x: (y, x), lambda y, x: (x, -y), lambda y, x: (-y, -x), lambda y, x: (-x, y))[r]
+    return tuple(turn(y, x) for y, x in pattern)
+
+
+def source_order(s, r):
+    """For each output of an s x s block, the place in the table row that it takes under rotation r."""
+    place = (lambda y, x: y * s + x, lambda y, x: (s - 1 - x) * s + y,
+             lambda y, x: (s - 1 - y) * s + s - 1 - x, lambda y, x: x * s + s - 1 - y)[r]
+    return [place(y, x) for y in range(s) for x in range(s)]
+
+
+@functools.cache
+def turned(s, r, device):
+    """`source_order` on the device (made once: a captured step may not copy from the host)."""
+    return torch.tensor(source_order(s, r), device=device)
+
+
+def neighbours(plane, pattern, r):
+    """plane [B,h,w] -> [B,h,w,4]; beyond the border the nearest pixel."""
+    padded = F.pad(plane[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
+    h, w = plane.shape[1:]
+    return torch.stack([padded[:, 2 + y : 2 + y + h, 2 + x : 2 + x + w] for y, x in rotate(pattern, r)], -1)
+
+
+def simplex(pixels, shift):
+    """pixels [...,4], whole numbers in 0..255 -> row numbers [...,5] and weights [...,5] that sum to q. Weights carry
+    gradients. The sort is a five-comparator network on `4 * fraction + (3 - axis)`: ties keep the axis order."""
+    q, length = 1 << shift, (256 >> shift) + 1
+    cell = torch.div(pixels.detach(), q, rounding_mode="floor").clamp(0, length - 2)
+    fraction = pixels - cell * q
+    keys = [4 * fraction[..., i] + (3 - i) for i in range(4)]
+    for i, j in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
+        keys[i], keys[j] = torch.maximum(keys[i], keys[j]), torch.minimum(keys[i], keys[j])
+    key = torch.stack(keys, -1)
+    code = torch.remainder(key.detach(), 4)
+    fraction = (key - code) / 4
+    step = torch.pow(float(length), code).long()
+    base = ((cell[..., 0] * length + cell[..., 1]) * length + cell[..., 2]) * length + cell[..., 3]
+    base = base.long()[..., None]
+    rows = torch.cat([base, base + step.cumsum(-1)], -1)
+    zero = torch.zeros_like(fraction[..., :1])
+    weights = torch.cat([zero + q, fraction], -1) - torch.cat([fraction, zero], -1)
+    return rows, weights
+
+
+def look_up(pixels, table, shift):
+    """pixels [...,4], table [rows, n] -> [...,n], scaled by q."""
+    rows, weights = simplex(pixels, shift)
+    values = table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, table.shape[1])
+    return (values * weights[..., None]).sum(-2)
+
+
+def straight_round(x):
+    return x + (torch.round(x) - x).detach()
+
+
+class PixelNet(nn.Module):
+    """Four pixels to n outputs: the receptive field of a table, so that sampling it loses only what lies between samples.
+    `levels` nets of the same shape run side by side."""
+
+    def __init__(self, outputs, levels=1, width=48):
+        super().__init__()
+        sizes = [4, width, width, width, outputs]
+        self.weight = nn.ParameterList([nn.Parameter(torch.randn(levels, a, b) * (2 / a) ** 0.5) for a, b in zip(sizes, sizes[1:])])
+        self.bias = nn.ParameterList([nn.Parameter(torch.zeros(levels, 1, b)) for b in sizes[1:]])
+        with torch.no_grad():
+            self.weight[-1].mul_(0.1)
+
+    def forward(self, pixels):
+        """pixels [levels, n, 4] in 0..255 -> [levels, n, outputs] in table units (-127..127)."""
+        x = (pixels - 128) / 128
+        for i, (w, b) in enumerate(zip(self.weight, self.bias)):
+            x = torch.baddbmm(b, x, w)
+            if i + 1 < len(self.weight):
+                x = F.gelu(x)
+        return 127 * torch.tanh(x)
+
+    @torch.no_grad()
+    def sample(self, shift):
+        """The nets' values at the table's sample points: [levels, rows, outputs]."""
+        axis = (torch.arange((256 >> shift) + 1, device=self.bias[0].device) << shift).clamp(max=255).float()
+        grid = torch.cartesian_prod(axis, axis, axis, axis)
+        return torch.cat([self(part.expand(len(self.bias[0]), *part.shape)) for part in grid.split(8192)], 1)
+
+
+def stage(plane, look, patterns, scale, divisor):
+    """One stage on plane [B,h,w] in 0..255: the pixel plus the sum over patterns and four rotations of `look(name, pixels)`
+    [...,scale²], divided by `divisor`. Returns [B, scale*h, scale*w], not rounded."""
+    b, h, w = plane.shape
+    total = 0
+    for name in patterns:
+        for r in range(4):
+            value = look(name, neighbours(plane, PATTERNS[name], r))
+            total = total + value.index_select(-1, turned(scale, r, value.device))
+    block = total / divisor + plane[..., None]
+    return block.reshape(b, h, w, scale, scale).permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
