@@ -37,7 +37,7 @@ export class GenerationDesk {
 
   /** The name of the model that a request means. Throws `ApiError` 404 for one that is not served. */
   modelName(name?: string): string {
-    const names = this.#pool.load().map((load) => load.model);
+    const names = [...new Set(this.#pool.load().map((load) => load.model))];
     if (names.length === 0) {
       throw new ApiError("no model is loaded yet", {
         status: 503,
@@ -56,17 +56,21 @@ export class GenerationDesk {
     });
   }
 
+  /** The models that loaded, the default first. Throws `ApiError` 503 when none could. */
+  async models(): Promise<ModelInfo[]> {
+    try {
+      return await this.#pool.models();
+    } catch (error) {
+      throw modelFailed(`no model could be loaded: ${(error as Error).message}`, error);
+    }
+  }
+
   /** What the pool knows of a model, once it has loaded. Throws `ApiError` 404 or, for a failed one, 503. */
   async modelInfo(name?: string): Promise<ModelInfo> {
     const id = this.modelName(name);
-    const info = (await this.#pool.models()).find((model) => model.id === id);
+    const info = (await this.models()).find((model) => model.id === id);
     if (info !== undefined) return info;
-    throw new ApiError(`model "${id}" could not be loaded; the server's log says why`, {
-      status: 503,
-      type: "server_error",
-      code: "model_failed",
-      retryAfterSeconds: 30,
-    });
+    throw modelFailed(`model "${id}" could not be loaded; the server's log says why`);
   }
 
   /** Queues a generation. Throws `ApiError`, at once or from the iterator. */
@@ -138,6 +142,16 @@ export class GenerationDesk {
     this.#metrics.generation(model, outcome);
     if (this.#running.size === 0) this.#whenIdle?.();
   }
+}
+
+function modelFailed(message: string, cause?: unknown): ApiError {
+  return new ApiError(message, {
+    status: 503,
+    type: "server_error",
+    code: "model_failed",
+    retryAfterSeconds: 30,
+    cause,
+  });
 }
 
 function draining(): ApiError {

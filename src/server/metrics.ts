@@ -137,12 +137,12 @@ export class ServerMetrics {
       },
     });
     for (const { name, help, kind, value } of engineSeries) {
-      const shared = { name, help, labelNames: ["model"], registers };
+      const shared = { name, help, labelNames: ["model", "engine"], registers };
       if (kind === "gauge") {
         new Gauge({
           ...shared,
           collect(this: Gauge) {
-            for (const load of pool.load()) this.set({ model: load.model }, value(load));
+            for (const [labels, load] of labelled(pool)) this.set(labels, value(load));
           },
         });
       } else {
@@ -151,7 +151,7 @@ export class ServerMetrics {
           ...shared,
           collect(this: Counter) {
             this.reset();
-            for (const load of pool.load()) this.inc({ model: load.model }, value(load));
+            for (const [labels, load] of labelled(pool)) this.inc(labels, value(load));
           },
         });
       }
@@ -187,4 +187,9 @@ export class ServerMetrics {
   expose(): Promise<string> {
     return this.#registry.metrics();
   }
+}
+
+/** Every engine's load; several engines may serve one model, hence the index. */
+function labelled(pool: EnginePool): [{ model: string; engine: string }, EngineLoad][] {
+  return pool.load().map((load, i) => [{ model: load.model, engine: String(i) }, load]);
 }

@@ -31,6 +31,7 @@ const listRoute = createRoute({
       },
     },
     401: errorResponses[401],
+    503: errorResponses[503],
   },
 });
 
@@ -52,11 +53,11 @@ const oneRoute = createRoute({
 });
 
 /** `GET /v1/models` and `GET /v1/models/{model}`. */
-export function modelsRoutes(router: AppRouter, { pool, desk }: ServerContext): void {
+export function modelsRoutes(router: AppRouter, { desk }: ServerContext): void {
   router.openapi(
     listRoute,
     async (c) =>
-      c.json({ object: "list", data: (await pool.models()).map(toObject) } as const, 200),
+      c.json({ object: "list", data: (await desk.models()).map(toObject) } as const, 200),
   );
   router.openapi(
     oneRoute,
