@@ -1,0 +1,35 @@
+/**
+ * Entry of a host process: frames on standard input and output, log lines on standard error. The process ends when
+ * its input does, so it never outlives the one that started it.
+ * @module
+ */
+import { EngineHost } from "./host.ts";
+import { encodeFrame, FrameDecoder } from "./frames.ts";
+import type { FromHost, ToHost } from "./host_messages.ts";
+
+// Whatever a library prints must not end up among the frames.
+console.log = console.info = console.debug = console.error;
+
+function send(message: FromHost): void {
+  const frame = encodeFrame(message);
+  try {
+    // Synchronous: an asynchronous write would wait for the next step to end.
+    for (let at = 0; at < frame.length;) at += Deno.stdout.writeSync(frame.subarray(at));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(0);
+    throw error;
+  }
+}
+
+const host = new EngineHost(send, () => Deno.exit(1));
+const frames = new FrameDecoder();
+
+read: for await (const chunk of Deno.stdin.readable) {
+  for (const value of frames.push(chunk)) {
+    const message = value as ToHost;
+    if (message.type === "close") break read;
+    host.handle(message);
+  }
+}
+await host.close();
+Deno.exit(0);

@@ -1,0 +1,62 @@
+import { log } from "../common/log.ts";
+import type { Carrier } from "./carrier.ts";
+import { encodeFrame, FrameDecoder } from "./frames.ts";
+import type { FromHost, ToHost } from "./host_messages.ts";
+
+/**
+ * What a host process may do: read the model, load the native library, use the GPU, and tell the machine's memory.
+ * No network and no writing, whatever a model file makes of the code.
+ */
+const permissions = ["--allow-read", "--allow-env", "--allow-ffi", "--allow-sys"];
+
+/** A host in a child process: a driver fault or an abort ends the child, and nothing else. */
+export class ProcessCarrier implements Carrier {
+  readonly gone: Promise<string>;
+  readonly pid: number;
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+
+  constructor(onMessage: (message: FromHost) => void) {
+    const entry = import.meta.resolve("./host_main.ts");
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-prompt", ...permissions, entry],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    this.pid = this.#child.pid;
+    this.#input = this.#child.stdin.getWriter();
+    this.gone = this.#read(onMessage);
+  }
+
+  send(message: ToHost): void {
+    this.#input.write(encodeFrame(message)).catch((error) => {
+      // The host is going: `gone` says why.
+      log("debug", `host ${this.pid} takes no more messages`, { error: String(error) });
+    });
+  }
+
+  kill(): void {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      // It ended by itself in this moment.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+
+  async #read(onMessage: (message: FromHost) => void): Promise<string> {
+    const frames = new FrameDecoder();
+    try {
+      for await (const chunk of this.#child.stdout) {
+        for (const value of frames.push(chunk)) onMessage(value as FromHost);
+      }
+    } catch (error) {
+      log("error", `host ${this.pid} sent what is no frame`, { error: String(error) });
+      this.kill();
+    }
+    const status = await this.#child.status;
+    await this.#input.abort("the host is gone");
+    return status.signal ? `signal ${status.signal}` : `exit code ${status.code}`;
+  }
+}

@@ -1,0 +1,370 @@
+import { CapacityError, DeviceLostError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import type { Carrier, CarrierFactory } from "./carrier.ts";
+import { fromErrorWire } from "./error_wire.ts";
+import { GenerationStream } from "./generation_stream.ts";
+import type { FromHost, HostCall, HostEvent, HostSpec } from "./host_messages.ts";
+import { RetryEstimate } from "./retry_estimate.ts";
+import type { EngineLoad, GenerateRequest, Generation, ModelInfo } from "./types.ts";
+
+/** How a host is looked after. */
+export interface SupervisionOptions {
+  /** Requests that may wait for their first step; one more is refused with `CapacityError`. */
+  maxWaiting: number;
+  /** Milliseconds before the first, second… restart in a row; the last one goes for all further. */
+  restartDelaysMs: readonly number[];
+  /** A host that dies so often in a row before its model is open has failed for good. */
+  maxFailedStarts: number;
+  /** Milliseconds of readiness after which restarts count from the first again. */
+  stableMs: number;
+  /** A host with work that says nothing for so many milliseconds hangs, and is killed. */
+  silenceMs: number;
+}
+
+/** Defaults of `SupervisionOptions`. */
+export const supervisionDefaults: Readonly<SupervisionOptions> = {
+  maxWaiting: 256,
+  restartDelaysMs: [0, 250, 1000, 4000, 10_000],
+  maxFailedStarts: 5,
+  stableMs: 30_000,
+  silenceMs: 120_000,
+};
+
+/** A request on its way through a host. */
+interface Tracked {
+  request: GenerateRequest;
+  stream: GenerationStream;
+  sent: boolean;
+  started: boolean;
+  /** Text or tokens have reached the caller, so it cannot be run again. */
+  delivered: boolean;
+  retried: boolean;
+  cancelled: boolean;
+}
+
+interface PendingCall {
+  question: HostCall;
+  retried: boolean;
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * A host that is started again when it dies. Requests on which nothing was delivered are run once more on the next
+ * host; the others fail with `DeviceLostError`. What arrives while no host is ready waits for it.
+ */
+export class SupervisedHost implements AsyncDisposable {
+  readonly id: string;
+  /** Resolves with the model once it is open for the first time; rejects when it cannot be opened. */
+  readonly ready: Promise<ModelInfo>;
+  readonly #spec: HostSpec;
+  readonly #startCarrier: CarrierFactory;
+  readonly #options: SupervisionOptions;
+  readonly #requests = new Map<string, Tracked>();
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #retry = new RetryEstimate();
+  #resolveReady: (info: ModelInfo) => void = () => {};
+  #rejectReady: (error: Error) => void = () => {};
+  #carrier: Carrier;
+  #state: EngineLoad["state"] = "starting";
+  #failure: Error | undefined;
+  #load: EngineLoad;
+  #waiting = 0;
+  #nextCall = 0;
+  #restarts = 0;
+  /** Deaths in a row: since the last stable time, and since the model was last open. */
+  #deaths = 0;
+  #failedStarts = 0;
+  #readyAt = 0;
+  #heardAt = 0;
+  #closed = false;
+  #restartTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #watchdog: ReturnType<typeof setInterval>;
+
+  constructor(
+    id: string,
+    spec: HostSpec,
+    startCarrier: CarrierFactory,
+    options: Partial<SupervisionOptions> = {},
+  ) {
+    this.id = id;
+    this.#spec = spec;
+    this.#startCarrier = startCarrier;
+    this.#options = { ...supervisionDefaults, ...options };
+    this.#load = emptyLoad(id);
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    // Nobody needs to wait for it: requests and `models` report the failure too.
+    this.ready.catch((error) => {
+      if (!this.#closed) log("error", `model ${id} could not be opened: ${error.message}`);
+    });
+    this.#carrier = this.#start();
+    const interval = Math.max(10, this.#options.silenceMs / 4);
+    this.#watchdog = setInterval(() => this.#watch(), interval);
+  }
+
+  /** Queues a generation. Throws `CapacityError` when too many wait and `TypeError` for an id in use. */
+  submit(request: GenerateRequest): Generation {
+    if (this.#requests.has(request.id)) {
+      throw new TypeError(`request ${request.id} is already running`);
+    }
+    if (this.#waiting >= this.#options.maxWaiting) {
+      throw new CapacityError(
+        `${this.#waiting} requests wait for ${this.id}, at most ${this.#options.maxWaiting} may`,
+        this.#retry.seconds(this.#waiting),
+      );
+    }
+    const stream = new GenerationStream(request.id, () => this.#cancel(tracked));
+    const tracked: Tracked = {
+      request,
+      stream,
+      sent: false,
+      started: false,
+      delivered: false,
+      retried: false,
+      cancelled: false,
+    };
+    if (this.#failure) {
+      stream.fail(this.#failure);
+      return stream;
+    }
+    this.#requests.set(request.id, tracked);
+    this.#waiting++;
+    if (this.#state === "ready") this.#sendRequest(tracked);
+    return stream;
+  }
+
+  /** Asks the host; waits for it when it is starting. */
+  ask(question: HostCall): Promise<unknown> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      const call = this.#nextCall++;
+      this.#calls.set(call, { question, retried: false, resolve, reject });
+      if (this.#state === "ready") this.#carrier.send({ type: "call", call, question });
+    });
+  }
+
+  /** The latest snapshot, with what is known on this side. */
+  load(): EngineLoad {
+    return {
+      ...this.#load,
+      state: this.#state,
+      waiting: this.#waiting,
+      running: this.#requests.size - this.#waiting,
+      restarts: this.#restarts,
+    };
+  }
+
+  /** Ends the host, and everything that it runs as cancelled. Kills it when it does not end within `graceMs`. */
+  async close(graceMs = 5000): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#watchdog);
+    const error = new DeviceLostError(`the engine of ${this.id} was closed`);
+    this.#giveUp(error);
+    if (this.#restartTimer !== undefined) return clearTimeout(this.#restartTimer);
+    this.#carrier.send({ type: "close" });
+    const timer = setTimeout(() => this.#carrier.kill(), graceMs);
+    await this.#carrier.gone;
+    clearTimeout(timer);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #start(): Carrier {
+    this.#state = "starting";
+    this.#heardAt = performance.now();
+    const carrier = this.#startCarrier((message) => {
+      if (this.#carrier === carrier) this.#receive(message);
+    });
+    carrier.gone.then((reason) => this.#onGone(carrier, reason));
+    carrier.send({ type: "open", spec: this.#spec });
+    return carrier;
+  }
+
+  #receive(message: FromHost): void {
+    this.#heardAt = performance.now();
+    switch (message.type) {
+      case "opened":
+        return this.#onOpened(message.info, message.load);
+      case "failed":
+        return this.#onOpenFailed(fromErrorWire(message.error));
+      case "events":
+        for (const event of message.events) this.#onEvent(event);
+        return;
+      case "load":
+        this.#load = message.load;
+        return;
+      case "reply":
+        this.#calls.get(message.call)?.resolve(message.value);
+        this.#calls.delete(message.call);
+        return;
+      case "refusal":
+        this.#calls.get(message.call)?.reject(fromErrorWire(message.error));
+        this.#calls.delete(message.call);
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #onOpened(info: ModelInfo, load: EngineLoad): void {
+    this.#state = "ready";
+    this.#load = load;
+    this.#failedStarts = 0;
+    this.#readyAt = performance.now();
+    this.#resolveReady(info);
+    if (this.#restarts > 0) log("info", `engine of ${this.id} is ready again`);
+    for (const tracked of this.#requests.values()) this.#sendRequest(tracked);
+    for (const [call, { question }] of this.#calls) {
+      this.#carrier.send({ type: "call", call, question });
+    }
+  }
+
+  /** A model that cannot be opened will not open the next time either, unless the device was the reason. */
+  #onOpenFailed(error: Error): void {
+    if (!(error instanceof DeviceLostError)) this.#giveUp(error);
+    this.#carrier.kill();
+  }
+
+  #onEvent([id, event]: HostEvent): void {
+    const tracked = this.#requests.get(id);
+    if (!tracked) return;
+    if (event.type === "started") {
+      if (tracked.started) return;
+      tracked.started = true;
+      this.#waiting--;
+    } else if (event.type === "delta") tracked.delivered = true;
+    else this.#forget(tracked);
+    if (event.type === "failed") tracked.stream.fail(fromErrorWire(event.error));
+    else tracked.stream.event(event);
+  }
+
+  #sendRequest(tracked: Tracked): void {
+    tracked.sent = true;
+    this.#carrier.send({ type: "submit", request: tracked.request });
+  }
+
+  #cancel(tracked: Tracked): void {
+    if (this.#requests.get(tracked.request.id) !== tracked) return;
+    tracked.cancelled = true;
+    if (tracked.sent) this.#carrier.send({ type: "cancel", id: tracked.request.id });
+    else this.#finishCancelled(tracked);
+  }
+
+  #finishCancelled(tracked: Tracked): void {
+    this.#forget(tracked);
+    const usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, ttftMs: 0, decodeMs: 0 };
+    tracked.stream.event({ type: "finished", reason: "cancelled", usage });
+  }
+
+  #forget(tracked: Tracked): void {
+    if (!this.#requests.delete(tracked.request.id)) return;
+    if (!tracked.started) this.#waiting--;
+    this.#retry.finished(performance.now());
+  }
+
+  #onGone(carrier: Carrier, reason: string): void {
+    if (this.#carrier !== carrier || this.#closed || this.#failure) return;
+    const wasReady = this.#state === "ready";
+    this.#state = "starting";
+    this.#load = {
+      ...emptyLoad(this.id),
+      gpuBytes: this.#load.gpuBytes,
+      pagesTotal: this.#load.pagesTotal,
+    };
+    const error = new DeviceLostError(
+      `the engine of ${this.id} ended unexpectedly (${reason}); it is restarted`,
+    );
+    if (wasReady && performance.now() - this.#readyAt >= this.#options.stableMs) this.#deaths = 0;
+    if (!wasReady && ++this.#failedStarts >= this.#options.maxFailedStarts) {
+      return this.#giveUp(
+        new DeviceLostError(
+          `the engine of ${this.id} ended ${this.#failedStarts} times while it started (${reason})`,
+        ),
+      );
+    }
+    this.#salvage(error);
+    const delays = this.#options.restartDelaysMs;
+    const delay = delays[Math.min(this.#deaths++, delays.length - 1)];
+    log("error", error.message, { delayMs: delay });
+    this.#restartTimer = setTimeout(() => {
+      this.#restartTimer = undefined;
+      this.#restarts++;
+      this.#carrier = this.#start();
+    }, delay);
+  }
+
+  /** Keeps what can run again on the next host and fails the rest. */
+  #salvage(error: Error): void {
+    for (const tracked of [...this.#requests.values()]) {
+      if (tracked.cancelled) this.#finishCancelled(tracked);
+      else if (!tracked.sent) continue;
+      else if (tracked.delivered || tracked.retried) {
+        this.#forget(tracked);
+        tracked.stream.fail(error);
+      } else {
+        tracked.sent = false;
+        tracked.retried = true;
+      }
+    }
+    for (const [id, call] of this.#calls) {
+      if (call.retried) {
+        this.#calls.delete(id);
+        call.reject(error);
+      } else call.retried = true;
+    }
+  }
+
+  /** Fails everything, now and from now on. */
+  #giveUp(error: Error): void {
+    this.#failure = error;
+    this.#state = "failed";
+    this.#rejectReady(error);
+    for (const tracked of [...this.#requests.values()]) {
+      if (tracked.cancelled || this.#closed) this.#finishCancelled(tracked);
+      else {
+        this.#forget(tracked);
+        tracked.stream.fail(error);
+      }
+    }
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+  }
+
+  #watch(): void {
+    const busy = this.#requests.size + this.#calls.size > 0;
+    if (this.#state !== "ready" || !busy) {
+      this.#heardAt = performance.now();
+    } else if (performance.now() - this.#heardAt > this.#options.silenceMs) {
+      log(
+        "error",
+        `engine of ${this.id} has been silent for ${this.#options.silenceMs} ms with work to do`,
+      );
+      this.#carrier.kill();
+    }
+  }
+}
+
+function emptyLoad(model: string): EngineLoad {
+  return {
+    model,
+    state: "starting",
+    waiting: 0,
+    running: 0,
+    pagesTotal: 0,
+    pagesUsed: 0,
+    pagesCached: 0,
+    promptTokens: 0,
+    cachedPromptTokens: 0,
+    generatedTokens: 0,
+    preemptions: 0,
+    steps: 0,
+    restarts: 0,
+    gpuBytes: 0,
+  };
+}
