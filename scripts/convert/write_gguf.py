@@ -6,11 +6,12 @@ each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import gguf
 import numpy as np
+
+from scripts.convert.decoder import DecoderShape, Vocabulary
 
 QUANTIZATION = {
     "f32": gguf.GGMLQuantizationType.F32,
@@ -22,37 +23,6 @@ FILE_TYPE = {
     "f16": gguf.LlamaFileType.MOSTLY_F16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
-
-
-@dataclass(frozen=True)
-class DecoderShape:
-    """The hyper-parameters that a GGUF header carries."""
-
-    architecture: str
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    hidden: int
-    vocabulary: int
-    context: int
-    rope_base: float
-    norm_epsilon: float
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """A byte-level BPE vocabulary as GGUF stores it (`tokenizer.ggml.model` = gpt2)."""
-
-    tokens: list[str]
-    merges: list[str]
-    special: set[int]
-    eos: int
-    bos: int
-    end_of_turn: int
-    chat_template: str | None = None
-    unused: set[int] = field(default_factory=set)
 
 
 def interleave_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:

@@ -19,7 +19,8 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import ArceeConfig, ArceeForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from scripts.convert.write_gguf import QUANTIZATION, DecoderShape, Vocabulary, write_gguf
+from scripts.convert.decoder import DecoderShape, Vocabulary
+from scripts.convert.write_gguf import QUANTIZATION, write_gguf
 
 SEED = 20240917
 PROMPT_TOKENS = 40

@@ -1,0 +1,36 @@
+"""What describes a decoder and its tokenizer in a model file, free of any file format's library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """The hyper-parameters that a GGUF header carries."""
+
+    architecture: str
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    vocabulary: int
+    context: int
+    rope_base: float
+    norm_epsilon: float
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A byte-level BPE vocabulary as GGUF stores it (`tokenizer.ggml.model` = gpt2)."""
+
+    tokens: list[str]
+    merges: list[str]
+    special: set[int]
+    eos: int
+    bos: int
+    end_of_turn: int
+    chat_template: str | None = None
+    unused: set[int] = field(default_factory=set)

@@ -1,0 +1,224 @@
+"""Batches: running text, repeated random segments, generated tasks and instructions, assembled by worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from scripts.train.lm.config import Phase, TrainConfig
+from scripts.train.lm.corpus import PLAY, WIKI, training_texts
+from scripts.train.lm.dialogue import Dialogue, Filler, dialogue
+from scripts.train.lm.instructions import instruction
+from scripts.train.lm.lexicon import Lexicon, corpus_words
+from scripts.train.lm.sample import Sample
+from scripts.train.lm.tasks import FAMILIES
+from scripts.train.lm.tokenizer import FastEncoder
+
+#: How often each source is read relative to its size: the encyclopaedia is small and closest to modern prose.
+SOURCE_WEIGHT = {WIKI: 4.0, PLAY: 0.7}
+
+
+@dataclass
+class Batch:
+    """Rows of one length. `weights[i]` belongs to the prediction of `targets[i]`."""
+
+    ids: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    positions: np.ndarray
+
+
+class Source:
+    """Everything a worker needs to make sequences."""
+
+    def __init__(self, data: Path, tokenizer: Tokenizer, config: TrainConfig) -> None:
+        self.config = config
+        self.encode = FastEncoder(tokenizer)
+        texts = training_texts(data)
+        self.lexicon = Lexicon.of(corpus_words(list(texts.values())), "train")
+        self.texts = {name: self.encode.corpus(text) for name, text in texts.items()}
+        self.names = list(self.texts)
+        sizes = np.array([len(self.texts[name]) * SOURCE_WEIGHT.get(name, 1.0) for name in self.names])
+        self.shares = np.cumsum(sizes / sizes.sum())
+        ends = {index for index in range(tokenizer.get_vocab_size())
+                if tokenizer.decode([index]).rstrip('"').endswith((".", "!", "?"))}
+        self.filler = Filler(np.concatenate([self.texts[name] for name in self.names]), ends)
+        families = list(FAMILIES.items())
+        self.families = [name for name, _ in families]
+        self.family_shares = [share for _, (_, share) in families]
+
+    def text_row(self, length: int, rng: Random) -> tuple[list[int], list[float]]:
+        ids = self.texts[self.names[int(np.searchsorted(self.shares, rng.random()))]]
+        if len(ids) <= length:
+            ids = self.filler.ids
+        start = rng.randrange(len(ids) - length)
+        return ids[start:start + length].tolist(), [1.0] * length
+
+    def copy_row(self, length: int, rng: Random) -> tuple[list[int], list[float]]:
+        """Random segments and later repetitions of parts of them; only what can be known is learnt."""
+        vocabulary = self.config.model.vocabulary
+        ids: list[int] = []
+        weights: list[float] = []
+        segments: list[list[int]] = []
+        longest = rng.choice((8, 16, 32, 64))
+        alphabet = vocabulary if rng.random() < 0.6 else rng.randint(16, 256)
+        offset = rng.randrange(vocabulary - alphabet + 1)
+        while len(ids) < length:
+            if len(segments) < 2 or rng.random() < 0.35:
+                size = rng.randint(4, longest)
+                if rng.random() < 0.25:
+                    segment = self.filler.take(size, rng)[0]
+                else:
+                    segment = [offset + int(rng.random() * alphabet) for _ in range(size)]
+                segments.append(segment)
+                ids += segment
+                weights += [0.0] * len(segment)
+            else:
+                segment = segments[int(rng.random() * len(segments))]
+                part = segment[rng.randrange(max(1, len(segment) - 4)):]
+                ids += part
+                weights += [0.0, 0.0][:len(part)] + [self.config.copy_weight] * (len(part) - 2)
+        return ids[:length], weights[:length]
+
+    def task_sample(self, length: int, rng: Random) -> Sample:
+        name = rng.choices(self.families, self.family_shares)[0]
+        generator = FAMILIES[name][0]
+        # A fact takes about 24 tokens: at most two fifths of the row. Turns go on until the row is full.
+        most = max(2, length // 60)
+        facts = max(1, round(most ** rng.uniform(0.4, 1.0)))
+        queries = max(2, min(128, length // 16))
+        sample = generator(rng, self.lexicon, facts, queries)
+        if sample.filler and length >= 768 and rng.random() < 0.4:
+            other = FAMILIES[rng.choices(self.families, self.family_shares)[0]][0](
+                rng, self.lexicon, max(1, facts // 2), queries)
+            if other.filler:
+                sample = _interleave(sample, other, rng)
+        if sample.filler and rng.random() < 0.4:
+            from scripts.train.lm.templates import INTROS
+            sample.intro = rng.choice(INTROS)
+        return sample
+
+    def story(self, length: int, rng: Random) -> tuple[list[int], list[float]]:
+        """Two forms on running text: continue it, or repeat it word for word."""
+        repeat = rng.random() < 0.5
+        size = min(length // 2 - 24, rng.randint(24, 160))
+        text, _ = self.filler.take(size * (1 if repeat else 2), rng)
+        made = Dialogue(self.encode, self.config.answer_weight)
+        made.open("user")
+        made.add(self.encode(rng.choice(("Repeat the following text exactly.\n", "Copy this text:\n", "Repeat:\n")
+                                        if repeat else ("Continue the story.\n", "Go on with this text:\n",
+                                                        "Continue:\n", "Write what comes next.\n"))))
+        made.add(text[:size])
+        made.close()
+        made.open("assistant")
+        made.add(text[:size] if repeat else text[size:], self.config.answer_weight / 2 if repeat else 1.0)
+        made.close(0.5)
+        return made.ids, made.weights
+
+    def packed_row(self, length: int, chat: bool, phase: Phase, rng: Random) -> tuple[list[int], list[float]]:
+        ids: list[int] = []
+        weights: list[float] = []
+        while length - len(ids) > 100:
+            room = length - len(ids)
+            part = min(room, rng.choice((256, 512, room)))
+            if chat and rng.random() < 0.3:
+                more = self.story(part, rng)
+            elif chat:
+                more = dialogue(instruction(rng, self.lexicon, rng.randint(1, 6)), part, self.encode, None, rng,
+                                self.config.answer_weight)
+            else:
+                # Most rows are one context; a few hold several short ones.
+                part = part if rng.random() < 0.15 else room
+                hidden = rng.random() < (0.5 if length <= 1024 else 0.9)
+                more = dialogue(self.task_sample(part, rng), part, self.encode, self.filler if hidden else None, rng,
+                                self.config.answer_weight, phase.filler_weight)
+            ids += more[0] + [self.encode.end_of_text]
+            weights += more[1] + [0.0]
+        if len(ids) < length:
+            more_ids, _ = self.filler.take(length - len(ids), rng)
+            ids += more_ids
+            weights += [0.0] * len(more_ids)
+        return ids[:length], weights[:length]
+
+    def batch(self, phase: Phase, rng: Random) -> Batch:
+        length = phase.length
+        rows = max(1, self.config.tokens_per_step // length)
+        ids = np.empty((rows, length + 1), dtype=np.uint16)
+        weights = np.empty((rows, length + 1), dtype=np.float32)
+        positions = np.empty((rows, length), dtype=np.int32)
+        shares = (phase.text, phase.copy, phase.task, phase.chat)
+        for row in range(rows):
+            kind = rng.choices((0, 1, 2, 3), shares)[0]
+            if kind == 0:
+                made = self.text_row(length + 1, rng)
+            elif kind == 1:
+                made = self.copy_row(length + 1, rng)
+            else:
+                made = self.packed_row(length + 1, kind == 3, phase, rng)
+            ids[row], weights[row] = made
+            # Running text mostly keeps its own distances: it is what short-range habits are learnt from.
+            skip = phase.skip * (0.3 if kind == 0 else 1.0)
+            positions[row] = skipped_positions(length, self.config.model.context, rng) if (
+                rng.random() < skip) else np.arange(length)
+        return Batch(ids[:, :-1].copy(), ids[:, 1:].copy(), weights[:, 1:].astype(np.float16), positions)
+
+
+def skipped_positions(length: int, context: int, rng: Random) -> np.ndarray:
+    """Positions in up to four runs with gaps between (PoSE, Zhu et al. 2024): a short row then holds the distances of
+    a long one. The span is log-uniform up to the whole context."""
+    span = min(context, int(length * (context / length) ** rng.random()))
+    jumps = np.zeros(length, dtype=np.int32)
+    gaps = rng.randint(1, 3)
+    parts = np.sort(np.array([rng.random() for _ in range(gaps)]))
+    for gap, share in zip(range(gaps), np.diff(np.concatenate(([0.0], parts)))):
+        jumps[rng.randrange(1, length)] += int(share * (span - length))
+    return np.arange(length, dtype=np.int32) + np.cumsum(jumps)
+
+
+def _interleave(a: Sample, b: Sample, rng: Random) -> Sample:
+    """Both samples' statements in one context, each in its own order, and their turns mixed."""
+    order = [0] * len(a.statements) + [1] * len(b.statements)
+    rng.shuffle(order)
+    streams = (iter(a.statements), iter(b.statements))
+    turns = a.turns + b.turns
+    rng.shuffle(turns)
+    return Sample([next(streams[which]) for which in order], turns, intro=a.intro)
+
+
+def _work(data: Path, tokenizer: str, config: TrainConfig, plan: list[Phase], first: int, stride: int,
+          queue: mp.Queue) -> None:
+    source = Source(data, Tokenizer.from_file(tokenizer), config)
+    for step in range(first, len(plan), stride):
+        queue.put((step, source.batch(plan[step], Random(config.seed * 1_000_003 + step))))
+
+
+class BatchStream:
+    """Batches of `plan[start:]` in order. Batch `step` depends on the seed and `step` alone, not on the workers."""
+
+    def __init__(self, data: Path, tokenizer: Path, config: TrainConfig, plan: list[Phase], start: int,
+                 workers: int) -> None:
+        context = mp.get_context("spawn")
+        self._queues = [context.Queue(maxsize=4) for _ in range(workers)]
+        self._start = start
+        self._processes = [
+            context.Process(target=_work, daemon=True,
+                            args=(data, str(tokenizer), config, plan, start + index, workers, queue))
+            for index, queue in enumerate(self._queues)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def get(self, step: int) -> Batch:
+        made, batch = self._queues[(step - self._start) % len(self._queues)].get(timeout=300)
+        if made != step:
+            raise RuntimeError(f"batch {made} arrived where {step} was expected")
+        return batch
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.terminate()
