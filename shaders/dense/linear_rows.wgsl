@@ -7,6 +7,8 @@
 // Every (row, column) is accumulated over k in rising order, one multiply-add at a time, in every variant of this file and in
 // linear_vector.wgsl: results do not depend on how many rows a batch has.
 
+override K_QUADS: u32;  // columns / 128
+
 @compute @workgroup_size(8)
 fn linear_rows(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   lane_id = local.x;

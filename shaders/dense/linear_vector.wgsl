@@ -3,6 +3,8 @@
 // With a single row there is nothing to share W with, so the 8 lanes load 8 different quads of X at once and pass them round by
 // shuffles: one load per 32 k instead of eight. Order of accumulation as in linear_rows.wgsl.
 
+override K_QUADS: u32;  // columns / 128
+
 @compute @workgroup_size(8)
 fn linear_vector(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   lane_id = local.x;

@@ -3,8 +3,8 @@
 struct StepUniform {
   rows: u32,        // tokens in the step
   samples: u32,     // rows whose next token is wanted
-  prefill_blocks: u32,
-  decodes: u32,     // sequences with a single row, from decode
+  decodes: u32,     // sequences that decode: the last rows, one each
+  reserved: u32,
 }
 
 // One token of the step.

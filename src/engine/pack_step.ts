@@ -1,0 +1,108 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { SAMPLE_BYTES } from "../kernels/step_buffers.ts";
+import {
+  largeBlockRows,
+  SMALL_BLOCK_ROWS,
+  type StepShape,
+  type Transformer,
+} from "../model/transformer.ts";
+import type { StepRow } from "./step.ts";
+
+/** Token id that stands for "what this slot sampled last": shaders/lib/step.wgsl. */
+const LAST_SAMPLED = 0xffffffff;
+
+/**
+ * Lays a batch out for the kernels and uploads it: prefill rows first, decoding rows last; prefill cut into blocks of one sequence each.
+ *
+ * @param targets when given, every row is listed for scoring with these tokens, and none for sampling
+ * @throws {RangeError} when the batch is over the runner's sizes.
+ */
+export function packStep(
+  gpu: Gpu,
+  { buffers, shape }: Transformer,
+  batch: readonly StepRow[],
+  maxRows: number,
+  targets?: Uint32Array,
+): StepShape {
+  const count = batch.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0);
+  if (count > maxRows) throw new RangeError(`pack a step: ${count} tokens, at most ${maxRows} fit`);
+  const tables = batch.reduce((sum, row) => sum + row.pages.length, 0);
+  if (tables > buffers.maxPages) {
+    throw new RangeError(`pack a step: ${tables} page entries, at most ${buffers.maxPages} fit`);
+  }
+
+  const rows = new Uint32Array(count * 4);
+  const pages = new Uint32Array(tables);
+  const large: number[] = [];
+  const small: number[] = [];
+  const lastRow = new Uint32Array(batch.length);
+  const tall = largeBlockRows(shape.paddedHeadDim);
+  let at = 0;
+  let table = 0;
+  const place = (row: StepRow, index: number) => {
+    pages.set(row.pages, table);
+    const { tokens, position, slot } = row;
+    const decode = tokens.length === 0;
+    const length = decode ? 1 : tokens.length;
+    for (let i = 0; i < length; i++) {
+      rows.set([decode ? LAST_SAMPLED : tokens[i], slot, position + i, table], (at + i) * 4);
+    }
+    if (!decode) {
+      for (let i = 0; i < length;) {
+        const left = length - i;
+        const into = left > SMALL_BLOCK_ROWS ? large : small;
+        const taken = Math.min(left, left > SMALL_BLOCK_ROWS ? tall : SMALL_BLOCK_ROWS);
+        into.push(at + i, taken, position + i, table);
+        i += taken;
+      }
+    }
+    at += length;
+    table += row.pages.length;
+    lastRow[index] = at - 1;
+  };
+  batch.forEach((row, index) => row.tokens.length > 0 && place(row, index));
+  const prefillRows = at;
+  batch.forEach((row, index) => row.tokens.length === 0 && place(row, index));
+
+  const samples = targets ? packTargets(targets) : packSamples(batch, lastRow);
+  const sampleCount = samples.byteLength / SAMPLE_BYTES;
+  if (sampleCount > buffers.maxSamples) {
+    throw new RangeError(
+      `pack a step: ${sampleCount} sampled rows, at most ${buffers.maxSamples} fit`,
+    );
+  }
+  const step = {
+    rows: count,
+    decodes: count - prefillRows,
+    largeBlocks: large.length / 4,
+    smallBlocks: small.length / 4,
+    samples: sampleCount,
+  };
+  buffers.writeCounts({ rows: count, samples: sampleCount, decodes: step.decodes });
+  const pool = gpu.buffers;
+  pool.write(buffers.rows, 0, rows);
+  if (pages.length > 0) pool.write(buffers.pages, 0, pages);
+  if (large.length > 0) pool.write(buffers.largeBlocks, 0, Uint32Array.from(large));
+  if (small.length > 0) pool.write(buffers.smallBlocks, 0, Uint32Array.from(small));
+  if (sampleCount > 0) pool.write(buffers.samples, 0, samples);
+  return step;
+}
+
+function packSamples(batch: readonly StepRow[], lastRow: Uint32Array): Uint8Array<ArrayBuffer> {
+  const wanted = batch.flatMap((row, index) => row.sample ? [{ row, last: lastRow[index] }] : []);
+  const bytes = new Uint8Array(wanted.length * SAMPLE_BYTES);
+  const view = new DataView(bytes.buffer);
+  wanted.forEach(({ row: { slot, sampling, sampleIndex }, last }, i) => {
+    const words = [last, slot, sampleIndex, sampling.seed, sampling.topK];
+    words.forEach((word, j) => view.setUint32(i * SAMPLE_BYTES + j * 4, word, true));
+    const floats = [sampling.temperature, sampling.topP, sampling.minP];
+    floats.forEach((value, j) => view.setFloat32(i * SAMPLE_BYTES + 20 + j * 4, value, true));
+  });
+  return bytes;
+}
+
+function packTargets(targets: Uint32Array): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(targets.length * SAMPLE_BYTES / 4);
+  targets.forEach((target, i) => words.set([i, 0, target], i * SAMPLE_BYTES / 4));
+  return new Uint8Array(words.buffer);
+}

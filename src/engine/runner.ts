@@ -1,0 +1,234 @@
+import { roundUp } from "../common/math.ts";
+import { GgufFile } from "../formats/gguf.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { StepPass } from "../gpu/pass.ts";
+import { Readback } from "../gpu/readback.ts";
+import type { KvType } from "../kernels/attention.ts";
+import { type ModelConfig, readModelConfig } from "../model/config.ts";
+import { pageBytes } from "../model/kv_cache.ts";
+import { Transformer } from "../model/transformer.ts";
+import { type LoadProgress, paddedHeadDim } from "../model/weights.ts";
+import { packStep } from "./pack_step.ts";
+import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+
+/** How a model is run. Every size has a default that fits the adapter. */
+export interface RunnerOptions {
+  /** Most sequences in flight. Default 32 on software adapters, 64 on GPUs. */
+  maxSequences?: number;
+  /** Most tokens in a step. Default 512: larger steps delay decoding sequences, smaller ones waste tiles. */
+  maxBatchTokens?: number;
+  /** Longest context; default the model's own, or what the KV memory holds if that is less. */
+  contextLength?: number;
+  /** Tokens that the KV pages hold in all. Default: two full contexts within `maxKvBytes`. */
+  kvTokens?: number;
+  /** Default 1 GiB on software adapters, 8 GiB on GPUs. */
+  maxKvBytes?: number;
+  /** Element type of cached keys and values. Default f16. */
+  kvType?: KvType;
+  onProgress?: LoadProgress;
+}
+
+/** Runs steps of one model on one device. Owns both. */
+export class GpuStepRunner implements StepRunner {
+  readonly pageTokens = PAGE_TOKENS;
+  readonly pipelineDepth = 1;
+  readonly maxSequences: number;
+  readonly maxBatchTokens: number;
+  readonly pagesTotal: number;
+  readonly contextLength: number;
+  readonly #gpu: Gpu;
+  readonly #transformer: Transformer;
+  readonly #readback: Readback;
+  readonly #inFlight: StepRow[][] = [];
+
+  private constructor(
+    gpu: Gpu,
+    transformer: Transformer,
+    readback: Readback,
+    sizes: {
+      maxSequences: number;
+      maxBatchTokens: number;
+      pagesTotal: number;
+      contextLength: number;
+    },
+  ) {
+    this.#gpu = gpu;
+    this.#transformer = transformer;
+    this.#readback = readback;
+    this.maxSequences = sizes.maxSequences;
+    this.maxBatchTokens = sizes.maxBatchTokens;
+    this.pagesTotal = sizes.pagesTotal;
+    this.contextLength = sizes.contextLength;
+  }
+
+  /** Opens the default device, or takes over `gpu`, and loads the model at `path`. */
+  static async open(path: string, options: RunnerOptions = {}, gpu?: Gpu): Promise<GpuStepRunner> {
+    using file = GgufFile.open(path);
+    return await GpuStepRunner.load(file, options, gpu);
+  }
+
+  /**
+   * Loads a model from an open file; the file may be closed afterwards.
+   * @throws `ModelFormatError` for a bad file, `OutOfMemoryError` when it does not fit, `RangeError` for an option out of range.
+   */
+  static async load(
+    file: GgufFile,
+    options: RunnerOptions = {},
+    device?: Gpu,
+  ): Promise<GpuStepRunner> {
+    const config = readModelConfig(file);
+    const gpu = device ?? await Gpu.open();
+    try {
+      const sizes = planSizes(gpu, config, options);
+      const transformer = await Transformer.create(gpu, file, config, {
+        pages: sizes.pagesTotal,
+        maxRows: sizes.maxBatchTokens,
+        maxSequences: sizes.maxSequences,
+        contextLength: sizes.contextLength,
+        kvType: options.kvType ?? "f16",
+        onProgress: options.onProgress,
+      });
+      const readback = await Readback.open(gpu, sizes.maxSequences * 4);
+      return new GpuStepRunner(gpu, transformer, readback, sizes);
+    } catch (error) {
+      gpu.dispose();
+      throw error;
+    }
+  }
+
+  get gpuBytes(): number {
+    return this.#gpu.buffers.bytes;
+  }
+
+  /** The model's shape. */
+  get config(): ModelConfig {
+    return this.#transformer.config;
+  }
+
+  /** Adapter name, for people. */
+  get device(): string {
+    return this.#gpu.description;
+  }
+
+  submit(batch: StepBatch): void {
+    this.#gpu.check();
+    const pass = new StepPass(this.#gpu);
+    for (const { from, to } of batch.copies) this.#transformer.cache.recordCopy(pass, from, to);
+    const step = packStep(this.#gpu, this.#transformer, batch.rows, this.maxBatchTokens);
+    this.#transformer.record(pass, step);
+    this.#transformer.recordSample(pass, step.samples);
+    // Read at least a word: collecting is also how a step is waited for.
+    this.#readback.record(pass, this.#transformer.sampled, 0, Math.max(1, step.samples) * 4);
+    pass.submit();
+    this.#inFlight.push(batch.rows);
+  }
+
+  collect(): Int32Array {
+    const rows = this.#inFlight.shift();
+    if (!rows) throw new Error("collect a step: none was submitted");
+    const sampled = new Uint32Array(this.#readback.read());
+    let next = 0;
+    return Int32Array.from(rows, (row) => {
+      if (!row.sample) return -1;
+      const token = sampled[next++];
+      if (token >= this.config.vocabulary) {
+        throw new Error(
+          "sample a token: the logits are not finite; the model file or the GPU driver is faulty",
+        );
+      }
+      return token;
+    });
+  }
+
+  /**
+   * ln p(token | what precedes it) of every token but the first, for measuring a model. The sequence is run alone on pages
+   * from 0 on: only for a runner that nothing else uses.
+   *
+   * @returns `tokens.length - 1` values
+   */
+  score(tokens: Uint32Array): Float32Array {
+    if (tokens.length > this.contextLength) {
+      throw new RangeError(
+        `score tokens: ${tokens.length} tokens, the context holds ${this.contextLength}`,
+      );
+    }
+    const result = new Float32Array(tokens.length - 1);
+    const pages = Array.from({ length: Math.ceil(tokens.length / PAGE_TOKENS) }, (_, i) => i);
+    const chunk = Math.min(this.maxSequences, this.maxBatchTokens);
+    for (let start = 0; start < result.length; start += chunk) {
+      const count = Math.min(chunk, result.length - start);
+      const pass = new StepPass(this.#gpu);
+      const step = packStep(
+        this.#gpu,
+        this.#transformer,
+        [{
+          slot: 0,
+          tokens: tokens.subarray(start, start + count),
+          position: start,
+          pages,
+          sample: false,
+          sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 },
+          sampleIndex: 0,
+          decode: { kind: "dense" },
+        }],
+        this.maxBatchTokens,
+        tokens.subarray(start + 1, start + count + 1),
+      );
+      this.#transformer.record(pass, step);
+      this.#transformer.recordScore(pass, count);
+      this.#readback.record(pass, this.#transformer.sampled, 0, count * 4);
+      pass.submit();
+      result.set(new Float32Array(this.#readback.read()), start);
+    }
+    return result;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#readback.dispose();
+    this.#gpu.dispose();
+    return Promise.resolve();
+  }
+}
+
+function planSizes(
+  gpu: Gpu,
+  config: ModelConfig,
+  options: RunnerOptions,
+): { maxSequences: number; maxBatchTokens: number; pagesTotal: number; contextLength: number } {
+  const software = gpu.adapterClass === "software";
+  const bytes = pageBytes({
+    kvHeads: config.kvHeads,
+    paddedHeadDim: paddedHeadDim(config.headDim),
+    kvType: options.kvType ?? "f16",
+  });
+  const maxKvBytes = options.maxKvBytes ?? (software ? 1 : 8) * 2 ** 30;
+  const limit = Math.min(
+    gpu.device.limits.maxStorageBufferBindingSize,
+    gpu.device.limits.maxBufferSize,
+  );
+  const pageCap = Math.floor(Math.min(limit / bytes, maxKvBytes / (2 * config.layers * bytes)));
+  const wanted = options.kvTokens ?? 2 * (options.contextLength ?? config.contextLength);
+  const pagesTotal = Math.min(Math.ceil(wanted / PAGE_TOKENS) + 1, pageCap);
+  if (options.kvTokens !== undefined && pageCap * PAGE_TOKENS < options.kvTokens) {
+    throw new RangeError(
+      `plan KV memory: kvTokens is ${options.kvTokens}, at most ${
+        pageCap * PAGE_TOKENS
+      } fit (${maxKvBytes} bytes in all, ${limit} per buffer)`,
+    );
+  }
+  const contextLength = Math.min(
+    options.contextLength ?? config.contextLength,
+    pagesTotal * PAGE_TOKENS,
+  );
+  if (options.contextLength !== undefined && contextLength < options.contextLength) {
+    throw new RangeError(
+      `plan KV memory: contextLength is ${options.contextLength}, the KV memory holds ${contextLength} tokens`,
+    );
+  }
+  return {
+    maxSequences: options.maxSequences ?? (software ? 32 : 64),
+    maxBatchTokens: roundUp(options.maxBatchTokens ?? 512, 32),
+    pagesTotal,
+    contextLength,
+  };
+}

@@ -1,0 +1,34 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
+import { assembleShader } from "../gpu/shader.ts";
+import { shaderFragments } from "./shader_files.ts";
+import type { WeightMatrix } from "./weight_matrix.ts";
+
+/** Compiles the embedding look-up; dispatch it with one workgroup a row. */
+export async function createEmbed(
+  gpu: Gpu,
+  { matrix, step, rows, lastSampled, output, quadsPerRow }: {
+    matrix: WeightMatrix;
+    step: GPUBuffer;
+    rows: GPUBuffer;
+    lastSampled: GPUBuffer;
+    output: GPUBuffer;
+    quadsPerRow: number;
+  },
+): Promise<KernelCall> {
+  const shader = assembleShader(
+    "embed",
+    shaderFragments("lib/step", matrix.fragment, "dense/embed"),
+  );
+  const pipeline = await gpu.pipelines.get(shader, "embed", {
+    ...matrix.constants,
+    OUTPUT_QUADS_PER_ROW: quadsPerRow,
+  });
+  return bindKernel(gpu, pipeline, {
+    step,
+    ...matrix.bindings,
+    rows,
+    last_sampled: lastSampled,
+    output,
+  });
+}

@@ -1,0 +1,59 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
+import { assembleShader } from "../gpu/shader.ts";
+import { shaderFragments } from "./shader_files.ts";
+
+/**
+ * Lanes that share a row's vocabulary: on a CPU adapter one vector's worth (barriers across more cost more than they gain), on a GPU as many
+ * as WebGPU guarantees.
+ */
+function groupSize(gpu: Gpu): number {
+  return gpu.adapterClass === "software" ? 8 : 256;
+}
+
+/** Buffers of the sampling kernels. */
+export interface SampleBuffers {
+  logits: GPUBuffer;
+  samples: GPUBuffer;
+  /** One word per sampled row: a token (u32), or for `score` a log-probability (f32). */
+  sampled: GPUBuffer;
+  lastSampled: GPUBuffer;
+}
+
+/** Compiles token sampling; dispatch it with one workgroup per sampled row. Cost: one pass over the logits, 33 to 65 with top-k or top-p. */
+export async function createSample(
+  gpu: Gpu,
+  { vocabulary, logitsPerRow, buffers }: {
+    vocabulary: number;
+    logitsPerRow: number;
+    buffers: SampleBuffers;
+  },
+): Promise<KernelCall> {
+  const shader = assembleShader("sample", shaderFragments("lib/sample_struct", "sampling/sample"));
+  const pipeline = await gpu.pipelines.get(shader, "sample", {
+    VOCABULARY: vocabulary,
+    LOGITS_PER_ROW: logitsPerRow,
+    GROUP: groupSize(gpu),
+  });
+  const { logits, samples, sampled, lastSampled } = buffers;
+  return bindKernel(gpu, pipeline, { logits, samples, sampled, last_sampled: lastSampled });
+}
+
+/** Compiles the log-probability of a wanted token per row; dispatch as `createSample`. */
+export async function createScore(
+  gpu: Gpu,
+  { vocabulary, logitsPerRow, buffers }: {
+    vocabulary: number;
+    logitsPerRow: number;
+    buffers: Omit<SampleBuffers, "lastSampled">;
+  },
+): Promise<KernelCall> {
+  const shader = assembleShader("score", shaderFragments("lib/sample_struct", "sampling/score"));
+  const pipeline = await gpu.pipelines.get(shader, "score", {
+    VOCABULARY: vocabulary,
+    LOGITS_PER_ROW: logitsPerRow,
+    GROUP: groupSize(gpu),
+  });
+  const { logits, samples, sampled } = buffers;
+  return bindKernel(gpu, pipeline, { logits, samples, sampled });
+}

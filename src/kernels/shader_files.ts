@@ -1,0 +1,84 @@
+/**
+ * The `.wgsl` files as fragments, by path under `shaders/`. Text imports are static, so that the module works from a registry
+ * and under `deno compile` as from a checkout.
+ * @module
+ */
+import type { ShaderFragment } from "../gpu/shader.ts";
+import attention from "../../shaders/attention/attention.wgsl" with { type: "text" };
+import attentionDecode from "../../shaders/attention/attention_decode.wgsl" with { type: "text" };
+import attentionPrefill from "../../shaders/attention/attention_prefill.wgsl" with { type: "text" };
+import finishQkv from "../../shaders/attention/finish_qkv.wgsl" with { type: "text" };
+import kvLoadF16 from "../../shaders/attention/kv_load_f16.wgsl" with { type: "text" };
+import kvLoadF32 from "../../shaders/attention/kv_load_f32.wgsl" with { type: "text" };
+import kvStoreF16 from "../../shaders/attention/kv_store_f16.wgsl" with { type: "text" };
+import kvStoreF32 from "../../shaders/attention/kv_store_f32.wgsl" with { type: "text" };
+import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
+import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
+import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
+import finishStore from "../../shaders/dense/finish_store.wgsl" with { type: "text" };
+import finishSwiglu from "../../shaders/dense/finish_swiglu.wgsl" with { type: "text" };
+import inputNorm from "../../shaders/dense/input_norm.wgsl" with { type: "text" };
+import inputNormStored from "../../shaders/dense/input_norm_stored.wgsl" with { type: "text" };
+import inputPlain from "../../shaders/dense/input_plain.wgsl" with { type: "text" };
+import inputSampled from "../../shaders/dense/input_sampled.wgsl" with { type: "text" };
+import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text" };
+import linearVector from "../../shaders/dense/linear_vector.wgsl" with { type: "text" };
+import rms from "../../shaders/dense/rms.wgsl" with { type: "text" };
+import rowScales from "../../shaders/dense/row_scales.wgsl" with { type: "text" };
+import rowsAll from "../../shaders/dense/rows_all.wgsl" with { type: "text" };
+import rowsSampled from "../../shaders/dense/rows_sampled.wgsl" with { type: "text" };
+import weightF16 from "../../shaders/dense/weight_f16.wgsl" with { type: "text" };
+import weightF32 from "../../shaders/dense/weight_f32.wgsl" with { type: "text" };
+import weightQ8 from "../../shaders/dense/weight_q8.wgsl" with { type: "text" };
+import lanesSubgroup from "../../shaders/lib/lanes_subgroup.wgsl" with { type: "text" };
+import lanesWorkgroup from "../../shaders/lib/lanes_workgroup.wgsl" with { type: "text" };
+import sampleStruct from "../../shaders/lib/sample_struct.wgsl" with { type: "text" };
+import step from "../../shaders/lib/step.wgsl" with { type: "text" };
+import sample from "../../shaders/sampling/sample.wgsl" with { type: "text" };
+import score from "../../shaders/sampling/score.wgsl" with { type: "text" };
+
+const sources = {
+  "attention/attention": attention,
+  "attention/attention_decode": attentionDecode,
+  "attention/attention_prefill": attentionPrefill,
+  "attention/finish_qkv": finishQkv,
+  "attention/kv_load_f16": kvLoadF16,
+  "attention/kv_load_f32": kvLoadF32,
+  "attention/kv_store_f16": kvStoreF16,
+  "attention/kv_store_f32": kvStoreF32,
+  "dense/embed": embed,
+  "dense/finish_relu2": finishRelu2,
+  "dense/finish_residual": finishResidual,
+  "dense/finish_store": finishStore,
+  "dense/finish_swiglu": finishSwiglu,
+  "dense/input_norm": inputNorm,
+  "dense/input_norm_stored": inputNormStored,
+  "dense/input_plain": inputPlain,
+  "dense/input_sampled": inputSampled,
+  "dense/linear_rows": linearRows,
+  "dense/linear_vector": linearVector,
+  "dense/rms": rms,
+  "dense/row_scales": rowScales,
+  "dense/rows_all": rowsAll,
+  "dense/rows_sampled": rowsSampled,
+  "dense/weight_f16": weightF16,
+  "dense/weight_f32": weightF32,
+  "dense/weight_q8": weightQ8,
+  "lib/lanes_subgroup": lanesSubgroup,
+  "lib/lanes_workgroup": lanesWorkgroup,
+  "lib/sample_struct": sampleStruct,
+  "lib/step": step,
+  "sampling/sample": sample,
+  "sampling/score": score,
+} as const;
+
+/** Path of a shader file under `shaders/`, without its ending. */
+export type ShaderPath = keyof typeof sources;
+
+/** Every shader file. */
+export const shaderPaths = Object.keys(sources) as ShaderPath[];
+
+/** The fragments of `paths`, in that order. */
+export function shaderFragments(...paths: ShaderPath[]): ShaderFragment[] {
+  return paths.map((path) => ({ name: `shaders/${path}.wgsl`, source: sources[path] }));
+}

@@ -1,0 +1,53 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { UniformStruct } from "../gpu/uniform.ts";
+import { shaderFragments } from "./shader_files.ts";
+
+/** Bytes of a `StepRow` in shaders/lib/step.wgsl. */
+export const STEP_ROW_BYTES = 16;
+/** Bytes of a `Sample` in shaders/lib/sample_struct.wgsl. */
+export const SAMPLE_BYTES = 32;
+/** Bytes of a prefill block in shaders/attention/attention_prefill.wgsl. */
+export const BLOCK_BYTES = 16;
+
+/** What a step tells its kernels; sizes are fixed at opening, so that bind groups live as long as the model. */
+export class StepBuffers {
+  readonly #gpu: Gpu;
+  readonly #layout = new UniformStruct(shaderFragments("lib/step")[0].source, "StepUniform");
+  readonly step: GPUBuffer;
+  /** `StepRow` per token. */
+  readonly rows: GPUBuffer;
+  /** Page tables of the step's sequences, one after the other. */
+  readonly pages: GPUBuffer;
+  /** `Sample` per sampled row. */
+  readonly samples: GPUBuffer;
+  /** Prefill work in blocks of many rows. */
+  readonly largeBlocks: GPUBuffer;
+  /** Prefill work in blocks of few rows. */
+  readonly smallBlocks: GPUBuffer;
+
+  /**
+   * @param maxRows tokens in a step
+   * @param maxSamples rows sampled in a step
+   * @param maxPages page-table entries of all sequences of a step
+   */
+  constructor(
+    gpu: Gpu,
+    readonly maxRows: number,
+    readonly maxSamples: number,
+    readonly maxPages: number,
+  ) {
+    this.#gpu = gpu;
+    const { buffers } = gpu;
+    this.step = buffers.uniform("step", this.#layout.byteLength);
+    this.rows = buffers.storage("step rows", maxRows * STEP_ROW_BYTES);
+    this.pages = buffers.storage("step pages", maxPages * 4);
+    this.samples = buffers.storage("step samples", maxSamples * SAMPLE_BYTES);
+    this.largeBlocks = buffers.storage("prefill blocks", maxRows * BLOCK_BYTES);
+    this.smallBlocks = buffers.storage("small prefill blocks", maxRows * BLOCK_BYTES);
+  }
+
+  /** Uploads the counts of this step. */
+  writeCounts(counts: { rows: number; samples: number; decodes: number }): void {
+    this.#gpu.buffers.write(this.step, 0, this.#layout.pack({ ...counts, reserved: 0 }));
+  }
+}

@@ -1,0 +1,60 @@
+import { roundUp } from "../common/math.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { Bindings } from "../gpu/kernel_call.ts";
+import type { ShaderPath } from "./shader_files.ts";
+
+/** How weights are stored on the GPU. */
+export type WeightFormat = "f32" | "f16" | "q8";
+
+/** Weights are padded with zeros to whole tiles: columns (K) to 128, four Q8_0 blocks, rows (N) to 64. */
+export const COLUMN_MULTIPLE = 128;
+export const ROW_MULTIPLE = 64;
+
+/** Weights in a 16-byte word. */
+export const weightsPerWord: Record<WeightFormat, number> = { f32: 4, f16: 8, q8: 16 };
+
+/** A weight matrix [rows][columns] on the GPU, padded. */
+export class WeightMatrix {
+  readonly words: GPUBuffer;
+  /** f32 scale per block of 32 columns; Q8_0 only. */
+  readonly scales: GPUBuffer | undefined;
+  /** Padded sizes. */
+  readonly rows: number;
+  readonly columns: number;
+
+  constructor(
+    readonly gpu: Gpu,
+    label: string,
+    readonly format: WeightFormat,
+    rows: number,
+    columns: number,
+  ) {
+    this.rows = roundUp(rows, ROW_MULTIPLE);
+    this.columns = roundUp(columns, COLUMN_MULTIPLE);
+    this.words = gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16);
+    this.scales = format === "q8"
+      ? gpu.buffers.storage(`${label} scales`, this.rows * this.columns / 8)
+      : undefined;
+  }
+
+  get wordsPerRow(): number {
+    return this.columns / weightsPerWord[this.format];
+  }
+
+  get bindings(): Bindings {
+    return this.scales ? { weight: this.words, weight_scale: this.scales } : { weight: this.words };
+  }
+
+  get fragment(): ShaderPath {
+    return `dense/weight_${this.format}`;
+  }
+
+  get constants(): Record<string, number> {
+    return { WEIGHT_WORDS_PER_ROW: this.wordsPerRow };
+  }
+
+  dispose(): void {
+    this.gpu.buffers.destroy(this.words);
+    if (this.scales) this.gpu.buffers.destroy(this.scales);
+  }
+}

@@ -1,0 +1,48 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { StepPass } from "../gpu/pass.ts";
+import type { AttentionShape, KvType } from "../kernels/attention.ts";
+
+/** Tokens of a page, everywhere. */
+export const PAGE_TOKENS = 64;
+
+/** Bytes of one page in one layer, keys or values. */
+export function pageBytes(
+  shape: { kvHeads: number; paddedHeadDim: number; kvType: KvType },
+): number {
+  return shape.kvHeads * PAGE_TOKENS * shape.paddedHeadDim * (shape.kvType === "f16" ? 2 : 4);
+}
+
+/** Keys and values of all layers in pages of 64 tokens, one buffer each per layer: [page][kv head][slot][head dimension]. */
+export class KvCache {
+  readonly keys: GPUBuffer[];
+  readonly values: GPUBuffer[];
+  readonly #pageBytes: number;
+  readonly #detour: GPUBuffer;
+
+  /** @throws `OutOfMemoryError` when a layer's buffer, or all of them, do not fit. */
+  constructor(gpu: Gpu, shape: AttentionShape, layers: number, readonly pages: number) {
+    this.#pageBytes = pageBytes(shape);
+    const make = (what: string) =>
+      Array.from(
+        { length: layers },
+        (_, layer) => gpu.buffers.storage(`${what} of layer ${layer}`, pages * this.#pageBytes),
+      );
+    this.keys = make("keys");
+    this.values = make("values");
+    this.#detour = gpu.buffers.storage("page copy", this.#pageBytes);
+  }
+
+  /** Bytes of all layers. */
+  get bytes(): number {
+    return this.keys.length * 2 * this.pages * this.#pageBytes;
+  }
+
+  /** Records the copy of a whole page, all layers: slots past the shared tokens are overwritten before they are read. */
+  recordCopy(pass: StepPass, from: number, to: number): void {
+    for (const buffer of [...this.keys, ...this.values]) {
+      // WebGPU refuses copies within one buffer, hence the detour.
+      pass.copy(buffer, from * this.#pageBytes, this.#detour, 0, this.#pageBytes);
+      pass.copy(this.#detour, 0, buffer, to * this.#pageBytes, this.#pageBytes);
+    }
+  }
+}

@@ -1,0 +1,382 @@
+import { roundUp } from "../common/math.ts";
+import type { GgufFile } from "../formats/gguf.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { KernelCall } from "../gpu/kernel_call.ts";
+import type { StepPass } from "../gpu/pass.ts";
+import {
+  type AttentionShape,
+  createAttention,
+  decodeGroup,
+  type KvType,
+} from "../kernels/attention.ts";
+import { createEmbed } from "../kernels/embed.ts";
+import { Linear } from "../kernels/linear.ts";
+import { createRowScales } from "../kernels/row_scales.ts";
+import { createSample, createScore } from "../kernels/sample.ts";
+import { StepBuffers } from "../kernels/step_buffers.ts";
+import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
+import type { ModelConfig } from "./config.ts";
+import { KvCache } from "./kv_cache.ts";
+import { ropeTable } from "./rope_table.ts";
+import {
+  type LayerWeights,
+  type LoadProgress,
+  loadWeights,
+  type ModelWeights,
+  paddedHeadDim,
+} from "./weights.ts";
+
+/** Sizes fixed when a model is opened. */
+export interface TransformerOptions {
+  /** KV pages of 64 tokens. */
+  pages: number;
+  /** Most tokens in a step. */
+  maxRows: number;
+  /** Most sequences in a step, and rows sampled in one. */
+  maxSequences: number;
+  /** Longest sequence in tokens. */
+  contextLength: number;
+  kvType: KvType;
+  onProgress?: LoadProgress;
+}
+
+/** What one step holds; its tokens, positions and tables are in `buffers`. */
+export interface StepShape {
+  /** Tokens, prefill and decode. */
+  rows: number;
+  /** Decoding sequences: the last rows. */
+  decodes: number;
+  /** Blocks in `buffers.largeBlocks` and `buffers.smallBlocks`. */
+  largeBlocks: number;
+  smallBlocks: number;
+  /** Rows listed in `buffers.samples`. */
+  samples: number;
+}
+
+/** Rows of a prefill block, by the padded head dimension: larger ones spill more than they save. */
+export const largeBlockRows = (paddedDim: number): number => paddedDim > 64 ? 16 : 32;
+/** Rows of a block for the short ends of chunks. */
+export const SMALL_BLOCK_ROWS = 8;
+
+interface Layer {
+  qkv: Linear;
+  prefillLarge: KernelCall;
+  prefillSmall: KernelCall;
+  decode: KernelCall;
+  output: Linear;
+  up: Linear;
+  down: Linear;
+}
+
+/**
+ * A decoder-only transformer on one GPU. Weights and buffers live as long as the device; every bind group is made once, so a step only
+ * records dispatches: 5 a layer in decode (QKV + RoPE + cache, attention, output + residual, up + activation, down + residual), 7 when the
+ * row norms are worth dispatches of their own.
+ */
+export class Transformer {
+  readonly #attentionScales: KernelCall;
+  readonly #embed: KernelCall;
+  readonly #head: Linear;
+  readonly #sample: KernelCall;
+  readonly #score: KernelCall;
+  readonly #layers: Layer[];
+  readonly #decodeGroups: number;
+
+  private constructor(
+    readonly config: ModelConfig,
+    readonly shape: AttentionShape,
+    readonly buffers: StepBuffers,
+    readonly cache: KvCache,
+    /** One word per sampled row: its token, or after `recordScore` its log-probability. */
+    readonly sampled: GPUBuffer,
+    /** Logits of the sampled rows, `logitsPerRow` apart. */
+    readonly logits: GPUBuffer,
+    readonly logitsPerRow: number,
+    calls: {
+      scales: KernelCall;
+      embed: KernelCall;
+      head: Linear;
+      sample: KernelCall;
+      score: KernelCall;
+      layers: Layer[];
+    },
+  ) {
+    this.#attentionScales = calls.scales;
+    this.#embed = calls.embed;
+    this.#head = calls.head;
+    this.#sample = calls.sample;
+    this.#score = calls.score;
+    this.#layers = calls.layers;
+    this.#decodeGroups = shape.heads / decodeGroup(shape);
+  }
+
+  /**
+   * Loads weights and compiles kernels.
+   * @throws `ModelFormatError` for a bad file, `OutOfMemoryError` when weights and cache do not fit.
+   */
+  static async create(
+    gpu: Gpu,
+    file: GgufFile,
+    config: ModelConfig,
+    options: TransformerOptions,
+  ): Promise<Transformer> {
+    const weights = loadWeights(gpu, file, config, options.onProgress);
+    const shape: AttentionShape = {
+      heads: config.heads,
+      kvHeads: config.kvHeads,
+      headDim: config.headDim,
+      paddedHeadDim: paddedHeadDim(config.headDim),
+      outputRowQuads: roundUp(config.heads * config.headDim, COLUMN_MULTIPLE) / 4,
+      kvType: options.kvType,
+    };
+    const cache = new KvCache(gpu, shape, config.layers, options.pages);
+    const pagesPerSequence = Math.ceil(options.contextLength / 64);
+    const buffers = new StepBuffers(
+      gpu,
+      options.maxRows,
+      options.maxSequences,
+      options.maxSequences * pagesPerSequence,
+    );
+    const build = new Builder(gpu, config, shape, weights, buffers, cache, options);
+    const [scales, embed, head, sample, score, layers] = await Promise.all([
+      build.rowScales(),
+      build.embed(),
+      build.head(),
+      build.sample(),
+      build.score(),
+      Promise.all(weights.layers.map((layer, index) => build.layer(layer, index))),
+    ]);
+    gpu.check();
+    return new Transformer(
+      config,
+      shape,
+      buffers,
+      cache,
+      build.sampled,
+      build.logits,
+      weights.output.rows,
+      {
+        scales,
+        embed,
+        head,
+        sample,
+        score,
+        layers,
+      },
+    );
+  }
+
+  /** Records the layers and the logits of the rows listed in `buffers.samples`. */
+  record(pass: StepPass, step: StepShape): void {
+    const { rows, decodes, largeBlocks, smallBlocks } = step;
+    const storedNorm = rows > Linear.maxInlineNormRows;
+    pass.dispatch(this.#embed, [rows]);
+    for (const layer of this.#layers) {
+      if (storedNorm) pass.dispatch(this.#attentionScales, [rows]);
+      layer.qkv.record(pass, rows);
+      pass.dispatch(layer.prefillLarge, [largeBlocks, this.shape.heads]);
+      pass.dispatch(layer.prefillSmall, [smallBlocks, this.shape.heads]);
+      pass.dispatch(layer.decode, [decodes, this.#decodeGroups]);
+      layer.output.record(pass, rows);
+      if (storedNorm) pass.dispatch(this.#attentionScales, [rows]);
+      layer.up.record(pass, rows);
+      layer.down.record(pass, rows);
+    }
+    if (step.samples > 0) this.#head.record(pass, step.samples);
+  }
+
+  /** Records the choice of a token for each listed row; its slot keeps it for the next step. */
+  recordSample(pass: StepPass, samples: number): void {
+    pass.dispatch(this.#sample, [samples]);
+  }
+
+  /** Records, for each listed row, ln p of the token named by its sample's index. */
+  recordScore(pass: StepPass, samples: number): void {
+    pass.dispatch(this.#score, [samples]);
+  }
+}
+
+/** Makes the pieces of a transformer: activations and their widths are known here only. */
+class Builder {
+  readonly sampled: GPUBuffer;
+  readonly logits: GPUBuffer;
+  readonly #residual: GPUBuffer;
+  readonly #rowScale: GPUBuffer;
+  readonly #query: GPUBuffer;
+  readonly #attended: GPUBuffer;
+  readonly #hidden: GPUBuffer;
+  readonly #lastSampled: GPUBuffer;
+  readonly #rope: GPUBuffer;
+  readonly #quads: number;
+
+  constructor(
+    readonly gpu: Gpu,
+    readonly config: ModelConfig,
+    readonly shape: AttentionShape,
+    readonly weights: ModelWeights,
+    readonly buffers: StepBuffers,
+    readonly cache: KvCache,
+    options: TransformerOptions,
+  ) {
+    const { maxRows, maxSequences } = options;
+    const { paddedHeadDim, heads } = shape;
+    const make = (label: string, floatsPerRow: number, rows = maxRows) =>
+      gpu.buffers.storage(label, rows * floatsPerRow * 4);
+    this.#quads = weights.embedding.columns / 4;
+    this.#residual = make("residual", this.#quads * 4);
+    this.#rowScale = make("row scales", 1);
+    this.#query = make("queries", heads * paddedHeadDim);
+    this.#attended = make("attention output", shape.outputRowQuads * 4);
+    this.#hidden = make("feed-forward", weights.layers[0].down.columns);
+    this.#lastSampled = make("last sampled", 1, maxSequences);
+    this.logits = make("logits", weights.output.rows, maxSequences);
+    this.sampled = make("sampled", 1, maxSequences);
+    this.#rope = gpu.buffers.upload(
+      "rope",
+      ropeTable(config.rope, paddedHeadDim, options.contextLength, weights.ropeFactors),
+    );
+  }
+
+  get #norm(): { buffer: GPUBuffer; quadsPerRow: number; width: number; epsilon: number } {
+    return {
+      buffer: this.#residual,
+      quadsPerRow: this.#quads,
+      width: this.config.width,
+      epsilon: this.config.normEpsilon,
+    };
+  }
+
+  rowScales(): Promise<KernelCall> {
+    const { buffer, ...norm } = this.#norm;
+    return createRowScales(this.gpu, { input: buffer, rowScale: this.#rowScale, ...norm });
+  }
+
+  embed(): Promise<KernelCall> {
+    return createEmbed(this.gpu, {
+      matrix: this.weights.embedding,
+      step: this.buffers.step,
+      rows: this.buffers.rows,
+      lastSampled: this.#lastSampled,
+      output: this.#residual,
+      quadsPerRow: this.#quads,
+    });
+  }
+
+  head(): Promise<Linear> {
+    const { output, outputNorm } = this.weights;
+    return Linear.create(this.gpu, {
+      label: "logits",
+      step: this.buffers.step,
+      matrix: output,
+      input: { kind: "sampled", ...this.#norm, gain: outputNorm, samples: this.buffers.samples },
+      finish: {
+        fragments: ["dense/finish_store"],
+        bindings: { output: this.logits },
+        constants: { OUTPUT_PAIRS_PER_ROW: output.rows / 2 },
+      },
+    });
+  }
+
+  get #sampling(): Parameters<typeof createSample>[1] {
+    return {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: {
+        logits: this.logits,
+        samples: this.buffers.samples,
+        sampled: this.sampled,
+        lastSampled: this.#lastSampled,
+      },
+    };
+  }
+
+  sample(): Promise<KernelCall> {
+    return createSample(this.gpu, this.#sampling);
+  }
+
+  score(): Promise<KernelCall> {
+    return createScore(this.gpu, this.#sampling);
+  }
+
+  async layer(layer: LayerWeights, index: number): Promise<Layer> {
+    const attention = (work: Parameters<typeof createAttention>[2]) =>
+      createAttention(this.gpu, this.shape, work, {
+        step: this.buffers.step,
+        query: this.#query,
+        keys: this.cache.keys[index],
+        values: this.cache.values[index],
+        pages: this.buffers.pages,
+        output: this.#attended,
+      });
+    const [qkv, prefillLarge, prefillSmall, decode, output, up, down] = await Promise.all([
+      this.#qkv(layer, index),
+      attention({
+        kind: "prefill",
+        blocks: this.buffers.largeBlocks,
+        rows: largeBlockRows(this.shape.paddedHeadDim),
+      }),
+      attention({ kind: "prefill", blocks: this.buffers.smallBlocks, rows: SMALL_BLOCK_ROWS }),
+      attention({ kind: "decode", rows: this.buffers.rows }),
+      this.#toResidual("attention output", layer.attentionOutput, this.#attended),
+      this.#up(layer),
+      this.#toResidual("down", layer.down, this.#hidden),
+    ]);
+    return { qkv, prefillLarge, prefillSmall, decode, output, up, down };
+  }
+
+  #qkv(layer: LayerWeights, index: number): Promise<Linear> {
+    const { heads, kvHeads, headDim, paddedHeadDim, kvType } = this.shape;
+    return Linear.create(this.gpu, {
+      label: "qkv",
+      step: this.buffers.step,
+      matrix: layer.qkv,
+      input: { kind: "norm", ...this.#norm, gain: layer.attentionNorm, rowScale: this.#rowScale },
+      finish: {
+        fragments: [`attention/kv_store_${kvType}`, "attention/finish_qkv"],
+        bindings: {
+          query: this.#query,
+          key_cache: this.cache.keys[index],
+          value_cache: this.cache.values[index],
+          rows: this.buffers.rows,
+          pages: this.buffers.pages,
+          rope: this.#rope,
+        },
+        constants: {
+          HEADS: heads,
+          KV_HEADS: kvHeads,
+          HEAD_DIM: paddedHeadDim,
+          QUERY_SCALE: Math.LOG2E / Math.sqrt(headDim),
+        },
+      },
+    });
+  }
+
+  #up(layer: LayerWeights): Promise<Linear> {
+    const gated = this.config.feedForward === "swiglu";
+    return Linear.create(this.gpu, {
+      label: "up",
+      step: this.buffers.step,
+      matrix: layer.up,
+      input: { kind: "norm", ...this.#norm, gain: layer.feedForwardNorm, rowScale: this.#rowScale },
+      finish: {
+        fragments: [gated ? "dense/finish_swiglu" : "dense/finish_relu2"],
+        bindings: { output: this.#hidden },
+        constants: { OUTPUT_PAIRS_PER_ROW: gated ? layer.down.columns : layer.down.columns / 2 },
+      },
+    });
+  }
+
+  #toResidual(label: string, matrix: LayerWeights["down"], buffer: GPUBuffer): Promise<Linear> {
+    return Linear.create(this.gpu, {
+      label,
+      step: this.buffers.step,
+      matrix,
+      input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4 },
+      finish: {
+        fragments: ["dense/finish_residual"],
+        bindings: { output: this.#residual },
+        constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
+      },
+    });
+  }
+}
