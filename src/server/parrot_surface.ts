@@ -12,8 +12,8 @@ import { semanticRoutes } from "./semantic_routes.ts";
 
 /** How the application graph is served. */
 export interface ParrotSurfaceOptions {
-  /** Loopback port of Parrot's own wire, for its Python client; 0 or absent: none. */
-  parrotPort?: number;
+  /** Loopback port of Parrot's own wire, for its Python client; 0 or absent: none; `any`: a free one. */
+  parrotPort?: number | "any";
   /** File that keeps sessions across restarts; absent: they end with the server. */
   store?: string;
   /** Run the Python functions that clients send, in a sandbox. */
@@ -44,18 +44,16 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       appsRoutes(router, graph, access);
       parrotRoutes(router, wire);
     },
-    listen: options.parrotPort === undefined || options.parrotPort < 0
-      ? undefined
-      : async (context, fetch): Promise<Listener> => {
-        const listener = await parrotListener({
-          port: options.parrotPort!,
-          maxBodyBytes: context.options.maxBodyBytes,
-          wire: wire!,
-          fetch,
-        });
-        log("info", "Parrot's wire", { address: listener.address });
-        return listener;
-      },
+    listen: !options.parrotPort ? undefined : async (context, fetch): Promise<Listener> => {
+      const listener = await parrotListener({
+        port: options.parrotPort === "any" ? 0 : options.parrotPort!,
+        maxBodyBytes: context.options.maxBodyBytes,
+        wire: wire!,
+        fetch,
+      });
+      log("info", "Parrot's wire", { address: listener.address });
+      return listener;
+    },
     async close() {
       await graph?.[Symbol.asyncDispose]();
     },

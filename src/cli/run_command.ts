@@ -1,0 +1,169 @@
+import { greedy } from "../engine/sampling_defaults.ts";
+import type {
+  ChatMessage,
+  EnginePool,
+  GenerateRequest,
+  ModelInfo,
+  Prompt,
+} from "../engine/types.ts";
+import type { Command, CommandContext } from "./command.ts";
+import { type Flag, type FlagValues, parseFlags } from "./flags.ts";
+import { modelFiles } from "./model_files.ts";
+import { readLines } from "./read_lines.ts";
+import { UsageError } from "./usage_error.ts";
+
+const flags = [
+  { name: "model", kind: "texts", value: "FILE", help: "GGUF file (the embedded model)" },
+  { name: "system", kind: "text", value: "TEXT", help: "System prompt of a chat" },
+  { name: "raw", kind: "switch", help: "Continue the text as it is, without the chat template" },
+  { name: "max-tokens", short: "n", kind: "number", value: "N", help: "At most this many tokens" },
+  { name: "temperature", short: "t", kind: "number", value: "T", help: "0 is greedy (0.8)" },
+  { name: "top-k", kind: "number", value: "K", help: "Keep the K likeliest tokens, 0 all (40)" },
+  { name: "top-p", kind: "number", value: "P", help: "Keep tokens up to this probability (0.95)" },
+  { name: "min-p", kind: "number", value: "P", help: "Drop tokens below this share (0)" },
+  { name: "seed", kind: "number", value: "N", help: "Same seed, same text (random)" },
+  { name: "stop", kind: "texts", value: "TEXT", help: "End before this text; repeat for several" },
+] as const satisfies readonly Flag[];
+
+type RunFlags = FlagValues<typeof flags>;
+
+/** `sparrow run`: text on standard output, figures on standard error. */
+export const runCommand: Command = {
+  usage: "[PROMPT...] [FLAGS]",
+  about:
+    "Generates text: from the prompt, from standard input, or in a conversation when neither is given.",
+  flags,
+  examples: [
+    'sparrow run "Once upon a time" --raw --max-tokens 100',
+    "sparrow run --model model.gguf --seed 7 < prompt.txt",
+    "sparrow run",
+  ],
+  run,
+};
+
+async function run(args: string[], context: CommandContext): Promise<number> {
+  const given = parseFlags(flags, args);
+  if (given.model.length > 1) throw new UsageError("run takes one --model");
+  const models = await modelFiles(given.model, undefined);
+  await using pool = await context.openPool({ models });
+  const [info] = await pool.models();
+  const words = given.rest.join(" ");
+  if (words !== "") return await answerOnce(words, given, info, pool, context);
+  if (!Deno.stdin.isTerminal()) {
+    const text = await new Response(Deno.stdin.readable).text();
+    if (text.trim() === "") throw new UsageError("no prompt: standard input is empty");
+    return await answerOnce(text, given, info, pool, context);
+  }
+  return await converse(given, info, pool, context);
+}
+
+async function answerOnce(
+  text: string,
+  given: RunFlags,
+  info: ModelInfo,
+  pool: EnginePool,
+  context: CommandContext,
+): Promise<number> {
+  const turns = given.system === undefined ? [] : [{ role: "system", content: given.system }];
+  const prompt = toPrompt(text, turns, given, info);
+  await generate(toRequest(prompt, given), pool, context);
+  return context.signal.aborted ? 130 : 0;
+}
+
+/** A conversation: a line is a turn; an empty line, or the end of input, ends it. */
+async function converse(
+  given: RunFlags,
+  info: ModelInfo,
+  pool: EnginePool,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, signal } = context;
+  const turns: ChatMessage[] = given.system === undefined
+    ? []
+    : [{ role: "system", content: given.system }];
+  terminal.err.write(`${info.id} on ${info.device}; an empty line ends\n> `);
+  for await (const line of readLines(Deno.stdin.readable, signal)) {
+    if (line.trim() === "" || signal.aborted) break;
+    const answer = await generate(
+      toRequest(toPrompt(line, turns, given, info), given),
+      pool,
+      context,
+    );
+    turns.push({ role: "user", content: line }, { role: "assistant", content: answer });
+    terminal.err.write("> ");
+  }
+  return signal.aborted ? 130 : 0;
+}
+
+function toPrompt(text: string, turns: ChatMessage[], given: RunFlags, info: ModelInfo): Prompt {
+  return info.hasChatTemplate && !given.raw
+    ? { type: "chat", messages: [...turns, { role: "user", content: text }] }
+    : { type: "parts", parts: [{ type: "text", text, special: true }] };
+}
+
+function toRequest(prompt: Prompt, given: RunFlags): GenerateRequest {
+  const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+  if (!Number.isSafeInteger(seed)) {
+    throw new UsageError(`--seed: expected a whole number, got ${seed}`);
+  }
+  return {
+    id: crypto.randomUUID(),
+    prompt,
+    maxTokens: given["max-tokens"],
+    stop: given.stop,
+    sampling: {
+      ...greedy,
+      temperature: given.temperature ?? 0.8,
+      topK: given["top-k"] ?? 40,
+      topP: given["top-p"] ?? 0.95,
+      minP: given["min-p"] ?? 0,
+      seed: Number(BigInt.asUintN(32, BigInt(seed))),
+    },
+  };
+}
+
+/** Streams one generation to standard output and returns its text; the figures go to standard error. */
+async function generate(
+  request: GenerateRequest,
+  pool: EnginePool,
+  { terminal, report, signal }: CommandContext,
+): Promise<string> {
+  const generation = pool.submit(request);
+  const cancel = () => generation.cancel();
+  signal.addEventListener("abort", cancel);
+  let text = "";
+  try {
+    for await (const event of generation) {
+      if (event.type === "delta") {
+        terminal.out.write(event.text);
+        text += event.text;
+      } else if (event.type === "finished") {
+        if (!text.endsWith("\n")) terminal.out.write("\n");
+        const { completionTokens, decodeMs, ttftMs, promptTokens, cachedTokens } = event.usage;
+        const rate = completionTokens > 1 && decodeMs > 0
+          ? (completionTokens - 1) / decodeMs * 1000
+          : undefined;
+        report.event(
+          "finished",
+          [
+            `[${completionTokens} tokens`,
+            ...(rate === undefined ? [] : [`${rate.toFixed(1)} tokens/s`]),
+            `first token after ${ttftMs.toFixed(1)} ms`,
+            `prompt ${promptTokens} tokens]`,
+          ].join(", "),
+          {
+            reason: event.reason,
+            tokens: completionTokens,
+            tokensPerSecond: rate ?? null,
+            ttftMs,
+            promptTokens,
+            cachedTokens,
+          },
+        );
+      }
+    }
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+  return text;
+}

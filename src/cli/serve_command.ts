@@ -1,0 +1,135 @@
+import { basename } from "@std/path";
+import { apiKeyFromEnvironment } from "../common/env.ts";
+import { serve } from "../server/serve.ts";
+import type { Command, CommandContext } from "./command.ts";
+import { type Flag, parseFlags } from "./flags.ts";
+import { modelFiles } from "./model_files.ts";
+import { Reporter } from "./reporter.ts";
+import { UsageError } from "./usage_error.ts";
+
+const flags = [
+  { name: "model", kind: "texts", value: "FILE", help: "GGUF file to serve; repeat for several" },
+  { name: "models", kind: "text", value: "DIR", help: "Serve every .gguf file of a folder" },
+  { name: "host", kind: "text", value: "ADDRESS", help: "Address to bind (127.0.0.1)" },
+  { name: "port", short: "p", kind: "number", value: "N", help: "Port, 0 for a free one (8080)" },
+  {
+    name: "api-key",
+    kind: "texts",
+    value: "KEY",
+    help: "Ask clients for this key; repeat for several (or SPARROW_API_KEY)",
+  },
+  { name: "insecure", kind: "switch", help: "Allow other machines in without a key" },
+  { name: "share-prefixes", kind: "switch", help: "Share cached prefixes between keys" },
+  {
+    name: "allow-host",
+    kind: "texts",
+    value: "NAME",
+    help: "Also answer requests addressed to this host name",
+  },
+  {
+    name: "cors",
+    kind: "texts",
+    value: "ORIGIN",
+    help: "Let pages of this origin call, * for all",
+  },
+  { name: "max-queue", kind: "number", value: "N", help: "Requests that may wait per model (256)" },
+  { name: "max-body-mb", kind: "number", value: "N", help: "Largest request body in MiB (32)" },
+  { name: "drain", kind: "number", value: "SECONDS", help: "Time to end work when stopped (25)" },
+  { name: "no-install", kind: "switch", help: "For set-up: install no system packages" },
+] as const satisfies readonly Flag[];
+
+/** `sparrow serve`: the HTTP server. */
+export const serveCommand: Command = {
+  usage: "[--model FILE | --models DIR] [FLAGS]",
+  about: "Serves language models over HTTP: OpenAI's API, a page at /, API documentation at /docs.",
+  flags,
+  examples: [
+    "sparrow serve --port 0",
+    "sparrow serve --models ~/models --host 0.0.0.0 --api-key $(openssl rand -hex 16)",
+  ],
+  run,
+};
+
+async function run(args: string[], context: CommandContext): Promise<number> {
+  const given = parseFlags(flags, args);
+  refuseWords(given.rest);
+  // Where it listens is what this command results in.
+  const report = new Reporter(context.terminal.out);
+  const models = await modelFiles(given.model, given.models);
+  const environmentKey = apiKeyFromEnvironment();
+  const apiKeys = given["api-key"].length > 0 || environmentKey === undefined
+    ? given["api-key"]
+    : [environmentKey];
+  const start = performance.now();
+  const pool = await context.openPool({
+    models,
+    maxQueue: whole("max-queue", given["max-queue"], 0),
+  });
+  try {
+    await using server = await serve({
+      pool,
+      host: given.host,
+      port: whole("port", given.port, 0, 65535),
+      apiKeys,
+      insecure: given.insecure,
+      sharePrefixes: given["share-prefixes"],
+      allowedHosts: given["allow-host"],
+      corsOrigins: given.cors,
+      maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
+      drainMs: scaled(given.drain, 1000),
+    });
+    report.event("listening", `Listening on ${server.url} (page at /, API at /v1, docs at /docs)`, {
+      url: server.url,
+      port: server.port,
+      listeners: server.listeners,
+      key: apiKeys.length > 0,
+    });
+    for (const address of server.listeners) {
+      report.event("also", `Also listening on ${address}`, { address });
+    }
+    const names = models.map((file) => basename(file, ".gguf"));
+    report.event("loading", `Loading ${names.join(", ")}`, { models: names });
+
+    const stopped = new Promise<"stopped">((resolve) =>
+      context.signal.addEventListener("abort", () => resolve("stopped"))
+    );
+    const loaded = await Promise.race([pool.models(), stopped]);
+    if (loaded !== "stopped") {
+      const ms = Math.round(performance.now() - start);
+      const text = loaded.map((model) => `${model.id} on ${model.device}`).join(", ");
+      report.event("ready", `Ready in ${(ms / 1000).toFixed(1)} s: ${text}`, {
+        ms,
+        models: loaded.map(({ id, device, contextLength }) => ({ id, device, contextLength })),
+      });
+      await stopped;
+    }
+    report.event("stopping", "Stopping: waiting for running requests (again to stop at once)");
+    await server.shutdown();
+    report.event("stopped", "Stopped");
+    return 0;
+  } finally {
+    await pool[Symbol.asyncDispose]();
+  }
+}
+
+function refuseWords(words: readonly string[]): void {
+  if (words.length > 0) {
+    throw new UsageError(`unexpected "${words[0]}"; a model is named by --model`);
+  }
+}
+
+function whole(
+  name: string,
+  value: number | undefined,
+  low: number,
+  high = 1e9,
+): number | undefined {
+  if (value === undefined || (Number.isInteger(value) && value >= low && value <= high)) {
+    return value;
+  }
+  throw new UsageError(`--${name}: expected a whole number from ${low} to ${high}, got ${value}`);
+}
+
+function scaled(value: number | undefined, by: number): number | undefined {
+  return value === undefined ? undefined : value * by;
+}
