@@ -30,7 +30,7 @@ export interface SchedulerOptions {
 export const schedulerDefaults: Readonly<SchedulerOptions> = {
   maxWaiting: 256,
   mixedStepTokens: 512,
-  latencyRows: Infinity,
+  latencyRows: Number.MAX_SAFE_INTEGER,
   patienceMs: 5000,
   overdueShare: 8,
 };

@@ -1,0 +1,191 @@
+import { fromFileUrl } from "@std/path";
+import { CancelledError } from "../common/errors.ts";
+import { Engine } from "./engine.ts";
+import { HostedEnginePool } from "./engine_pool.ts";
+import { LocalEnginePool } from "./local_engine_pool.ts";
+import { modelId, type ModelOptions, openModel } from "./open_model.ts";
+import { greedy } from "./sampling_defaults.ts";
+import type { SchedulerOptions } from "./scheduler.ts";
+import type {
+  ChatMessage,
+  DecodePolicy,
+  EngineLoad,
+  EnginePool,
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  GenerateUsage,
+  Generation,
+  ModelInfo,
+  Prompt,
+  PromptPart,
+  SamplingOptions,
+} from "./types.ts";
+
+/** How a text engine is opened. Beside `model` and `isolate`, sizes default to what fits the adapter. */
+export interface TextEngineOptions extends Omit<ModelOptions, "path"> {
+  /** Path or `file:` URL of a GGUF file. */
+  model: string | URL;
+  /**
+   * Where the engine runs. `worker` (default): a Worker, so that the caller's event loop stays free. `own`: the
+   * caller's isolate, which then stands still for the length of each step. `process`: a child process, which also
+   * contains driver faults.
+   */
+  isolate?: "worker" | "own" | "process";
+  /** How requests decode that do not say. Default `auto`. */
+  decode?: DecodePolicy;
+  scheduler?: Partial<SchedulerOptions>;
+}
+
+/** Options of one generation; sampling is greedy unless a temperature is given. */
+export interface GenerateOptions
+  extends
+    Partial<SamplingOptions>,
+    Omit<GenerateRequest, "id" | "model" | "prompt" | "sampling" | "engine"> {
+  /** Cancels the generation. */
+  signal?: AbortSignal;
+}
+
+/** Text, a chat rendered by the model's template, or parts of text and tokens. */
+export type TextPrompt = string | ChatMessage[] | PromptPart[];
+
+/** A finished generation. */
+export interface Completion {
+  text: string;
+  /** Generated tokens, end tokens and stop strings left out. */
+  ids: number[];
+  reason: FinishReason;
+  usage: GenerateUsage;
+}
+
+/**
+ * A language model for programs. Any number of generations may run at once; they are batched.
+ *
+ * ```ts ignore
+ * await using engine = await TextEngine.open({ model: "models/story.gguf" });
+ * for await (const event of engine.generate("Once upon a time", { maxTokens: 64 })) {
+ *   if (event.type === "delta") console.log(event.text);
+ * }
+ * ```
+ */
+export class TextEngine implements AsyncDisposable {
+  readonly info: ModelInfo;
+  readonly #pool: EnginePool;
+
+  /**
+   * Loads a model.
+   * @throws `Deno.errors.NotFound` without the file, `ModelFormatError` for a bad one, `OutOfMemoryError` when it does not fit.
+   */
+  static async open(options: TextEngineOptions): Promise<TextEngine> {
+    const { model, isolate = "worker", decode, scheduler, ...rest } = options;
+    const modelOptions = { ...rest, path: toPath(model) };
+    const engine = { decode, scheduler };
+    if (isolate === "own") {
+      return await TextEngine.over(
+        new LocalEnginePool(await Engine.open(() => openModel(modelOptions), engine)),
+      );
+    }
+    const models = [{ id: modelId(modelOptions.path), model: modelOptions, engine }];
+    return await TextEngine.over(new HostedEnginePool({ models, carrier: isolate }));
+  }
+
+  /** A text engine over the default model of `pool`, which it takes over and disposes, even when it fails. */
+  static async over(pool: EnginePool): Promise<TextEngine> {
+    try {
+      const [info] = await pool.models();
+      return new TextEngine(pool, info);
+    } catch (error) {
+      await pool[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(pool: EnginePool, info: ModelInfo) {
+    this.#pool = pool;
+    this.info = info;
+  }
+
+  /**
+   * Starts a generation; iterate it for its events, leave the loop or call `cancel` to stop it.
+   * Throws `CapacityError` when too many wait; `RangeError` for an over-long prompt comes from the iterator.
+   */
+  generate(prompt: TextPrompt, options: GenerateOptions = {}): Generation {
+    const { signal, temperature, topK, topP, minP, seed, ...rest } = options;
+    const sampling: SamplingOptions = {
+      temperature: temperature ?? greedy.temperature,
+      topK: topK ?? greedy.topK,
+      topP: topP ?? greedy.topP,
+      minP: minP ?? greedy.minP,
+      seed: seed ?? greedy.seed,
+    };
+    signal?.throwIfAborted();
+    const id = crypto.randomUUID();
+    const generation = this.#pool.submit({ ...rest, id, prompt: toPrompt(prompt), sampling });
+    return signal ? linked(generation, signal) : generation;
+  }
+
+  /** Runs a generation to its end. Throws `CancelledError` when `signal` cancels it. */
+  async complete(prompt: TextPrompt, options: GenerateOptions = {}): Promise<Completion> {
+    let text = "";
+    const ids: number[] = [];
+    for await (const event of this.generate(prompt, options)) {
+      if (event.type === "delta") {
+        text += event.text;
+        ids.push(...event.ids);
+      } else if (event.type === "finished") {
+        if (options.signal?.aborted) throw new CancelledError("the completion was cancelled");
+        return { text, ids, reason: event.reason, usage: event.usage };
+      }
+    }
+    throw new Error("the generation ended without saying why");
+  }
+
+  /** Tokens of `text`. */
+  tokenize(text: string, options: { addBos?: boolean; special?: boolean } = {}): Promise<number[]> {
+    return this.#pool.tokenize(text, options);
+  }
+
+  /** Text of `ids`. */
+  detokenize(ids: number[]): Promise<string> {
+    return this.#pool.detokenize(ids);
+  }
+
+  /** A snapshot of the load. */
+  load(): EngineLoad {
+    return this.#pool.load()[0];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool[Symbol.asyncDispose]();
+  }
+}
+
+function toPath(model: string | URL): string {
+  return model instanceof URL || model.startsWith("file:") ? fromFileUrl(model) : model;
+}
+
+function toPrompt(prompt: TextPrompt): Prompt {
+  if (typeof prompt === "string") return { type: "parts", parts: [{ type: "text", text: prompt }] };
+  return isChat(prompt) ? { type: "chat", messages: prompt } : { type: "parts", parts: prompt };
+}
+
+function isChat(prompt: ChatMessage[] | PromptPart[]): prompt is ChatMessage[] {
+  return prompt.length > 0 && "role" in prompt[0];
+}
+
+/** `generation`, cancelled by `signal` while it is being read. */
+function linked(generation: Generation, signal: AbortSignal): Generation {
+  const cancel = () => generation.cancel();
+  signal.addEventListener("abort", cancel);
+  return {
+    id: generation.id,
+    cancel,
+    async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent, void, void> {
+      try {
+        yield* generation;
+      } finally {
+        signal.removeEventListener("abort", cancel);
+      }
+    },
+  };
+}

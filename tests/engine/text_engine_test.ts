@@ -1,0 +1,127 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { CancelledError, ModelFormatError } from "../../src/common/errors.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { LocalEnginePool } from "../../src/engine/local_engine_pool.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import { TextEngine } from "../../src/engine/text_engine.ts";
+import {
+  FakeCodec,
+  type FakeModelOptions,
+  fakeVocabulary,
+  openFakeModel,
+} from "../support/fake_model.ts";
+import { expectedTokens } from "../support/fake_runner.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+
+async function openFake(options: FakeModelOptions = {}): Promise<TextEngine> {
+  return TextEngine.over(new LocalEnginePool(await Engine.open(() => openFakeModel(options))));
+}
+
+function expected(text: string, count: number, sampling = greedy): string {
+  const codec = new FakeCodec();
+  return codec.decode(expectedTokens(codec.encode(text), count, sampling, fakeVocabulary));
+}
+
+Deno.test("TextEngine.complete takes text, a chat, and parts of text and tokens", async () => {
+  await using engine = await openFake();
+  const ids = await engine.tokenize("hello");
+  const text = await engine.complete("hello", { maxTokens: 9 });
+  assertEquals(text.text, expected("hello", 9));
+  assertEquals(await engine.detokenize(text.ids), text.text);
+  assertEquals([text.reason, text.usage.completionTokens], ["length", 9]);
+  const parts = await engine.complete([{ type: "tokens", ids }, { type: "text", text: " you" }], {
+    maxTokens: 9,
+  });
+  assertEquals(parts.text, expected("hello you", 9));
+  const chat = await engine.complete([{ role: "user", content: "hello" }], { maxTokens: 9 });
+  assertEquals(chat.text, expected("hello\n", 9));
+});
+
+Deno.test("TextEngine.generate is greedy unless told otherwise, and a seed decides the text", async () => {
+  await using engine = await openFake();
+  const sampling = { ...greedy, temperature: 0.7, seed: 3 };
+  const sampled = await engine.complete("hello", { maxTokens: 20, temperature: 0.7, seed: 3 });
+  assertEquals(sampled.text, expected("hello", 20, sampling));
+  assert(sampled.text !== expected("hello", 20));
+});
+
+Deno.test("TextEngine stops at an abort signal, before and while it generates", async () => {
+  await using engine = await openFake({ stepMs: 1 });
+  const reason = new Error("enough");
+  assertThrows(() => engine.generate("a", { signal: AbortSignal.abort(reason) }), Error, "enough");
+  const controller = new AbortController();
+  let last = "";
+  for await (const event of engine.generate("a", { maxTokens: 900, signal: controller.signal })) {
+    if (event.type === "delta") controller.abort();
+    if (event.type === "finished") last = event.reason;
+  }
+  assertEquals(last, "cancelled");
+  const again = new AbortController();
+  const timer = setTimeout(() => again.abort(), 10);
+  await assertRejects(
+    () => engine.complete("a", { maxTokens: 900, signal: again.signal }),
+    CancelledError,
+  );
+  clearTimeout(timer);
+  // The step in flight holds the pages until it is read.
+  await engine.complete("a", { maxTokens: 1 });
+  assertEquals(engine.load().pagesUsed, 0);
+});
+
+Deno.test("TextEngine's pool knows one model and answers about its cache", async () => {
+  const pool = new LocalEnginePool(await Engine.open(() => openFakeModel()));
+  await using _ = pool;
+  await assertRejects(() => pool.tokenize("a", { model: "other" }), TypeError, 'no model "other"');
+  const prompt = { type: "parts" as const, parts: [] };
+  assertThrows(
+    () => pool.submit({ id: "x", model: "other", prompt, sampling: greedy }),
+    TypeError,
+    "expected fake",
+  );
+  await assertRejects(
+    async () => {
+      for await (const _ of pool.submit({ id: "x", prompt, sampling: greedy }));
+    },
+    RangeError,
+    "prompt has 0 tokens",
+  );
+  assertEquals(await pool.cachedPrefix([1, 2, 3]), 0);
+});
+
+const model = new URL("../golden/models/tiny_llama_q8_0.gguf", import.meta.url);
+
+gpuTest(
+  "TextEngine gives the same text in the caller's isolate and in a Worker, alone and batched",
+  async () => {
+    const texts: string[] = [];
+    for (const isolate of ["own", "worker"] as const) {
+      await using engine = await TextEngine.open({ model, isolate, maxSequences: 4 });
+      assertEquals([engine.info.id, engine.info.architecture], ["tiny_llama_q8_0", "llama"]);
+      const options = { maxTokens: 24, ignoreEos: true };
+      texts.push((await engine.complete("Once upon a time", options)).text);
+      const batched = await Promise.all(
+        ["Once upon a time", "Once upon a hill", "The end", "Once upon a time"].map((prompt) =>
+          engine.complete(prompt, options)
+        ),
+      );
+      texts.push(batched[0].text, batched[3].text);
+      assertEquals(batched.map(({ ids }) => ids.length), [24, 24, 24, 24]);
+      assertEquals(engine.load().pagesUsed, 0);
+    }
+    assertEquals(new Set(texts).size, 1);
+  },
+);
+
+Deno.test("TextEngine.open rejects without the file, and for a file that is no model, in every isolate", async () => {
+  for (const isolate of ["own", "worker", "process"] as const) {
+    await assertRejects(
+      () => TextEngine.open({ model: "/nowhere/model.gguf", isolate }),
+      Deno.errors.NotFound,
+    );
+    await assertRejects(
+      () => TextEngine.open({ model: new URL(import.meta.url), isolate }),
+      ModelFormatError,
+      "GGUF",
+    );
+  }
+});
