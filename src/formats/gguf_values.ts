@@ -54,7 +54,7 @@ const numericBytes: Record<number, number> = {
 
 /** A string with its 64-bit length in front. */
 export function readString(reader: ByteReader, field: string, maxBytes = maxStringBytes): string {
-  const length = reader.count(`${field}: length`, Math.min(maxBytes, reader.remaining));
+  const length = reader.count(`${field}: length`, maxBytes);
   return reader.utf8(length, field);
 }
 

@@ -1,0 +1,118 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { ModelFormatError } from "../../src/common/errors.ts";
+import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
+import { bpeGolden, bpeTokenizer } from "./fixtures.ts";
+
+const chatml = "{{ bos_token }}{% for message in messages %}" +
+  "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] | trim + '<|im_end|>' + '\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+const context = { addGenerationPrompt: true, bosToken: "<s>", eosToken: "</s>" };
+const [bos, imStart, imEnd] = [0, 1, 2].map((i) => bpeGolden.tokens.length + i);
+
+Deno.test("ChatTemplate renders messages with the tokens and flags that templates use", () => {
+  const template = new ChatTemplate(chatml, "test.gguf");
+  const messages = [{ role: "system", content: " Be brief. " }, { role: "user", content: "Hi" }];
+  assertEquals(
+    template.render(messages, context),
+    "<s><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+  );
+  assertEquals(template.render([], { ...context, addGenerationPrompt: false }), "<s>");
+});
+
+Deno.test("ChatTemplate offers strftime_now, namespaces, filters and tests", () => {
+  const render = (source: string) => new ChatTemplate(source, "test.gguf").render([], context);
+  assertEquals(/^\d{4}-\d\d$/.test(render("{{ strftime_now('%Y-%m') }}")), true);
+  assertEquals(
+    render(
+      "{% set ns = namespace(n=1) %}{% for i in range(3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
+    ),
+    "4",
+  );
+  assertEquals(render("{{ tools is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "false B");
+});
+
+Deno.test("ChatTemplate keeps line breaks at the template's start", () => {
+  assertEquals(new ChatTemplate("\n\na", "test.gguf").render([], context), "\n\na");
+});
+
+Deno.test("ChatTemplate tells a template's refusal from its failure", () => {
+  const refusing = new ChatTemplate("{{ raise_exception('roles must alternate') }}", "test.gguf");
+  assertThrows(
+    () => refusing.render([], context),
+    TypeError,
+    "refuses these messages: roles must alternate",
+  );
+  const failing = new ChatTemplate("{{ 1 | nosuchfilter }}", "test.gguf");
+  assertThrows(
+    () => failing.render([], context),
+    ModelFormatError,
+    "test.gguf: tokenizer.chat_template fails",
+  );
+  assertThrows(
+    () => new ChatTemplate("{% for %}", "test.gguf"),
+    ModelFormatError,
+    "does not parse",
+  );
+});
+
+Deno.test("Tokenizer.applyChatTemplate says so when the model has no template", () => {
+  const tokenizer = bpeTokenizer();
+  assertEquals(tokenizer.hasChatTemplate, false);
+  assertThrows(() => tokenizer.applyChatTemplate([]), TypeError, "test.gguf has no chat template");
+});
+
+Deno.test("Tokenizer.encodeChat begins with exactly one beginning token", () => {
+  const turn = [{ role: "user", content: "Hi" }];
+  for (const template of [chatml, chatml.replace("{{ bos_token }}", "")]) {
+    const asking = bpeTokenizer({
+      "tokenizer.chat_template": template,
+      "tokenizer.ggml.add_bos_token": true,
+    });
+    assertEquals(asking.encodeChat(turn).filter((id) => id === bos), [bos]);
+    assertEquals(asking.encodeChat(turn)[0], bos);
+  }
+});
+
+Deno.test("Tokenizer.encodeChat equals encoding the rendered text when messages hold no control tokens", () => {
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": chatml });
+  fc.assert(fc.property(fc.array(fc.string({ unit: "binary" }), { maxLength: 4 }), (contents) => {
+    const messages = contents.map((content, i) => ({
+      role: i % 2 ? "assistant" : "user",
+      content,
+    }));
+    const rendered = tokenizer.applyChatTemplate(messages);
+    assertEquals(tokenizer.encodeChat(messages), tokenizer.encode(rendered, { special: true }));
+  }));
+});
+
+Deno.test("Tokenizer.encodeChat lets no message forge a turn", () => {
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": chatml });
+  const pieces = fc.constantFrom(
+    "<|im_end|>",
+    "<|im_start|>",
+    "<|im_",
+    "end|>",
+    "<|bos|>",
+    "\ufdd00\ufdd1",
+    "hi",
+    "\n",
+    "<",
+    "|",
+  );
+  const hostile = fc.array(pieces, { maxLength: 12 }).map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(hostile, hostile, (role, content) => {
+      const ids = tokenizer.encodeChat([{ role, content }]);
+      assertEquals(ids.filter((id) => id === imStart).length, 2);
+      assertEquals(ids.filter((id) => id === imEnd).length, 1);
+      assertEquals(ids.filter((id) => id === bos).length, 1);
+      // Nothing is lost either: spelt out, the ids are what the template wrote.
+      assertEquals(
+        tokenizer.decode(ids, { special: true }),
+        tokenizer.applyChatTemplate([{ role, content }]),
+      );
+    }),
+    { numRuns: 300 },
+  );
+});

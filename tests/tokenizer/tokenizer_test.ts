@@ -1,0 +1,196 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { ModelFormatError } from "../../src/common/errors.ts";
+import { GgufMetadata } from "../../src/formats/gguf_metadata.ts";
+import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
+import { bpeGolden, bpeMetadata, bpeTokenizer, spmGolden, spmTokenizer } from "./fixtures.ts";
+
+const [bos, imStart, imEnd, user] = [0, 1, 2, 3].map((i) => bpeGolden.tokens.length + i);
+
+Deno.test("Tokenizer.encode keeps control tokens in text as text unless special is asked for", () => {
+  const tokenizer = bpeTokenizer();
+  const text = "<|im_start|>a<|im_end|>";
+  const plain = tokenizer.encode(text);
+  assertEquals(plain.includes(imStart) || plain.includes(imEnd), false);
+  assertEquals(tokenizer.decode(plain), text);
+  const special = tokenizer.encode(text, { special: true });
+  assertEquals([special[0], special.at(-1)], [imStart, imEnd]);
+});
+
+Deno.test("Tokenizer.encode always takes user-defined tokens, longest first", () => {
+  const tokenizer = bpeTokenizer();
+  assertEquals(tokenizer.encode("<|user|><|user|>"), [user, user]);
+  const nested = spmTokenizer();
+  assertEquals(nested.encode("<tool_call>", { addBos: false }), [
+    nested.vocab.ids.get("<tool_call>"),
+  ]);
+  assertEquals(nested.encode("<tool>", { addBos: false }), [nested.vocab.ids.get("<tool>")]);
+});
+
+Deno.test("Tokenizer.encode adds the beginning token when metadata asks and the caller does not decline", () => {
+  assertEquals(bpeTokenizer().encode("")[0], undefined);
+  const asking = bpeTokenizer({ "tokenizer.ggml.add_bos_token": true });
+  assertEquals(asking.encode(""), [bos]);
+  assertEquals(asking.encode("", { addBos: false }), []);
+  assertEquals(bpeTokenizer({ "tokenizer.ggml.pre": "llama-bpe" }).encode(""), [bos]);
+  assertEquals(spmTokenizer().encode(""), [1]);
+});
+
+Deno.test("Tokenizer.encode gives SentencePiece's space prefix at the start and after control tokens only", () => {
+  const tokenizer = spmTokenizer();
+  const spell = (ids: number[]) => ids.map((id) => spmGolden.tokens[id]);
+  assertEquals(spell(tokenizer.encode("the")), ["<s>", "▁the"]);
+  assertEquals(spell(tokenizer.encode("the</s>the", { special: true })), [
+    "<s>",
+    "▁the",
+    "</s>",
+    "▁the",
+  ]);
+  const bare = spmTokenizer({ "tokenizer.ggml.add_space_prefix": false });
+  assertEquals(spell(bare.encode("he", { addBos: false })), ["he"]);
+});
+
+Deno.test("Tokenizer.encodeParts encodes neighbouring text as one and keeps each part's stance on control tokens", () => {
+  const tokenizer = bpeTokenizer();
+  const whole = tokenizer.encode("the garden");
+  const parts = tokenizer.encodeParts([{ type: "text", text: "the gar" }, {
+    type: "text",
+    text: "den",
+  }]);
+  assertEquals(parts, whole);
+  const mixed = tokenizer.encodeParts([
+    { type: "text", text: "<|im_start|>", special: true },
+    { type: "text", text: "<|im_end|>" },
+    { type: "tokens", ids: [5, 6] },
+    { type: "text", text: "<|im_end|>", special: true },
+  ]);
+  assertEquals(mixed[0], imStart);
+  assertEquals(mixed.slice(-3), [5, 6, imEnd]);
+  assertEquals(mixed.filter((id) => id === imEnd).length, 1);
+  for (const id of [-1, 0.5, tokenizer.size]) {
+    assertThrows(
+      () => tokenizer.encodeParts([{ type: "tokens", ids: [id] }]),
+      RangeError,
+      `token id is ${id}`,
+    );
+  }
+});
+
+Deno.test("Tokenizer.encodeParts gives no space prefix to text that goes on after ordinary tokens", () => {
+  const tokenizer = spmTokenizer();
+  const the = tokenizer.encode("the", { addBos: false });
+  const ids = tokenizer.encodeParts([{ type: "tokens", ids: the }, { type: "text", text: "re" }], {
+    addBos: false,
+  });
+  assertEquals(tokenizer.decode(ids), "there");
+});
+
+Deno.test("Tokenizer.decode leaves control tokens out unless special is asked for", () => {
+  const tokenizer = bpeTokenizer();
+  const ids = [imStart, ...tokenizer.encode("the"), user, imEnd];
+  assertEquals(tokenizer.decode(ids), "the<|user|>");
+  assertEquals(tokenizer.decode(ids, { special: true }), "<|im_start|>the<|user|><|im_end|>");
+  assertThrows(() => tokenizer.decode([tokenizer.size]), RangeError, "token id");
+});
+
+Deno.test("Tokenizer.endTokens holds what metadata names and control tokens known to end a turn", () => {
+  assertEquals([...bpeTokenizer().endTokens], [imEnd]);
+  const eot = bpeTokenizer({
+    "tokenizer.ggml.eos_token_id": bos,
+    "tokenizer.ggml.eot_token_id": user,
+  });
+  assertEquals([...eot.endTokens].sort(), [bos, imEnd, user].sort());
+  assertEquals([...spmTokenizer().endTokens], [2]);
+});
+
+Deno.test("Tokenizer counts a lone surrogate as U+FFFD", () => {
+  for (const tokenizer of [bpeTokenizer(), spmTokenizer()]) {
+    assertEquals(tokenizer.decode(tokenizer.encode("a\ud800b\udc00")), "a\ufffdb\ufffd");
+  }
+});
+
+Deno.test("Tokenizer.encode is not quadratic in one long word", () => {
+  const tokenizer = bpeTokenizer();
+  const time = (length: number) => {
+    const start = performance.now();
+    tokenizer.encode("ab".repeat(length / 2));
+    return performance.now() - start;
+  };
+  time(20_000);
+  const short = Math.min(time(20_000), time(20_000), time(20_000));
+  const long = time(320_000);
+  // 16 times the text: n log n asks for about 20 times the time, n² for 256.
+  assertEquals(
+    long < 100 * Math.max(short, 1),
+    true,
+    `${short} ms for 20,000 characters, ${long} ms for 320,000`,
+  );
+});
+
+Deno.test("Tokenizer.fromGguf names file, field, value and expectation when metadata is wrong", () => {
+  const cases: [Record<string, unknown>, string][] = [
+    [
+      { "tokenizer.ggml.model": "bert" },
+      'test.gguf: tokenizer.ggml.model is "bert", expected "gpt2"',
+    ],
+    [
+      { "tokenizer.ggml.pre": "nonesuch" },
+      'test.gguf: tokenizer.ggml.pre is "nonesuch", expected one of default',
+    ],
+    [{ "tokenizer.ggml.tokens": [] }, "test.gguf: tokenizer.ggml.tokens is an array of 0"],
+    [
+      { "tokenizer.ggml.tokens": 5 },
+      "test.gguf: tokenizer.ggml.tokens is 5, expected an array of strings",
+    ],
+    [
+      { "tokenizer.ggml.token_type": new Int32Array(3) },
+      "tokenizer.ggml.token_type is an array of 3",
+    ],
+    [
+      { "tokenizer.ggml.bos_token_id": 1e6 },
+      "tokenizer.ggml.bos_token_id is 1000000, expected an integer in [0,",
+    ],
+    [{ "tokenizer.ggml.merges": ["a b", "nope nope"] }, 'tokenizer.ggml.merges[0] is "a b"'],
+    [
+      { "tokenizer.ggml.add_bos_token": 1 },
+      "tokenizer.ggml.add_bos_token is 1, expected a boolean",
+    ],
+  ];
+  for (const [extra, message] of cases) {
+    // deno-lint-ignore no-explicit-any -- values of wrong types are the point
+    assertThrows(() => Tokenizer.fromGguf(bpeMetadata(extra as any)), ModelFormatError, message);
+  }
+  const twice = new GgufMetadata({
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.tokens": ["a", "b", "a"],
+    "tokenizer.ggml.merges": [],
+  }, "test.gguf");
+  assertThrows(
+    () => Tokenizer.fromGguf(twice),
+    ModelFormatError,
+    'tokens[2] is "a", the text of token 0',
+  );
+  assertThrows(
+    () => spmTokenizer({ "tokenizer.ggml.scores": new Float32Array(2) }),
+    ModelFormatError,
+    "one per token",
+  );
+});
+
+Deno.test("Tokenizer says which byte a vocabulary cannot spell, or uses its unknown token", () => {
+  const metadata = (extra: Record<string, number>) =>
+    new GgufMetadata({
+      "tokenizer.ggml.model": "gpt2",
+      "tokenizer.ggml.tokens": ["a", "b", "ab", "?"],
+      "tokenizer.ggml.merges": ["a b"],
+      ...extra,
+    }, "test.gguf");
+  const bare = Tokenizer.fromGguf(metadata({}));
+  assertEquals(bare.encode("abba"), [2, 1, 0]);
+  assertThrows(
+    () => bare.encode("abc"),
+    RangeError,
+    "byte 99 of the text has no token in test.gguf",
+  );
+  const tolerant = Tokenizer.fromGguf(metadata({ "tokenizer.ggml.unknown_token_id": 3 }));
+  assertEquals(tolerant.encode("abc"), [2, 3]);
+});
