@@ -1,0 +1,159 @@
+import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { GgufFile } from "../../src/formats/gguf.ts";
+import { encodeGguf, type GgufTensorInput } from "../../src/formats/gguf_writer.ts";
+import { readNpy } from "../../src/formats/npy.ts";
+import {
+  attend,
+  loadReferenceModel,
+  multiply,
+  ReferenceDecoder,
+  referenceForward,
+  referenceGreedy,
+  type ReferenceModel,
+  rmsNorm,
+  rotate,
+} from "./llama_reference.ts";
+
+function close(actual: ArrayLike<number>, expected: number[], tolerance = 1e-12): void {
+  assertEquals(actual.length, expected.length);
+  expected.forEach((v, i) => assertAlmostEquals(actual[i], v, tolerance));
+}
+
+const u32 = (value: number) => ({ type: "uint32" as const, value });
+const f32 = (value: number) => ({ type: "float32" as const, value });
+
+/** One layer, two dimensions, one head, weights by hand: attention adds the mean of the values, see the test. */
+function handModel(architecture: "llama" | "arcee"): ReferenceModel {
+  const t = (name: string, shape: number[], values: number[]): GgufTensorInput => ({
+    name,
+    shape,
+    type: "F32",
+    values: Float32Array.from(values),
+  });
+  const identity = [1, 0, 0, 1];
+  const tensors = [
+    t("token_embd.weight", [2, 3], [3, 4, 1, 0, 0, 1]),
+    t("blk.0.attn_norm.weight", [2], [1, 1]),
+    t("blk.0.attn_q.weight", [2, 2], [0, 0, 0, 0]),
+    t("blk.0.attn_k.weight", [2, 2], identity),
+    t("blk.0.attn_v.weight", [2, 2], identity),
+    t("blk.0.attn_output.weight", [2, 2], identity),
+    t("blk.0.ffn_norm.weight", [2], [1, 1]),
+    t("blk.0.ffn_up.weight", [2, 2], [1, 0, -1, 0]),
+    t("blk.0.ffn_down.weight", [2, 2], identity),
+    t("output_norm.weight", [2], [1, 2]),
+    ...(architecture === "llama" ? [t("blk.0.ffn_gate.weight", [2, 2], [0, 1, 0, 1])] : []),
+  ];
+  const key = (name: string) => `${architecture}.${name}`;
+  return loadReferenceModel(GgufFile.read(encodeGguf({
+    metadata: {
+      "general.architecture": architecture,
+      [key("embedding_length")]: u32(2),
+      [key("block_count")]: u32(1),
+      [key("attention.head_count")]: u32(1),
+      [key("attention.layer_norm_rms_epsilon")]: f32(0),
+      [key("rope.freq_base")]: f32(10000),
+    },
+    tensors,
+  })));
+}
+
+Deno.test("rmsNorm divides by the root of the mean square", () => {
+  close(rmsNorm(Float64Array.of(3, 4), [1, 2], 0), [3 / Math.sqrt(12.5), 8 / Math.sqrt(12.5)]);
+  close(rmsNorm(Float64Array.of(0, 0), [1, 1], 1e-5), [0, 0]);
+});
+
+Deno.test("multiply takes row-major weights", () => {
+  const matrix = { rows: 2, columns: 3, values: Float32Array.of(1, 2, 3, 4, 5, 6) };
+  close(multiply(matrix, Float64Array.of(1, 10, 100)), [321, 654]);
+});
+
+Deno.test("rotate turns neighbouring pairs by position times their frequency, and leaves the rest of a head", () => {
+  const model = {
+    headDim: 6,
+    ropeDim: 4,
+    ropeBase: 100,
+    ropeScale: 1,
+    ropeFactors: Float32Array.of(1, 1),
+  };
+  const x = Float64Array.of(1, 0, 1, 0, 7, 8);
+  rotate(model as ReferenceModel, x, 3);
+  // Frequencies 100^0 = 1 and 100^(-1/2) = 0.1.
+  close(x, [Math.cos(3), Math.sin(3), Math.cos(0.3), Math.sin(0.3), 7, 8]);
+  const scaled = Float64Array.of(1, 0, 1, 0, 7, 8);
+  rotate(
+    { ...model, ropeScale: 2, ropeFactors: Float32Array.of(1, 5) } as ReferenceModel,
+    scaled,
+    4,
+  );
+  close(scaled, [Math.cos(2), Math.sin(2), Math.cos(0.04), Math.sin(0.04), 7, 8]);
+});
+
+Deno.test("attend weighs values by softmax of scaled dots, heads sharing their group's keys", () => {
+  const model = { heads: 2, kvHeads: 1, headDim: 1 } as ReferenceModel;
+  const keys = [Float64Array.of(0), Float64Array.of(Math.log(3))];
+  const values = [Float64Array.of(10), Float64Array.of(20)];
+  // Head 0 sees weights 1/4 and 3/4; head 1, with query 0, 1/2 and 1/2.
+  close(attend(model, Float64Array.of(1, 0), keys, values), [17.5, 15]);
+});
+
+Deno.test("ReferenceDecoder follows a model worked out by hand, arcee and llama", () => {
+  // Token 0: x = (3, 4), r = √12.5. The query is 0, so attention returns the value of the only position, x / r.
+  const r = Math.sqrt(12.5);
+  const a = [3 + 3 / r, 4 + 4 / r];
+  // Feed-forward input: a / √(mean a²) = (3, 4) / r again, as a is a multiple of x.
+  const up = 3 / r;
+  const swish = 4 / r / (1 + Math.exp(-4 / r));
+  const expected = {
+    arcee: [a[0] + up * up, a[1]],
+    llama: [a[0] + up * swish, a[1] - up * swish],
+  };
+  for (const architecture of ["arcee", "llama"] as const) {
+    const [y0, y1] = expected[architecture];
+    const scale = 1 / Math.sqrt((y0 * y0 + y1 * y1) / 2);
+    const [n0, n1] = [y0 * scale, 2 * y1 * scale];
+    const decoder = new ReferenceDecoder(handModel(architecture));
+    close(decoder.step(0), [3 * n0 + 4 * n1, n0, n1], 1e-9);
+    assertThrows(() => decoder.step(3), RangeError, "token is 3, expected 0 to 2");
+  }
+});
+
+Deno.test("referenceForward is the decoder's steps, and referenceGreedy their largest", () => {
+  const model = handModel("arcee");
+  const logits = referenceForward(model, [0, 1, 2]);
+  const decoder = new ReferenceDecoder(model);
+  [0, 1, 2].forEach((token, i) => assertEquals(logits[i], decoder.step(token)));
+  const argmax = (row: Float64Array) => row.indexOf(Math.max(...row));
+  const next = referenceGreedy(model, [0, 1, 2], 2);
+  assertEquals(next[0], argmax(logits[2]));
+  assertEquals(next[1], argmax(decoder.step(next[0])));
+  assertEquals(referenceGreedy(model, [0, 1, 2], 5, new Set([next[0]])), [next[0]]);
+});
+
+const folder = new URL("../golden/models/", import.meta.url);
+const golden = JSON.parse(Deno.readTextFileSync(new URL("prompt.json", folder))) as {
+  prompt: number[];
+  greedy: Record<string, number[]>;
+};
+
+for (const name of Object.keys(golden.greedy)) {
+  Deno.test(`referenceForward agrees with an independent implementation's logits for ${name}`, () => {
+    using file = GgufFile.open(new URL(`${name}.gguf`, folder).pathname);
+    const model = loadReferenceModel(file);
+    const expected = readNpy(new URL(`${name}.logits.npy`, folder).pathname);
+    const rows = referenceForward(model, golden.prompt);
+    assertEquals(expected.shape, [rows.length, model.vocabulary]);
+    let error = 0, norm = 0;
+    rows.forEach((row, t) =>
+      row.forEach((v, i) => {
+        const want = Number(expected.data[t * row.length + i]);
+        error += (v - want) ** 2;
+        norm += want ** 2;
+      })
+    );
+    // The other side computes in f32.
+    assertEquals(Math.sqrt(error / norm) < 1e-5, true, `relative L2 ${Math.sqrt(error / norm)}`);
+    const greedy = golden.greedy[name];
+    assertEquals(referenceGreedy(model, golden.prompt, greedy.length), greedy);
+  });
+}
