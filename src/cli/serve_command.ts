@@ -1,6 +1,6 @@
 import { basename } from "@std/path";
 import { apiKeyFromEnvironment } from "../common/env.ts";
-import { serve } from "../server/serve.ts";
+import { checkBind, serve, type ServeOptions } from "../server/serve.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
@@ -60,24 +60,23 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const apiKeys = given["api-key"].length > 0 || environmentKey === undefined
     ? given["api-key"]
     : [environmentKey];
+  const options: ServeOptions = {
+    host: given.host,
+    port: whole("port", given.port, 0, 65535),
+    apiKeys,
+    insecure: given.insecure,
+    sharePrefixes: given["share-prefixes"],
+    allowedHosts: given["allow-host"],
+    corsOrigins: given.cors,
+    maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
+    drainMs: scaled(given.drain, 1000),
+  };
+  const maxQueue = whole("max-queue", given["max-queue"], 0);
+  checkBind(options);
   const start = performance.now();
-  const pool = await context.openPool({
-    models,
-    maxQueue: whole("max-queue", given["max-queue"], 0),
-  });
+  const pool = await context.openPool({ models, maxQueue });
   try {
-    await using server = await serve({
-      pool,
-      host: given.host,
-      port: whole("port", given.port, 0, 65535),
-      apiKeys,
-      insecure: given.insecure,
-      sharePrefixes: given["share-prefixes"],
-      allowedHosts: given["allow-host"],
-      corsOrigins: given.cors,
-      maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
-      drainMs: scaled(given.drain, 1000),
-    });
+    await using server = await serve({ ...options, pool });
     report.event("listening", `Listening on ${server.url} (page at /, API at /v1, docs at /docs)`, {
       url: server.url,
       port: server.port,

@@ -45,19 +45,22 @@ export interface RunningServer extends AsyncDisposable {
 /** Time that cancelled streams get to send their last event before their connections are cut. */
 const lastEventMs = 1_000;
 
+/** Throws `TypeError` for an address that other machines reach, without a key and without `insecure`. */
+export function checkBind({ host = "127.0.0.1", apiKeys = [], insecure }: ServeOptions): void {
+  if (isLoopback(host) || apiKeys.length > 0 || insecure) return;
+  throw new TypeError(
+    `serve: ${host} is reachable by other machines: give an API key, or say insecure to do without`,
+  );
+}
+
 /**
  * Serves on a port. Resolves as soon as it listens: `/ready` tells when the models have loaded. Throws `TypeError` for
  * a bind beyond loopback without a key, `Deno.errors.AddrInUse` when the port is taken.
  */
 export async function serve(options: ServeOptions = {}): Promise<RunningServer> {
   const { host = "127.0.0.1", port = 8080 } = options;
-  const keyed = (options.apiKeys?.length ?? 0) > 0;
-  if (!isLoopback(host) && !keyed && !options.insecure) {
-    throw new TypeError(
-      `serve: ${host} is reachable by other machines: give an API key, or say insecure to do without`,
-    );
-  }
-  const guarded = isLoopback(host) && !keyed;
+  checkBind(options);
+  const guarded = isLoopback(host) && (options.apiKeys?.length ?? 0) === 0;
   const pool = options.pool ?? await openPool(options);
   const app = createApp({
     pool,

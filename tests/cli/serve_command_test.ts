@@ -1,0 +1,96 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { cli } from "./support.ts";
+
+const folder = new URL("../golden/models/", import.meta.url).pathname;
+const model = `${folder}tiny_llama_f32.gguf`;
+
+/** Runs `sparrow serve` until `whileUp` has seen the server ready, then stops it as a service manager would. */
+async function serveAndStop(
+  args: string[],
+  whileUp: (url: string) => Promise<void>,
+): Promise<{ code: number; events: Record<string, unknown>[]; opened: unknown[] }> {
+  let url = "";
+  let seen: Promise<void> | undefined;
+  const result = await cli(["serve", "--port", "0", ...args], {
+    onOut: (text) => {
+      const event = JSON.parse(text);
+      url = event.url ?? url;
+      if (event.event === "ready") {
+        seen = whileUp(url).finally(() => Deno.kill(Deno.pid, "SIGTERM"));
+      }
+    },
+  });
+  await seen;
+  const events = result.out.trim().split("\n").map((line) => JSON.parse(line));
+  return { code: result.code, events, opened: result.opened };
+}
+
+Deno.test("sparrow serve prints the chosen port, answers, and drains at SIGTERM", async () => {
+  const { code, events, opened } = await serveAndStop(
+    ["--model", model, "--max-queue", "9", "--no-install"],
+    async (url) => {
+      const response = await fetch(`${url}/v1/models`);
+      assertEquals((await response.json()).data[0].id, "fake");
+    },
+  );
+  assertEquals(code, 0);
+  assertEquals(opened, [{ models: [model], maxQueue: 9 }]);
+  assertEquals(events.map((e) => e.event), [
+    "listening",
+    "loading",
+    "ready",
+    "stopping",
+    "stopped",
+  ]);
+  assertEquals(typeof events[0].port, "number");
+  assertEquals(events[1].models, ["tiny_llama_f32"]);
+});
+
+Deno.test("sparrow serve --models serves every model file of a folder, named ones first", async () => {
+  const first = `${folder}tiny_llama_q8_0.gguf`;
+  const { opened } = await serveAndStop(["--model", first, "--models", folder], async () => {});
+  const [{ models }] = opened as { models: string[] }[];
+  assertEquals(models[0], first);
+  assertEquals(models.length, 6);
+  assertEquals(models.slice(1).every((file) => file.endsWith(".gguf") && file !== first), true);
+});
+
+Deno.test("sparrow serve asks for a key when other machines can reach it", async () => {
+  const refused = await cli(["serve", "--model", model, "--port", "0", "--host", "0.0.0.0"]);
+  assertEquals(refused.code > 0, true);
+  assertStringIncludes(JSON.parse(refused.err).message, "API key");
+  const { events } = await serveAndStop(
+    ["--model", model, "--host", "0.0.0.0", "--api-key", "sesame"],
+    async (url) => {
+      const address = url.replace("0.0.0.0", "127.0.0.1");
+      const plain = await fetch(`${address}/v1/models`);
+      assertEquals(plain.status, 401);
+      await plain.body?.cancel();
+      const keyed = await fetch(`${address}/v1/models`, {
+        headers: { Authorization: "Bearer sesame" },
+      });
+      assertEquals(keyed.status, 200);
+      await keyed.body?.cancel();
+    },
+  );
+  assertEquals(events[0].key, true);
+});
+
+Deno.test("sparrow serve refuses bad values and stray words before it opens anything", async () => {
+  const cases: [string[], string][] = [
+    [
+      ["--model", model, "--port", "70000"],
+      "--port: expected a whole number from 0 to 65535, got 70000",
+    ],
+    [["--model", model, "--port", "1.5"], "got 1.5"],
+    [["extra"], 'unexpected "extra"'],
+    [["--models", "/nowhere"], "--models /nowhere: no such folder"],
+    [["--model", model, "--model", model], 'called "tiny_llama_f32"'],
+  ];
+  for (const [args, text] of cases) {
+    const { code, err, opened } = await cli(["serve", ...args]);
+    assertEquals(code, 2, text);
+    assertStringIncludes(JSON.parse(err).message, text);
+    assertEquals(opened, []);
+  }
+});
