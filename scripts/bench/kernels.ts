@@ -1,0 +1,94 @@
+/** Kernel throughput against the ceilings of the same device, and the latency of a readback. @module */
+import { median } from "../../src/common/math.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { StepPass } from "../../src/gpu/pass.ts";
+import { Readback } from "../../src/gpu/readback.ts";
+import type { Bench, BenchContext } from "./harness.ts";
+import { benchFlash } from "./kernels/bench_flash.ts";
+import { benchLinear } from "./kernels/bench_linear.ts";
+import { GpuClock, type GpuWork } from "./kernels/gpu_clock.ts";
+import { createPeaks } from "./kernels/peaks.ts";
+
+/** Relative error above which a kernel's figure is not reported. */
+const tolerance = 1e-4;
+
+async function run(context: BenchContext): Promise<void> {
+  using gpu = await Gpu.open();
+  const clock = await GpuClock.open(gpu);
+  const peaks = await createPeaks(gpu);
+  const cases: { name: string; work: GpuWork & { flops: number; error(): Promise<number> } }[] = [
+    { name: "matmul_f32_1024", work: await benchLinear(gpu, "f32", 1024) },
+    { name: "matmul_f16_1024", work: await benchLinear(gpu, "f16", 1024) },
+    { name: "matmul_q8_1024", work: await benchLinear(gpu, "q8", 1024) },
+    { name: "flash_1k", work: await benchFlash(gpu, 1024) },
+    { name: "flash_4k", work: await benchFlash(gpu, 4096) },
+    ...(context.full ? [{ name: "flash_16k", work: await benchFlash(gpu, 16384) }] : []),
+  ];
+  context.note(`timing ${cases.length} kernels in turn with the device's ceilings`);
+  const [fmaMs, readMs, ...times] = clock.race([
+    peaks.fma,
+    peaks.read,
+    ...cases.map((c) => c.work),
+  ]);
+  const peak = peaks.fma.flops / fmaMs / 1e6;
+  context.report({ case: "peak_fma", metric: "gflops", value: peak, unit: "GFLOP/s" });
+  context.report({
+    case: "peak_read",
+    metric: "gb_per_s",
+    value: peaks.read.bytes / readMs / 1e6,
+    unit: "GB/s",
+  });
+  for (const [i, { name, work }] of cases.entries()) {
+    const error = await work.error();
+    if (!(error < tolerance)) {
+      throw new Error(`bench ${name}: relative error is ${error}, expected under ${tolerance}`);
+    }
+    const gflops = work.flops / times[i] / 1e6;
+    context.report({
+      case: name,
+      metric: "gflops",
+      value: gflops,
+      unit: "GFLOP/s",
+      baseline: "peak_fma",
+      ratio: gflops / peak,
+    });
+  }
+  await readbackLatency(gpu, context);
+}
+
+async function readbackLatency(gpu: Gpu, context: BenchContext): Promise<void> {
+  const words = Uint32Array.from({ length: 1024 }, (_, i) => i * 2654435761);
+  const buffer = gpu.buffers.upload("readback bench", words);
+  const readback = await Readback.open(gpu, 4096);
+  const fast: number[] = [];
+  const awaited: number[] = [];
+  for (let i = 0; i < 400; i++) {
+    const slow = i % 20 === 0;
+    words[i] ^= i;
+    gpu.buffers.write(buffer, 0, words);
+    const start = performance.now();
+    const pass = new StepPass(gpu);
+    readback.record(pass, buffer, 0, 4096);
+    pass.submit();
+    const got = new Uint32Array(slow ? await readback.readAwaited() : readback.read());
+    (slow ? awaited : fast).push(performance.now() - start);
+    if (got.some((word, j) => word !== words[j])) {
+      throw new Error(`bench readback_4k: read ${i} returned wrong words`);
+    }
+  }
+  context.report({
+    case: "readback_4k",
+    metric: "median_ms",
+    value: median(fast),
+    unit: "ms",
+    baseline: "await mapAsync",
+    ratio: median(awaited) / median(fast),
+  });
+}
+
+/** Kernels against their device's ceilings. */
+export const bench: Bench = {
+  name: "kernels",
+  summary: "kernel GFLOP/s against measured ceilings, readback latency",
+  run,
+};
