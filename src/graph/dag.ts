@@ -23,7 +23,20 @@ export class Dag {
       throw new GraphError("invalid", `Call ${to.requestId} reads its own output: a cycle`);
     }
     if (from.order > to.order) this.#reorder(from, to);
-    this.#deepen(from, to);
+  }
+
+  /** Makes `to`, and what follows from it, deeper than `from`. Only for edges that were accepted, all of them. */
+  deepen(from: GraphNode, to: GraphNode): void {
+    if (to.depth > from.depth) return;
+    const queue = [to];
+    to.depth = from.depth + 1;
+    for (let node = queue.pop(); node; node = queue.pop()) {
+      for (const next of successors(node)) {
+        if (next.depth > node.depth) continue;
+        next.depth = node.depth + 1;
+        queue.push(next);
+      }
+    }
   }
 
   #reorder(from: GraphNode, to: GraphNode): void {
@@ -39,19 +52,6 @@ export class Dag {
     const moved = [...[...backward].sort(byOrder), ...[...forward].sort(byOrder)];
     const places = moved.map((node) => node.order).sort((a, b) => a - b);
     moved.forEach((node, i) => node.order = places[i]);
-  }
-
-  #deepen(from: GraphNode, to: GraphNode): void {
-    if (to.depth > from.depth) return;
-    const queue = [to];
-    to.depth = from.depth + 1;
-    for (let node = queue.pop(); node; node = queue.pop()) {
-      for (const next of successors(node)) {
-        if (next.depth > node.depth) continue;
-        next.depth = node.depth + 1;
-        queue.push(next);
-      }
-    }
   }
 }
 

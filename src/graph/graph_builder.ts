@@ -309,15 +309,9 @@ class Builder {
           if (input.state !== "ready") node.missing++;
         }
       }
-      for (const node of this.#nodes) {
-        for (const input of node.inputs) {
-          if (input.producer) this.#session.dag.connect(input.producer, node);
-        }
-        // Outputs bound to variables that others read already.
-        for (const output of node.outputs) {
-          for (const consumer of output.consumers) this.#session.dag.connect(node, consumer);
-        }
-      }
+      const edges = this.#edges();
+      for (const [from, to] of edges) this.#session.dag.connect(from, to);
+      for (const [from, to] of edges) this.#session.dag.deepen(from, to);
     } catch (error) {
       const added = new Set(this.#nodes);
       for (const node of this.#nodes) {
@@ -329,5 +323,17 @@ class Builder {
       }
       throw error;
     }
+  }
+
+  #edges(): [GraphNode, GraphNode][] {
+    const edges: [GraphNode, GraphNode][] = [];
+    for (const node of this.#nodes) {
+      for (const { producer } of node.inputs) if (producer) edges.push([producer, node]);
+      // Outputs bound to variables that others read already.
+      for (const { consumers } of node.outputs) {
+        for (const consumer of consumers) edges.push([node, consumer]);
+      }
+    }
+    return edges;
   }
 }

@@ -57,7 +57,7 @@ export class GraphRuntime implements AsyncDisposable {
   readonly #settledQueue: { session: Session; variable: SemanticVariable }[] = [];
   #propagating = false;
   #applications = 0;
-  #cancelSweep: () => void;
+  #cancelSweep: (() => void) | undefined;
   #closed = false;
 
   constructor(options: GraphRuntimeOptions) {
@@ -67,8 +67,6 @@ export class GraphRuntime implements AsyncDisposable {
       finished: (chain, text, ids) => this.#generated(chain, text, ids),
       failed: (chain, error) => this.#fail(chain, error),
     }, options.planner);
-    this.#cancelSweep = () => {};
-    this.#sweepLater();
     for (const stored of options.store?.load() ?? []) this.#restore(stored);
   }
 
@@ -121,6 +119,10 @@ export class GraphRuntime implements AsyncDisposable {
     const session = this.#sessions.get(id);
     if (!session) throw new GraphError("not_found", `Session (session_id=${id}) not found.`);
     this.#sessions.delete(id);
+    if (this.#sessions.size === 0) {
+      this.#cancelSweep?.();
+      this.#cancelSweep = undefined;
+    }
     session.closed = true;
     this.#options.store?.closeSession(id);
     const error = new GraphError("cancelled", reason);
@@ -220,7 +222,7 @@ export class GraphRuntime implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
-    this.#cancelSweep();
+    this.#cancelSweep?.();
     for (const cancel of this.#deadlines.values()) cancel();
     this.#deadlines.clear();
     this.#dispatcher.close();
@@ -249,6 +251,7 @@ export class GraphRuntime implements AsyncDisposable {
       settled: (session, variable) => this.#settled(session, variable),
     });
     this.#sessions.set(id, session);
+    this.#sweepLater();
     return session;
   }
 
@@ -407,6 +410,7 @@ export class GraphRuntime implements AsyncDisposable {
 
   /** A variable got its value or its error: what reads it may start, or fails too. Never recursive: chains are long. */
   #settled(session: Session, variable: SemanticVariable): void {
+    session.lastAccess = this.#clock.now();
     if (!session.closed && !variable.literal) {
       const raw = variable.producer?.kind === "chain" ? variable.producer.raw : undefined;
       this.#options.store?.settle(session.id, variable, raw);
@@ -443,9 +447,11 @@ export class GraphRuntime implements AsyncDisposable {
     }
   }
 
+  /** Looks for expired sessions from time to time while there are any. */
   #sweepLater(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#cancelSweep || this.#sessions.size === 0) return;
     this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
+      this.#cancelSweep = undefined;
       this.#sweep();
       this.#sweepLater();
     });

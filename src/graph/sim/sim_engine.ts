@@ -46,6 +46,7 @@ export class SimEngine {
   readonly #waiting: SimSequence[] = [];
   readonly #running = new Set<SimSequence>();
   #reserved = 0;
+  #cancelStep: (() => void) | undefined;
   #stepping = false;
   #closed = false;
 
@@ -107,6 +108,7 @@ export class SimEngine {
 
   close(): void {
     this.#closed = true;
+    this.#cancelStep?.();
     for (const sequence of [...this.#waiting, ...this.#running]) this.cancel(sequence);
   }
 
@@ -114,7 +116,7 @@ export class SimEngine {
     if (this.#stepping || this.#closed) return;
     this.#stepping = true;
     // A turn of the clock later, so that what is submitted together is batched together.
-    this.#clock.after(0, () => this.#step());
+    this.#cancelStep = this.#clock.after(0, () => this.#step());
   }
 
   #admit(): void {
@@ -161,7 +163,7 @@ export class SimEngine {
     const kvRead = this.#kvRead(rows);
     const ms = stepMs(this.#cost, { prefill, prefillContext, rows: rows.length, kvRead });
     this.totals.steps++;
-    this.#clock.after(ms, () => {
+    this.#cancelStep = this.#clock.after(ms, () => {
       for (const [sequence, tokens] of chunks) this.#filled(sequence, tokens);
       for (const row of rows) if (this.#running.has(row)) this.#token(row);
       this.#step();
