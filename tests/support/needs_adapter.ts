@@ -4,5 +4,16 @@ export const hasAdapter: boolean = await navigator.gpu?.requestAdapter() !== nul
 /** Registers `test`, or a skipped test that says why. */
 export function gpuTest(name: string, test: () => Promise<void>): void {
   const reason = hasAdapter ? "" : " (skipped: no WebGPU adapter; install mesa-vulkan-drivers)";
-  Deno.test({ name: name + reason, ignore: !hasAdapter, fn: test });
+  Deno.test({
+    name: name + reason,
+    ignore: !hasAdapter,
+    fn: async () => {
+      try {
+        await test();
+      } finally {
+        // Mappings that `Readback` did not await settle 10 ms late; the sanitizer would count them as leaked.
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    },
+  });
 }

@@ -1,0 +1,38 @@
+import { readNpy } from "../../src/formats/npy.ts";
+
+const folder = new URL("../golden/models/", import.meta.url).pathname;
+
+/** The tiny models under tests/golden/models: random weights, logits by an independent implementation. */
+export const goldenModels = [
+  "tiny_llama_f32",
+  "tiny_llama_f16",
+  "tiny_llama_q8_0",
+  "tiny_arcee_f32",
+  "tiny_arcee_f16",
+  "tiny_arcee_q8_0",
+] as const;
+
+export type GoldenModel = (typeof goldenModels)[number];
+
+/** Path of a golden model's file. */
+export function goldenPath(model: GoldenModel): string {
+  return `${folder}${model}.gguf`;
+}
+
+const prompts = JSON.parse(Deno.readTextFileSync(`${folder}prompt.json`)) as {
+  prompt: number[];
+  greedy: Record<GoldenModel, number[]>;
+};
+
+/** The prompt of all golden models. */
+export const goldenPrompt: readonly number[] = prompts.prompt;
+
+/** What a model's greedy decoding appends to the prompt. */
+export function goldenGreedy(model: GoldenModel): readonly number[] {
+  return prompts.greedy[model];
+}
+
+/** Logits [position of the prompt][vocabulary], one after the other. */
+export function goldenLogits(model: GoldenModel): Float32Array {
+  return readNpy(`${folder}${model}.logits.npy`).data as Float32Array;
+}

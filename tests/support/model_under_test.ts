@@ -1,0 +1,121 @@
+import { packStep } from "../../src/engine/pack_step.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { PageCopy, StepRow } from "../../src/engine/step.ts";
+import { GgufFile } from "../../src/formats/gguf.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import { StepPass } from "../../src/gpu/pass.ts";
+import { Readback } from "../../src/gpu/readback.ts";
+import type { KvType } from "../../src/kernels/attention.ts";
+import { readModelConfig } from "../../src/model/config.ts";
+import { PAGE_TOKENS } from "../../src/model/kv_cache.ts";
+import { Transformer } from "../../src/model/transformer.ts";
+
+/** What a step gave: its sampled rows' tokens and logits. */
+export interface StepResult {
+  tokens: number[];
+  logits: Float32Array[];
+}
+
+/** A transformer that a test drives step by step, and whose logits it sees. */
+export class ModelUnderTest {
+  static readonly maxRows = 256;
+  static readonly maxSequences = 80;
+  static readonly pages = 96;
+
+  private constructor(
+    readonly gpu: Gpu,
+    readonly transformer: Transformer,
+    readonly readback: Readback,
+  ) {}
+
+  static async open(gpu: Gpu, path: string, kvType: KvType): Promise<ModelUnderTest> {
+    using file = GgufFile.open(path);
+    const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
+      pages: ModelUnderTest.pages,
+      maxRows: ModelUnderTest.maxRows,
+      maxSequences: ModelUnderTest.maxSequences,
+      contextLength: 512,
+      kvType,
+    });
+    const readback = await Readback.open(gpu, transformer.logits.size, 2);
+    return new ModelUnderTest(gpu, transformer, readback);
+  }
+
+  /**
+   * Runs one step.
+   * @param everyRow give the logits of every row, prefill rows first, instead of those sampled
+   */
+  step(
+    rows: StepRow[],
+    { copies = [], everyRow = false }: { copies?: PageCopy[]; everyRow?: boolean } = {},
+  ): StepResult {
+    const { gpu, transformer, readback } = this;
+    const count = rows.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0);
+    const pass = new StepPass(gpu);
+    for (const { from, to } of copies) transformer.cache.recordCopy(pass, from, to);
+    const targets = everyRow ? new Uint32Array(count) : undefined;
+    const step = packStep(gpu, transformer, rows, ModelUnderTest.maxRows, targets);
+    transformer.record(pass, step);
+    if (!everyRow) transformer.recordSample(pass, step.samples);
+    const bytes = Math.max(1, step.samples) * 4;
+    readback.record(pass, transformer.logits, 0, bytes * transformer.logitsPerRow);
+    readback.record(pass, transformer.sampled, 0, bytes);
+    pass.submit();
+    const logits = new Float32Array(readback.read());
+    const tokens = new Uint32Array(readback.read());
+    const row = (i: number) =>
+      logits.slice(i * transformer.logitsPerRow, i * transformer.logitsPerRow + this.vocabulary);
+    return {
+      tokens: Array.from(tokens.subarray(0, step.samples)),
+      logits: Array.from({ length: step.samples }, (_, i) => row(i)),
+    };
+  }
+
+  get vocabulary(): number {
+    return this.transformer.config.vocabulary;
+  }
+
+  /** Fills pages, keys and values of every layer, with a byte. */
+  fillPages(pages: readonly number[], byte: number): void {
+    const { cache } = this.transformer;
+    const bytes = cache.keys[0].size / cache.pages;
+    for (const buffer of [...cache.keys, ...cache.values]) {
+      for (const page of pages) {
+        this.gpu.buffers.write(buffer, page * bytes, new Uint8Array(bytes).fill(byte));
+      }
+    }
+  }
+}
+
+/** A sequence's place in the cache, and the rows that continue it. */
+export class TestSequence {
+  position = 0;
+  sampled = 0;
+
+  constructor(readonly slot: number, readonly pages: readonly number[]) {}
+
+  /** The next tokens of a prompt. */
+  prefill(tokens: ArrayLike<number>, sample = true): StepRow {
+    return this.#row(Uint32Array.from(tokens), sample);
+  }
+
+  /** The token that the slot sampled last. */
+  decode(): StepRow {
+    return this.#row(new Uint32Array(0), true);
+  }
+
+  #row(tokens: Uint32Array, sample: boolean): StepRow {
+    const position = this.position;
+    this.position += Math.max(1, tokens.length);
+    return {
+      slot: this.slot,
+      tokens,
+      position,
+      pages: this.pages.slice(0, Math.ceil(this.position / PAGE_TOKENS)),
+      sample,
+      sampling: greedy,
+      sampleIndex: sample ? this.sampled++ : this.sampled,
+      decode: { kind: "dense" },
+    };
+  }
+}
