@@ -5,6 +5,14 @@ import { WordCache } from "./word_cache.ts";
 
 const encoder = new TextEncoder();
 
+// Classes of UTF-16 units: each ASCII one by itself, the space and its mark together, all others together.
+const markClass = 0x20;
+const otherClass = 0x80;
+const classes = 0x81;
+const classOf = new Uint8Array(0x10000).fill(otherClass);
+for (let unit = 0; unit < otherClass; unit++) classOf[unit] = unit;
+classOf[spaceMark.charCodeAt(0)] = markClass;
+
 /**
  * SentencePiece's BPE (Kudo and Richardson 2018): neighbouring pieces whose concatenation is a token merge, the token
  * of the highest score first; a character without a token becomes its UTF-8 bytes.
@@ -18,8 +26,8 @@ export class SpmEncoder {
   readonly #rank: Int32Array;
   readonly #byteToken: Int32Array;
   readonly #longest: number;
-  /** UTF-16 units that precede a space mark inside some token. */
-  readonly #beforeMark = new Set<string>();
+  /** Whether some token holds a unit of one class right before a unit of another (see `classOf`). */
+  readonly #adjacent = new Uint8Array(classes * classes);
   readonly #merger = new PairMerger();
   readonly #cache = new WordCache();
   readonly #rules: MergeRules;
@@ -48,10 +56,14 @@ export class SpmEncoder {
       }
       this.#pieces.set(token, id);
       longest = Math.max(longest, token.length);
-      for (let at = token.indexOf(spaceMark, 1); at > 0; at = token.indexOf(spaceMark, at + 1)) {
-        this.#beforeMark.add(token[at - 1]);
+      for (let at = 1; at < token.length; at++) {
+        this
+          .#adjacent[classOf[token.charCodeAt(at - 1)] * classes + classOf[token.charCodeAt(at)]] =
+            1;
       }
     }
+    // The halves of a surrogate pair are never cut apart.
+    this.#adjacent[otherClass * classes + otherClass] = 1;
     this.#longest = longest;
     this.#rules = {
       rank: (left, right) => {
@@ -66,16 +78,20 @@ export class SpmEncoder {
 
   /** Appends the tokens of `text` to `out`. Throws `RangeError` for text that the vocabulary cannot spell. */
   encode(text: string, out: number[]): void {
-    const marked = text.replaceAll(" ", spaceMark);
-    // No token spans a boundary whose two characters are neighbours in no token, so the text is cut there, exactly:
-    // before a space mark, in nearly every case. Words then come from the cache.
+    if (text === "") return;
+    // No token spans two neighbours that are neighbours in no token, so the text is cut there, exactly: before nearly
+    // every space and between most letters and punctuation. The words that this leaves come from the cache.
     let start = 0;
-    for (let at = marked.indexOf(spaceMark, 1); at > 0; at = marked.indexOf(spaceMark, at + 1)) {
-      if (this.#beforeMark.has(marked[at - 1])) continue;
-      this.#encodeCached(marked.slice(start, at), out);
-      start = at;
+    let left = classOf[text.charCodeAt(0)];
+    for (let at = 1; at < text.length; at++) {
+      const right = classOf[text.charCodeAt(at)];
+      if (this.#adjacent[left * classes + right] === 0) {
+        this.#encodeCached(text.slice(start, at), out);
+        start = at;
+      }
+      left = right;
     }
-    if (start < marked.length) this.#encodeCached(marked.slice(start), out);
+    this.#encodeCached(text.slice(start), out);
   }
 
   #encodeCached(word: string, out: number[]): void {
@@ -89,7 +105,8 @@ export class SpmEncoder {
     this.#cache.set(word, out.slice(from));
   }
 
-  #encodeWord(word: string, out: number[]): void {
+  #encodeWord(text: string, out: number[]): void {
+    const word = text.replaceAll(" ", spaceMark);
     if (this.#start.length < word.length) {
       this.#start = new Int32Array(word.length);
       this.#end = new Int32Array(word.length);

@@ -20,13 +20,27 @@ export class StreamDecoder {
 
   /** The text that token `id` completes; often empty within a character of several tokens. */
   push(id: number): string {
-    let bytes = this.#bytesOf(id);
-    if (bytes.length === 0) return "";
-    if (this.#stripSpace) {
-      this.#stripSpace = false;
-      if (bytes[0] === 0x20) bytes = bytes.subarray(1);
+    const bytes = this.#take(id);
+    return bytes.length === 0 ? "" : this.#decoder.decode(bytes, { stream: true });
+  }
+
+  /** The text that `ids` complete: the same as pushing them one by one, faster for many. */
+  pushAll(ids: Iterable<number>): string {
+    const parts = Array.from(ids, (id) => this.#take(id));
+    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
     }
     return this.#decoder.decode(bytes, { stream: true });
+  }
+
+  #take(id: number): Uint8Array {
+    const bytes = this.#bytesOf(id);
+    if (!this.#stripSpace || bytes.length === 0) return bytes;
+    this.#stripSpace = false;
+    return bytes[0] === 0x20 ? bytes.subarray(1) : bytes;
   }
 
   /** Ends the text: U+FFFD for an unfinished character, otherwise nothing. The decoder can then start a new text. */

@@ -169,9 +169,7 @@ export class Tokenizer {
   /** The text of `ids`; control tokens are left out unless `special`. Throws `RangeError` for an id out of range. */
   decode(ids: Iterable<number>, { special = false }: { special?: boolean } = {}): string {
     const decoder = this.streamDecoder({ special });
-    let text = "";
-    for (const id of ids) text += decoder.push(id);
-    return text + decoder.flush();
+    return decoder.pushAll(ids) + decoder.flush();
   }
 
   /**

@@ -1,8 +1,16 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { GgufMetadata } from "../../src/formats/gguf_metadata.ts";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
-import { bpeGolden, bpeMetadata, bpeTokenizer, spmGolden, spmTokenizer } from "./fixtures.ts";
+import {
+  bpeGolden,
+  bpeMetadata,
+  bpeTokenizer,
+  spmGolden,
+  spmMetadata,
+  spmTokenizer,
+} from "./fixtures.ts";
 
 const [bos, imStart, imEnd, user] = [0, 1, 2, 3].map((i) => bpeGolden.tokens.length + i);
 
@@ -173,6 +181,50 @@ Deno.test("Tokenizer.fromGguf names file, field, value and expectation when meta
     () => spmTokenizer({ "tokenizer.ggml.scores": new Float32Array(2) }),
     ModelFormatError,
     "one per token",
+  );
+});
+
+Deno.test("Tokenizer.fromGguf of junk metadata works or throws ModelFormatError, nothing else", () => {
+  const junk = fc.oneof(
+    fc.integer(),
+    fc.double(),
+    fc.boolean(),
+    fc.string({ unit: "binary" }),
+    fc.bigInt(),
+    fc.array(fc.string({ unit: "binary", maxLength: 3 }), { maxLength: 5 }),
+    fc.array(fc.integer(), { maxLength: 5 }).map((list) => Int32Array.from(list)),
+    fc.constantFrom(bpeGolden.tokens, spmGolden.tokens, bpeGolden.merges),
+    fc.constant(new Float32Array(spmGolden.tokens.length).fill(NaN)),
+    fc.constant(new Int32Array(spmGolden.tokens.length).fill(-7)),
+    fc.constant(new Int32Array(spmGolden.tokens.length).fill(6)),
+  );
+  const bases = [bpeMetadata(), spmMetadata()];
+  const keys = bases.flatMap((m) => [...m].map(([key]) => key));
+  keys.push(
+    "tokenizer.ggml.add_bos_token",
+    "tokenizer.ggml.add_space_prefix",
+    "tokenizer.chat_template",
+    "general.name",
+  );
+  const changes = fc.dictionary(fc.constantFrom(...keys), junk, { minKeys: 1, maxKeys: 3 });
+  fc.assert(
+    fc.property(fc.constantFrom(...bases), changes, fc.string(), (base, extra, text) => {
+      try {
+        const tokenizer = Tokenizer.fromGguf(
+          new GgufMetadata({ ...Object.fromEntries(base), ...extra }, "test.gguf"),
+        );
+        tokenizer.decode(tokenizer.encode(text, { special: true }));
+      } catch (error) {
+        // A vocabulary may turn out not to spell a text.
+        if (
+          !(error instanceof ModelFormatError) &&
+          !(error instanceof RangeError && /has no token/.test(error.message))
+        ) {
+          throw error;
+        }
+      }
+    }),
+    { numRuns: 500 },
   );
 });
 
