@@ -39,6 +39,12 @@ export interface EncodeOptions {
   special?: boolean;
 }
 
+/** How a chat is rendered. */
+export interface ChatOptions {
+  /** End with what opens the model's own turn. Default true. */
+  addGenerationPrompt?: boolean;
+}
+
 /** Text to tokens and back, for one model. */
 export class Tokenizer {
   readonly vocab: Vocab;
@@ -187,7 +193,10 @@ export class Tokenizer {
    * The text of a chat by the model's own template. Encode it with `special`; for messages from strangers prefer
    * {@linkcode encodeChat}. Throws `TypeError` when the model has no template or the template refuses the messages.
    */
-  applyChatTemplate(messages: readonly ChatTurn[], { addGenerationPrompt = true } = {}): string {
+  applyChatTemplate(
+    messages: readonly ChatTurn[],
+    { addGenerationPrompt = true }: ChatOptions = {},
+  ): string {
     if (!this.hasChatTemplate) {
       throw new TypeError(
         `${this.vocab.file} has no chat template (tokenizer.chat_template), expected one for a chat: ` +
@@ -207,7 +216,10 @@ export class Tokenizer {
    * The tokens of a chat. Control tokens come from the template only: those written in a message stay plain text, so no
    * message can forge a turn.
    */
-  encodeChat(messages: readonly ChatTurn[], { addGenerationPrompt = true } = {}): number[] {
+  encodeChat(
+    messages: readonly ChatTurn[],
+    { addGenerationPrompt = true }: ChatOptions = {},
+  ): number[] {
     const mark = unusedMark(messages);
     const disarmed = messages.map((message) =>
       mapStrings(message, (text) => this.#special.disarm(text, mark))
