@@ -42,7 +42,11 @@ export function input(name: string, source: { id: string } | string): CallParame
 }
 
 /** An output parameter of `tokens` tokens. */
-export function output(name: string, tokens = 16, rest: Partial<CallParameter> = {}): CallParameter {
+export function output(
+  name: string,
+  tokens = 16,
+  rest: Partial<CallParameter> = {},
+): CallParameter {
   const sampling = { temperature: 0, max_gen_length: tokens };
   return { name, isOutput: true, sampling, ...rest };
 }
