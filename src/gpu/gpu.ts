@@ -10,6 +10,8 @@ export interface GpuOptions {
   maxBytes?: number;
   /** Ask for `timestamp-query`, so that `GpuTimer` measures. Default false: timing code then costs nothing. */
   timing?: boolean;
+  /** Whether shaders may use subgroup operations where the device has them; default true. Without them results are the same. */
+  subgroups?: boolean;
   powerPreference?: "low-power" | "high-performance";
 }
 
@@ -101,7 +103,7 @@ export class Gpu implements Disposable {
         requiredFeatures: [...timing, ...features] as GPUFeatureName[],
         requiredLimits,
       });
-    let subgroups = adapter.info.subgroupMinSize >= 8;
+    let subgroups = options.subgroups !== false && adapter.info.subgroupMinSize >= 8;
     let device: GPUDevice;
     try {
       device = await request(subgroups ? wantedFeatures : []);
