@@ -148,6 +148,7 @@ export class Engine implements AsyncDisposable {
         `engine of ${this.#model.info.id} is ${this.#closed ? "closed" : "lost"}`,
       );
     }
+    const now = performance.now();
     const prompt = this.#encode(request.prompt);
     const context = this.#scheduler.contextLength;
     const room = context - prompt.length;
@@ -172,7 +173,6 @@ export class Engine implements AsyncDisposable {
       priority: request.priority,
       decode: request.decode ?? this.#options.decode,
     });
-    const now = performance.now();
     this.#scheduler.add(sequence, now);
     return new ActiveRequest(request, sequence, this.#model.codec, listener, now);
   }

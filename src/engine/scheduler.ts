@@ -29,7 +29,9 @@ export interface SchedulerOptions {
 /** Defaults of `SchedulerOptions`. */
 export const schedulerDefaults: Readonly<SchedulerOptions> = {
   maxWaiting: 256,
-  mixedStepTokens: 512,
+  // Measured on a 2-core software adapter with a 2.9 M-parameter model: a step of 64, 128, 256, 512 tokens takes 27,
+  // 46, 112, 310 ms, and 128 prefills no slower than more (2,400 tokens/s).
+  mixedStepTokens: 128,
   latencyRows: Number.MAX_SAFE_INTEGER,
   patienceMs: 5000,
   overdueShare: 8,
@@ -320,8 +322,9 @@ export class Scheduler {
   }
 
   /**
-   * Room for the prompt, and a page for each resident sequence to grow into, so that admitting one does not at once
-   * push another out.
+   * Room for the prompt, and a page for each resident sequence to grow into, so that admitting one does not soon push
+   * another out. Measured with 150 requests of 50-550 tokens each way on 64 pages: with 0, 0.5, 1, 2 pages kept for
+   * each resident, 25, 13, 8, 3 % of the tokens are computed twice, and the whole takes 77, 74, 74, 76 s.
    */
   #canAdmit(sequence: Sequence, prefix: CachedPrefix): boolean {
     if (this.#slots.length === 0) return false;

@@ -27,7 +27,8 @@ export const supervisionDefaults: Readonly<SupervisionOptions> = {
   restartDelaysMs: [0, 250, 1000, 4000, 10_000],
   maxFailedStarts: 5,
   stableMs: 30_000,
-  silenceMs: 120_000,
+  // The longest honest silence measured is 63 s: compiling shaders for a software adapter on a loaded machine.
+  silenceMs: 300_000,
 };
 
 /** A request on its way through a host. */
