@@ -1,0 +1,220 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { Rng } from "../../src/common/rng.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { StepPass } from "../../src/gpu/pass.ts";
+import { readBuffer } from "../../src/gpu/read_buffer.ts";
+import { Linear, type LinearInput } from "../../src/kernels/linear.ts";
+import { createRowScales } from "../../src/kernels/row_scales.ts";
+import { SAMPLE_BYTES, StepBuffers } from "../../src/kernels/step_buffers.ts";
+import type { WeightFormat } from "../../src/kernels/weight_matrix.ts";
+import { finishRow, normalise, type OracleFinish, product, rmsScale } from "../oracle/linear.ts";
+import { assertClose } from "../support/compare.ts";
+import { openTestGpu } from "../support/gpu.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+import { uploadWeights } from "../support/weights_under_test.ts";
+
+const gpu = await openTestGpu();
+const MAX_ROWS = 65;
+const ROW_COUNTS = [1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 65];
+const EPSILON = 1e-5;
+
+interface Case {
+  format: WeightFormat;
+  input: LinearInput["kind"];
+  finish: OracleFinish;
+  /** True sizes: what is tested is also their padding. Q8_0 needs K in blocks of 32. */
+  n: number;
+  k: number;
+}
+
+const cases: Case[] = [
+  { format: "f32", input: "plain", finish: "store", n: 75, k: 100 },
+  { format: "f16", input: "plain", finish: "residual", n: 130, k: 129 },
+  { format: "q8", input: "plain", finish: "store", n: 1, k: 288 },
+  { format: "f32", input: "norm", finish: "swiglu", n: 90, k: 61 },
+  { format: "f16", input: "sampled", finish: "store", n: 64, k: 200 },
+  { format: "q8", input: "norm", finish: "relu2", n: 67, k: 160 },
+];
+
+/** Data of a case, the same for every device and batch. */
+function makeData({ n, k }: Case) {
+  const rng = new Rng(n * 1000 + k);
+  const rows = Array.from({ length: MAX_ROWS }, (_, row) => {
+    // Rows of very different sizes, and a few spikes.
+    const x = rng.normals(k, 10 ** (row % 5 - 2));
+    x[rng.integer(k)] *= 100;
+    return x;
+  });
+  return {
+    rows,
+    weights: rng.normals(n * k, 0.3),
+    gain: rng.normals(k, 1),
+    before: rng.normals(4096, 1),
+    // Rows to sample, in no order and with a repeat.
+    list: Uint32Array.from({ length: MAX_ROWS }, (_, i) => (i * 7) % 60),
+  };
+}
+
+/** A linear layer of a case on one device. */
+async function build(gpu: Gpu, test: Case) {
+  const { rows, gain, list, ...data } = makeData(test);
+  const { matrix, values } = uploadWeights(gpu, test.format, test.k, data.weights);
+  const quadsPerRow = matrix.columns / 4;
+  const { buffers } = gpu;
+  const x = buffers.storage("x", (MAX_ROWS + 1) * matrix.columns * 4);
+  const padded = new Float32Array(matrix.columns);
+  padded.set(gain);
+  const norm = { buffer: x, quadsPerRow, width: test.k, epsilon: EPSILON };
+  const rowScale = buffers.storage("row scales", MAX_ROWS * 4);
+  const step = new StepBuffers(gpu, MAX_ROWS, MAX_ROWS, 1);
+  const samples = new Uint32Array(MAX_ROWS * SAMPLE_BYTES / 4);
+  list.forEach((row, i) => samples[i * SAMPLE_BYTES / 4] = row);
+  buffers.write(step.samples, 0, samples);
+  const gainBuffer = buffers.upload("gain", padded);
+  const input: LinearInput = test.input === "plain"
+    ? { kind: "plain", buffer: x, quadsPerRow }
+    : test.input === "norm"
+    ? { kind: "norm", ...norm, gain: gainBuffer, rowScale }
+    : { kind: "sampled", ...norm, gain: gainBuffer, samples: step.samples };
+  const width = test.finish === "swiglu" ? matrix.rows / 2 : matrix.rows;
+  const output = buffers.storage("output", (MAX_ROWS + 1) * width * 4);
+  const linear = await Linear.create(gpu, {
+    label: "under test",
+    step: step.step,
+    matrix,
+    input,
+    finish: {
+      fragments: [`dense/finish_${test.finish}`],
+      bindings: { output },
+      constants: { OUTPUT_PAIRS_PER_ROW: test.finish === "swiglu" ? width : width / 2 },
+    },
+  });
+  const { buffer, ...rest } = norm;
+  const scales = await createRowScales(gpu, { input: buffer, rowScale, ...rest });
+  return { linear, scales, matrix, values, width, x, output, step, rowScale, rows, gain, list };
+}
+
+type Built = Awaited<ReturnType<typeof build>>;
+
+/** Runs the layer on the first `count` rows. What no row may read is NaN; what no row may write is checked. */
+async function run(gpu: Gpu, test: Case, built: Built, count: number): Promise<Float32Array> {
+  const { matrix, width, x, output, step } = built;
+  const { before } = makeData(test);
+  const input = new Float32Array(x.size / 4).fill(NaN);
+  // The rows listed for sampling lie anywhere; otherwise rows past the count are forbidden.
+  const filled = test.input === "sampled" ? MAX_ROWS : count;
+  for (let row = 0; row < filled; row++) {
+    input.fill(0, row * matrix.columns, (row + 1) * matrix.columns);
+    input.set(built.rows[row], row * matrix.columns);
+  }
+  gpu.buffers.write(x, 0, input);
+  const start = Float32Array.from({ length: output.size / 4 }, (_, i) => before[i % before.length]);
+  gpu.buffers.write(output, 0, start);
+  step.writeCounts({ rows: count, samples: count, decodes: 0 });
+  const pass = new StepPass(gpu);
+  if (test.input === "norm") pass.dispatch(built.scales, [count]);
+  built.linear.record(pass, count);
+  pass.submit();
+  const found = new Float32Array(await readBuffer(gpu, output));
+  assertEquals(found.slice(count * width), start.slice(count * width), "rows past the count");
+  return found.slice(0, count * width);
+}
+
+/** What the oracle says of row `row`, padded with what the finish makes of zero. */
+function expectedRow(test: Case, built: Built, row: number): Float64Array {
+  const { before } = makeData(test);
+  const x = built.rows[test.input === "sampled" ? built.list[row] : row];
+  const operand = test.input === "plain" ? x : normalise(x, built.gain, EPSILON);
+  const y = new Float64Array(built.matrix.rows);
+  y.set(product(built.values, operand));
+  const held = Float64Array.from(
+    { length: built.width },
+    (_, i) => before[(row * built.width + i) % before.length],
+  );
+  return finishRow(test.finish, y, held);
+}
+
+for (const test of cases) {
+  const name = `${test.format} weights [${test.n}][${test.k}], ${test.input} input, ${test.finish}`;
+  gpuTest(
+    `Linear agrees with f64 and gives each row the same bits in any batch: ${name}`,
+    async () => {
+      const built = await build(gpu, test);
+      const whole = await run(gpu, test, built, MAX_ROWS);
+      for (let row = 0; row < MAX_ROWS; row++) {
+        const found = whole.subarray(row * built.width, (row + 1) * built.width);
+        assertClose(found, expectedRow(test, built, row), 2e-6, `row ${row}`);
+      }
+      for (const count of ROW_COUNTS) {
+        const found = await run(gpu, test, built, count);
+        assertEquals(found, whole.slice(0, found.length), `${count} rows`);
+      }
+    },
+  );
+}
+
+gpuTest("Linear gives the same bits without subgroup operations", async () => {
+  using plain = await Gpu.open({ subgroups: false });
+  assertEquals(plain.subgroups, false);
+  for (const test of [cases[0], cases[5]]) {
+    const [with_, without] = [await build(gpu, test), await build(plain, test)];
+    for (const count of [1, 5, 33]) {
+      assertEquals(
+        await run(plain, test, without, count),
+        await run(gpu, test, with_, count),
+        `${test.format}, ${count} rows`,
+      );
+    }
+  }
+});
+
+gpuTest("Linear refuses an operand of another width than its matrix", async () => {
+  const { matrix } = uploadWeights(gpu, "f32", 100, new Float32Array(100));
+  const buffer = gpu.buffers.storage("x", 1024);
+  const step = new StepBuffers(gpu, 1, 1, 1).step;
+  const finish = {
+    fragments: ["dense/finish_store" as const],
+    bindings: { output: buffer },
+    constants: { OUTPUT_PAIRS_PER_ROW: 32 },
+  };
+  await assertRejects(
+    () =>
+      Linear.create(gpu, {
+        label: "narrow",
+        step,
+        matrix,
+        input: { kind: "plain", buffer, quadsPerRow: 25 },
+        finish,
+      }),
+    RangeError,
+    "create linear narrow: operand rows are 100 wide, the matrix has 128 columns",
+  );
+});
+
+gpuTest("row_scales gives 1 / RMS of rows of zeros, of spikes and of tiny numbers", async () => {
+  const width = 90;
+  const rows = [
+    new Float32Array(width),
+    new Float32Array(width).fill(1e-20),
+    Float32Array.from({ length: width }, (_, i) => i === 89 ? 1e6 : 0),
+    new Rng(1).normals(width, 3),
+  ];
+  const input = new Float32Array(rows.length * 128);
+  rows.forEach((row, i) => input.set(row, i * 128));
+  const output = gpu.buffers.upload("scales", new Float32Array(rows.length + 4).fill(7));
+  const call = await createRowScales(gpu, {
+    input: gpu.buffers.upload("rows", input),
+    rowScale: output,
+    quadsPerRow: 32,
+    width,
+    epsilon: EPSILON,
+  });
+  const pass = new StepPass(gpu);
+  pass.dispatch(call, [rows.length]);
+  pass.submit();
+  const found = new Float32Array(await readBuffer(gpu, output));
+  rows.forEach((row, i) =>
+    assertClose([found[i]], [rmsScale(row, width, EPSILON)], 1e-6, `row ${i}`)
+  );
+  assertEquals([...found.subarray(rows.length, rows.length + 4)], [7, 7, 7, 7]);
+});
