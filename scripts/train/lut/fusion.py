@@ -5,6 +5,7 @@
 Gates are 0..127 of 64, not normalised (experts predict differences from the pixel, so a sum below one is harmless);
 the residual is in half grey levels, scale² channels that pixel-shuffle onto the output.
 """
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -71,10 +72,17 @@ def predict_all(pairs, tables):
     return torch.cat(parts)
 
 
-def train_fusion(pairs, tables, seconds, device, count=32, size=48, clean_share=0.4, channels=32, layers=8, log=print):
-    """A trained FusionNet; conv only when `tables` is None."""
+def train_fusion(pairs, tables, seconds, device, count=32, size=48, clean_share=0.4, channels=32, layers=8, init=None, log=print):
+    """A trained FusionNet; conv only when `tables` is None. `init` names an exported net whose layers of equal shape are
+    the starting point."""
     experts = len(tables[NAMES[0]]) if tables else 0
-    net = FusionNet(pairs.scale, experts, channels, layers).to(device)
+    net = FusionNet(pairs.scale, experts, channels, layers)
+    if init:
+        with np.load(init) as arrays:
+            for part in ("trunk", "gates"):
+                for i, layer in enumerate(getattr(net, part)):
+                    layer.restore(*(arrays[f"{part}.{i}.{name}"] for name in ("weight", "bias", "shift")))
+    net = net.to(device, memory_format=torch.channels_last)
     predictions = predict_all(pairs, tables) if tables else None
     rate = torch.tensor(2e-3, device=device)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.9, 0.99), capturable=device.type == "cuda")

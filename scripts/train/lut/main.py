@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--init", help="a fusion of another scale whose hidden layers to start from")
     options = parser.parse_args()
     torch.manual_seed(1)
     if options.threads:
@@ -99,7 +100,7 @@ def main():
         if options.task == "fusion":
             with np.load(options.tables) as data:
                 tables = {n: data[n] for n in experts.NAMES}
-        net = fusion.train_fusion(pairs, tables, options.seconds, device, channels=options.channels, layers=options.layers, log=log, **sizes)
+        net = fusion.train_fusion(pairs, tables, options.seconds, device, channels=options.channels, layers=options.layers, init=options.init, log=log, **sizes)
         for part in ("trunk", "gates"):
             for i, layer in enumerate(getattr(net, part)):
                 for name, value in zip(("weight", "bias", "shift"), layer.export()):

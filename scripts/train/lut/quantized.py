@@ -44,6 +44,15 @@ class QuantizedConv(nn.Module):
         bias = torch.round((self.bias * STEP + 0.5) * unit).to(torch.int32)
         return weight.permute(0, 2, 3, 1).contiguous().cpu().numpy(), bias.cpu().numpy(), k.to(torch.uint8).cpu().numpy()
 
+    @torch.no_grad()
+    def restore(self, weight, bias, shift):
+        """Takes exported integers back; a layer of another shape stays as it is."""
+        unit = torch.exp2(torch.from_numpy(shift).float())
+        weight = torch.from_numpy(weight).float().permute(0, 3, 1, 2)
+        if weight.shape == self.weight.shape:
+            self.weight.copy_(weight / unit[:, None, None, None])
+            self.bias.copy_((torch.from_numpy(bias).float() / unit - 0.5) / STEP)
+
 
 def split(plane):
     """[B,h,w] in 0..255 -> its upper seven bits and its lowest bit as activations, so that no bit is lost."""

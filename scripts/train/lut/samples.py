@@ -1,4 +1,5 @@
 """Training pairs on the accelerator: random crops in the eight orientations, sampled without leaving the device."""
+import sys
 import time
 
 import numpy as np
@@ -69,6 +70,10 @@ def replayed(step, device, warm_up=5):
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    try:
+        with torch.cuda.graph(graph):
+            step()
+    except RuntimeError as error:
+        print(f"not captured, launching each kernel: {error}", file=sys.stderr, flush=True)
+        return step
     return graph.replay

@@ -1,0 +1,121 @@
+//! The definition in plain loops: what every other path must equal bit for bit.
+
+use std::ops::Range;
+
+use crate::cascade::{Stage, Tables};
+use crate::conv::{Activations, Layer};
+use crate::fusion::Experts;
+use crate::geometry::source;
+use crate::plane::Plane;
+use crate::table::{ROW, samples};
+
+/// Row numbers of the five corners (plain layout) and their weights for one lookup.
+pub fn simplex(pixels: [u8; 4], shift: u32) -> ([usize; 5], [i32; 5]) {
+    let l = samples(shift);
+    let stride = [l * l * l, l * l, l, 1];
+    let fraction = pixels.map(|p| i32::from(p) & ((1 << shift) - 1));
+    let mut axes = [0usize, 1, 2, 3];
+    axes.sort_by_key(|&axis| std::cmp::Reverse(fraction[axis]));
+    let mut rows = [pixels.iter().zip(stride).map(|(&p, s)| usize::from(p >> shift) * s).sum(); 5];
+    for k in 0..4 {
+        rows[k + 1] = rows[k] + stride[axes[k]];
+    }
+    let f = axes.map(|axis| fraction[axis]);
+    (rows, [(1 << shift) - f[0], f[0] - f[1], f[1] - f[2], f[2] - f[3], f[3]])
+}
+
+fn pixels(plane: &Plane, y: usize, x: usize, offsets: [(isize, isize); 4]) -> [u8; 4] {
+    offsets.map(|(dy, dx)| plane.at(y as isize + dy, x as isize + dx))
+}
+
+/// `clamp(floor((sum + divisor/2) / divisor) + pixel)`.
+fn finish(sum: i32, divisor: i32, pixel: i32) -> u8 {
+    ((sum + divisor / 2).div_euclid(divisor) + pixel).clamp(0, 255) as u8
+}
+
+/// Rows `rows` of a stage; `out` holds `scale` output rows for each.
+pub(crate) fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
+    let (s, w) = (stage.scale, plane.width);
+    for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
+        for x in 0..w {
+            let mut sum = [stage.bias; ROW];
+            for (j, pattern) in stage.patterns.iter().enumerate() {
+                for turn in 0..stage.rotations {
+                    let values = pixels(plane, y, x, pattern.turned(turn));
+                    let (corner, weight) = simplex(values, stage.shift);
+                    for (i, sum) in sum.iter_mut().enumerate().take(s * s) {
+                        let place = source(s, turn, i / s, i % s);
+                        for k in 0..5 {
+                            *sum += weight[k] * i32::from(value(&stage.tables, j, values, stage.shift, corner, k, place));
+                        }
+                    }
+                }
+            }
+            let pixel = if stage.centre { i32::from(plane.at(y as isize, x as isize)) } else { 0 };
+            for (i, sum) in sum.into_iter().enumerate().take(s * s) {
+                part[i / s * s * w + s * x + i % s] = finish(sum, stage.divisor, pixel);
+            }
+        }
+    }
+}
+
+fn value(tables: &Tables, j: usize, pixels: [u8; 4], shift: u32, corner: [usize; 5], k: usize, place: usize) -> i8 {
+    match tables {
+        Tables::Rows(tables) => tables[j].values[corner[k] * ROW + place],
+        Tables::Cells(tables) => {
+            let (n, l) = (256usize >> shift, samples(shift));
+            let cell = pixels.iter().fold(0, |cell, &p| cell * n + usize::from(p >> shift));
+            // The corner's number: which axes the path from corner 0 has walked.
+            let walked = corner[k] - corner[0];
+            let bits = (walked / (l * l * l) & 1) | (walked / (l * l) % l & 1) << 1 | (walked / l % l & 1) << 2 | (walked % l & 1) << 3;
+            tables[j].values[cell * 16 + bits]
+        }
+    }
+}
+
+/// Rows `rows` of the fusion: `gates` holds 8 weights a pixel (64 = 1), `residual` 16 half levels a pixel, for the whole
+/// frame.
+pub(crate) fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residual: &[i8], rows: Range<usize>, out: &mut [u8]) {
+    let (s, w) = (experts.scale, plane.width);
+    let shift = experts.total_shift();
+    for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
+        for x in 0..w {
+            let gate = &gates[(y * w + x) * 8..][..8];
+            let mut sum = [0i32; 16];
+            for (j, pattern) in experts.patterns.iter().enumerate() {
+                for turn in 0..4 {
+                    let (corner, weight) = simplex(pixels(plane, y, x, pattern.turned(turn)), experts.shift);
+                    for (i, sum) in sum.iter_mut().enumerate().take(s * s) {
+                        let place = source(s, turn, i / s, i % s);
+                        for (e, &g) in gate.iter().enumerate().take(experts.count) {
+                            for k in 0..5 {
+                                *sum += i32::from(g) * weight[k] * i32::from(experts.value(j, corner[k], e, place));
+                            }
+                        }
+                    }
+                }
+            }
+            let pixel = i32::from(plane.at(y as isize, x as isize));
+            for (i, sum) in sum.into_iter().enumerate().take(s * s) {
+                let extra = i32::from(residual[(y * w + x) * 16 + i]) << (shift - 1);
+                part[i / s * s * w + s * x + i % s] = finish(sum + extra, 1 << shift, pixel);
+            }
+        }
+    }
+}
+
+/// Row `y` of a 3x3 convolution; `out` holds `w * outputs` activations (as i8 bits in the last layer).
+pub(crate) fn convolve(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
+    for (x, pixel) in out.chunks_exact_mut(layer.outputs).enumerate() {
+        for (o, value) in pixel.iter_mut().enumerate() {
+            let mut sum = layer.bias[o];
+            for (t, &offset) in layer.offsets(input).iter().enumerate() {
+                let at = input.place(y, x).wrapping_add_signed(offset);
+                for k in 0..4 {
+                    sum += i32::from(input.data[at + k]) * i32::from(layer.weights[(t * layer.outputs + o) * 4 + k]);
+                }
+            }
+            *value = layer.requantise(sum, o);
+        }
+    }
+}
