@@ -38,14 +38,24 @@ export class ServerProcess implements AsyncDisposable {
     return new ServerProcess(child, url, output);
   }
 
+  /** Process ids of its engines' hosts. Linux only. */
+  async hosts(): Promise<number[]> {
+    // A child belongs to the thread that started it.
+    const threads = await Array.fromAsync(
+      Deno.readDir(`/proc/${this.pid}/task`),
+      (one) => one.name,
+    );
+    const children = await Promise.all(
+      threads.map((thread) => Deno.readTextFile(`/proc/${this.pid}/task/${thread}/children`)),
+    );
+    return children.join(" ").split(/\s+/).filter(Boolean).map(Number);
+  }
+
   /** Resident bytes of the server, and of its engines' hosts together. Linux only. */
   async memory(): Promise<{ server: number; hosts: number }> {
-    const children = await Deno.readTextFile(`/proc/${this.pid}/task/${this.pid}/children`);
-    const hosts = await Promise.all(
-      children.trim().split(/\s+/).filter(Boolean).map(residentBytes),
-    );
+    const hosts = await Promise.all((await this.hosts()).map(residentBytes));
     return {
-      server: await residentBytes(String(this.pid)),
+      server: await residentBytes(this.pid),
       hosts: hosts.reduce((sum, bytes) => sum + bytes, 0),
     };
   }
@@ -98,7 +108,7 @@ async function readEvents(
   }
 }
 
-async function residentBytes(pid: string): Promise<number> {
+async function residentBytes(pid: number): Promise<number> {
   try {
     const status = await Deno.readTextFile(`/proc/${pid}/status`);
     return Number(status.match(/^VmRSS:\s+(\d+) kB$/m)?.[1] ?? 0) * 1024;
