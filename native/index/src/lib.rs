@@ -1,2 +1,32 @@
-//! Attention-aware vector index.
+//! Vector indexes for attention, and attention over what they find.
+//!
+//! [`AttentionIndex`] is the product: keys in clusters of like scores, as bytes and half-precision rows, with a graph
+//! built from what queries want, and the cheapest way to search them chosen by measurement. [`FlatIndex`] is its oracle,
+//! [`IvfIndex`] a baseline; all answer through [`VectorIndex`].
 #![forbid(unsafe_code)]
+
+mod attention_index;
+mod error;
+mod flat;
+mod geometry;
+mod graph;
+mod ivf;
+mod neighbours;
+mod partition;
+mod quantiser;
+mod rng;
+mod rows;
+mod strategy;
+mod top;
+mod vector_index;
+
+pub use attention_index::{AttentionIndex, BuildOptions, Measured};
+pub use error::{IndexError, Result};
+pub use flat::FlatIndex;
+pub use ivf::IvfIndex;
+pub use neighbours::exact_neighbours;
+pub use rng::Rng;
+pub use rows::{MAX_DIM, Rows};
+pub use strategy::Strategy;
+pub use top::Hit;
+pub use vector_index::VectorIndex;

@@ -17,6 +17,12 @@ pub fn pack_blocks<T: Copy>(rows: &[T], dim: usize, padding: T) -> Vec<T> {
     blocks
 }
 
+/// The first `keys` rows that [`pack_blocks`] packed.
+pub fn unpack_blocks<T: Copy>(blocks: &[T], dim: usize, keys: usize) -> Vec<T> {
+    let place = |i: usize, j: usize| (i / LANES * dim + j) * LANES + i % LANES;
+    (0..keys * dim).map(|at| blocks[place(at / dim, at % dim)]).collect()
+}
+
 /// As [`pack_blocks`] for bytes, with four consecutive dimensions of a key side by side (what a byte dot product
 /// instruction consumes): element `j` of key `i` lands at `i / 16 · 16 · dim + j / 4 · 64 + i % 16 · 4 + j % 4`.
 ///
@@ -33,4 +39,17 @@ pub fn pack_byte_blocks(rows: &[u8], dim: usize, padding: u8) -> Vec<u8> {
         }
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unpacking_gives_back_what_was_packed() {
+        let rows: Vec<u32> = (0..37 * 5).collect();
+        let blocks = pack_blocks(&rows, 5, u32::MAX);
+        assert_eq!(blocks.len(), 48 * 5);
+        assert_eq!(unpack_blocks(&blocks, 5, 37), rows);
+    }
 }

@@ -14,7 +14,7 @@ mod kernel_set;
 mod portable;
 mod prefetch;
 
-pub use blocks::{LANES, pack_blocks, pack_byte_blocks};
+pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
 pub use half::f16;
 pub use kernel_set::{Kernels, available, best};

@@ -1,0 +1,124 @@
+//! Where a search starts, chosen by the query.
+//!
+//! Training queries are compared by the correlation of the scores they give to all keys: two that rank keys alike are
+//! near, whatever their offset. Each centroid of such a clustering keeps the keys that its members want most.
+
+use sparrow_kernels::{Buffer, Kernels, pack_blocks, unpack_blocks};
+
+use crate::geometry::Geometry;
+use crate::partition::{k_means, members, nearest};
+use crate::rows::Rows;
+
+/// Keys kept for a centroid.
+const KEPT: usize = 16;
+/// Keys a search starts from: half from the nearest centroid, half from the second.
+const STARTS: usize = 16;
+
+/// Entry points by query.
+pub struct Entries {
+    /// Centroids, in blocks: the nearest centroid of a query has the largest product with it.
+    blocks: Vec<f32>,
+    /// `[centroids, KEPT]`, best first.
+    nodes: Buffer<u32>,
+    dim: usize,
+}
+
+impl Entries {
+    /// `lists` are the best keys of the training queries, `width` each.
+    pub fn build(keys: Rows<'_>, queries: Rows<'_>, lists: &[u32], width: usize, seed: u64) -> Self {
+        let dim = keys.dim;
+        let geometry = Geometry::of(keys);
+        let mut directions = geometry.map(queries);
+        directions.chunks_exact_mut(dim).for_each(normalise);
+        let directions = Rows { data: &directions, dim };
+        // One centroid for 512 keys, as measured best at 32K (64) and at 128K (256).
+        let count = (keys.len() / 512).clamp(1, 1024).min(queries.len());
+        let found = k_means(directions, count, seed);
+        let (starts, order) = members(&nearest(directions, &found), count);
+        let mut centroids = Vec::new();
+        let mut nodes = Vec::new();
+        for (c, centroid) in found.chunks_exact(dim).enumerate() {
+            let listed = order[starts[c] as usize..starts[c + 1] as usize]
+                .iter()
+                .flat_map(|query| &lists[*query as usize * width..][..width]);
+            let mut wanted = most_wanted(listed.copied().collect());
+            if wanted.is_empty() {
+                continue;
+            }
+            // A centroid with few keys repeats its first: a search meets each node once anyway.
+            wanted.resize(KEPT, wanted[0]);
+            nodes.extend(wanted);
+            let mut direction = centroid.to_vec();
+            normalise(&mut direction);
+            centroids.extend(geometry.map_transposed(&direction));
+        }
+        let blocks = pack_blocks(&centroids, dim, 0.0);
+        Self { blocks, nodes: Buffer::new(&nodes), dim }
+    }
+
+    /// What was saved; `None` when the parts do not fit each other or a graph of `graph` nodes.
+    pub fn from_parts(centroids: Vec<f32>, nodes: Buffer<u32>, dim: usize, graph: usize) -> Option<Self> {
+        let good = !centroids.is_empty()
+            && centroids.len().is_multiple_of(dim)
+            && nodes.len() == centroids.len() / dim * KEPT
+            && nodes.iter().all(|node| (*node as usize) < graph)
+            && centroids.iter().all(|x| x.is_finite());
+        let blocks = pack_blocks(&centroids, dim, 0.0);
+        good.then_some(Self { blocks, nodes, dim })
+    }
+
+    /// Centroids and nodes, for saving.
+    pub fn parts(&self) -> (Vec<f32>, &Buffer<u32>) {
+        (unpack_blocks(&self.blocks, self.dim, self.len()), &self.nodes)
+    }
+
+    /// Number of centroids: what [`Entries::find`] scans.
+    pub fn len(&self) -> usize {
+        self.nodes.len() / KEPT
+    }
+
+    /// Nodes to start from; `scores` is scratch.
+    pub fn find(&self, kernels: &dyn Kernels, query: &[f32], scores: &mut Vec<f32>, out: &mut Vec<u32>) {
+        scores.clear();
+        scores.resize(self.blocks.len() / self.dim, 0.0);
+        kernels.scan_f32(query, self.dim, &self.blocks, scores);
+        let (mut first, mut second) = ((f32::NEG_INFINITY, 0), (f32::NEG_INFINITY, 0));
+        for (c, score) in scores[..self.len()].iter().enumerate() {
+            if *score > first.0 {
+                second = first;
+                first = (*score, c);
+            } else if *score > second.0 {
+                second = (*score, c);
+            }
+        }
+        out.clear();
+        for (_, c) in [first, second] {
+            out.extend(&self.nodes[c * KEPT..][..STARTS / 2]);
+        }
+    }
+
+    /// Nodes from which all others must be reachable.
+    pub fn roots(&self) -> Vec<u32> {
+        let mut roots: Vec<u32> = self.nodes.chunks_exact(KEPT).flat_map(|nodes| &nodes[..4]).copied().collect();
+        roots.sort_unstable();
+        roots.dedup();
+        roots
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.blocks.len() + self.nodes.len())
+    }
+}
+
+fn normalise(row: &mut [f32]) {
+    let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt() + 1e-12;
+    row.iter_mut().for_each(|x| *x /= norm);
+}
+
+fn most_wanted(mut ids: Vec<u32>) -> Vec<u32> {
+    ids.sort_unstable();
+    let mut counted: Vec<(u32, u32)> = ids.chunk_by(|a, b| a == b).map(|same| (same.len() as u32, same[0])).collect();
+    counted.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    counted.into_iter().take(KEPT).map(|entry| entry.1).collect()
+}

@@ -1,0 +1,275 @@
+//! Keys in clusters of like scores: the order in which everything else is stored, and what is known of each cluster
+//! without looking at its keys.
+
+use rayon::prelude::*;
+use sparrow_kernels::{Kernels, best, pack_blocks, unpack_blocks};
+
+use crate::geometry::Geometry;
+use crate::rng::Rng;
+use crate::rows::Rows;
+
+/// Rounds of k-means over the sample. (On a 128K head, rounds 6 to 10 changed the keys scanned at recall 0.95 by under
+/// 2 %.)
+const ROUNDS: usize = 6;
+/// Sampled rows for each centroid in those rounds.
+const SAMPLE: usize = 16;
+/// Rows assigned by one task; fixed, so that results do not depend on the number of threads.
+const CHUNK: usize = 512;
+
+/// What a query can learn of each cluster from its centroid.
+#[derive(Clone)]
+pub struct Partition {
+    /// Keys of cluster c are `starts[c]..starts[c + 1]` in cluster order.
+    pub starts: Vec<u32>,
+    /// Root mean square distance of the keys from their mean, in the query geometry.
+    pub spreads: Vec<f32>,
+    /// Largest distance of a key from their mean, in the query geometry.
+    pub radii: Vec<f32>,
+    /// Means of the raw keys, in blocks: a query's product with one is the mean score of its keys.
+    blocks: Vec<f32>,
+    dim: usize,
+}
+
+impl Partition {
+    /// Clusters the keys by k-means in the query geometry, about `size` keys each. Returns the partition and the key
+    /// numbers in cluster order.
+    pub fn build(keys: Rows<'_>, geometry: &Geometry, size: usize, seed: u64) -> (Self, Vec<u32>) {
+        let mapped = geometry.map(keys);
+        let mapped = Rows { data: &mapped, dim: keys.dim };
+        let centroids = k_means(mapped, keys.len().div_ceil(size), seed);
+        let (starts, order) = members(&nearest(mapped, &centroids), centroids.len() / keys.dim);
+        // Empty clusters vanish: their start is their successor's.
+        let starts: Vec<u32> = starts
+            .iter()
+            .copied()
+            .zip(starts[1..].iter().copied())
+            .filter(|(a, b)| a < b)
+            .map(|x| x.0)
+            .chain([keys.len() as u32])
+            .collect();
+        let mut partition = Self { starts, spreads: Vec::new(), radii: Vec::new(), blocks: Vec::new(), dim: keys.dim };
+        partition.measure(keys, mapped, &order);
+        (partition, order)
+    }
+
+    /// What was saved; `None` when the parts do not fit each other.
+    pub fn from_parts(
+        starts: Vec<u32>,
+        centroids: Vec<f32>,
+        spreads: Vec<f32>,
+        radii: Vec<f32>,
+        dim: usize,
+    ) -> Option<Self> {
+        let clusters = starts.len().checked_sub(1)?;
+        let good = starts[0] == 0
+            && starts.is_sorted_by(|a, b| a < b)
+            && centroids.len() == clusters.checked_mul(dim)?
+            && spreads.len() == clusters
+            && radii.len() == clusters
+            && centroids.iter().chain(&spreads).chain(&radii).all(|x| x.is_finite());
+        let blocks = pack_blocks(&centroids, dim, 0.0);
+        good.then_some(Self { starts, spreads, radii, blocks, dim })
+    }
+
+    /// Appends the clusters of `more`, whose keys follow ours.
+    pub fn append(&mut self, more: Partition) {
+        let base = self.keys() as u32;
+        self.starts.extend(more.starts[1..].iter().map(|start| start + base));
+        let mut centroids = self.centroids();
+        centroids.extend(more.centroids());
+        self.spreads.extend(more.spreads);
+        self.radii.extend(more.radii);
+        self.blocks = pack_blocks(&centroids, self.dim, 0.0);
+    }
+
+    /// Computes centroids, spreads and radii; `order` lists the keys of each cluster.
+    fn measure(&mut self, keys: Rows<'_>, mapped: Rows<'_>, order: &[u32]) {
+        let dim = self.dim;
+        let found: Vec<(Vec<f32>, f32, f32)> = (0..self.clusters())
+            .into_par_iter()
+            .map(|c| {
+                let ids = &order[self.starts[c] as usize..self.starts[c + 1] as usize];
+                let (raw, near) = (keys.take(ids), mapped.take(ids));
+                let centre = Rows { data: &near, dim }.mean();
+                let distances: Vec<f32> = near.chunks_exact(dim).map(|row| best().l2_f32(row, &centre)).collect();
+                let spread = (distances.iter().sum::<f32>() / ids.len() as f32).sqrt();
+                let radius = distances.iter().copied().fold(0.0, f32::max).sqrt();
+                (Rows { data: &raw, dim }.mean(), spread, radius)
+            })
+            .collect();
+        let mut centroids = Vec::new();
+        for (centroid, spread, radius) in found {
+            centroids.extend(centroid);
+            self.spreads.push(spread);
+            self.radii.push(radius);
+        }
+        self.blocks = pack_blocks(&centroids, dim, 0.0);
+    }
+
+    /// The centroids, `[clusters, dim]`.
+    pub fn centroids(&self) -> Vec<f32> {
+        unpack_blocks(&self.blocks, self.dim, self.clusters())
+    }
+
+    /// Number of clusters.
+    pub fn clusters(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Number of keys in all clusters.
+    pub fn keys(&self) -> usize {
+        self.starts[self.clusters()] as usize
+    }
+
+    /// The keys of cluster `c`, in cluster order.
+    pub fn range(&self, c: usize) -> std::ops::Range<usize> {
+        self.starts[c] as usize..self.starts[c + 1] as usize
+    }
+
+    /// Mean scores of every cluster for each of the queries: `out[q · stride + c]`; returns the stride.
+    pub fn scores(&self, kernels: &dyn Kernels, queries: &[f32], out: &mut Vec<f32>) -> usize {
+        let stride = self.blocks.len() / self.dim;
+        out.clear();
+        out.resize(queries.len() / self.dim * stride, 0.0);
+        kernels.scan_f32(queries, self.dim, &self.blocks, out);
+        stride
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.starts.len() + self.blocks.len() + 2 * self.spreads.len())
+    }
+}
+
+/// Lloyd's algorithm on a sample of the rows. Random starts: evenly strided ones resonate with periodic inputs.
+pub fn k_means(rows: Rows<'_>, clusters: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Rng::new(seed);
+    let clusters = clusters.clamp(1, rows.len());
+    let sampled = rows.take(&rng.sample(rows.len(), clusters * SAMPLE));
+    let sample = Rows { data: &sampled, dim: rows.dim };
+    let mut centroids = sample.take(&rng.sample(sample.len(), clusters));
+    for _ in 0..ROUNDS {
+        let (starts, order) = members(&nearest(sample, &centroids), clusters);
+        centroids.par_chunks_exact_mut(rows.dim).enumerate().for_each(|(c, centroid)| {
+            let ids = &order[starts[c] as usize..starts[c + 1] as usize];
+            if !ids.is_empty() {
+                centroid.copy_from_slice(&Rows { data: &sample.take(ids), dim: rows.dim }.mean());
+            }
+        });
+    }
+    centroids
+}
+
+/// The nearest centroid of every row, ties to the lower number.
+pub fn nearest(rows: Rows<'_>, centroids: &[f32]) -> Vec<u32> {
+    // |x - c|² is least where <x, c> - |c|²/2 is most: one more dimension makes that a plain product.
+    let (dim, wide) = (rows.dim, rows.dim + 1);
+    let extended: Vec<f32> = centroids
+        .chunks_exact(dim)
+        .flat_map(|c| c.iter().copied().chain([-0.5 * c.iter().map(|x| x * x).sum::<f32>()]))
+        .collect();
+    let count = extended.len() / wide;
+    let blocks = pack_blocks(&extended, wide, 0.0);
+    let stride = blocks.len() / wide;
+    let kernels = best();
+    let parts: Vec<Vec<u32>> = rows
+        .data
+        .par_chunks(CHUNK * dim)
+        .map(|part| {
+            let mut scores = vec![0f32; 8 * stride];
+            let mut found = Vec::with_capacity(part.len() / dim);
+            for group in part.chunks(8 * dim) {
+                let queries: Vec<f32> =
+                    group.chunks_exact(dim).flat_map(|row| row.iter().copied().chain([1.0])).collect();
+                let scores = &mut scores[..group.len() / dim * stride];
+                kernels.scan_f32(&queries, wide, &blocks, scores);
+                for scores in scores.chunks_exact(stride) {
+                    let scores = &scores[..count];
+                    let most = kernels.max(scores);
+                    found.push(scores.iter().position(|x| *x == most).unwrap_or(0) as u32);
+                }
+            }
+            found
+        })
+        .collect();
+    parts.concat()
+}
+
+/// Lists the members of each of `groups`: (starts, members in order).
+pub fn members(assigned: &[u32], groups: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0u32; groups + 1];
+    assigned.iter().for_each(|group| starts[*group as usize + 1] += 1);
+    for group in 0..groups {
+        starts[group + 1] += starts[group];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0u32; assigned.len()];
+    for (id, group) in assigned.iter().enumerate() {
+        order[next[*group as usize] as usize] = id as u32;
+        next[*group as usize] += 1;
+    }
+    (starts, order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(count: usize, dim: usize, seed: u64) -> Vec<f32> {
+        let mut rng = Rng::new(seed);
+        (0..count * dim).map(|_| rng.normal()).collect()
+    }
+
+    #[test]
+    fn every_key_is_in_one_cluster_and_centroids_are_means() {
+        let (count, dim) = (1000, 7);
+        let (keys, queries) = (data(count, dim, 1), data(200, dim, 2));
+        let keys = Rows { data: &keys, dim };
+        let geometry = Geometry::of(Rows { data: &queries, dim });
+        let (partition, order) = Partition::build(keys, &geometry, 32, 3);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..count as u32).collect::<Vec<_>>());
+        assert_eq!(partition.keys(), count);
+        let mapped = geometry.map(keys);
+        for c in 0..partition.clusters() {
+            let ids = &order[partition.range(c)];
+            assert!(!ids.is_empty());
+            let taken = keys.take(ids);
+            let mean = Rows { data: &taken, dim }.mean();
+            assert_eq!(mean, partition.centroids()[c * dim..][..dim]);
+            let near = Rows { data: &mapped, dim }.take(ids);
+            let centre = Rows { data: &near, dim }.mean();
+            for row in near.chunks_exact(dim) {
+                let distance: f32 = row.iter().zip(&centre).map(|(a, b)| (a - b) * (a - b)).sum();
+                assert!(distance.sqrt() <= partition.radii[c] * 1.0001);
+            }
+        }
+    }
+
+    #[test]
+    fn nearest_agrees_with_plain_distances() {
+        let dim = 9;
+        let (rows, centroids) = (data(300, dim, 4), data(37, dim, 5));
+        let found = nearest(Rows { data: &rows, dim }, &centroids);
+        for (row, found) in rows.chunks_exact(dim).zip(found) {
+            let distance = |c: &[f32]| -> f64 { row.iter().zip(c).map(|(a, b)| f64::from(a - b).powi(2)).sum() };
+            let least = centroids.chunks_exact(dim).map(distance).fold(f64::INFINITY, f64::min);
+            assert!(distance(&centroids[found as usize * dim..][..dim]) <= least * 1.00001);
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let (keys, queries) = (data(3000, 16, 6), data(300, 16, 7));
+        let build = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let geometry = Geometry::of(Rows { data: &queries, dim: 16 });
+                let (partition, order) = Partition::build(Rows { data: &keys, dim: 16 }, &geometry, 64, 1);
+                (partition.centroids(), partition.spreads, order)
+            })
+        };
+        assert_eq!(build(1), build(5));
+    }
+}
