@@ -20,6 +20,7 @@ mod rows;
 pub mod scalar;
 mod simplex;
 mod table;
+mod threads;
 
 pub use cascade::{Cascade, Stage, StageShape};
 pub use conv::{Layer, Net};
@@ -28,3 +29,4 @@ pub use error::Error;
 pub use fusion::{Experts, Fusion};
 pub use geometry::Pattern;
 pub use isa::Isa;
+pub use threads::with_threads;

@@ -106,15 +106,19 @@ pub(crate) fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residual: &[i
 
 /// Row `y` of a 3x3 convolution; `out` holds `w * outputs` activations (as i8 bits in the last layer).
 pub(crate) fn convolve(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
-    for (x, pixel) in out.chunks_exact_mut(layer.outputs).enumerate() {
-        for (o, value) in pixel.iter_mut().enumerate() {
-            let mut sum = layer.bias[o];
-            for (t, &offset) in layer.offsets(input).iter().enumerate() {
-                let at = input.place(y, x).wrapping_add_signed(offset);
-                for k in 0..4 {
-                    sum += i32::from(input.data[at + k]) * i32::from(layer.weights[(t * layer.outputs + o) * 4 + k]);
-                }
+    let n = layer.outputs;
+    let offsets = layer.offsets(input);
+    let mut sums = vec![0i32; n];
+    for (x, pixel) in out.chunks_exact_mut(n).enumerate() {
+        sums.copy_from_slice(&layer.bias);
+        for (&offset, weights) in offsets.iter().zip(layer.weights.chunks_exact(4 * n)) {
+            let at = input.place(y, x).wrapping_add_signed(offset);
+            let word: [i32; 4] = std::array::from_fn(|k| i32::from(input.data[at + k]));
+            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(4)) {
+                *sum += (0..4).map(|k| word[k] * i32::from(w[k])).sum::<i32>();
             }
+        }
+        for (o, (value, &sum)) in pixel.iter_mut().zip(&sums).enumerate() {
             *value = layer.requantise(sum, o);
         }
     }
