@@ -25,7 +25,7 @@ export class ServerProcess implements AsyncDisposable {
   static async start(flags: readonly string[]): Promise<ServerProcess> {
     const entry = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", entry, "serve", "--port", "0", ...flags],
+      args: ["run", "-A", entry, "serve", "--port", "0", "--parrot-port", "0", ...flags],
       stdin: "null",
       stdout: "piped",
       stderr: "inherit",

@@ -35,6 +35,15 @@ const flags = [
   { name: "max-queue", kind: "number", value: "N", help: "Requests that may wait per model (256)" },
   { name: "max-body-mb", kind: "number", value: "N", help: "Largest request body in MiB (32)" },
   { name: "drain", kind: "number", value: "SECONDS", help: "Time to end work when stopped (25)" },
+  {
+    name: "parrot-port",
+    kind: "number",
+    value: "N",
+    help: "Loopback port for Parrot's Python client, 0 for none (9000)",
+  },
+  { name: "store", kind: "text", value: "FILE", help: "Keep application sessions in this file" },
+  { name: "allow-native-calls", kind: "switch", help: "Run clients' Python functions, sandboxed" },
+  { name: "python", kind: "text", value: "FILE", help: "Interpreter for them (python3)" },
   { name: "no-install", kind: "switch", help: "For set-up: install no system packages" },
 ] as const satisfies readonly Flag[];
 
@@ -70,6 +79,10 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     corsOrigins: given.cors,
     maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
     drainMs: scaled(given.drain, 1000),
+    parrotPort: whole("parrot-port", given["parrot-port"], 0, 65535) ?? defaultParrotPort(report),
+    store: given.store,
+    allowNativeCalls: given["allow-native-calls"],
+    python: given.python,
   };
   const maxQueue = whole("max-queue", given["max-queue"], 0);
   checkBind(options);
@@ -108,6 +121,23 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     return 0;
   } finally {
     await pool[Symbol.asyncDispose]();
+  }
+}
+
+/** The port that Parrot's client calls by default; none, with a word about it, when something else has it. */
+function defaultParrotPort(report: Reporter): number {
+  const port = 9000;
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return port;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    report.event(
+      "warning",
+      `Port ${port} is taken, so Parrot's client is not served; --parrot-port N chooses another`,
+      { port },
+    );
+    return 0;
   }
 }
 

@@ -30,6 +30,7 @@ import { type AppOptions, resolveAppOptions } from "./options.ts";
 import { pageRoutes } from "./page_routes.ts";
 import { defaultSurfaces, type SurfaceOptions } from "./surfaces.ts";
 import { tokenizeRoutes } from "./tokenize_routes.ts";
+import { TrackedPool } from "./tracked_pool.ts";
 import { validationHook } from "./validation_hook.ts";
 
 /** The server without its port: give `fetch` to any HTTP listener. */
@@ -56,11 +57,12 @@ export function createApp(
 ): App {
   const options = resolveAppOptions(given);
   const metrics = new ServerMetrics(pool);
+  const tracked = new TrackedPool(pool, metrics);
   const context: ServerContext = {
-    pool,
+    pool: tracked,
     metrics,
     options,
-    desk: new GenerationDesk(pool, metrics),
+    desk: new GenerationDesk(tracked),
     auth: new Authenticator(options.apiKeys, options),
   };
   const router: AppRouter = new OpenAPIHono<AppEnv>({ defaultHook: validationHook });

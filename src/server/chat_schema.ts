@@ -20,8 +20,8 @@ const messageSchema = z.object({
 
 /** Body of `POST /v1/chat/completions`. */
 export const chatRequestSchema = z.object({
-  ...generationFields,
   messages: z.array(messageSchema).min(1),
+  ...generationFields,
   max_completion_tokens: z.int().min(1).nullish().openapi({
     description: "At most this many tokens. Default: to the end of the context.",
   }),

@@ -8,13 +8,13 @@ export const defaultCompletionTokens = 16;
 
 /** Body of `POST /v1/completions`. */
 export const completionRequestSchema = z.object({
-  ...generationFields,
   prompt: z.union([z.string(), z.tuple([z.string()]), tokenIdsSchema, z.tuple([tokenIdsSchema])], {
     error: "expected a string, an array of token ids, or an array of one of either",
   }).openapi({
     description:
       "Text (control tokens written in it are recognised) or token ids, taken as they are.",
   }),
+  ...generationFields,
   max_tokens: generationFields.max_tokens.openapi({
     description: `At most this many tokens. Default ${defaultCompletionTokens}.`,
   }),

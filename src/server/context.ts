@@ -19,7 +19,9 @@ export type AppRouter = OpenAPIHono<AppEnv>;
 
 /** What a surface may use. */
 export interface ServerContext {
+  /** The engines; what is submitted is measured and, when the server stops, waited for. Errors are the engine's own. */
   readonly pool: EnginePool;
+  /** The same for OpenAI's routes, with their errors. */
   readonly desk: GenerationDesk;
   readonly metrics: ServerMetrics;
   readonly auth: Authenticator;

@@ -11,7 +11,7 @@ async function serveAndStop(
 ): Promise<{ code: number; events: Record<string, unknown>[]; opened: unknown[] }> {
   let url = "";
   let seen: Promise<void> | undefined;
-  const result = await cli(["serve", "--port", "0", ...args], {
+  const result = await cli(["serve", "--port", "0", "--parrot-port", "0", ...args], {
     onOut: (text) => {
       const event = JSON.parse(text);
       url = event.url ?? url;
@@ -84,6 +84,7 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     ],
     [["--model", model, "--port", "1.5"], "got 1.5"],
     [["extra"], 'unexpected "extra"'],
+    [["--model", model, "--parrot-port=-1"], "--parrot-port: expected a whole number"],
     [["--models", "/nowhere"], "--models /nowhere: no such folder"],
     [["--model", model, "--model", model], 'called "tiny_llama_f32"'],
   ];
