@@ -122,19 +122,45 @@ function matchingEnd(fragment: string, lines: Line[], start: number): number {
   );
 }
 
+/** Replaces `#name` and `#( … )`; a `#` before anything else stands for itself. */
 function substitute(fragment: string, line: number, text: string, scope: Scope): string {
-  if (!text.includes("#")) return text;
-  return text.replace(
-    /#\(([^()]*(?:\([^()]*\)[^()]*)*)\)|#([a-zA-Z]\w*?)(?=$|[^a-zA-Z0-9])/g,
-    (_, expression, name) => {
-      return String(evaluate(fragment, line, expression ?? name, scope));
-    },
-  );
+  let result = "";
+  let at = 0;
+  for (let hash = text.indexOf("#"); hash >= 0; hash = text.indexOf("#", at)) {
+    result += text.slice(at, hash);
+    const marker = text.slice(hash + 1);
+    const name = /^[a-zA-Z][a-zA-Z0-9]*/.exec(marker)?.[0];
+    if (name) {
+      result += evaluate(fragment, line, name, scope);
+      at = hash + 1 + name.length;
+    } else if (marker.startsWith("(")) {
+      const length = closingParenthesis(marker) + 1;
+      if (length === 0) {
+        throw new SyntaxError(`expand shader ${fragment}:${line}: missing ) in "#${marker}"`);
+      }
+      result += evaluate(fragment, line, marker.slice(1, length - 1), scope);
+      at = hash + 1 + length;
+    } else {
+      result += "#";
+      at = hash + 1;
+    }
+  }
+  return result + text.slice(at);
+}
+
+/** Index of the parenthesis that closes the one at 0, or -1. */
+function closingParenthesis(text: string): number {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "(") depth++;
+    else if (text[i] === ")" && --depth === 0) return i;
+  }
+  return -1;
 }
 
 /** Integer arithmetic on names: + - * / % and parentheses; `/` rounds down. */
 function evaluate(fragment: string, line: number, expression: string, scope: Scope): number {
-  const tokens = expression.match(/\d+|[a-zA-Z_]\w*|[-+*/%()]/g) ?? [];
+  const tokens = expression.match(/\d+|[a-zA-Z_]\w*|\S/g) ?? [];
   let at = 0;
   const bad = (why: string) =>
     new SyntaxError(`expand shader ${fragment}:${line}: ${why} in "${expression}"`);
