@@ -72,6 +72,12 @@ export class Scheduler {
   #steps = 0;
 
   constructor(limits: StepLimits, options: Partial<SchedulerOptions> = {}) {
+    if (limits.maxBatchTokens <= limits.maxSequences) {
+      throw new RangeError(
+        `maxBatchTokens is ${limits.maxBatchTokens}, expected more than the ${limits.maxSequences} sequences ` +
+          "that may decode in a step, so that prompts go on",
+      );
+    }
     this.options = { ...schedulerDefaults, ...options };
     this.#limits = limits;
     this.#blocks = new BlockManager(limits.pagesTotal);
@@ -112,12 +118,14 @@ export class Scheduler {
 
   /** Throws the `CapacityError` that `add` would throw now. */
   checkCapacity(): void {
-    if (this.#waiting.size >= this.options.maxWaiting) {
-      throw new CapacityError(
-        `${this.#waiting.size} requests are waiting, at most ${this.options.maxWaiting} may`,
-        this.#retry.seconds(this.#waiting.size),
-      );
-    }
+    // Pre-empted sequences wait too, but were let in before.
+    let waiting = 0;
+    for (const sequence of this.#waiting) if (sequence.cachedTokens < 0) waiting++;
+    if (waiting < this.options.maxWaiting) return;
+    throw new CapacityError(
+      `${waiting} requests are waiting, at most ${this.options.maxWaiting} may`,
+      this.#retry.seconds(waiting),
+    );
   }
 
   /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit. */

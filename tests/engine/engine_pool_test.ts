@@ -198,6 +198,20 @@ Deno.test("HostedEnginePool fails requests in progress when their host dies, and
   assertEquals([pool.load()[0].restarts, pool.load()[0].state], [1, "ready"]);
 });
 
+Deno.test("HostedEnginePool says once that a request has started, also when it is run again", async () => {
+  const { pool, carriers } = openPool({ stepMs: 2, maxBatchTokens: 32 });
+  await using _ = pool;
+  await pool.models();
+  const text = "x".repeat(1000);
+  const generation = pool.submit(request(text));
+  await until(() => pool.load()[0].running === 1, "started");
+  carriers[0].kill();
+  const { events, ids } = await read(generation);
+  assertEquals(carriers.length, 2);
+  assertEquals(events.filter((event) => event.type === "started").length, 1);
+  assertEquals(ids, expected(text, 12));
+});
+
 Deno.test("HostedEnginePool runs a request again once only", async () => {
   const { pool, carriers } = openPool({ openMs: 1, stepMs: 5 });
   await using _ = pool;

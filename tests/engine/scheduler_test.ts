@@ -111,19 +111,54 @@ Deno.test("Scheduler admits latency work before throughput work, then by priorit
   assertEquals(first, [5, 3, 4, 2, 1]);
 });
 
-Deno.test("Scheduler gives overdue throughput work its share of admissions", () => {
+Deno.test("Scheduler gives overdue throughput work its share of admissions, and lets it stay", () => {
   const bench = new Bench({ maxSequences: 1, pipelineDepth: 1 }, {
     patienceMs: 5,
     overdueShare: 3,
   });
-  const patient = sequence([99], { criteria: "throughput", maxTokens: 1 });
-  bench.add(patient);
-  for (let i = 0; i < 40 && patient.state !== "gone"; i++) {
+  const patient = [0, 1].map(() => sequence([99], { criteria: "throughput", maxTokens: 4 }));
+  bench.add(...patient);
+  for (let i = 0; i < 60 && patient[1].state !== "gone"; i++) {
     bench.add(sequence([i], { maxTokens: 1 }));
     bench.step();
   }
-  assertEquals(patient.state, "gone");
-  assert(bench.now < 12, `served after ${bench.now} ms`);
+  assertEquals(patient.map((one) => one.state), ["gone", "gone"]);
+  const admissions = bench.batches.map(({ rows }) => rows[0]).filter((row) =>
+    row.tokens.length > 0
+  );
+  const turns = admissions.map((row, i) => row.tokens[0] === 99 ? i : -1).filter((i) => i >= 0);
+  assertEquals(turns.length, 2);
+  assertEquals(turns[1] - turns[0], 3);
+  assertEquals(bench.scheduler.preemptions, 0);
+  bench.drain();
+});
+
+Deno.test("Scheduler keeps a page for each resident to grow into when it admits", () => {
+  const bench = new Bench({ pagesTotal: 3, contextLength: 192 });
+  const growing = sequence([1, 2, 3], { maxTokens: 100 });
+  const later = sequence(100, { maxTokens: 4 });
+  bench.add(growing);
+  bench.step();
+  bench.add(later);
+  bench.drain();
+  assertEquals(bench.scheduler.preemptions, 0);
+  assertEquals(generated(later), expectedTokens(later.ids.slice(0, 100), 4, greedy));
+});
+
+Deno.test("Scheduler computes a prefix as soon as its most urgent follower would be", () => {
+  const bench = new Bench({ maxBatchTokens: 64, pipelineDepth: 1 });
+  const prefix = Array.from({ length: 640 }, (_, i) => i % 9);
+  const background = sequence([...prefix, 40], { criteria: "throughput", maxTokens: 1 });
+  bench.add(background);
+  bench.step();
+  const urgent = sequence([...prefix, 41], { maxTokens: 1 });
+  const other = sequence(640, { maxTokens: 1 });
+  bench.add(urgent, other);
+  while (urgent.state !== "gone") {
+    assert(bench.step());
+    assert(other.state !== "gone", "the other prompt went first");
+  }
+  assertEquals(urgent.cachedTokens, 640);
   bench.drain();
 });
 
@@ -213,6 +248,30 @@ Deno.test("Scheduler caps the decode batch while latency work is resident, and l
   }
 });
 
+Deno.test("Scheduler lets throughput work go on, one row a step, while latency work takes the whole cap", () => {
+  const bench = new Bench({}, { latencyRows: 1 });
+  const background = sequence([1], { maxTokens: 100, criteria: "throughput" });
+  bench.add(background);
+  bench.step();
+  bench.add(sequence([9], { maxTokens: 20 }));
+  for (let i = 0; i < 10; i++) bench.step();
+  assert(background.generated >= 9, `${background.generated} tokens`);
+  bench.drain();
+});
+
+Deno.test("Scheduler does not count pre-empted work when it refuses new work", () => {
+  const bench = new Bench({ maxSequences: 1, pipelineDepth: 1 }, { maxWaiting: 1 });
+  bench.add(sequence([1], { maxTokens: 20, criteria: "throughput" }));
+  bench.step();
+  bench.add(sequence([2], { maxTokens: 20 }));
+  bench.step();
+  bench.step();
+  assertEquals(bench.scheduler.waiting, 1);
+  bench.add(sequence([3]));
+  assertThrows(() => bench.add(sequence([4])), CapacityError, "1 requests are waiting");
+  bench.drain();
+});
+
 Deno.test("Scheduler.add refuses a full queue with a retry time and a prompt that cannot fit with the counts", () => {
   const bench = new Bench({ contextLength: 128 }, { maxWaiting: 1 });
   bench.add(sequence([1]));
@@ -229,6 +288,14 @@ Deno.test("Scheduler.add refuses a full queue with a retry time and a prompt tha
   );
   assertThrows(() => bench.add(sequence([])), RangeError, "0 tokens");
   bench.drain();
+});
+
+Deno.test("Scheduler refuses limits under which decoding could keep every prompt out", () => {
+  assertThrows(
+    () => new Bench({ maxSequences: 8, maxBatchTokens: 8 }),
+    RangeError,
+    "maxBatchTokens is 8",
+  );
 });
 
 Deno.test("Scheduler.finish frees a cancelled sequence in every state, pages after the steps in flight", () => {
