@@ -16,7 +16,7 @@ fn linear_rows(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgrou
   let first_pair = group_id.x * #(COLS * 4)u + lane_id;
   let rows = row_count();
   //#for j in 0..ROW_LOADS
-  let start_#j = input_row(min(first_row + min(#(j * 8)u + lane_id, #(ROWS - 1)u), rows - 1u));
+  let start_#j = input_row(row_offset() + min(first_row + min(#(j * 8)u + lane_id, #(ROWS - 1)u), rows - 1u));
   //#end
   //#for c in 0..COLS
   let n_#c = 2u * (first_pair + #(c % (COLS / 2) * 8)u) + #(c / (COLS / 2))u;
@@ -70,9 +70,9 @@ fn linear_rows(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgrou
   }
   //#for r in 0..ROWS
   if (first_row + #(r)u < rows) {
-    let scale = input_scale(input_row(first_row + #(r)u));
+    let scale = input_scale(input_row(row_offset() + first_row + #(r)u));
     //#for c in 0..COLS / 2
-    finish(first_row + #(r)u, first_pair + #(c * 8)u, scale * vec2<f32>(acc_#r_#(c / 4)[#(c % 4)], acc_#r_#((c + COLS / 2) / 4)[#((c + COLS / 2) % 4)]));
+    finish(row_offset() + first_row + #(r)u, first_pair + #(c * 8)u, scale * vec2<f32>(acc_#r_#(c / 4)[#(c % 4)], acc_#r_#((c + COLS / 2) / 4)[#((c + COLS / 2) % 4)]));
     //#end
   }
   //#end

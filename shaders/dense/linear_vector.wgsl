@@ -8,7 +8,7 @@ override K_QUADS: u32;  // columns / 128
 @compute @workgroup_size(8)
 fn linear_vector(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   lane_id = local.x;
-  let row = group_id.y;
+  let row = row_offset() + group_id.y;
   let first_pair = group_id.x * #(COLS * 4)u + lane_id;
   let start = input_row(row);
   //#for c in 0..COLS

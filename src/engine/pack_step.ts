@@ -1,11 +1,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { SAMPLE_BYTES } from "../kernels/step_buffers.ts";
-import {
-  largeBlockRows,
-  SMALL_BLOCK_ROWS,
-  type StepShape,
-  type Transformer,
-} from "../model/transformer.ts";
+import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
+import type { StepShape, Transformer } from "../model/transformer.ts";
 import type { StepRow } from "./step.ts";
 
 /** Token id that stands for "what this slot sampled last": shaders/lib/step.wgsl. */
@@ -36,7 +32,7 @@ export function packStep(
   const large: number[] = [];
   const small: number[] = [];
   const lastRow = new Uint32Array(batch.length);
-  const tall = largeBlockRows(shape.paddedHeadDim);
+  const tall = largeBlockRows(gpu, shape.paddedHeadDim);
   let at = 0;
   let table = 0;
   const place = (row: StepRow, index: number) => {

@@ -3,7 +3,7 @@ import { GgufFile } from "../formats/gguf.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
-import type { KvType } from "../kernels/attention.ts";
+import type { KvType } from "../kernels/attention_shape.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
 import { Transformer } from "../model/transformer.ts";

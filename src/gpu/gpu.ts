@@ -12,6 +12,8 @@ export interface GpuOptions {
   timing?: boolean;
   /** Whether shaders may use subgroup operations where the device has them; default true. Without them results are the same. */
   subgroups?: boolean;
+  /** Which kernels to run; default by adapter class. */
+  kernels?: KernelFamily;
   powerPreference?: "low-power" | "high-performance";
 }
 
@@ -31,6 +33,12 @@ const wantedLimits = [
 /** Features used when present. `subgroups` is not listed by Deno's adapters, yet can be required. */
 const wantedFeatures = ["subgroups"] as const;
 
+/**
+ * Two families of kernels compute the same: `lanes` are register tiles in groups of 8 lanes, made for adapters that run on a CPU;
+ * `wide` are workgroup-memory tiles of 64 to 256 threads, made for real GPUs.
+ */
+export type KernelFamily = "lanes" | "wide";
+
 /** An open device with everything that belongs to its lifetime. */
 export class Gpu implements Disposable {
   readonly device: GPUDevice;
@@ -39,6 +47,7 @@ export class Gpu implements Disposable {
   readonly description: string;
   /** Whether shaders may use subgroup operations, with a subgroup of at least 8 lanes. */
   readonly subgroups: boolean;
+  readonly kernels: KernelFamily;
   readonly buffers: BufferPool;
   readonly pipelines: PipelineCache;
   /** Settles, never rejects, when the device is lost for any reason but `dispose`. */
@@ -51,12 +60,14 @@ export class Gpu implements Disposable {
     device: GPUDevice,
     info: GPUAdapterInfo,
     subgroups: boolean,
+    kernels: KernelFamily | undefined,
     maxBytes?: number,
   ) {
     this.device = device;
     this.description = describe(info);
     this.adapterClass = classifyAdapter({ ...pick(info), description: this.description });
     this.subgroups = subgroups;
+    this.kernels = kernels ?? (this.adapterClass === "software" ? "lanes" : "wide");
     this.buffers = new BufferPool(
       device,
       maxBytes ?? (this.adapterClass === "software" ? 12 : 64) * 2 ** 30,
@@ -115,7 +126,7 @@ export class Gpu implements Disposable {
         requiredLimits,
       });
     }
-    return new Gpu(device, adapter.info, subgroups, options.maxBytes);
+    return new Gpu(device, adapter.info, subgroups, options.kernels, options.maxBytes);
   }
 
   /** Throws when the device is lost or a command was invalid: called once a step, since WebGPU reports neither by itself. */

@@ -5,7 +5,12 @@ import type { Gpu } from "./gpu.ts";
  *
  * @param bytes how many, a multiple of 4; default to the end
  */
-export async function readBuffer(gpu: Gpu, buffer: GPUBuffer, offset = 0, bytes = buffer.size - offset): Promise<ArrayBuffer> {
+export async function readBuffer(
+  gpu: Gpu,
+  buffer: GPUBuffer,
+  offset = 0,
+  bytes = buffer.size - offset,
+): Promise<ArrayBuffer> {
   const staging = gpu.buffers.staging("read", bytes);
   try {
     const encoder = gpu.device.createCommandEncoder();

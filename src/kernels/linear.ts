@@ -1,57 +1,22 @@
 import { ceilDiv } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { type Bindings, bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
+import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import { assembleShader } from "../gpu/shader.ts";
-import { lanes } from "./lanes.ts";
-import { shaderFragments, type ShaderPath } from "./shader_files.ts";
-import type { WeightFormat, WeightMatrix } from "./weight_matrix.ts";
+import { compileLinear, type LinearOptions, type LinearVariant } from "./linear_variant.ts";
+import type { WeightFormat } from "./weight_matrix.ts";
 
-/** The operand's rows: as they are, or RMS-normalised as they are read. `quadsPerRow` is the padded width / 4. */
-export type LinearInput =
-  | { kind: "plain"; buffer: GPUBuffer; quadsPerRow: number }
-  | {
-    kind: "norm";
-    buffer: GPUBuffer;
-    quadsPerRow: number;
-    gain: GPUBuffer;
-    width: number;
-    epsilon: number;
-    rowScale: GPUBuffer;
-  }
-  /** Only the rows listed for sampling. */
-  | {
-    kind: "sampled";
-    buffer: GPUBuffer;
-    quadsPerRow: number;
-    gain: GPUBuffer;
-    width: number;
-    epsilon: number;
-    samples: GPUBuffer;
-  };
-
-/** What becomes of the products: a fragment with its own buffers and constants. */
-export interface LinearFinish {
-  fragments: ShaderPath[];
-  bindings: Bindings;
-  constants: Record<string, number>;
-}
-
-interface Variant {
-  /** Rows of a tile; 1 is the vector kernel. */
+/** How many rows of a step are of which kind. */
+export interface StepRows {
+  /** All rows. */
   rows: number;
-  /** Quads of K per iteration. */
-  stepQuads: number;
-  /** Whether the row scales were computed beforehand. */
-  storedNorm: boolean;
+  /** The last rows, which decode. */
+  decodes: number;
 }
-
-/** Columns of a lane; a workgroup of 8 lanes then covers 64, a head of the usual size. */
-const COLUMNS = 8;
 
 /**
- * Tile heights and how much of K an iteration covers, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time, 2 cores with neighbours):
- * Q8_0 at 32 rows 47 / 60 / 51 for 1 / 2 / 4 quads, at 8 rows 25 / 36 / 46; f16 alike; f32 at 32 rows 47 / 49 / 38, at 8 rows 25 / 23 / 23.
+ * Tile heights and how many quads of K an iteration covers, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time, 2 cores with
+ * neighbours): Q8_0 at 32 rows 47 / 60 / 51 for 1 / 2 / 4 quads, at 8 rows 25 / 36 / 46; f16 alike; f32 at 32 rows 47 / 49 / 38, at 8 rows
+ * 25 / 23 / 23.
  */
 const stepQuads: Record<WeightFormat, Record<8 | 32, number>> = {
   f32: { 8: 1, 32: 2 },
@@ -59,39 +24,38 @@ const stepQuads: Record<WeightFormat, Record<8 | 32, number>> = {
   q8: { 8: 4, 32: 2 },
 };
 
-const wordQuads: Record<WeightFormat, number> = { f32: 1, f16: 2, q8: 4 };
+/** Most rows of a step for which the lanes family computes row norms inside its kernels. */
+export const MAX_INLINE_NORM_ROWS = 16;
+
+/** Most sampled rows that the wide family still treats as decode; only scoring a text has more. */
+const maxSplitSamples = 64;
+
+interface Choice {
+  call: KernelCall;
+  /** Rows of a workgroup. */
+  tile: number;
+  /** Workgroups across the columns. */
+  across: number;
+}
 
 /**
- * Y = finish(X Wᵀ) with W in f32, f16 or Q8_0 and everything else f32. Three variants by the number of rows; all add up in the same order,
- * so a row's result does not depend on its batch.
+ * Y = finish(X Wᵀ) with W in f32, f16 or Q8_0 and everything else f32.
+ *
+ * A row's result does not depend on the rows beside it. In the lanes family every variant adds up in the same order; in the wide family
+ * rows of prefill and rows of decode always go to kernels of their own.
  *
  * Cost: 2 · rows · N · K operations; W is read once per tile of rows.
  */
 export class Linear {
-  readonly #calls: { rows: number; call: KernelCall }[];
-  readonly #tiles: number;
+  readonly #choose: (rows: StepRows) => { choice: Choice; rows: number }[];
 
-  private constructor(calls: { rows: number; call: KernelCall }[], tiles: number) {
-    this.#calls = calls;
-    this.#tiles = tiles;
+  private constructor(choose: (rows: StepRows) => { choice: Choice; rows: number }[]) {
+    this.#choose = choose;
   }
 
-  /** Most rows for which `record` wants no row scales. */
-  static readonly maxInlineNormRows = 16;
-
-  /**
-   * @throws {RangeError} when the operand's padded width is not the matrix's.
-   */
-  static async create(
-    gpu: Gpu,
-    { label, step, matrix, input, finish }: {
-      label: string;
-      step: GPUBuffer;
-      matrix: WeightMatrix;
-      input: LinearInput;
-      finish: LinearFinish;
-    },
-  ): Promise<Linear> {
+  /** @throws {RangeError} when the operand's padded width is not the matrix's. */
+  static async create(gpu: Gpu, options: LinearOptions): Promise<Linear> {
+    const { label, input, matrix } = options;
     if (input.quadsPerRow * 4 !== matrix.columns) {
       throw new RangeError(
         `create linear ${label}: operand rows are ${
@@ -99,96 +63,72 @@ export class Linear {
         } wide, the matrix has ${matrix.columns} columns`,
       );
     }
-    const norm = input.kind === "norm";
-    const variants: Variant[] = [
-      { rows: 1, stepQuads: 0, storedNorm: false },
-      { rows: 8, stepQuads: stepQuads[matrix.format][8], storedNorm: false },
-      { rows: 32, stepQuads: stepQuads[matrix.format][32], storedNorm: norm },
-    ];
-    const calls = await Promise.all(variants.map(async (variant) => ({
-      rows: variant.rows,
-      call: await compile(gpu, label, step, matrix, input, finish, variant),
-    })));
-    return new Linear(calls, matrix.rows / (8 * COLUMNS));
+    return new Linear(
+      gpu.kernels === "lanes" ? await createLanes(gpu, options) : await createWide(gpu, options),
+    );
   }
 
-  /** Records the product for `rows` rows. */
-  record(pass: StepPass, rows: number): void {
-    // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
-    const { rows: tile, call } =
-      this.#calls[rows <= 3 ? 0 : rows <= Linear.maxInlineNormRows ? 1 : 2];
-    pass.dispatch(call, [this.#tiles, ceilDiv(rows, tile)]);
+  /** Records the product for the rows of a step, or for the sampled rows (`decodes` is then ignored). */
+  record(pass: StepPass, rows: StepRows): void {
+    for (const { choice, rows: count } of this.#choose(rows)) {
+      pass.dispatch(choice.call, [choice.across, ceilDiv(count, choice.tile)]);
+    }
   }
 }
 
-async function compile(
+async function createLanes(
   gpu: Gpu,
-  label: string,
-  step: GPUBuffer,
-  matrix: WeightMatrix,
-  input: LinearInput,
-  finish: LinearFinish,
-  variant: Variant,
-): Promise<KernelCall> {
-  const vector = variant.rows === 1;
-  const fragments = shaderFragments(
-    lanes(gpu),
-    "lib/step",
-    "lib/sample_struct",
-    input.kind === "sampled" ? "dense/rows_sampled" : "dense/rows_all",
-    matrix.fragment,
-    ...inputFragments(input, variant),
-    ...finish.fragments,
-    vector ? "dense/linear_vector" : "dense/linear_rows",
-  );
-  const perWord = wordQuads[matrix.format];
-  const shader = assembleShader(label, fragments, {
-    COLS: COLUMNS,
-    BLOCK_WORDS: 8 / perWord,
-    ROWS: variant.rows,
-    ROW_LOADS: Math.max(1, variant.rows / 8),
-    STEP_QUADS: variant.stepQuads,
-    STEP_WORDS: Math.max(1, variant.stepQuads / perWord),
+  options: LinearOptions,
+): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
+  const { format, rows: columns } = options.matrix;
+  const make = async (variant: LinearVariant, tile: number): Promise<Choice> => ({
+    call: await compileLinear(gpu, options, variant),
+    tile,
+    across: columns / 64,
   });
-  const pipeline = await gpu.pipelines.get(shader, vector ? "linear_vector" : "linear_rows", {
-    K_QUADS: matrix.columns / 128,
-    INPUT_QUADS_PER_ROW: input.quadsPerRow,
-    ...(input.kind !== "plain" && !variant.storedNorm
-      ? { NORM_WIDTH: input.width, NORM_EPSILON: input.epsilon }
-      : {}),
-    ...matrix.constants,
-    ...finish.constants,
-  });
-  return bindKernel(gpu, pipeline, {
-    step,
-    ...matrix.bindings,
-    ...inputBindings(input, variant),
-    ...finish.bindings,
-  });
+  const [vector, short, tall] = await Promise.all([
+    make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
+    make({
+      kernel: "rows",
+      rows: 8,
+      stepQuads: stepQuads[format][8],
+      rowSet: "all",
+      storedNorm: false,
+    }, 8),
+    make({
+      kernel: "rows",
+      rows: 32,
+      stepQuads: stepQuads[format][32],
+      rowSet: "all",
+      storedNorm: options.input.kind === "norm",
+    }, 32),
+  ]);
+  return ({ rows }) => [{
+    // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
+    choice: rows <= 3 ? vector : rows <= MAX_INLINE_NORM_ROWS ? short : tall,
+    rows,
+  }];
 }
 
-function inputFragments(input: LinearInput, { storedNorm }: Variant): ShaderPath[] {
-  switch (input.kind) {
-    case "plain":
-      return ["dense/input_plain"];
-    case "norm":
-      return storedNorm ? ["dense/input_norm_stored"] : ["dense/input_norm", "dense/rms"];
-    case "sampled":
-      return ["dense/input_sampled", "dense/rms"];
-  }
-}
-
-function inputBindings(input: LinearInput, { storedNorm }: Variant): Bindings {
-  switch (input.kind) {
-    case "plain":
-      return { input: input.buffer };
-    case "norm":
-      return {
-        input: input.buffer,
-        gain: input.gain,
-        ...(storedNorm ? { row_scale: input.rowScale } : {}),
-      };
-    case "sampled":
-      return { input: input.buffer, gain: input.gain, samples: input.samples };
-  }
+async function createWide(
+  gpu: Gpu,
+  options: LinearOptions,
+): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
+  const columns = options.matrix.rows;
+  const sampled = options.input.kind === "sampled";
+  const [tiled, one, eight] = await Promise.all([
+    compileLinear(gpu, options, { kernel: "tiled", rowSet: "prefill", storedNorm: true }),
+    compileLinear(gpu, options, { kernel: "split", rows: 1, rowSet: "decode", storedNorm: true }),
+    compileLinear(gpu, options, { kernel: "split", rows: 8, rowSet: "decode", storedNorm: true }),
+  ]);
+  const prefill: Choice = { call: tiled, tile: 128, across: columns / 64 };
+  const single: Choice = { call: one, tile: 1, across: columns / 8 };
+  const several: Choice = { call: eight, tile: 8, across: columns / 8 };
+  return ({ rows, decodes }) => {
+    const split = sampled ? (rows <= maxSplitSamples ? rows : 0) : decodes;
+    return [
+      { choice: prefill, rows: rows - split },
+      { choice: split === 1 ? single : several, rows: split },
+    ];
+  };
 }

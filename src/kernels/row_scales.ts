@@ -15,11 +15,10 @@ export async function createRowScales(
     epsilon: number;
   },
 ): Promise<KernelCall> {
-  const shader = assembleShader(
-    "row_scales",
-    shaderFragments(lanes(gpu), "dense/row_scales", "dense/rms"),
-  );
-  const pipeline = await gpu.pipelines.get(shader, "row_scales", {
+  const fragments = gpu.kernels === "lanes"
+    ? shaderFragments(lanes(gpu), "dense/row_scales", "dense/rms")
+    : shaderFragments("dense/row_scales_wide");
+  const pipeline = await gpu.pipelines.get(assembleShader("row_scales", fragments), "row_scales", {
     INPUT_QUADS_PER_ROW: quadsPerRow,
     NORM_WIDTH: width,
     NORM_EPSILON: epsilon,

@@ -6,7 +6,10 @@
 import type { ShaderFragment } from "../gpu/shader.ts";
 import attention from "../../shaders/attention/attention.wgsl" with { type: "text" };
 import attentionDecode from "../../shaders/attention/attention_decode.wgsl" with { type: "text" };
+import attentionMerge from "../../shaders/attention/attention_merge.wgsl" with { type: "text" };
 import attentionPrefill from "../../shaders/attention/attention_prefill.wgsl" with { type: "text" };
+import attentionSplit from "../../shaders/attention/attention_split.wgsl" with { type: "text" };
+import attentionTiled from "../../shaders/attention/attention_tiled.wgsl" with { type: "text" };
 import finishQkv from "../../shaders/attention/finish_qkv.wgsl" with { type: "text" };
 import kvLoadF16 from "../../shaders/attention/kv_load_f16.wgsl" with { type: "text" };
 import kvLoadF32 from "../../shaders/attention/kv_load_f32.wgsl" with { type: "text" };
@@ -21,11 +24,19 @@ import inputNorm from "../../shaders/dense/input_norm.wgsl" with { type: "text" 
 import inputNormStored from "../../shaders/dense/input_norm_stored.wgsl" with { type: "text" };
 import inputPlain from "../../shaders/dense/input_plain.wgsl" with { type: "text" };
 import inputSampled from "../../shaders/dense/input_sampled.wgsl" with { type: "text" };
+import inputSampledStored from "../../shaders/dense/input_sampled_stored.wgsl" with {
+  type: "text",
+};
 import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text" };
+import linearSplit from "../../shaders/dense/linear_split.wgsl" with { type: "text" };
+import linearTiled from "../../shaders/dense/linear_tiled.wgsl" with { type: "text" };
 import linearVector from "../../shaders/dense/linear_vector.wgsl" with { type: "text" };
 import rms from "../../shaders/dense/rms.wgsl" with { type: "text" };
 import rowScales from "../../shaders/dense/row_scales.wgsl" with { type: "text" };
+import rowScalesWide from "../../shaders/dense/row_scales_wide.wgsl" with { type: "text" };
 import rowsAll from "../../shaders/dense/rows_all.wgsl" with { type: "text" };
+import rowsDecode from "../../shaders/dense/rows_decode.wgsl" with { type: "text" };
+import rowsPrefill from "../../shaders/dense/rows_prefill.wgsl" with { type: "text" };
 import rowsSampled from "../../shaders/dense/rows_sampled.wgsl" with { type: "text" };
 import weightF16 from "../../shaders/dense/weight_f16.wgsl" with { type: "text" };
 import weightF32 from "../../shaders/dense/weight_f32.wgsl" with { type: "text" };
@@ -40,7 +51,10 @@ import score from "../../shaders/sampling/score.wgsl" with { type: "text" };
 const sources = {
   "attention/attention": attention,
   "attention/attention_decode": attentionDecode,
+  "attention/attention_merge": attentionMerge,
   "attention/attention_prefill": attentionPrefill,
+  "attention/attention_split": attentionSplit,
+  "attention/attention_tiled": attentionTiled,
   "attention/finish_qkv": finishQkv,
   "attention/kv_load_f16": kvLoadF16,
   "attention/kv_load_f32": kvLoadF32,
@@ -55,11 +69,17 @@ const sources = {
   "dense/input_norm_stored": inputNormStored,
   "dense/input_plain": inputPlain,
   "dense/input_sampled": inputSampled,
+  "dense/input_sampled_stored": inputSampledStored,
   "dense/linear_rows": linearRows,
+  "dense/linear_split": linearSplit,
+  "dense/linear_tiled": linearTiled,
   "dense/linear_vector": linearVector,
   "dense/rms": rms,
   "dense/row_scales": rowScales,
+  "dense/row_scales_wide": rowScalesWide,
   "dense/rows_all": rowsAll,
+  "dense/rows_decode": rowsDecode,
+  "dense/rows_prefill": rowsPrefill,
   "dense/rows_sampled": rowsSampled,
   "dense/weight_f16": weightF16,
   "dense/weight_f32": weightF32,

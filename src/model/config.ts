@@ -60,11 +60,11 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   if (heads % kvHeads !== 0) {
     throw metadata.error(key("attention.head_count_kv"), `a divisor of ${heads} heads`);
   }
-  const headDim = integer("attention.key_length", 1024, Math.floor(width / heads));
+  const headDim = integer("attention.key_length", 256, Math.floor(width / heads));
   if (headDim % 4 !== 0) {
     throw metadata.error(key("attention.key_length"), `a multiple of 4 (it is ${headDim})`);
   }
-  if (integer("attention.value_length", 1024, headDim) !== headDim) {
+  if (integer("attention.value_length", 256, headDim) !== headDim) {
     throw metadata.error(key("attention.value_length"), `the key length ${headDim}`);
   }
   const experts = metadata.integer(key("expert_count"), 0, 1 << 16, 0);

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import type { AttentionShape, KvType } from "../kernels/attention.ts";
+import type { AttentionShape, KvType } from "../kernels/attention_shape.ts";
 
 /** Tokens of a page, everywhere. */
 export const PAGE_TOKENS = 64;

@@ -3,20 +3,17 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import {
-  type AttentionShape,
-  createAttention,
-  decodeGroup,
-  type KvType,
-} from "../kernels/attention.ts";
+import { Attention, type AttentionScratch, createAttentionScratch } from "../kernels/attention.ts";
+import type { AttentionShape, KvType } from "../kernels/attention_shape.ts";
 import { createEmbed } from "../kernels/embed.ts";
-import { Linear } from "../kernels/linear.ts";
+import { Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
+import type { NormInput } from "../kernels/linear_variant.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
 import { createSample, createScore } from "../kernels/sample.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
-import { KvCache } from "./kv_cache.ts";
+import { KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import { ropeTable } from "./rope_table.ts";
 import {
   type LayerWeights,
@@ -53,16 +50,9 @@ export interface StepShape {
   samples: number;
 }
 
-/** Rows of a prefill block, by the padded head dimension: larger ones spill more than they save. */
-export const largeBlockRows = (paddedDim: number): number => paddedDim > 64 ? 16 : 32;
-/** Rows of a block for the short ends of chunks. */
-export const SMALL_BLOCK_ROWS = 8;
-
 interface Layer {
   qkv: Linear;
-  prefillLarge: KernelCall;
-  prefillSmall: KernelCall;
-  decode: KernelCall;
+  attention: Attention;
   output: Linear;
   up: Linear;
   down: Linear;
@@ -74,15 +64,16 @@ interface Layer {
  * row norms are worth dispatches of their own.
  */
 export class Transformer {
-  readonly #attentionScales: KernelCall;
+  readonly #rowScales: KernelCall;
   readonly #embed: KernelCall;
   readonly #head: Linear;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
   readonly #layers: Layer[];
-  readonly #decodeGroups: number;
+  readonly #inlineNormRows: number;
 
   private constructor(
+    gpu: Gpu,
     readonly config: ModelConfig,
     readonly shape: AttentionShape,
     readonly buffers: StepBuffers,
@@ -101,13 +92,13 @@ export class Transformer {
       layers: Layer[];
     },
   ) {
-    this.#attentionScales = calls.scales;
+    this.#rowScales = calls.scales;
     this.#embed = calls.embed;
     this.#head = calls.head;
     this.#sample = calls.sample;
     this.#score = calls.score;
     this.#layers = calls.layers;
-    this.#decodeGroups = shape.heads / decodeGroup(shape);
+    this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
   }
 
   /**
@@ -130,7 +121,7 @@ export class Transformer {
       kvType: options.kvType,
     };
     const cache = new KvCache(gpu, shape, config.layers, options.pages);
-    const pagesPerSequence = Math.ceil(options.contextLength / 64);
+    const pagesPerSequence = Math.ceil(options.contextLength / PAGE_TOKENS);
     const buffers = new StepBuffers(
       gpu,
       options.maxRows,
@@ -148,6 +139,7 @@ export class Transformer {
     ]);
     gpu.check();
     return new Transformer(
+      gpu,
       config,
       shape,
       buffers,
@@ -168,21 +160,25 @@ export class Transformer {
 
   /** Records the layers and the logits of the rows listed in `buffers.samples`. */
   record(pass: StepPass, step: StepShape): void {
-    const { rows, decodes, largeBlocks, smallBlocks } = step;
-    const storedNorm = rows > Linear.maxInlineNormRows;
+    const { rows, samples } = step;
+    const storedNorm = rows > this.#inlineNormRows;
+    const scales = () => {
+      if (storedNorm) pass.dispatch(this.#rowScales, [rows]);
+    };
     pass.dispatch(this.#embed, [rows]);
     for (const layer of this.#layers) {
-      if (storedNorm) pass.dispatch(this.#attentionScales, [rows]);
-      layer.qkv.record(pass, rows);
-      pass.dispatch(layer.prefillLarge, [largeBlocks, this.shape.heads]);
-      pass.dispatch(layer.prefillSmall, [smallBlocks, this.shape.heads]);
-      pass.dispatch(layer.decode, [decodes, this.#decodeGroups]);
-      layer.output.record(pass, rows);
-      if (storedNorm) pass.dispatch(this.#attentionScales, [rows]);
-      layer.up.record(pass, rows);
-      layer.down.record(pass, rows);
+      scales();
+      layer.qkv.record(pass, step);
+      layer.attention.record(pass, step);
+      layer.output.record(pass, step);
+      scales();
+      layer.up.record(pass, step);
+      layer.down.record(pass, step);
     }
-    if (step.samples > 0) this.#head.record(pass, step.samples);
+    if (samples === 0) return;
+    // The lanes family always computes these norms inside: a few rows at most.
+    if (this.#inlineNormRows === 0) pass.dispatch(this.#rowScales, [rows]);
+    this.#head.record(pass, { rows: samples, decodes: 0 });
   }
 
   /** Records the choice of a token for each listed row; its slot keeps it for the next step. */
@@ -208,6 +204,8 @@ class Builder {
   readonly #lastSampled: GPUBuffer;
   readonly #rope: GPUBuffer;
   readonly #quads: number;
+  readonly #contextPages: number;
+  readonly #scratch: AttentionScratch;
 
   constructor(
     readonly gpu: Gpu,
@@ -223,6 +221,8 @@ class Builder {
     const make = (label: string, floatsPerRow: number, rows = maxRows) =>
       gpu.buffers.storage(label, rows * floatsPerRow * 4);
     this.#quads = weights.embedding.columns / 4;
+    this.#contextPages = Math.ceil(options.contextLength / PAGE_TOKENS);
+    this.#scratch = createAttentionScratch(gpu, shape, maxSequences, this.#contextPages);
     this.#residual = make("residual", this.#quads * 4);
     this.#rowScale = make("row scales", 1);
     this.#query = make("queries", heads * paddedHeadDim);
@@ -237,18 +237,22 @@ class Builder {
     );
   }
 
-  get #norm(): { buffer: GPUBuffer; quadsPerRow: number; width: number; epsilon: number } {
+  #norm(gain: GPUBuffer): NormInput {
     return {
       buffer: this.#residual,
       quadsPerRow: this.#quads,
+      gain,
       width: this.config.width,
       epsilon: this.config.normEpsilon,
+      rowScale: this.#rowScale,
     };
   }
 
   rowScales(): Promise<KernelCall> {
-    const { buffer, ...norm } = this.#norm;
-    return createRowScales(this.gpu, { input: buffer, rowScale: this.#rowScale, ...norm });
+    const { buffer: input, rowScale, quadsPerRow, width, epsilon } = this.#norm(
+      this.weights.outputNorm,
+    );
+    return createRowScales(this.gpu, { input, rowScale, quadsPerRow, width, epsilon });
   }
 
   embed(): Promise<KernelCall> {
@@ -268,7 +272,7 @@ class Builder {
       label: "logits",
       step: this.buffers.step,
       matrix: output,
-      input: { kind: "sampled", ...this.#norm, gain: outputNorm, samples: this.buffers.samples },
+      input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
       finish: {
         fragments: ["dense/finish_store"],
         bindings: { output: this.logits },
@@ -299,29 +303,21 @@ class Builder {
   }
 
   async layer(layer: LayerWeights, index: number): Promise<Layer> {
-    const attention = (work: Parameters<typeof createAttention>[2]) =>
-      createAttention(this.gpu, this.shape, work, {
-        step: this.buffers.step,
+    const [qkv, attention, output, up, down] = await Promise.all([
+      this.#qkv(layer, index),
+      Attention.create(this.gpu, this.shape, this.#contextPages, {
+        step: this.buffers,
         query: this.#query,
         keys: this.cache.keys[index],
         values: this.cache.values[index],
-        pages: this.buffers.pages,
         output: this.#attended,
-      });
-    const [qkv, prefillLarge, prefillSmall, decode, output, up, down] = await Promise.all([
-      this.#qkv(layer, index),
-      attention({
-        kind: "prefill",
-        blocks: this.buffers.largeBlocks,
-        rows: largeBlockRows(this.shape.paddedHeadDim),
+        scratch: this.#scratch,
       }),
-      attention({ kind: "prefill", blocks: this.buffers.smallBlocks, rows: SMALL_BLOCK_ROWS }),
-      attention({ kind: "decode", rows: this.buffers.rows }),
       this.#toResidual("attention output", layer.attentionOutput, this.#attended),
       this.#up(layer),
       this.#toResidual("down", layer.down, this.#hidden),
     ]);
-    return { qkv, prefillLarge, prefillSmall, decode, output, up, down };
+    return { qkv, attention, output, up, down };
   }
 
   #qkv(layer: LayerWeights, index: number): Promise<Linear> {
@@ -330,7 +326,7 @@ class Builder {
       label: "qkv",
       step: this.buffers.step,
       matrix: layer.qkv,
-      input: { kind: "norm", ...this.#norm, gain: layer.attentionNorm, rowScale: this.#rowScale },
+      input: { kind: "norm", ...this.#norm(layer.attentionNorm) },
       finish: {
         fragments: [`attention/kv_store_${kvType}`, "attention/finish_qkv"],
         bindings: {
@@ -357,7 +353,7 @@ class Builder {
       label: "up",
       step: this.buffers.step,
       matrix: layer.up,
-      input: { kind: "norm", ...this.#norm, gain: layer.feedForwardNorm, rowScale: this.#rowScale },
+      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) },
       finish: {
         fragments: [gated ? "dense/finish_swiglu" : "dense/finish_relu2"],
         bindings: { output: this.#hidden },

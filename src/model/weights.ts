@@ -34,7 +34,7 @@ export type LoadProgress = (done: number, total: number) => void;
 
 /** A head's dimension as kernels hold it. */
 export function paddedHeadDim(headDim: number): number {
-  return roundUp(headDim, 64);
+  return headDim <= 64 ? 64 : headDim <= 128 ? 128 : 256;
 }
 
 /**

@@ -1,9 +1,13 @@
 import { Rng } from "../../../src/common/rng.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
 import { readBuffer } from "../../../src/gpu/read_buffer.ts";
-import { type AttentionShape, createAttention } from "../../../src/kernels/attention.ts";
+import {
+  Attention,
+  createAttentionScratch,
+  largeBlockRows,
+} from "../../../src/kernels/attention.ts";
+import type { AttentionShape } from "../../../src/kernels/attention_shape.ts";
 import { StepBuffers } from "../../../src/kernels/step_buffers.ts";
-import { largeBlockRows } from "../../../src/model/transformer.ts";
 import type { GpuWork } from "./gpu_clock.ts";
 
 /** Causal prefill attention over `length` tokens with shuffled pages; 6 query and 2 KV heads of 64, f16 cache. */
@@ -30,7 +34,7 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
   const values = Float16Array.from(rng.normals(length * 128));
   const query = rng.normals(length * 384, Math.LOG2E / 8 * 2);
   const buffers = new StepBuffers(gpu, length, 1, pages);
-  const rows = largeBlockRows(64);
+  const rows = largeBlockRows(gpu, 64);
   // Longest blocks first: the last ones to finish are then short.
   const blocks = Uint32Array.from({ length: length / rows * 4 }, (_, i) => {
     const first = length - rows * (1 + (i >> 2));
@@ -40,24 +44,21 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
   gpu.buffers.write(buffers.pages, 0, tables);
   buffers.writeCounts({ rows: length, samples: 0, decodes: 0 });
   const output = gpu.buffers.storage("flash output", length * 384 * 4);
-  const call = await createAttention(gpu, shape, {
-    kind: "prefill",
-    blocks: buffers.largeBlocks,
-    rows,
-  }, {
-    step: buffers.step,
+  const attention = await Attention.create(gpu, shape, pages, {
+    step: buffers,
     query: gpu.buffers.upload("flash query", query),
     keys: gpu.buffers.upload("flash keys", keys as ArrayBufferView<ArrayBuffer>),
     values: gpu.buffers.upload("flash values", values as ArrayBufferView<ArrayBuffer>),
-    pages: buffers.pages,
     output,
+    scratch: createAttentionScratch(gpu, shape, 1, pages),
   });
   const at = (position: number, kv: number) =>
     ((tables[position >> 6] * 2 + kv) * 64 + (position & 63)) * 64;
   return {
     name: `flash ${length}`,
     flops: 4 * 64 * 6 * length * (length + 1) / 2,
-    record: (pass) => pass.dispatch(call, [length / rows, shape.heads]),
+    record: (pass) =>
+      attention.record(pass, { largeBlocks: length / rows, smallBlocks: 0, decodes: 0 }),
     async error() {
       const got = new Float32Array(await readBuffer(gpu, output));
       let worst = 0;

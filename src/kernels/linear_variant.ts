@@ -1,0 +1,142 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import { type Bindings, bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
+import { assembleShader, type ShaderConstants } from "../gpu/shader.ts";
+import { lanes } from "./lanes.ts";
+import { shaderFragments, type ShaderPath } from "./shader_files.ts";
+import type { WeightFormat, WeightMatrix } from "./weight_matrix.ts";
+
+/** The operand's rows: as they are, or RMS-normalised as they are read. `quadsPerRow` is the padded width / 4. */
+export type LinearInput =
+  | { kind: "plain"; buffer: GPUBuffer; quadsPerRow: number }
+  | ({ kind: "norm" } & NormInput)
+  /** Only the rows listed for sampling. */
+  | ({ kind: "sampled"; samples: GPUBuffer } & NormInput);
+
+/** An operand that is normalised: `width` is the true width, `rowScale` what the row-scales kernel wrote. */
+export interface NormInput {
+  buffer: GPUBuffer;
+  quadsPerRow: number;
+  gain: GPUBuffer;
+  width: number;
+  epsilon: number;
+  rowScale: GPUBuffer;
+}
+
+/** What becomes of the products: fragments with their own buffers and constants. */
+export interface LinearFinish {
+  fragments: ShaderPath[];
+  bindings: Bindings;
+  constants: Record<string, number>;
+}
+
+/** A product to compile. */
+export interface LinearOptions {
+  label: string;
+  /** The step's uniform buffer. */
+  step: GPUBuffer;
+  matrix: WeightMatrix;
+  input: LinearInput;
+  finish: LinearFinish;
+}
+
+/** Which kernel computes it, for which rows, and whether row norms were computed beforehand. */
+export type LinearVariant =
+  & { rowSet: "all" | "prefill" | "decode"; storedNorm: boolean }
+  & (
+    | { kernel: "vector" }
+    | { kernel: "rows"; rows: number; stepQuads: number }
+    | { kernel: "tiled" }
+    | { kernel: "split"; rows: number }
+  );
+
+/** Quads of 4 weights in a 16-byte word. */
+const wordQuads: Record<WeightFormat, number> = { f32: 1, f16: 2, q8: 4 };
+
+/** Columns of a lane; a workgroup of 8 lanes then covers 64, a head of the usual size. */
+const LANE_COLUMNS = 8;
+
+/** Compiles one variant and binds its buffers. */
+export async function compileLinear(
+  gpu: Gpu,
+  options: LinearOptions,
+  variant: LinearVariant,
+): Promise<KernelCall> {
+  const { label, step, matrix, input, finish } = options;
+  const inlineNorm = input.kind !== "plain" && !variant.storedNorm;
+  const fragments = shaderFragments(
+    lanes(gpu),
+    "lib/step",
+    "lib/sample_struct",
+    `dense/rows_${input.kind === "sampled" ? "sampled" : variant.rowSet}`,
+    matrix.fragment,
+    ...inputFragments(input, variant.storedNorm),
+    ...finish.fragments,
+    `dense/linear_${variant.kernel}`,
+  );
+  const shader = assembleShader(label, fragments, shaderConstants(matrix.format, variant));
+  const pipeline = await gpu.pipelines.get(shader, `linear_${variant.kernel}`, {
+    K_QUADS: matrix.columns / 128,
+    INPUT_QUADS_PER_ROW: input.quadsPerRow,
+    ...(inlineNorm ? { NORM_WIDTH: input.width, NORM_EPSILON: input.epsilon } : {}),
+    ...matrix.constants,
+    ...finish.constants,
+  });
+  const bindings = {
+    step,
+    ...matrix.bindings,
+    ...inputBindings(input, variant.storedNorm),
+    ...finish.bindings,
+  };
+  return bindKernel(gpu, pipeline, bindings);
+}
+
+function shaderConstants(format: WeightFormat, variant: LinearVariant): ShaderConstants {
+  const quads = wordQuads[format];
+  switch (variant.kernel) {
+    case "vector":
+      return { COLS: LANE_COLUMNS, BLOCK_WORDS: 8 / quads };
+    case "rows":
+      return {
+        COLS: LANE_COLUMNS,
+        ROWS: variant.rows,
+        ROW_LOADS: Math.max(1, variant.rows / 8),
+        STEP_QUADS: variant.stepQuads,
+        STEP_WORDS: Math.max(1, variant.stepQuads / quads),
+      };
+    case "tiled":
+      return {};
+    case "split":
+      return { ROWS: variant.rows, WORD_QUADS: quads };
+  }
+}
+
+function inputFragments(input: LinearInput, storedNorm: boolean): ShaderPath[] {
+  switch (input.kind) {
+    case "plain":
+      return ["dense/input_plain"];
+    case "norm":
+      return storedNorm ? ["dense/input_norm_stored"] : ["dense/input_norm", "dense/rms"];
+    case "sampled":
+      return storedNorm ? ["dense/input_sampled_stored"] : ["dense/input_sampled", "dense/rms"];
+  }
+}
+
+function inputBindings(input: LinearInput, storedNorm: boolean): Bindings {
+  switch (input.kind) {
+    case "plain":
+      return { input: input.buffer };
+    case "norm":
+      return {
+        input: input.buffer,
+        gain: input.gain,
+        ...(storedNorm ? { row_scale: input.rowScale } : {}),
+      };
+    case "sampled":
+      return {
+        input: input.buffer,
+        gain: input.gain,
+        samples: input.samples,
+        ...(storedNorm ? { row_scale: input.rowScale } : {}),
+      };
+  }
+}
