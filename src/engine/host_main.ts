@@ -27,6 +27,13 @@ function send(message: FromHost): void {
   }
 }
 
+// Ctrl-C and service managers signal the whole group; the host lives as long as the one that started it, which may
+// want to let requests end first.
+const groupSignals = ["SIGINT", "SIGTERM"] as const;
+if (Deno.build.os !== "windows") {
+  groupSignals.forEach((name) => Deno.addSignalListener(name, () => {}));
+}
+
 const host = new EngineHost(send, () => Deno.exit(1));
 const frames = new FrameDecoder();
 

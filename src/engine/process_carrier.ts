@@ -1,3 +1,4 @@
+import { runtimeDirectory, webgpuBackend } from "../common/env.ts";
 import { log } from "../common/log.ts";
 import type { Carrier } from "./carrier.ts";
 import { encodeFrame, FrameDecoder } from "./frames.ts";
@@ -8,6 +9,16 @@ import type { FromHost, ToHost } from "./host_messages.ts";
  * No network and no writing, whatever a model file makes of the code.
  */
 const permissions = ["--allow-read", "--allow-env", "--allow-ffi", "--allow-sys"];
+
+/** What a host's graphics libraries are told where the environment says nothing. */
+function graphicsEnvironment(): Record<string, string> {
+  if (Deno.build.os !== "linux") return {};
+  return {
+    // Without it Deno also initialises OpenGL, which complains on a machine without a display.
+    DENO_WEBGPU_BACKEND: webgpuBackend() ?? "vulkan",
+    XDG_RUNTIME_DIR: runtimeDirectory() ?? "/tmp",
+  };
+}
 
 /** A host in a child process: a driver fault or an abort ends the child, and nothing else. */
 export class ProcessCarrier implements Carrier {
@@ -23,6 +34,7 @@ export class ProcessCarrier implements Carrier {
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
+      env: graphicsEnvironment(),
     }).spawn();
     this.pid = this.#child.pid;
     this.#input = this.#child.stdin.getWriter();
