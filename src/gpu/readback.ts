@@ -17,8 +17,9 @@ export class Readback {
   readonly #gpu: Gpu;
   readonly #slots: GPUBuffer[];
   readonly #queued: { slot: number; bytes: number }[] = [];
-  /** Mappings whose promises have not settled, by slot: an unmapped buffer may be reused before they do. */
   #next = 0;
+  /** The mapping that `read` began and found not done, of the oldest read. */
+  #begun: Promise<void> | undefined;
 
   private constructor(gpu: Gpu, slots: GPUBuffer[]) {
     this.#gpu = gpu;
@@ -61,7 +62,8 @@ export class Readback {
    */
   read(): ArrayBuffer {
     const { buffer, bytes } = this.#oldest();
-    buffer.mapAsync(GPUMapMode.READ, 0, buffer.size).catch(() => {
+    const mapping = buffer.mapAsync(GPUMapMode.READ, 0, buffer.size);
+    mapping.catch(() => {
       // Settles with an AbortError when unmap() below overtakes it; a lost device is reported by gpu.check().
     });
     let copy: ArrayBuffer;
@@ -69,6 +71,7 @@ export class Readback {
       copy = buffer.getMappedRange(0, buffer.size).slice(0, bytes);
     } catch (error) {
       this.#gpu.check();
+      this.#begun = mapping;
       throw new Error(
         "read from the GPU: the buffer was not mapped at once; use readAwaited on this Deno version",
         { cause: error },
@@ -83,7 +86,9 @@ export class Readback {
   /** Like `read`, by WebGPU's documented way: at least 10 ms on Deno 2.9, right on every version. */
   async readAwaited(): Promise<ArrayBuffer> {
     const { buffer, bytes } = this.#oldest();
-    if (buffer.mapState === "unmapped") await buffer.mapAsync(GPUMapMode.READ);
+    const mapping = this.#begun ?? buffer.mapAsync(GPUMapMode.READ);
+    this.#begun = undefined;
+    await mapping;
     const copy = buffer.getMappedRange().slice(0, bytes);
     buffer.unmap();
     this.#queued.shift();
