@@ -178,25 +178,22 @@ export class Scheduler {
     if (rows.length > 0) {
       budget = Math.min(budget, Math.max(1, this.options.mixedStepTokens - rows.length));
     }
-    const prefill = (sequence: Sequence) => {
+    const overdue = this.#waiting.overdue(now);
+    let admitting = true;
+    for (const sequence of this.#readers(overdue)) {
+      if (budget <= 0) break;
+      if (sequence.state === "waiting" && admitting && !isFollowing(sequence)) {
+        const prefix = this.#blocks.match(sequence.ids, sequence.scope, sequence.ids.length - 1);
+        if (follow(sequence, prefix.tokens, this.#resident)) continue;
+        // No other may overtake the first that finds no room, or a large one would never find it.
+        if (!this.#canAdmit(sequence, prefix)) this.#makeRoom(sequence, prefix);
+        admitting = this.#canAdmit(sequence, prefix);
+        if (admitting) this.#admit(sequence, prefix, sequence === overdue);
+      }
+      if (sequence.state !== "running") continue;
       const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
       put(sequence, tokens);
       budget -= tokens;
-    };
-    for (const sequence of this.#prefillable()) if (budget > 0) prefill(sequence);
-
-    const overdue = this.#waiting.overdue(now);
-    for (const sequence of overdue ? [overdue, ...this.#waiting] : [...this.#waiting]) {
-      if (budget <= 0) break;
-      if (sequence.state !== "waiting" || isFollowing(sequence)) continue;
-      const prefix = this.#blocks.match(sequence.ids, sequence.scope, sequence.ids.length - 1);
-      if (follow(sequence, prefix.tokens, this.#resident)) continue;
-      if (!this.#canAdmit(sequence, prefix)) {
-        this.#makeRoom(sequence, prefix);
-        break;
-      }
-      this.#admit(sequence, prefix, sequence === overdue);
-      prefill(sequence);
     }
 
     if (rows.length === 0) return undefined;
@@ -295,25 +292,31 @@ export class Scheduler {
       sequence.state === "running" && !sequence.prefilling && sequence.sampled < sequence.maxTokens
     );
     if (!this.#latencyResident) return all;
-    const first = all.findIndex((sequence) => !sequence.latency);
-    if (first < 0) return all;
-    const rest = all.splice(first);
-    const room = Math.max(1, this.options.latencyRows - all.length);
-    if (rest.length <= room) return [...all, ...rest];
+    const latency = all.filter((sequence) => sequence.latency);
+    const rest = all.filter((sequence) => !sequence.latency);
+    const room = Math.max(1, this.options.latencyRows - latency.length);
+    if (rest.length <= room) return all;
     const start = this.#turn % rest.length;
     this.#turn = start + room;
-    return [...all, ...[...rest, ...rest].slice(start, start + room)];
+    return [...latency, ...[...rest, ...rest].slice(start, start + room)];
   }
 
   get #latencyResident(): boolean {
     return this.#resident.some((sequence) => sequence.state === "running" && sequence.latency);
   }
 
-  /** Sequences whose prompt is being computed, in order of their own or their followers' seniority. */
-  #prefillable(): Sequence[] {
+  /**
+   * Sequences with a prompt to read, resident or waiting, in the order in which they get the step's tokens: first
+   * the overdue one whose turn it is, then by their own or their followers' seniority.
+   */
+  #readers(overdue: Sequence | undefined): Sequence[] {
     return this.#resident
       .filter((sequence) => sequence.state === "running" && sequence.prefilling)
-      .sort((a, b) => bySeniority(urgency(a), urgency(b)));
+      .concat([...this.#waiting])
+      .sort((a, b) => {
+        if (a === overdue || b === overdue) return a === overdue ? -1 : 1;
+        return bySeniority(urgency(a), urgency(b));
+      });
   }
 
   /** Makes room for one more position of `sequence`; false when it must sit this step out. */
@@ -346,9 +349,9 @@ export class Scheduler {
 
   #admit(sequence: Sequence, prefix: CachedPrefix, overdue: boolean): void {
     this.#waiting.admit(sequence, overdue);
+    sequence.overdue ||= overdue;
     sequence.table = this.#blocks.allocate(prefix, sequence.ids.length);
     sequence.state = "running";
-    sequence.overdue = overdue;
     sequence.slot = this.#slots.pop()!;
     sequence.computed = sequence.table.cachedTokens;
     sequence.prefillEnd = sequence.ids.length;

@@ -46,7 +46,7 @@ export class Sequence {
   prefillEnd = 0;
   /** Leading tokens of this residency's prompt that other sequences can find in the cache. */
   shared = 0;
-  /** Admitted because it was overdue: not to be put back for the sake of admitting another. */
+  /** Admitted because it was overdue: as senior as latency work from then on. */
   overdue = false;
   /** Tokens sampled by submitted steps; more than `generated` while steps are in flight. */
   sampled = 0;
@@ -86,8 +86,12 @@ export class Sequence {
   }
 }
 
-/** Negative when `a` goes before `b`: latency first, then the smaller priority number, then the older. */
+/**
+ * Negative when `a` goes before `b`: latency work first, and throughput work that is overdue, then the smaller
+ * priority number, then the older.
+ */
 export function bySeniority(a: Sequence, b: Sequence): number {
-  if (a.latency !== b.latency) return a.latency ? -1 : 1;
+  const first = a.latency || a.overdue;
+  if (first !== (b.latency || b.overdue)) return first ? -1 : 1;
   return a.priority - b.priority || a.arrival - b.arrival;
 }

@@ -54,6 +54,14 @@ Deno.test("BlockManager gives one page to sequences that computed the same text"
   assertEquals(blocks.check(both), []);
 });
 
+Deno.test("BlockManager does not cache a tail that another cached page covers", () => {
+  const blocks = new BlockManager(16);
+  const tables = [100, 90].map((length) => ({ length, table: fill(blocks, ids(length)) }));
+  for (const { length, table } of tables) blocks.release(table, ids(length), length);
+  assertEquals(blocks.pagesCached, 2);
+  assertEquals(blocks.match(ids(200), "", 199).tokens, 100);
+});
+
 Deno.test("BlockManager evicts the least recently used page, a page before the one it continues", () => {
   const blocks = new BlockManager(4);
   for (const from of [0, 1000]) {
