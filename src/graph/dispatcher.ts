@@ -4,7 +4,8 @@ import type { Clock } from "./clock.ts";
 import { GraphError } from "./graph_error.ts";
 import type { ChainNode } from "./node.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
-import { type PrefixKey, prefixKeys } from "./prefix_match.ts";
+import { PrefillAhead } from "./prefill_ahead.ts";
+import { type PrefixKey, promptPrefixes } from "./prefix_match.ts";
 import type { PlannedTask } from "./task_queue.ts";
 
 /** Tokens of an engine's KV page: what `EngineLoad` counts in. */
@@ -25,6 +26,7 @@ class ChainTask implements PlannedTask {
   readonly depth: number;
   readonly group: number;
   readonly prefix: readonly PrefixKey[];
+  readonly chars: number;
   readonly promptTokens: number;
   readonly maxTokens: number;
   removed?: boolean;
@@ -44,10 +46,18 @@ class ChainTask implements PlannedTask {
     this.application = chain.application?.order ?? 0;
     this.depth = chain.depth;
     this.group = chain.group?.id ?? 0;
-    this.prefix = prefixKeys(chain, tenant);
-    this.promptTokens = Math.ceil((this.prefix.at(-1)?.chars ?? 0) / charsPerToken);
+    const { keys, chars } = promptPrefixes(chain, tenant);
+    this.prefix = keys;
+    this.chars = chars;
+    this.promptTokens = Math.ceil(chars / charsPerToken);
     this.maxTokens = chain.generate.sampling.maxTokens;
   }
+}
+
+/** Knobs of the dispatcher and its planner. */
+export interface DispatcherOptions extends PlannerOptions {
+  /** Fill what is known of a prompt while its last inputs are produced. Default true. */
+  prefillAhead?: boolean;
 }
 
 /** What the dispatcher tells of a chain. */
@@ -65,6 +75,7 @@ export class Dispatcher {
   readonly #events: DispatcherEvents;
   readonly #tasks = new Map<ChainNode, ChainTask>();
   readonly #timers = new Set<() => void>();
+  readonly #ahead: PrefillAhead | undefined;
   #scheduled = false;
   #closed = false;
 
@@ -72,12 +83,14 @@ export class Dispatcher {
     pool: EnginePool,
     clock: Clock,
     events: DispatcherEvents,
-    options: PlannerOptions = {},
+    options: DispatcherOptions = {},
   ) {
     this.#pool = pool;
     this.#clock = clock;
     this.#events = events;
-    this.planner = new Planner(options);
+    const { prefillAhead = true, ...planner } = options;
+    this.#ahead = prefillAhead ? new PrefillAhead(pool) : undefined;
+    this.planner = new Planner(planner);
   }
 
   /** Chains queued or running. */
@@ -89,11 +102,13 @@ export class Dispatcher {
   enqueue(chain: ChainNode, tenant: string): void {
     const task = new ChainTask(chain, tenant, this.planner.charsPerToken);
     this.#tasks.set(chain, task);
+    this.#ahead?.stop(chain);
     this.#queue(task);
   }
 
   /** Drops a chain; its engine stops working on it. */
   cancel(chain: ChainNode): void {
+    this.#ahead?.stop(chain);
     const task = this.#tasks.get(chain);
     if (!task) return;
     this.#tasks.delete(chain);
@@ -105,6 +120,7 @@ export class Dispatcher {
   /** Drops everything. */
   close(): void {
     this.#closed = true;
+    this.#ahead?.close();
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     for (const chain of [...this.#tasks.keys()]) this.cancel(chain);
@@ -172,7 +188,7 @@ export class Dispatcher {
     task.generation = generation;
     chain.state = "running";
     chain.times.started = this.#clock.now();
-    this.#follow(task, generation, engine);
+    this.#follow(task, generation, engine, model);
   }
 
   #request(task: ChainTask, engine: number, model: string): GenerateRequest {
@@ -195,7 +211,12 @@ export class Dispatcher {
     };
   }
 
-  async #follow(task: ChainTask, generation: Generation, engine: number): Promise<void> {
+  async #follow(
+    task: ChainTask,
+    generation: Generation,
+    engine: number,
+    model: string,
+  ): Promise<void> {
     const { chain } = task;
     const { output, transforms, sampling } = chain.generate;
     const ids: number[] = [];
@@ -207,11 +228,17 @@ export class Dispatcher {
           const { promptTokens, cachedTokens } = event;
           chain.usage = { engine, promptTokens, cachedTokens, completionTokens: 0 };
         } else if (event.type === "delta") {
-          if (text === "" && ids.length === 0) this.#firstToken(task);
+          const first = text === "" && ids.length === 0;
+          if (first) this.#firstToken(task);
           for (const id of event.ids) ids.push(id);
           text += event.text;
           // With transforms the text is not yet the value; its readers get the value at the end.
           if (transforms.length === 0) output.append(event.text);
+          // From the first token on, so as not to compete with this prompt's own fill; then rarely, since the
+          // reader's prompt has to grow by many tokens before anything is done.
+          if (first || ids.length % 64 === 0) {
+            this.#ahead?.advance(chain, task.tenant, engine, model);
+          }
         } else if (event.reason === "cancelled") {
           throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);
         } else {

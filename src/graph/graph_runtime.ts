@@ -1,7 +1,7 @@
 import type { EnginePool } from "../engine/types.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
-import { Dispatcher } from "./dispatcher.ts";
+import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { buildOperation } from "./graph_builder.ts";
 import { GraphError } from "./graph_error.ts";
 import type { GraphStore, StoredSession } from "./graph_store.ts";
@@ -9,7 +9,6 @@ import { randomSafeInteger, randomSecret } from "./ids.ts";
 import type { NativeFunctions } from "./native_functions.ts";
 import type { Application, ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
 import type { Operation, Submitted } from "./operation.ts";
-import type { PlannerOptions } from "./planner.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
 import { defaultSessionLimits, Session, type SessionLimits } from "./session.ts";
 import { applyTransforms } from "./transform.ts";
@@ -29,7 +28,7 @@ export interface GraphRuntimeOptions {
   upscaler?: MediaUpscaler;
   /** Keeps sessions across restarts; absent: they live in memory. */
   store?: GraphStore;
-  planner?: PlannerOptions;
+  planner?: DispatcherOptions;
   limits?: Partial<SessionLimits>;
   /** Sessions open at a time. Default 10,000. */
   maxSessions?: number;

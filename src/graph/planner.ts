@@ -9,6 +9,11 @@ export interface PlannerOptions {
   tasksPerEngine?: number;
   /** Tokens resident on an engine while latency-critical work is on it; bulk work beyond waits. Default: no bound. */
   latencyTokens?: number;
+  /**
+   * Tokens of bulk work handed to one engine at a time: beyond what keeps it busy, work that waits here can still
+   * be ordered and go to whichever engine is free first. Default: what fits in its memory.
+   */
+  bulkTokens?: number;
   /** Place work where its prefix is, keep strict work from bulk work. Default true; false takes engines in turn. */
   affinity?: boolean;
   /** Order by application, depth and group. Default true; false is first come, first served. */
@@ -74,6 +79,7 @@ export class Planner {
     this.#options = {
       tasksPerEngine: 128,
       latencyTokens: Infinity,
+      bulkTokens: Infinity,
       affinity: true,
       applicationFirst: true,
       shareFills: true,
@@ -141,7 +147,7 @@ export class Planner {
     if (!running) return;
     running.engine.pendingPrefill -= running.prefill;
     running.prefill = 0;
-    const chars = task.prefix.at(-1)?.chars ?? 0;
+    const { chars } = task;
     if (chars >= 256 && promptTokens > 0) {
       const seen = Math.min(Math.max(chars / promptTokens, 0.5), 16);
       this.#charsPerToken += 0.05 * (seen - this.#charsPerToken);
@@ -207,8 +213,10 @@ export class Planner {
     if (engine.tasks >= this.#options.tasksPerEngine) return false;
     const after = engine.used + this.#need(task, shared);
     if (after > engine.capacity) return false;
-    const strict = engine.strictTasks > 0 || task.strict;
-    return !strict || task.strict || after <= this.#options.latencyTokens;
+    if (task.strict) return true;
+    if (engine.strictTasks > 0 && after > this.#options.latencyTokens) return false;
+    return engine.bulkTokens === 0 ||
+      engine.bulkTokens + this.#need(task, shared) <= this.#options.bulkTokens;
   }
 
   #need(task: PlannedTask, shared: number): number {
@@ -220,13 +228,22 @@ export class Planner {
     const known = filling ? filling.chars / this.#charsPerToken : shared;
     const toFill = Math.max(0, task.promptTokens - known) + engine.pendingPrefill;
     const load = LOAD_WEIGHT * engine.used;
-    // Strict work on a bulk engine slows down with the bulk; bulk work on a strict engine is throttled by the strict.
-    const company = task.strict
-      ? engine.bulkTokens
-      : engine.strictTasks > 0
-      ? task.maxTokens * 4
-      : 0;
-    return toFill + load + company;
+    return toFill + load + this.#company(engine, task);
+  }
+
+  /**
+   * The cost of sharing an engine with work of the other kind: bulk tokens beyond what strict work leaves room for
+   * stand still. The first strict task on an engine does that to all bulk work there, a further one to little; so
+   * strict work gathers where strict work is, and bulk work goes where nothing throttles it.
+   */
+  #company(engine: EngineState, task: PlannedTask): number {
+    const { latencyTokens } = this.#options;
+    const throttled = (strict: number, used: number) =>
+      strict > 0 ? Math.min(engine.bulkTokens, Math.max(0, used - latencyTokens)) : 0;
+    const need = task.promptTokens + task.maxTokens;
+    if (!task.strict) return throttled(engine.strictTasks, engine.used + need);
+    return throttled(engine.strictTasks + 1, engine.used + need) -
+      throttled(engine.strictTasks, engine.used);
   }
 
   /** Lets the task wait for a prefix that other work is filling on `engine`. */

@@ -13,36 +13,54 @@ export interface PrefixKey {
   chars: number;
 }
 
+/** Prefixes shorter than this are not looked for: they do not fill one 64-token page. */
+const MIN_CHARS = 256;
+
+/** The prefixes of a prompt at which sharing is looked for, shortest first, and the length of all of it. */
+export interface PromptPrefixes {
+  keys: PrefixKey[];
+  chars: number;
+}
+
 /**
- * The prefixes of a chain's prompt at which sharing is looked for, shortest first: every variable boundary, and every
- * block within a long fill. Keys chain over content, so that two calls share whatever text they begin with, whether
- * it came from the same variable, an equal one, or the template; engines then share by tokens, to the exact page.
- * Each content is hashed once in its life; a chain then costs one multiplication per block. Keys of different
- * scopes never meet.
+ * The prefixes of a chain's prompt: every variable boundary, and every block within a long fill. Keys chain over
+ * content, so that two calls share whatever text they begin with, whether it came from the same variable, an equal
+ * one, or the template; engines then share by tokens, to the exact page. Each content is hashed once in its life; a
+ * chain then costs one multiplication per block. Keys of different scopes never meet.
  */
-export function prefixKeys(chain: ChainNode, scope = ""): PrefixKey[] {
-  const keys: PrefixKey[] = [];
-  appendKeys(chain, keys, scope === "" ? 0 : hashText(scope));
-  return keys;
+export function promptPrefixes(chain: ChainNode, scope = ""): PromptPrefixes {
+  const chainer = new KeyChain(scope === "" ? 0 : hashText(scope));
+  append(chain, chainer);
+  return { keys: chainer.keys, chars: chainer.chars };
 }
 
-function appendKeys(chain: ChainNode, keys: PrefixKey[], seed: number): void {
+class KeyChain {
+  readonly keys: PrefixKey[] = [];
+  chars = 0;
+  #key: number;
+
+  constructor(seed: number) {
+    this.#key = seed;
+  }
+
+  push(blocks: readonly number[], length: number): void {
+    const start = this.chars;
+    for (let i = 0; i < blocks.length; i++) {
+      this.#key = mix(this.#key, blocks[i]);
+      const chars = start + Math.min((i + 1) * BLOCK_CHARS, length);
+      if (chars >= MIN_CHARS) this.keys.push({ key: this.#key, chars });
+    }
+    this.chars = start + length;
+  }
+}
+
+function append(chain: ChainNode, keys: KeyChain): void {
   if (chain.previous) {
-    appendKeys(chain.previous, keys, seed);
+    append(chain.previous, keys);
     const text = chain.previous.raw?.text ?? chain.previous.generate.output.value;
-    push(keys, hashBlocks(text), text.length, seed);
+    keys.push(hashBlocks(text), text.length);
   }
-  for (const fill of chain.fills) push(keys, fillBlocks(fill), fillText(fill).length, seed);
-}
-
-function push(keys: PrefixKey[], blocks: readonly number[], length: number, seed: number): void {
-  const last = keys.at(-1);
-  let key = last?.key ?? seed;
-  const start = last?.chars ?? 0;
-  for (let i = 0; i < blocks.length; i++) {
-    key = mix(key, blocks[i]);
-    keys.push({ key, chars: start + Math.min((i + 1) * BLOCK_CHARS, length) });
-  }
+  for (const fill of chain.fills) keys.push(fillBlocks(fill), fillText(fill).length);
 }
 
 /** The text of a fill. Throws when its variable has no value. */

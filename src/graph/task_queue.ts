@@ -18,6 +18,8 @@ export interface PlannedTask {
   /** Task group; 0: none. */
   readonly group: number;
   readonly prefix: readonly PrefixKey[];
+  /** Characters of the prompt. */
+  readonly chars: number;
   /** Estimated. */
   readonly promptTokens: number;
   readonly maxTokens: number;

@@ -152,7 +152,7 @@ export class SimEngine {
       return;
     }
     const rows = this.#decodeRows();
-    const strict = rows.some((row) => row.latency);
+    const strict = [...this.#running].some((sequence) => sequence.latency);
     const chunks = this.#prefillChunks(rows.length, strict);
     let prefill = 0;
     let prefillContext = 0;
@@ -186,15 +186,18 @@ export class SimEngine {
   }
 
   #prefillChunks(rows: number, strict: boolean): [SimSequence, number][] {
-    let budget = strict ? this.#cost.latencyPrefillTokens : this.#cost.batchTokens - rows;
+    let budget = this.#cost.batchTokens - rows;
+    let bulkBudget = strict ? this.#cost.latencyPrefillTokens - rows : budget;
     const chunks: [SimSequence, number][] = [];
     const filling = [...this.#running].filter((sequence) => !sequence.decoding);
     filling.sort((a, b) => before(a, b) ? -1 : 1);
     for (const sequence of filling) {
-      if (budget <= 0) break;
-      const tokens = Math.min(budget, sequence.prompt.length - sequence.filled);
+      const left = sequence.latency ? budget : Math.min(budget, bulkBudget);
+      if (left <= 0) break;
+      const tokens = Math.min(left, sequence.prompt.length - sequence.filled);
       chunks.push([sequence, tokens]);
       budget -= tokens;
+      bulkBudget -= tokens;
     }
     return chunks;
   }

@@ -44,7 +44,8 @@ export class SimSequence implements Generation {
     this.request = request;
     this.prompt = prompt;
     this.keys = pageKeys(prompt, request.cacheScope ?? "");
-    this.seed = hashIds(prompt) ^ request.sampling.seed;
+    const { temperature, seed } = request.sampling;
+    this.seed = hashIds(prompt) ^ (temperature > 0 ? seed : 0);
     this.outputTokens = options.outputTokens;
     this.answer = options.answer;
     this.arrived = options.arrived;

@@ -1,0 +1,227 @@
+import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
+import { llama13bOnA100, llama7bOnA6000 } from "../../../src/graph/sim/cost_model.ts";
+import type { BenchContext } from "../harness.ts";
+import {
+  chainSummary,
+  mapReduce,
+  multiAgent,
+  sharedPrompt,
+  type SummaryShape,
+  type TeamShape,
+} from "./applications.ts";
+import { assistantMix } from "./assistants.ts";
+import type { Caller } from "./caller.ts";
+import { mixed, paperMixed } from "./mixed.ts";
+import { type Mode, type SimOptions, simulate } from "./sim_world.ts";
+import type { Texts } from "./texts.ts";
+
+const device = "simulated LLaMA-13B on A100";
+
+/** The paper's baseline: an engine that holds 4,096 tokens, for 40 ms a token. */
+const latencyFirst: Mode = { kind: "latency_first", admitTokens: 4096 };
+const throughputFirst: Mode = { kind: "throughput_first" };
+
+/** An application, and the client it is compared with. */
+interface SimApp {
+  name: string;
+  run: (caller: Caller, each: () => Caller) => Promise<unknown>;
+  /** What "request by request" means for it in the paper. */
+  baseline: Mode;
+}
+
+const team: TeamShape = {
+  coders: 8,
+  rounds: 3,
+  designTokens: 600,
+  codeTokens: 500,
+  reviewTokens: 120,
+};
+const summary = (chunkTokens: number, outputTokens: number, chunks: number): SummaryShape => ({
+  chunks,
+  chunkTokens,
+  outputTokens,
+});
+
+function applications(texts: Texts, full: boolean): SimApp[] {
+  const chain = (name: string, shape: SummaryShape): SimApp => ({
+    name,
+    run: (caller) => chainSummary(caller, texts, shape),
+    baseline: latencyFirst,
+  });
+  const reduce = (name: string, shape: SummaryShape): SimApp => ({
+    name,
+    run: (caller) => mapReduce(caller, texts, shape),
+    baseline: latencyFirst,
+  });
+  const agents = (name: string, shape: TeamShape): SimApp => ({
+    name,
+    run: (caller) => multiAgent(caller, texts, shape),
+    baseline: latencyFirst,
+  });
+  // Within the paper's ranges (chunks of 512 to 2,048 tokens, 25 to 100 out) the ends where it shows its best.
+  const apps = [
+    chain("chain", summary(2048, 25, 20)),
+    reduce("map_reduce", summary(2048, 50, 16)),
+    {
+      name: "shared_prompt",
+      run: (caller: Caller) =>
+        sharedPrompt(caller, texts, {
+          users: 32,
+          systemTokens: 6000,
+          queryTokens: 100,
+          outputTokens: 200,
+        }),
+      // One request alone exceeds 4,096 tokens: the paper batches here by memory, without sharing.
+      baseline: throughputFirst,
+    },
+    agents("multi_agent", team),
+    agents("multi_agent_16_files", { ...team, coders: 16 }),
+  ];
+  if (!full) return apps;
+  for (const chunk of [512, 1024, 2048]) {
+    for (const out of [25, 50, 100]) {
+      apps.push(chain(`chain_${chunk}_${out}`, summary(chunk, out, 20)));
+      apps.push(reduce(`map_reduce_${chunk}_${out}`, summary(chunk, out, 16)));
+    }
+  }
+  return apps;
+}
+
+/** Rows of one application at one round trip. */
+async function appRows(context: BenchContext, app: SimApp, roundTripMs: number): Promise<void> {
+  const cost: CostModel = llama13bOnA100;
+  const options: SimOptions = { cost, roundTripMs, sharedAttention: "once" };
+  const graph = await simulate({ kind: "graph" }, options, app.run);
+  const seconds = async (mode: Mode, rest: Partial<SimOptions> = {}) => {
+    const run = await simulate(mode, { ...options, ...rest }, app.run);
+    if (JSON.stringify(run.value) !== JSON.stringify(graph.value)) {
+      throw new Error(`apps/${app.name}: ${mode.kind} answers otherwise than the graph`);
+    }
+    return run.ms / 1000;
+  };
+  const own = graph.ms / 1000;
+  const name = `${app.name}_sim_rtt${roundTripMs}`;
+  const row = (metric: string, other: number, baseline: string) =>
+    context.report({
+      case: name,
+      metric,
+      value: other / own,
+      unit: "x",
+      baseline: `${baseline} ${other.toFixed(2)} s, graph ${own.toFixed(2)} s`,
+      ratio: other / own,
+      device,
+    });
+  const latency = await seconds(latencyFirst);
+  const throughput = await seconds(throughputFirst);
+  row(
+    "speedup_vs_requests",
+    app.baseline === latencyFirst ? latency : throughput,
+    app.baseline.kind,
+  );
+  row("speedup_vs_latency_first", latency, "4,096 tokens at a time");
+  row("speedup_vs_throughput_first", throughput, "by memory");
+  row(
+    "speedup_vs_requests_cached",
+    await seconds(throughputFirst, { cached: true }),
+    "by memory, prefix cache on",
+  );
+  const plain = await simulate({ kind: "graph" }, { ...options, sharedAttention: "each" }, app.run);
+  const plainThroughput = throughput / (plain.ms / 1000);
+  context.report({
+    case: name,
+    metric: "speedup_vs_throughput_first_without_shared_attention",
+    value: plainThroughput,
+    unit: "x",
+    device,
+  });
+  if (roundTripMs === 250) {
+    context.report({
+      case: app.name,
+      metric: "prefilled_share",
+      value: graph.prefilledShare,
+      unit: "prefilled / submitted",
+      device,
+    });
+  }
+}
+
+/** The mixed workload on the paper's four A6000s, against the numbers of its own figure. */
+async function mixedRows(context: BenchContext, texts: Texts, roundTripMs: number): Promise<void> {
+  const cost = llama7bOnA6000;
+  const paper = { chatMsPerToken: 149.1, jobSeconds: 23.2 };
+  const modes: [string, Mode][] = [
+    ["graph", {
+      kind: "graph",
+      planner: { latencyTokens: cost.latencyTokens, bulkTokens: 16_000 },
+    }],
+    ["latency_first", latencyFirst],
+    ["throughput_first", throughputFirst],
+  ];
+  for (const [label, mode] of modes) {
+    const options: SimOptions = { cost, roundTripMs, engines: 4, sharedAttention: "once" };
+    const { value } = await simulate(mode, options, (_, each) => mixed(each, texts, paperMixed));
+    for (const metric of ["chatMsPerToken", "jobSeconds"] as const) {
+      context.report({
+        case: `mixed_sim_rtt${roundTripMs}`,
+        metric: `${label}_${metric === "chatMsPerToken" ? "chat_ms_per_token" : "job_s"}`,
+        value: value[metric],
+        unit: metric === "chatMsPerToken" ? "ms" : "s",
+        baseline: `${paper[metric]} in the paper's row of Parrot`,
+        ratio: paper[metric] / value[metric],
+        device: "simulated LLaMA-7B on 4 A6000",
+      });
+    }
+  }
+}
+
+/** Highest rate of the four-assistants mix at the latency that the paper's Parrot has at its best rate. */
+async function placementRows(context: BenchContext, seconds: number): Promise<void> {
+  const limitMs = 126;
+  for (const sharedAttention of ["lca", "once"] as const) {
+    const highest = async (affinity: boolean) => {
+      const meets = async (rate: number) => {
+        const requests = Math.max(40, Math.round(rate * seconds));
+        const options: SimOptions = {
+          cost: llama7bOnA6000,
+          engines: 4,
+          roundTripMs: 0,
+          sharedAttention,
+        };
+        const mode: Mode = { kind: "graph", planner: { affinity } };
+        return (await simulate(mode, options, (_, each) => assistantMix(each, rate, requests)))
+          .value <= limitMs;
+      };
+      let low = 1 / 16;
+      let high = 16;
+      while (high / low > 1.1) {
+        const middle = Math.sqrt(low * high);
+        if (await meets(middle)) low = middle;
+        else high = middle;
+      }
+      return low;
+    };
+    const [on, off] = [await highest(true), await highest(false)];
+    context.report({
+      case: sharedAttention === "lca"
+        ? "placement_one_shared_prefix"
+        : "placement_many_shared_prefixes",
+      metric: "rate_vs_no_affinity",
+      value: on / off,
+      unit: "x",
+      baseline: `${off.toFixed(2)} requests/s in turn, ${
+        on.toFixed(2)
+      } by prefix, at ${limitMs} ms a token`,
+      ratio: on / off,
+      device: "simulated LLaMA-7B on 4 A6000",
+    });
+  }
+}
+
+/** Every row in virtual time that needs no data but texts. */
+export async function simulatedRows(context: BenchContext, texts: Texts): Promise<void> {
+  for (const app of applications(texts, context.full)) {
+    for (const roundTripMs of [0, 250]) await appRows(context, app, roundTripMs);
+  }
+  for (const roundTripMs of [0, 250]) await mixedRows(context, texts, roundTripMs);
+  await placementRows(context, context.full ? 240 : 60);
+}
