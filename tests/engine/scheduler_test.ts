@@ -170,10 +170,9 @@ Deno.test("Scheduler reads a prefix as soon as its most urgent follower would be
   const urgent = sequence([...prefix, 41], { maxTokens: 1 });
   const other = sequence(640, { maxTokens: 1 });
   bench.add(urgent, other);
-  while (urgent.state !== "gone") {
-    assert(bench.step());
-    assert(other.computed <= 64, "the other prompt is read before the urgent one's prefix");
-  }
+  while (urgent.state !== "gone") assert(bench.step());
+  // One chunk in the step in which the urgent request came, and what was left of the step that read its last token.
+  assertEquals(other.computed, 64 + 63);
   assertEquals(urgent.cachedTokens, 639);
   bench.drain();
 });
