@@ -1,6 +1,7 @@
 import { basename } from "@std/path";
 import { apiKeyFromEnvironment } from "../common/env.ts";
-import { checkBind, serve, type ServeOptions } from "../server/serve.ts";
+import { serve, type ServeOptions } from "../server/serve.ts";
+import { checkBind } from "../server/start_server.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";

@@ -3,7 +3,9 @@ import type { EnginePool } from "../engine/types.ts";
 import type { Authenticator } from "./auth.ts";
 import type { GenerationDesk } from "./generation_desk.ts";
 import type { ServerMetrics } from "./metrics.ts";
-import type { ResolvedAppOptions } from "./options.ts";
+import type { FetchHandler, ResolvedAppOptions } from "./options.ts";
+
+export type { FetchHandler } from "./options.ts";
 
 /** What the middleware leaves for the routes. */
 export interface AppEnv {
@@ -43,9 +45,6 @@ export interface Surface {
   /** Ends what the surface has running; called after draining. */
   close?(): Promise<void>;
 }
-
-/** Answers one request. */
-export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
 /** A listener that a surface opened. */
 export interface Listener {

@@ -1,3 +1,6 @@
+/** Answers one request. */
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
 /** What the HTTP application can be told. Every field has a default that suits a server on loopback. */
 export interface AppOptions {
   /** Keys a client may present as `Authorization: Bearer KEY`; none turns authentication off. */
@@ -22,6 +25,18 @@ export interface AppOptions {
   acceptMs?: number;
   /** Milliseconds that running generations get to finish in `shutdown`. Default 25 000. */
   drainMs?: number;
+}
+
+/** How applications of semantic variables are served. */
+export interface ApplicationOptions {
+  /** Loopback port of Parrot's own wire, for its Python client; 0 or absent: none; `any`: a free one. */
+  parrotPort?: number | "any";
+  /** File that keeps sessions across restarts; absent: they end with the server. */
+  store?: string;
+  /** Run the Python functions that clients send, in a sandbox. */
+  allowNativeCalls?: boolean;
+  /** Interpreter for them. Default `python3`; it must be of the client's minor version. */
+  python?: string;
 }
 
 /** The options with their defaults filled in; `allowedHosts` stays optional. */

@@ -4,6 +4,7 @@ import { pythonSandbox } from "../graph/python_sandbox.ts";
 import { SqliteStore } from "../graph/sqlite_store.ts";
 import { appsRoutes } from "./apps_routes.ts";
 import type { Listener, Surface } from "./context.ts";
+import type { ApplicationOptions } from "./options.ts";
 import { ParrotAccess } from "./parrot_access.ts";
 import { parrotListener } from "./parrot_listener.ts";
 import { parrotPaths, parrotRoutes } from "./parrot_routes.ts";
@@ -11,15 +12,7 @@ import { ParrotWire } from "./parrot_wire.ts";
 import { semanticRoutes } from "./semantic_routes.ts";
 
 /** How the application graph is served. */
-export interface ParrotSurfaceOptions {
-  /** Loopback port of Parrot's own wire, for its Python client; 0 or absent: none; `any`: a free one. */
-  parrotPort?: number | "any";
-  /** File that keeps sessions across restarts; absent: they end with the server. */
-  store?: string;
-  /** Run the Python functions that clients send, in a sandbox. */
-  allowNativeCalls?: boolean;
-  /** Interpreter for them. Default `python3`; it must be of the client's minor version. */
-  python?: string;
+export interface ParrotSurfaceOptions extends ApplicationOptions {
   /** Passed on to the graph, for embedding and tests. */
   graph?: Partial<Omit<GraphRuntimeOptions, "pool">>;
 }

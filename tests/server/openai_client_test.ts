@@ -16,7 +16,7 @@ function clientTest(
 ): void {
   Deno.test(name, async () => {
     const pool = new FakeEnginePool(fake);
-    await using server = await serve({ port: 0, pool, apiKeys: keys.server, surfaces: [] });
+    await using server = await serve({ port: 0, pool, apiKeys: keys.server });
     const client = new OpenAI({
       baseURL: `${server.url}/v1`,
       apiKey: keys.client,

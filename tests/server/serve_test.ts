@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Surface } from "../../src/server/context.ts";
 import { serve } from "../../src/server/serve.ts";
+import { startServer } from "../../src/server/start_server.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
 import { until } from "../support/test_app.ts";
 
 Deno.test("serve on port 0 picks a port and says where", async () => {
   const pool = new FakeEnginePool();
-  await using server = await serve({ port: 0, pool, surfaces: [] });
+  await using server = await serve({ port: 0, pool });
   assertMatch(server.url, /^http:\/\/127\.0\.0\.1:\d+$/);
   assert(server.port > 0);
   assertEquals(await (await fetch(`${server.url}/health`)).json(), { status: "ok" });
@@ -18,12 +19,12 @@ Deno.test("serve on port 0 picks a port and says where", async () => {
 Deno.test("serve refuses a bind beyond loopback without a key, unless insecure", async () => {
   const pool = new FakeEnginePool();
   await assertRejects(
-    () => serve({ host: "0.0.0.0", port: 0, pool, surfaces: [] }),
+    () => serve({ host: "0.0.0.0", port: 0, pool }),
     TypeError,
     "API key",
   );
   for (const way of [{ apiKeys: ["k"] }, { insecure: true }]) {
-    await using server = await serve({ host: "0.0.0.0", port: 0, pool, surfaces: [], ...way });
+    await using server = await serve({ host: "0.0.0.0", port: 0, pool, ...way });
     const response = await fetch(`http://127.0.0.1:${server.port}/v1/models`);
     assertEquals(response.status, "apiKeys" in way ? 401 : 200);
     await response.body?.cancel();
@@ -32,7 +33,7 @@ Deno.test("serve refuses a bind beyond loopback without a key, unless insecure",
 
 Deno.test("serve on loopback without a key turns other host names away", async () => {
   const pool = new FakeEnginePool();
-  await using server = await serve({ port: 0, pool, surfaces: [] });
+  await using server = await serve({ port: 0, pool });
   const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
   await socket.write(new TextEncoder().encode(
     "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
@@ -43,9 +44,9 @@ Deno.test("serve on loopback without a key turns other host names away", async (
 
 Deno.test("serve says that a port is taken, and leaves a given pool open", async () => {
   const pool = new FakeEnginePool({ reply: () => "ok" });
-  await using server = await serve({ port: 0, pool, surfaces: [] });
+  await using server = await serve({ port: 0, pool });
   await assertRejects(
-    () => serve({ port: server.port, pool, surfaces: [] }),
+    () => serve({ port: server.port, pool }),
     Deno.errors.AddrInUse,
     String(server.port),
   );
@@ -77,7 +78,7 @@ Deno.test("serve opens and closes the listeners of surfaces", async () => {
       return Promise.resolve();
     },
   };
-  const server = await serve({ port: 0, pool: new FakeEnginePool(), surfaces: [surface] });
+  const server = await startServer({ port: 0, pool: new FakeEnginePool() }, [surface]);
   assertEquals(server.listeners, ["nowhere"]);
   await server.shutdown();
   assertEquals(calls, ["mount", "listen", "close", "close listener"]);
@@ -85,7 +86,7 @@ Deno.test("serve opens and closes the listeners of surfaces", async () => {
 
 Deno.test("shutdown lets a stream end, then closes the port", async () => {
   const pool = new FakeEnginePool({ reply: () => "a few words", tokenDelayMs: 5 });
-  const server = await serve({ port: 0, pool, surfaces: [] });
+  const server = await serve({ port: 0, pool });
   const response = await fetch(`${server.url}/v1/completions`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -101,7 +102,7 @@ Deno.test("shutdown lets a stream end, then closes the port", async () => {
 
 Deno.test("shutdown cuts a client that does not read", async () => {
   const pool = new FakeEnginePool({ reply: () => "x".repeat(2e5), contextLength: 1e6 });
-  const server = await serve({ port: 0, pool, surfaces: [] });
+  const server = await serve({ port: 0, pool });
   const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
   const body = JSON.stringify({ prompt: "x", stream: true, max_tokens: 2e5 });
   await socket.write(new TextEncoder().encode(

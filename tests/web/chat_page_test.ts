@@ -19,7 +19,7 @@ function pageTest(
     ignore: chromium === undefined,
     fn: async () => {
       const pool = new FakeEnginePool(fake);
-      await using server = await serve({ port: 0, pool, apiKeys, surfaces: [] });
+      await using server = await serve({ port: 0, pool, apiKeys });
       await using page = await ChromiumPage.open(chromium as string);
       await page.goto(server.url);
       await body(page, server, pool);

@@ -1,0 +1,93 @@
+import { log } from "../common/log.ts";
+import { createApp } from "./app.ts";
+import type { Surface } from "./context.ts";
+import { isLoopback } from "./host_name.ts";
+import { openPool } from "./open_pool.ts";
+import type { RunningServer, ServeOptions } from "./serve.ts";
+
+/** Time that cancelled streams get to send their last event before their connections are cut. */
+const lastEventMs = 1_000;
+
+/** Throws `TypeError` for an address that other machines reach, without a key and without `insecure`. */
+export function checkBind({ host = "127.0.0.1", apiKeys = [], insecure }: ServeOptions): void {
+  if (isLoopback(host) || apiKeys.length > 0 || insecure) return;
+  throw new TypeError(
+    `serve: ${host} is reachable by other machines: give an API key, or say insecure to do without`,
+  );
+}
+
+/** `serve`, with the surfaces given. */
+export async function startServer(
+  options: ServeOptions,
+  surfaces: Surface[],
+): Promise<RunningServer> {
+  const { host = "127.0.0.1", port = 8080 } = options;
+  checkBind(options);
+  const guarded = isLoopback(host) && (options.apiKeys?.length ?? 0) === 0;
+  const pool = options.pool ?? await openPool(options);
+  const app = createApp({
+    pool,
+    surfaces,
+    options: { ...options, allowedHosts: guarded ? options.allowedHosts ?? [] : undefined },
+  });
+  const closePool = async () => {
+    if (options.pool === undefined) await pool[Symbol.asyncDispose]();
+  };
+
+  const cut = new AbortController();
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  let listeners: Awaited<ReturnType<typeof app.listen>>;
+  try {
+    server = Deno.serve(
+      { hostname: host, port, signal: cut.signal, onListen: () => undefined },
+      (request) => app.fetch(request),
+    );
+  } catch (error) {
+    await closePool();
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(
+      `serve: port ${port} of ${host} is taken; port 0 picks a free one`,
+    );
+  }
+  try {
+    listeners = await app.listen();
+  } catch (error) {
+    await server.shutdown();
+    await closePool();
+    throw error;
+  }
+  const shown = host.includes(":") ? `[${host}]` : host;
+  const url = `http://${shown}:${server.addr.port}`;
+
+  const stop = async (deadlineMs?: number) => {
+    const cancelled = await app.shutdown(deadlineMs);
+    if (cancelled > 0) log("warn", "generations cancelled at the deadline", { cancelled });
+    await Promise.all(listeners.map((listener) => listener.close()));
+    const timer = setTimeout(() => cut.abort(), lastEventMs);
+    await server.shutdown();
+    clearTimeout(timer);
+    await server.finished;
+    await closePool();
+  };
+  const finished = Promise.withResolvers<void>();
+  let stopping: Promise<void> | undefined;
+  const shutdown = (deadlineMs?: number) => {
+    if (stopping === undefined) {
+      stopping = stop(deadlineMs);
+      stopping.then(finished.resolve, finished.reject);
+      // Whoever called `shutdown` is told of its failure; `finished` need not be watched.
+      finished.promise.catch(() => undefined);
+    }
+    return stopping;
+  };
+  return {
+    url,
+    port: server.addr.port,
+    listeners: listeners.map((listener) => listener.address),
+    pool,
+    fetch: app.fetch,
+    finished: finished.promise,
+    shutdown,
+    [Symbol.asyncDispose]: () => shutdown(0),
+  };
+}
