@@ -168,7 +168,7 @@ Deno.test("Scheduler reads a prefix as soon as its most urgent follower would be
   bench.add(background);
   bench.step();
   const urgent = sequence([...prefix, 41], { maxTokens: 1 });
-  const other = sequence(640, { maxTokens: 1 });
+  const other = sequence(640, { maxTokens: 1, scope: "other" });
   bench.add(urgent, other);
   while (urgent.state !== "gone") assert(bench.step());
   // One chunk in the step in which the urgent request came, and what was left of the step that read its last token.
