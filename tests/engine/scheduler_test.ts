@@ -245,6 +245,19 @@ Deno.test("Scheduler puts throughput work back when latency work needs its slot"
   assertEquals(generated(background), expectedTokens([1], 50, greedy));
 });
 
+Deno.test("Scheduler puts nothing back when that would not let the latency work in", () => {
+  const bench = new Bench({ pagesTotal: 8, contextLength: 512 });
+  const resident = sequence(200, { maxTokens: 40, scope: "a" });
+  const background = sequence([1], { maxTokens: 20, criteria: "throughput" });
+  const large = sequence(400, { scope: "b" });
+  bench.add(resident, background);
+  bench.step();
+  bench.add(large);
+  bench.drain();
+  assertEquals(bench.scheduler.preemptions, 0);
+  assertEquals(generated(large), expectedTokens(large.ids.slice(0, 400), 4, greedy));
+});
+
 Deno.test("Scheduler caps the decode batch while latency work is resident, and lets capped rows take turns", () => {
   const bench = new Bench({ maxSequences: 8 }, { latencyRows: 2 });
   const background = [1, 2, 3].map((id) =>
