@@ -10,6 +10,7 @@ import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
 import { answerGeneration, type WireShape } from "./generation_answer.ts";
 import { toGenerateRequest } from "./generation_schema.ts";
+import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
 
 const route = createRoute({
@@ -38,7 +39,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
   router.openapi(route, async (c) => {
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
-    const { hasChatTemplate } = await desk.modelInfo(model);
+    const { hasChatTemplate, contextLength } = await desk.modelInfo(model);
     if (!hasChatTemplate) {
       throw ApiError.invalid(
         `model "${model}" has no chat template; use /v1/completions`,
@@ -46,10 +47,9 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
         "no_chat_template",
       );
     }
-    const request = toGenerateRequest(`chatcmpl-${crypto.randomUUID()}`, body, {
-      type: "chat",
-      messages: toChatMessages(body.messages),
-    }, {
+    const prompt = { type: "chat" as const, messages: toChatMessages(body.messages) };
+    checkPromptLength(prompt, contextLength, "messages");
+    const request = toGenerateRequest(`chatcmpl-${crypto.randomUUID()}`, body, prompt, {
       cacheScope: c.get("cacheScope"),
       maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
     });

@@ -11,6 +11,7 @@ import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
 import { answerGeneration, type WireShape } from "./generation_answer.ts";
 import { toGenerateRequest } from "./generation_schema.ts";
+import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
 
 const route = createRoute({
@@ -40,8 +41,9 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
     const prompt = toPrompt(body.prompt);
-    const { vocabularySize } = await desk.modelInfo(model);
+    const { vocabularySize, contextLength } = await desk.modelInfo(model);
     checkVocabulary(prompt, vocabularySize);
+    checkPromptLength(prompt, contextLength, "prompt");
     const request = toGenerateRequest(`cmpl-${crypto.randomUUID()}`, body, prompt, {
       cacheScope: c.get("cacheScope"),
       maxTokens: body.max_tokens ?? defaultCompletionTokens,

@@ -34,6 +34,28 @@ Deno.test("an over-long prompt is a 400 with both counts, streamed or not", asyn
   }
 });
 
+Deno.test("a prompt that cannot fit is refused before it reaches the engine", async () => {
+  const { post, pool } = testApp({ contextLength: 10 });
+  const cases: [string, unknown, string][] = [
+    ["/v1/completions", { prompt: "x".repeat(1280) }, "1280 characters"],
+    ["/v1/completions", { prompt: Array(10).fill(65) }, "10 tokens"],
+    [
+      "/v1/chat/completions",
+      { messages: [{ role: "user", content: "x".repeat(1300) }] },
+      "1300 characters",
+    ],
+  ];
+  for (const [path, body, met] of cases) {
+    const response = await post(path, body);
+    assertEquals(response.status, 400);
+    const { error } = await response.json();
+    assertEquals(error.code, "context_length_exceeded");
+    assertStringIncludes(error.message, met);
+    assertStringIncludes(error.message, "at most 9");
+  }
+  assertEquals(pool.requests.length, 0);
+});
+
 Deno.test("a full queue is a 429 with Retry-After", async () => {
   const { post } = testApp({ maxRunning: 1, maxQueue: 1, tokenDelayMs: 5 });
   const held = [0, 1].map(() => post("/v1/completions", { prompt }));
