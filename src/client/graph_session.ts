@@ -1,0 +1,215 @@
+import type { Criteria } from "../graph/criteria.ts";
+import type { SessionDescription } from "../graph/describe_session.ts";
+import type { UpscaleOptions } from "../graph/node.ts";
+import type { Transform } from "../graph/transform.ts";
+import { type GraphClientOptions, GraphTransport } from "./graph_transport.ts";
+import { RemoteVariable } from "./remote_variable.ts";
+import type { OutputOptions, SemanticFunction } from "./semantic_function.ts";
+
+/** What a call's input may be: text, or a variable that has, or will have, a value. */
+export type InputValue = string | RemoteVariable;
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Models that may run it. Default: any. */
+  models?: string[];
+  /** Milliseconds after which outputs that are not there fail. */
+  deadlineMs?: number;
+  /** Start at once, for this; otherwise the call runs when something it feeds is read. */
+  criteria?: Criteria;
+}
+
+interface Batch {
+  variables: { ref: string; name: string; content: string }[];
+  calls: Record<string, unknown>[];
+  outputs: Record<string, Criteria>;
+  made: RemoteVariable[];
+}
+
+/**
+ * A session of semantic variables. Calls are gathered and reach the server together, whole graphs in one request,
+ * as soon as the current turn of the event loop ends or something is read. Dispose of it to free what it holds.
+ */
+export class GraphSession implements AsyncDisposable {
+  readonly transport: GraphTransport;
+  #batch: Batch | undefined;
+  #sending: Promise<void> = Promise.resolve();
+  #session: { id: number; auth: string } | undefined;
+  #refs = 0;
+
+  constructor(options: GraphClientOptions = {}) {
+    this.transport = new GraphTransport(options);
+  }
+
+  /** The server's number for it, once something was sent. */
+  get id(): number | undefined {
+    return this.#session?.id;
+  }
+
+  /** A variable with a value. */
+  variable(name: string, content: string): RemoteVariable {
+    const variable = this.#make(name);
+    this.#open().variables.push({ ref: variable.ref, name, content });
+    return variable;
+  }
+
+  /** Calls a semantic function; its outputs can be passed on, and read, at once. */
+  call<Input extends string, Output extends string>(
+    semantic: SemanticFunction<Input, Output>,
+    inputs: Record<Input, InputValue>,
+    options: CallOptions = {},
+  ): Record<Output, RemoteVariable> {
+    const outputs = {} as Record<Output, RemoteVariable>;
+    const parameters: Record<string, unknown>[] = [];
+    for (const [name, slot] of semantic.inputs) {
+      const value = inputs[name];
+      if (value === undefined) throw new TypeError(`call: input ${name} is missing`);
+      parameters.push({
+        name,
+        is_output: false,
+        ...this.#source(value),
+        transforms: slot.transforms,
+      });
+    }
+    for (const [name, slot] of semantic.outputs) {
+      const variable = this.#make(name);
+      outputs[name] = variable;
+      parameters.push({
+        name,
+        is_output: true,
+        ref: variable.ref,
+        sampling_config: samplingConfig(slot.options),
+        transforms: slot.options.transforms,
+      });
+      if (options.criteria) this.#open().outputs[variable.ref] = options.criteria;
+    }
+    this.#open().calls.push({
+      template: semantic.template,
+      parameters,
+      models: options.models ?? [],
+      deadline_ms: options.deadlineMs,
+    });
+    return outputs;
+  }
+
+  /** A variable that holds another one after `transforms`, which the server applies. */
+  transform(source: RemoteVariable, transforms: Transform[]): RemoteVariable {
+    return this.#unary("transform", source, { transforms });
+  }
+
+  /** An image variable that holds another one enlarged. */
+  upscale(source: RemoteVariable, options: UpscaleOptions): RemoteVariable {
+    return this.#unary("upscale", source, { options });
+  }
+
+  /** The graph so far: states, criteria, timings, prefix hits. */
+  async describe(): Promise<SessionDescription> {
+    await this.flushed();
+    const { session_id, ...query } = this.credentials();
+    return await (await this.transport.send("GET", `/v1/apps/${session_id}`, { query })).json();
+  }
+
+  credentials(): Record<string, string> {
+    if (!this.#session) throw new Error("The session is not open yet: nothing was sent");
+    return { session_id: String(this.#session.id), session_auth: this.#session.auth };
+  }
+
+  /** Resolves when everything asked for so far has reached the server; rejects when the server refused some of it. */
+  flushed(): Promise<void> {
+    this.#flush();
+    return this.#sending;
+  }
+
+  /** Ends the session in the server; unfinished work stops. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#batch = undefined;
+    await this.#sending.catch(() => {});
+    if (!this.#session) return;
+    const { id, auth } = this.#session;
+    this.#session = undefined;
+    const json = { session_auth: auth };
+    await (await this.transport.send("DELETE", `/v1/session/${id}`, { json })).body?.cancel();
+  }
+
+  #unary(kind: string, source: RemoteVariable, rest: Record<string, unknown>): RemoteVariable {
+    const variable = this.#make(source.name);
+    this.#open().calls.push({
+      kind,
+      ...rest,
+      parameters: [
+        { name: "source", is_output: false, ...this.#source(source) },
+        { name: "result", is_output: true, ref: variable.ref },
+      ],
+    });
+    return variable;
+  }
+
+  #source(value: InputValue): Record<string, unknown> {
+    if (typeof value === "string") return { value };
+    return value.id === undefined ? { ref: value.ref } : { var_id: value.id };
+  }
+
+  #make(name: string): RemoteVariable {
+    const variable = new RemoteVariable(this, name, `${name}#${this.#refs++}`);
+    this.#open().made.push(variable);
+    return variable;
+  }
+
+  #open(): Batch {
+    if (!this.#batch) {
+      this.#batch = { variables: [], calls: [], outputs: {}, made: [] };
+      queueMicrotask(() => this.#flush());
+    }
+    return this.#batch;
+  }
+
+  #flush(): void {
+    const batch = this.#batch;
+    if (!batch) return;
+    this.#batch = undefined;
+    this.#sending = this.#sending.then(() => this.#send(batch));
+    // Whoever reads a variable is told; nobody else has to be.
+    this.#sending.catch(() => {});
+  }
+
+  async #send({ variables, calls, outputs, made }: Batch): Promise<void> {
+    const known = this.#session;
+    // Calls written while an earlier batch was under way named its variables by ref; they have ids by now.
+    const json = {
+      ...(known ? { session_id: known.id, session_auth: known.auth } : {}),
+      variables,
+      calls: known ? calls.map((call) => this.#withIds(call)) : calls,
+      outputs,
+    };
+    const answer = await (await this.transport.send("POST", "/v1/apps", { json })).json();
+    this.#session = { id: answer.session_id, auth: answer.session_auth };
+    for (const variable of made) {
+      variable.id = answer.variables[variable.ref];
+      this.#ids.set(variable.ref, variable.id!);
+    }
+  }
+
+  readonly #ids = new Map<string, string>();
+
+  #withIds(call: Record<string, unknown>): Record<string, unknown> {
+    const parameters = (call.parameters as Record<string, unknown>[]).map((parameter) => {
+      const id = typeof parameter.ref === "string" ? this.#ids.get(parameter.ref) : undefined;
+      if (id === undefined) return parameter;
+      const { ref: _, ...rest } = parameter;
+      return { ...rest, var_id: id };
+    });
+    return { ...call, parameters };
+  }
+}
+
+function samplingConfig(options: OutputOptions): Record<string, unknown> {
+  return {
+    temperature: options.temperature ?? 0,
+    max_gen_length: options.maxTokens ?? 512,
+    top_p: options.topP ?? 1,
+    top_k: options.topK ?? 0,
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    ...(options.stop === undefined ? {} : { stop_str: options.stop }),
+    ignore_tokenizer_eos: options.ignoreEos ?? false,
+  };
+}

@@ -1,0 +1,68 @@
+/** Where a server is, and how it is reached. */
+export interface GraphClientOptions {
+  /** Default `http://127.0.0.1:8080`. */
+  url?: string;
+  /** Asked for unless the server listens on loopback only. */
+  apiKey?: string;
+  /** How requests are made: an application's own `fetch` runs without a network. Default the global one. */
+  fetch?: (request: Request) => Response | Promise<Response>;
+}
+
+/** The server refused, or the work failed. */
+export class GraphRequestError extends Error {
+  override readonly name = "GraphRequestError";
+  /** HTTP status; 500 and above with a message of the engine's when the work itself failed. */
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Sends requests to one server. */
+export class GraphTransport {
+  readonly #base: string;
+  readonly #apiKey: string | undefined;
+  readonly #fetch: NonNullable<GraphClientOptions["fetch"]>;
+
+  constructor(options: GraphClientOptions) {
+    this.#base = (options.url ?? "http://127.0.0.1:8080").replace(/\/+$/, "");
+    this.#apiKey = options.apiKey;
+    this.#fetch = options.fetch ?? ((request) => fetch(request));
+  }
+
+  /** Sends a request; throws `GraphRequestError` for any answer but a good one. */
+  async send(
+    method: string,
+    path: string,
+    options: { query?: Record<string, string>; json?: unknown; signal?: AbortSignal } = {},
+  ): Promise<Response> {
+    const url = new URL(`${this.#base}${path}`);
+    for (const [name, value] of Object.entries(options.query ?? {})) {
+      url.searchParams.set(name, value);
+    }
+    const headers = new Headers();
+    if (this.#apiKey !== undefined) headers.set("Authorization", `Bearer ${this.#apiKey}`);
+    if (options.json !== undefined) headers.set("Content-Type", "application/json");
+    const answer = await this.#fetch(
+      new Request(url, {
+        method,
+        headers,
+        body: options.json === undefined ? undefined : JSON.stringify(options.json),
+        signal: options.signal,
+      }),
+    );
+    if (answer.ok) return answer;
+    throw new GraphRequestError(answer.status, messageOf(await answer.text()));
+  }
+}
+
+/** The message of an error body, in Parrot's shape or OpenAI's. */
+function messageOf(text: string): string {
+  try {
+    const { error } = JSON.parse(text);
+    return typeof error === "string" ? error : error.message ?? text;
+  } catch {
+    return text;
+  }
+}

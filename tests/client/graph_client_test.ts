@@ -1,0 +1,155 @@
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
+import { chainSummary } from "../../examples/chain_summary.ts";
+import { developSoftware } from "../../examples/coder_reviewer.ts";
+import { mapReduce } from "../../examples/map_reduce.ts";
+import { askTogether } from "../../examples/shared_prompt_chat.ts";
+import {
+  GraphRequestError,
+  GraphSession,
+  input,
+  output,
+  semanticFunction,
+} from "../../src/client/mod.ts";
+import { startParrot } from "../server/parrot_support.ts";
+
+const echo = semanticFunction`Say ${input("text")}: ${output("said", { maxTokens: 64 })}`;
+
+Deno.test("semanticFunction keeps slots in order and refuses what cannot run", () => {
+  const two = semanticFunction`A ${input("x")} B ${output("y")} C ${input("x")} D ${output("z")}`;
+  assertEquals(two.template, "A {{x}} B {{y}} C {{x}} D {{z}}");
+  assertEquals([...two.inputs.keys()], ["x"]);
+  assertEquals([...two.outputs.keys()], ["y", "z"]);
+  assertThrows(() => semanticFunction`${output("y")}`, TypeError, "nothing before");
+  assertThrows(() => semanticFunction`x ${output("y")} ${output("y")}`, TypeError, "twice");
+  assertThrows(() => semanticFunction`x ${input("y")} ${output("y")}`, TypeError, "twice");
+  assertThrows(() => semanticFunction`x ${input("y")}`, TypeError, "no output");
+  assertThrows(() => semanticFunction`x {{y}} ${output("z")}`, TypeError, "slot");
+  assertThrows(() => input("a b"), TypeError, "a b");
+});
+
+Deno.test("GraphSession sends a whole graph in one request, and reads its end", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  const seen: string[] = [];
+  const fetch = (request: Request) => {
+    seen.push(`${request.method} ${new URL(request.url).pathname.replace(/[0-9a-f-]{36}/, "ID")}`);
+    return server.fetch(request);
+  };
+  await using session = new GraphSession({ fetch });
+  const { said: first } = session.call(echo, { text: "a" });
+  const { said: second } = session.call(echo, { text: first });
+  const { said: third } = session.call(echo, { text: second });
+  assertEquals(await third.get(), "[Say [Say [Say a: ]: ]: ]");
+  assertEquals(seen, ["POST /v1/apps", "GET /v1/semantic_var/ID"]);
+  const { said: later } = session.call(echo, { text: first });
+  assertEquals(await later.get({ criteria: "throughput" }), "[Say [Say a: ]: ]");
+});
+
+Deno.test("GraphSession streams, transforms, and tells of failures", async () => {
+  await using server = await startParrot({}, {
+    answer: (prompt) => prompt.includes("json") ? 'Sure: {"a": [1, "two"]}' : "one two three",
+    fault: (prompt) => prompt.includes("bad") ? new RangeError("too long") : undefined,
+  });
+  await using session = new GraphSession({ fetch: server.fetch });
+  const pieces: string[] = [];
+  for await (const piece of session.call(echo, { text: "x" }).said.stream()) pieces.push(piece);
+  assertEquals(pieces.join(""), "one two three");
+  assert(pieces.length > 1, "pieces come as they are generated");
+  const { said } = session.call(echo, { text: "json" });
+  const picked = session.transform(said, [{ kind: "json", path: "$.a[1]" }, {
+    kind: "template",
+    template: "<{{value}}>",
+  }]);
+  assertEquals(await picked.get(), "<two>");
+  const number = session.transform(said, [{ kind: "regex", pattern: "\\[(\\d+)" }]);
+  assertEquals(await number.get(), "1");
+  const missing = session.transform(said, [{ kind: "json", path: "$.b" }]);
+  await assertRejects(() => missing.get(), GraphRequestError, "no value at $.b");
+  const bad = session.call(echo, { text: "bad" }).said;
+  const after = session.call(echo, { text: bad }).said;
+  await assertRejects(() => after.get(), GraphRequestError, "too long");
+  await assertRejects(
+    async () => {
+      for await (const _ of bad.stream()) { /* fails at once */ }
+    },
+    GraphRequestError,
+    "too long",
+  );
+});
+
+Deno.test("GraphSession: a variable carries an image's bytes, and a cancelled one fails", async () => {
+  await using server = await startParrot({
+    graph: {
+      upscaler: {
+        upscale: (url, { scale }) => Promise.resolve(`${url}${btoa(`x${scale}`)}`),
+      },
+    },
+  });
+  await using session = new GraphSession({ fetch: server.fetch });
+  const image = session.variable("image", `data:image/png;base64,${btoa("abc")}`);
+  assertEquals(await image.bytes(), new TextEncoder().encode("abc"));
+  const big = session.upscale(image, { scale: 4 });
+  assertEquals(new TextDecoder().decode(await big.bytes()), "abcx4");
+  const { said } = session.call(echo, { text: "x" });
+  await session.flushed();
+  await said.cancel();
+  await assertRejects(() => said.get(), GraphRequestError, "cancelled");
+  const described = await session.describe();
+  assertEquals(described.nodes.map((node) => [node.kind, node.state]), [
+    ["upscale", "done"],
+    ["chain", "failed"],
+  ]);
+});
+
+Deno.test("GraphSession with a refused batch rejects its readers", async () => {
+  await using server = await startParrot();
+  const session = new GraphSession({ fetch: server.fetch });
+  const { said } = session.call(echo, { text: "x" }, { criteria: "soon" as "latency" });
+  await assertRejects(() => said.get(), GraphRequestError, "criteria");
+});
+
+Deno.test("example chain_summary folds every chunk into one summary", async () => {
+  let calls = 0;
+  await using server = await startParrot({}, { answer: () => ` summary ${++calls}` });
+  const summary = await chainSummary("line\n".repeat(100), { fetch: server.fetch }, 100);
+  assertEquals(summary, " summary 5");
+});
+
+Deno.test("example map_reduce joins the summaries of all pieces", async () => {
+  await using server = await startParrot({}, {
+    answer: (prompt) =>
+      prompt.startsWith("Summarise")
+        ? ` ${prompt.match(/Text: (\w+)/)?.[1]} `
+        : prompt.split("\n").slice(0, 2).join("+"),
+  });
+  const text = ["alpha", "beta", "gamma", "delta", "omega"].map((word) => `${word}\n`).join("");
+  assertEquals(await mapReduce(text, { fetch: server.fetch }, 6), "alpha+beta+gamma+delta+omega");
+});
+
+Deno.test("example coder_reviewer revises every file by its review", async () => {
+  await using server = await startParrot({}, {
+    answer: (prompt) => {
+      if (prompt.startsWith("You are a software")) return "the design";
+      const file = prompt.match(/file (\S+?)[.]?(?:\s|$)/g)?.at(-1) ?? "";
+      if (prompt.includes("Review the")) return ` review of ${file}`;
+      const version = prompt.includes("Rewrite") ? "revised" : "first";
+      return "```python\n" + `${version} ${file}\n` + "```";
+    },
+  });
+  const files = await developSoftware("a game", { fetch: server.fetch }, 1);
+  assertEquals(Object.keys(files), ["logic.py", "main.py"]);
+  for (const text of Object.values(files)) assert(text.startsWith("revised "), text);
+});
+
+Deno.test("example shared_prompt_chat fills the shared prompt once", async () => {
+  await using server = await startParrot();
+  const questions = Array.from({ length: 8 }, (_, i) => `Question ${i}?`);
+  let pieces = 0;
+  const { answers, prefilledShare } = await askTogether(
+    questions,
+    { fetch: server.fetch },
+    () => pieces++,
+  );
+  assertEquals(answers.length, 8);
+  assert(pieces > 8);
+  assertLess(prefilledShare ?? 1, 0.3);
+});

@@ -1,0 +1,90 @@
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { GraphError } from "../../src/graph/graph_error.ts";
+import { pythonSandbox } from "../../src/graph/python_sandbox.ts";
+
+/** Marshals `source`'s function f as Parrot's client does; undefined without a Python. */
+async function marshal(source: string): Promise<string | undefined> {
+  const program = "import marshal,base64,sys\nspace={}\nexec(sys.argv[1],space)\n" +
+    "print(base64.b64encode(marshal.dumps(space['f'].__code__)).decode(),end='')";
+  try {
+    const { success, stdout } = await new Deno.Command("python3", { args: ["-c", program, source] })
+      .output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+const available = await marshal("def f(): pass") !== undefined;
+if (!available) console.log("skipped: native functions need python3, which is not installed");
+const sandbox = pythonSandbox();
+
+async function run(source: string, args: Record<string, unknown> = {}, timeoutMs = 1000) {
+  const code = await marshal(source) ?? "";
+  const request = { name: "f", code, arguments: args, outputs: ["out"], timeoutMs };
+  return await sandbox.run(request, new AbortController().signal);
+}
+
+const cases: [string, string, RegExp][] = [
+  ["an exception", "def f(out):\n  raise ValueError('no good')", /raised ValueError: no good/],
+  ["an output never set", "def f(out):\n  pass", /did not set out/],
+  ["an output set twice", "def f(out):\n  out.set('a')\n  out.set('b')", /set once/],
+  ["an endless loop", "def f(out):\n  while True: pass", /ran over its 200 ms/],
+  ["a long sleep", "def f(out):\n  import time\n  time.sleep(60)", /ran over its 200 ms/],
+  ["too much memory", "def f(out):\n  out.set('a' * 10**10)", /MemoryError/],
+  [
+    "a new process",
+    "def f(out):\n  import os\n  os.fork()\n  out.set('x')",
+    /raised (BlockingIOError|PermissionError)/,
+  ],
+  [
+    "the network",
+    "def f(out):\n  import socket\n  socket.create_connection(('1.1.1.1', 53), 1)",
+    /raised (OSError|TimeoutError|PermissionError)/,
+  ],
+  [
+    "a result that is too large",
+    "def f(out):\n  out.set('a' * (20 * 1024 * 1024))",
+    /stopped|MemoryError/,
+  ],
+];
+
+Deno.test({
+  name: "pythonSandbox runs a function on values, and returns what it sets",
+  ignore: !available,
+  async fn() {
+    const values = await run(
+      "def f(text, times, out):\n  print('lost')\n  out.set(text.upper() * times)",
+      {
+        text: "ab ü",
+        times: 2,
+      },
+    );
+    assertEquals(values, { out: "AB ÜAB Ü" });
+  },
+});
+
+for (const [what, source, message] of cases) {
+  Deno.test({
+    name: `pythonSandbox turns ${what} into an error`,
+    ignore: !available,
+    async fn() {
+      const error = await assertRejects(() => run(source, {}, 200), GraphError);
+      assertMatch(error.message, message);
+    },
+  });
+}
+
+Deno.test({
+  name: "pythonSandbox refuses what is no code object",
+  ignore: !available,
+  async fn() {
+    const request = { name: "f", code: "AAAA", arguments: {}, outputs: [], timeoutMs: 100 };
+    const error = await assertRejects(
+      () => sandbox.run(request, new AbortController().signal),
+      GraphError,
+    );
+    assertMatch(error.message, /minor version/);
+  },
+});

@@ -1,0 +1,80 @@
+import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
+import { GraphError } from "../../src/graph/graph_error.ts";
+import { applyTransforms, parseTransforms } from "../../src/graph/transform.ts";
+
+const apply = (steps: unknown, text: string) => applyTransforms(parseTransforms(steps), text);
+
+Deno.test("transform trim, template and their order", async () => {
+  assertEquals(
+    await apply(["trim", { kind: "template", template: "[{{value}}|{{value}}]" }], " a$& "),
+    "[a$&|a$&]",
+  );
+  assertEquals(await apply(null, " a "), " a ");
+});
+
+Deno.test("transform regex takes the first group, a numbered or a named one, or the match", async () => {
+  const text = "The answer: 42 (forty-two)";
+  assertEquals(await apply([{ kind: "regex", pattern: "answer: (\\d+)" }], text), "42");
+  assertEquals(
+    await apply([{ kind: "regex", pattern: "ANSWER: \\d+", flags: "i" }], text),
+    "answer: 42",
+  );
+  assertEquals(
+    await apply([{ kind: "regex", pattern: "(\\d+) \\((.*)\\)", group: 2 }], text),
+    "forty-two",
+  );
+  assertEquals(
+    await apply([{ kind: "regex", pattern: "(?<word>\\w+-\\w+)", group: "word" }], text),
+    "forty-two",
+  );
+  await assertRejects(
+    () => apply([{ kind: "regex", pattern: "x" }], text),
+    GraphError,
+    "nothing matches",
+  );
+});
+
+Deno.test("transform regex that backtracks for ever is stopped, and the server goes on meanwhile", async () => {
+  let turns = 0;
+  const timer = setInterval(() => turns++, 10);
+  const start = performance.now();
+  const evil = apply([{ kind: "regex", pattern: "^(a|aa)+$" }], "a".repeat(60) + "b");
+  const error = await assertRejects(() => evil, GraphError, "ran over");
+  clearInterval(timer);
+  assertEquals(error.code, "timeout");
+  assertLess(20, turns);
+  assertLess(performance.now() - start, 25_000);
+});
+
+Deno.test("transform json finds the value in talk around it", async () => {
+  const text = 'Here you are: {"files": [{"name": "a.py", "lines": 3}], "x-y": null} Enjoy {that}.';
+  assertEquals(await apply([{ kind: "json", path: "$.files[0].name" }], text), "a.py");
+  assertEquals(await apply([{ kind: "json", path: "files[0].lines" }], text), "3");
+  assertEquals(await apply([{ kind: "json", path: '$["x-y"]' }], text), "null");
+  assertEquals(await apply([{ kind: "json", path: "$" }], "[1, 2]"), "[1,2]");
+  await assertRejects(() => apply([{ kind: "json", path: "$.nope" }], text), GraphError, "$.nope");
+  await assertRejects(() => apply([{ kind: "json", path: "$.constructor" }], text), GraphError);
+  await assertRejects(
+    () => apply([{ kind: "json", path: "$" }], "no json here"),
+    GraphError,
+    "no JSON",
+  );
+});
+
+Deno.test("parseTransforms refuses what it does not know", () => {
+  for (
+    const bad of [
+      "trim",
+      ["shout"],
+      [{ kind: "regex", pattern: "(" }],
+      [{ kind: "regex" }],
+      [{ kind: "json", path: "$.a b" }],
+      [{ kind: "template" }],
+      [null],
+      Array(17).fill("trim"),
+    ]
+  ) {
+    const error = assertThrows(() => parseTransforms(bad), GraphError);
+    assertEquals((error as GraphError).code, "invalid");
+  }
+});
