@@ -13,15 +13,22 @@ export interface StepRows {
   decodes: number;
 }
 
+/** Rows of a tile and quads of K per iteration. */
+interface Tile {
+  rows: number;
+  stepQuads: number;
+}
+
 /**
- * Tile heights and how many quads of K an iteration covers, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time, 2 cores with
- * neighbours): Q8_0 at 32 rows 47 / 60 / 51 for 1 / 2 / 4 quads, at 8 rows 25 / 36 / 46; f16 alike; f32 at 32 rows 47 / 49 / 38, at 8 rows
- * 25 / 23 / 23.
+ * Tiles of the lanes family, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time on 2 cores, 111 being the peak; rows × quads):
+ * f32 32×1 48, 32×2 38, 40×1 51, 48×1 51, 64×1 56; f16 16×4 51, 32×2 59, 40×2 61, 64×1 57; Q8_0 16×4 60, 32×2 62, 40×2 63, 48×2 55, 64×1 59.
+ * f32 wants tall tiles since it loads the most bytes per weight; elsewhere 32 rows come within 2 % and compile in half the time.
+ * At 8 rows: f32 8×1 25, 8×2 23; f16 8×1 26, 8×2 37; Q8_0 8×2 37, 8×4 46.
  */
-const stepQuads: Record<WeightFormat, Record<8 | 32, number>> = {
-  f32: { 8: 1, 32: 2 },
-  f16: { 8: 2, 32: 2 },
-  q8: { 8: 4, 32: 2 },
+const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile }> = {
+  f32: { short: { rows: 8, stepQuads: 1 }, tall: { rows: 64, stepQuads: 1 } },
+  f16: { short: { rows: 8, stepQuads: 2 }, tall: { rows: 32, stepQuads: 2 } },
+  q8: { short: { rows: 8, stepQuads: 4 }, tall: { rows: 32, stepQuads: 2 } },
 };
 
 /** Most rows of a step for which the lanes family computes row norms inside its kernels. */
@@ -81,6 +88,7 @@ async function createLanes(
   options: LinearOptions,
 ): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
   const { format, rows: columns } = options.matrix;
+  const tiles = laneTiles[format];
   const make = async (variant: LinearVariant, tile: number): Promise<Choice> => ({
     call: await compileLinear(gpu, options, variant),
     tile,
@@ -88,20 +96,11 @@ async function createLanes(
   });
   const [vector, short, tall] = await Promise.all([
     make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
-    make({
-      kernel: "rows",
-      rows: 8,
-      stepQuads: stepQuads[format][8],
-      rowSet: "all",
-      storedNorm: false,
-    }, 8),
-    make({
-      kernel: "rows",
-      rows: 32,
-      stepQuads: stepQuads[format][32],
-      rowSet: "all",
-      storedNorm: options.input.kind === "norm",
-    }, 32),
+    make({ kernel: "rows", ...tiles.short, rowSet: "all", storedNorm: false }, tiles.short.rows),
+    make(
+      { kernel: "rows", ...tiles.tall, rowSet: "all", storedNorm: options.input.kind === "norm" },
+      tiles.tall.rows,
+    ),
   ]);
   return ({ rows }) => [{
     // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
