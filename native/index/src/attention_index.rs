@@ -1,20 +1,19 @@
 //! The index of one set of keys: clusters, bytes, graph, and the choice among them.
 
-use std::cell::RefCell;
-
 use rayon::prelude::*;
-use sparrow_kernels::{Buffer, Kernels, best, f16, pack_byte_blocks, prefetch};
+use sparrow_kernels::{Buffer, best, f16, pack_byte_blocks};
 
+use crate::choose::Measured;
 use crate::error::{IndexError, Result};
 use crate::geometry::Geometry;
-use crate::graph::{Beam, Graph, Scorer, Space};
+use crate::graph::{Beam, Graph, Space};
 use crate::neighbours::exact_neighbours;
 use crate::partition::Partition;
-use crate::quantiser::{ByteQuery, Quantiser};
+use crate::quantiser::Quantiser;
 use crate::rng::Rng;
 use crate::rows::Rows;
 use crate::strategy::Strategy;
-use crate::top::{Hit, Top};
+use crate::top::Hit;
 use crate::vector_index::VectorIndex;
 
 /// Keys that the training queries name as their best; 100 is RoarGraph's figure, and 32 scanned a tenth more.
@@ -39,23 +38,22 @@ pub struct BuildOptions {
     pub k: usize,
     /// The strategies allowed; all when empty.
     pub strategies: Vec<&'static str>,
+    /// Keeps what every allowed strategy needs, not only the chosen one.
+    pub keep_all: bool,
 }
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { seed: 1, cluster_size: 64, max_queries: 0, recall: 0.95, k: 100, strategies: Vec::new() }
+        Self {
+            seed: 1,
+            cluster_size: 64,
+            max_queries: 0,
+            recall: 0.95,
+            k: 100,
+            strategies: Vec::new(),
+            keep_all: false,
+        }
     }
-}
-
-/// What a strategy achieved on the held-out queries.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// Strategy and effort.
-    pub strategy: Strategy,
-    /// Share of the `k` best keys found.
-    pub recall: f32,
-    /// Share of all keys looked at.
-    pub scanned: f32,
 }
 
 /// An index for attention keys, or any vectors that are searched by inner product.
@@ -80,22 +78,6 @@ pub struct AttentionIndex {
     pub(crate) graph: Option<Graph>,
     pub(crate) strategy: Strategy,
     pub(crate) measured: Vec<Measured>,
-}
-
-/// Memory of a search, one per thread.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    beam: Beam,
-    query: ByteQuery,
-    scores: Vec<f32>,
-    dots: Vec<i32>,
-    nodes: Vec<u32>,
-    entries: Vec<u32>,
-    top: Option<Top>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl AttentionIndex {
@@ -155,192 +137,33 @@ impl AttentionIndex {
         Ok(index)
     }
 
-    /// Measures what each strategy needs for the wanted recall and keeps the cheapest.
-    fn choose(&mut self, held: Rows<'_>, ordered: Rows<'_>, options: &BuildOptions) {
-        let k = options.k.min(self.len());
-        let truth = exact_neighbours(ordered, held, k);
-        let mut kinds = vec![Strategy::Flat { rerank: 0 }, Strategy::Clusters { probes: 0 }];
-        if self.graph.is_some() {
-            kinds.push(Strategy::Graph { pool: 0 });
+    /// Searches with `strategy` from now on, and drops what it does not need.
+    pub(crate) fn keep_only(&mut self, strategy: Strategy) {
+        self.strategy = strategy;
+        if !matches!(strategy, Strategy::Graph { .. }) {
+            self.graph = None;
         }
-        kinds.retain(|kind| options.strategies.is_empty() || options.strategies.contains(&kind.name()));
-        if kinds.is_empty() {
-            kinds.push(Strategy::Flat { rerank: 0 });
-        }
-        self.blocks = self.pack();
-        let measured: Vec<Vec<Measured>> =
-            kinds.iter().map(|kind| self.sweep(*kind, held, &truth, k, options.recall)).collect();
-        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
-        // Flat always reaches the recall, so there is a last of which the recall is enough.
-        let reached = measured.iter().filter_map(|sweep| sweep.last()).filter(|last| last.recall >= options.recall);
-        let cheapest = reached.min_by(|a, b| cost(a).total_cmp(&cost(b)));
-        let fallback = measured.iter().filter_map(|sweep| sweep.last()).max_by(|a, b| a.recall.total_cmp(&b.recall));
-        self.strategy = cheapest.or(fallback).map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
-        self.measured = measured.into_iter().flatten().collect();
-        match self.strategy {
-            Strategy::Graph { .. } => self.blocks = Buffer::new(&[]),
-            Strategy::Clusters { .. } => (self.blocks, self.graph) = (Buffer::new(&[]), None),
-            Strategy::Flat { .. } => self.graph = None,
+        if !matches!(strategy, Strategy::Flat { .. }) {
+            self.blocks = Buffer::new(&[]);
         }
     }
 
-    /// Raises the effort until the recall is reached.
-    fn sweep(&self, kind: Strategy, held: Rows<'_>, truth: &[u32], k: usize, wanted: f32) -> Vec<Measured> {
-        let mut found = Vec::new();
-        for effort in self.efforts_of(kind, k) {
-            let strategy = kind.with_effort(effort);
-            let each: Vec<(usize, usize)> = held
-                .data
-                .par_chunks_exact(self.dim)
-                .zip(truth.par_chunks_exact(k))
-                .map(|(query, truth)| {
-                    let mut places = Vec::new();
-                    let scanned = self.search_places(query, k, strategy, &mut places);
-                    (places.iter().filter(|hit| truth.contains(&hit.id)).count(), scanned)
-                })
-                .collect();
-            let (hits, scanned) = each.iter().fold((0, 0), |sum, x| (sum.0 + x.0, sum.1 + x.1));
-            let recall = hits as f32 / truth.len().max(1) as f32;
-            found.push(Measured {
-                strategy,
-                recall,
-                scanned: scanned as f32 / (self.len() * held.len()).max(1) as f32,
-            });
-            if recall >= wanted {
-                break;
-            }
+    /// Whether a search with this strategy is possible.
+    pub(crate) fn can(&self, strategy: Strategy) -> bool {
+        match strategy {
+            Strategy::Graph { .. } => self.graph.is_some(),
+            Strategy::Clusters { .. } => true,
+            Strategy::Flat { .. } => !self.blocks.is_empty(),
         }
-        found
-    }
-
-    /// Efforts worth trying for a kind of strategy.
-    pub(crate) fn efforts_of(&self, kind: Strategy, k: usize) -> Vec<usize> {
-        match kind {
-            Strategy::Graph { .. } => {
-                [10, 11, 12, 13, 15, 18, 22, 28, 36, 48, 64, 100, 160].iter().map(|x| (x * k).div_ceil(10)).collect()
-            }
-            Strategy::Clusters { .. } => {
-                let clusters = self.partition.clusters();
-                let shares = [2, 3, 5, 7, 10, 14, 20, 28, 40, 60, 90, 130, 200, 300, 450, 700, 1000];
-                let mut efforts: Vec<usize> = shares.iter().map(|s| (s * clusters / 1000).max(1)).collect();
-                efforts.dedup();
-                efforts
-            }
-            Strategy::Flat { .. } => [12, 15, 20, 40].iter().map(|x| (x * k).div_ceil(10)).collect(),
-        }
-    }
-
-    /// The `k` best keys by inner product found with `strategy`, numbered as in [`Self::ids`]' order, best first. Returns how many inner
-    /// products that took.
-    pub(crate) fn search_places(&self, query: &[f32], k: usize, strategy: Strategy, hits: &mut Vec<Hit>) -> usize {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let kernels = best();
-            self.quantiser.query(query, &mut scratch.query);
-            let mut scanned = match strategy {
-                Strategy::Graph { pool } => self.walk(kernels, query, pool as usize, scratch),
-                Strategy::Clusters { probes } => self.probe(kernels, query, probes as usize, k, scratch),
-                Strategy::Flat { rerank } => self.sweep_all(kernels, rerank as usize, scratch),
-            };
-            // The tail is not in graph or clusters yet.
-            let tail = self.partition.keys() as u32..self.len() as u32;
-            if !matches!(strategy, Strategy::Flat { .. }) {
-                scanned += tail.len();
-                scratch.nodes.extend(tail);
-            }
-            self.rerank(kernels, query, k, scratch, hits);
-            scanned
-        })
-    }
-
-    /// Candidates by graph, into `scratch.nodes`.
-    fn walk(&self, kernels: &dyn Kernels, query: &[f32], pool: usize, scratch: &mut Scratch) -> usize {
-        scratch.nodes.clear();
-        let Some(graph) = &self.graph else { return 0 };
-        graph.entries.find(kernels, query, &mut scratch.scores, &mut scratch.entries);
-        let mut scorer = ByteScorer {
-            kernels,
-            codes: &self.codes,
-            row_len: Quantiser::row_len(self.dim),
-            query: &scratch.query.codes,
-            dots: &mut scratch.dots,
-        };
-        let scored = scratch.beam.search(&graph.adjacency, &mut scorer, &scratch.entries, pool);
-        scratch.nodes.extend(scratch.beam.found());
-        scored + graph.entries.len()
-    }
-
-    /// Candidates by clusters: their keys as bytes, the best 1.5 k of them.
-    fn probe(&self, kernels: &dyn Kernels, query: &[f32], probes: usize, k: usize, scratch: &mut Scratch) -> usize {
-        self.partition.scores(kernels, query, &mut scratch.scores);
-        let clusters = self.partition.clusters();
-        // A cluster's best key is about half its spread above its mean for such a query (measured: 7 % fewer keys than
-        // by the mean alone).
-        let reach = 0.5 * self.geometry.query_norm(query);
-        let scores = &mut scratch.scores[..clusters];
-        scores.iter_mut().zip(&self.partition.spreads).for_each(|(score, spread)| *score += reach * spread);
-        let top = scratch.top.get_or_insert_with(|| Top::new(0));
-        top.reset(probes);
-        top.push(kernels, scores, 0);
-        scratch.nodes.clear();
-        for (_, c) in top.unsorted() {
-            scratch.nodes.extend(self.partition.range(*c as usize).map(|place| place as u32));
-        }
-        let scanned = scratch.nodes.len();
-        scratch.dots.clear();
-        scratch.dots.resize(scanned, 0);
-        kernels.gather_dot_u8(&scratch.query.codes, &self.codes, &scratch.nodes, &mut scratch.dots);
-        scratch.scores.clear();
-        scratch.scores.extend(scratch.dots.iter().map(|dot| *dot as f32));
-        top.reset(k + k / 2 + 8);
-        top.push(kernels, &scratch.scores, 0);
-        let best: Vec<u32> = top.unsorted().iter().map(|(_, place)| scratch.nodes[*place as usize]).collect();
-        scratch.nodes.clear();
-        scratch.nodes.extend(best);
-        scanned + clusters
-    }
-
-    /// Candidates by scanning all bytes.
-    fn sweep_all(&self, kernels: &dyn Kernels, rerank: usize, scratch: &mut Scratch) -> usize {
-        let row_len = Quantiser::row_len(self.dim);
-        let keys = self.len();
-        let top = scratch.top.get_or_insert_with(|| Top::new(0));
-        top.reset(rerank);
-        const TILE: usize = 4096;
-        scratch.dots.resize(TILE.max(scratch.dots.len()), 0);
-        for (number, tile) in self.blocks.chunks(TILE * row_len).enumerate() {
-            let dots = &mut scratch.dots[..tile.len() / row_len];
-            kernels.scan_u8(&scratch.query.codes, row_len, tile, dots);
-            scratch.scores.clear();
-            scratch.scores.extend(dots.iter().map(|dot| *dot as f32));
-            let first = number * TILE;
-            let real = scratch.scores.len().min(keys - first);
-            top.push(kernels, &scratch.scores[..real], first as u32);
-        }
-        scratch.nodes.clear();
-        scratch.nodes.extend(top.unsorted().iter().map(|hit| hit.1));
-        keys
-    }
-
-    /// Scores the candidates in half precision and keeps the best.
-    fn rerank(&self, kernels: &dyn Kernels, query: &[f32], k: usize, scratch: &mut Scratch, hits: &mut Vec<Hit>) {
-        for node in &scratch.nodes {
-            let start = *node as usize * self.dim;
-            for offset in (0..self.dim).step_by(32) {
-                prefetch(&self.halves, start + offset);
-            }
-        }
-        scratch.scores.clear();
-        scratch.scores.resize(scratch.nodes.len(), 0.0);
-        kernels.gather_dot_f16(query, &self.halves, &scratch.nodes, &mut scratch.scores);
-        hits.clear();
-        hits.extend(scratch.scores.iter().zip(&scratch.nodes).map(|(score, id)| Hit { score: *score, id: *id }));
-        hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-        hits.truncate(k);
     }
 
     /// As [`VectorIndex::search`] with a strategy of the caller's choice.
+    ///
+    /// # Panics
+    /// When the index was not built with `keep_all` and does not hold what the strategy needs.
     pub fn search_with(&self, query: &[f32], k: usize, strategy: Strategy, hits: &mut Vec<Hit>) -> usize {
-        let scanned = self.search_places(query, k, strategy, hits);
+        assert!(self.can(strategy), "the index holds nothing for {strategy:?}");
+        let scanned = self.search_places(query, k, strategy, true, hits);
         hits.iter_mut().for_each(|hit| hit.id = self.ids[hit.id as usize]);
         scanned
     }
@@ -408,7 +231,7 @@ impl AttentionIndex {
         }
     }
 
-    fn pack(&self) -> Buffer<u8> {
+    pub(crate) fn pack(&self) -> Buffer<u8> {
         Buffer::new(&pack_byte_blocks(&self.codes, Quantiser::row_len(self.dim), 128))
     }
 }
@@ -438,30 +261,6 @@ impl VectorIndex for AttentionIndex {
 
     fn search(&self, query: &[f32], k: usize, effort: usize, hits: &mut Vec<Hit>) -> usize {
         self.search_with(query, k, self.strategy.with_effort(effort), hits)
-    }
-}
-
-struct ByteScorer<'a> {
-    kernels: &'a dyn Kernels,
-    codes: &'a [u8],
-    row_len: usize,
-    query: &'a [i8],
-    dots: &'a mut Vec<i32>,
-}
-
-impl Scorer for ByteScorer<'_> {
-    fn score(&mut self, nodes: &[u32], out: &mut [f32]) {
-        self.dots.clear();
-        self.dots.resize(nodes.len(), 0);
-        self.kernels.gather_dot_u8(self.query, self.codes, nodes, self.dots);
-        out.iter_mut().zip(self.dots.iter()).for_each(|(out, dot)| *out = *dot as f32);
-    }
-
-    fn prefetch(&self, node: u32) {
-        let start = node as usize * self.row_len;
-        for offset in (0..self.row_len).step_by(64) {
-            prefetch(self.codes, start + offset);
-        }
     }
 }
 

@@ -5,22 +5,33 @@
 //! [`IvfIndex`] a baseline; all answer through [`VectorIndex`].
 #![forbid(unsafe_code)]
 
+mod attention;
 mod attention_index;
+mod choose;
+mod container;
 mod error;
 mod flat;
 mod geometry;
 mod graph;
+mod hash64;
+mod index_file;
 mod ivf;
 mod neighbours;
 mod partition;
 mod quantiser;
 mod rng;
 mod rows;
+mod search;
 mod strategy;
 mod top;
 mod vector_index;
 
-pub use attention_index::{AttentionIndex, BuildOptions, Measured};
+pub use attention::{
+    AttendOptions, AttentionHead, Budget, ExactAttention, Partial, Plan, Report, merge, relative_error,
+};
+pub use attention_index::{AttentionIndex, BuildOptions};
+pub use choose::Measured;
+pub use container::seal;
 pub use error::{IndexError, Result};
 pub use flat::FlatIndex;
 pub use ivf::IvfIndex;

@@ -73,10 +73,10 @@ impl Partition {
 
     /// Appends the clusters of `more`, whose keys follow ours.
     pub fn append(&mut self, more: Partition) {
-        let base = self.keys() as u32;
-        self.starts.extend(more.starts[1..].iter().map(|start| start + base));
         let mut centroids = self.centroids();
         centroids.extend(more.centroids());
+        let base = self.keys() as u32;
+        self.starts.extend(more.starts[1..].iter().map(|start| start + base));
         self.spreads.extend(more.spreads);
         self.radii.extend(more.radii);
         self.blocks = pack_blocks(&centroids, self.dim, 0.0);
@@ -124,6 +124,11 @@ impl Partition {
     /// The keys of cluster `c`, in cluster order.
     pub fn range(&self, c: usize) -> std::ops::Range<usize> {
         self.starts[c] as usize..self.starts[c + 1] as usize
+    }
+
+    /// The cluster of the key at `place`.
+    pub fn cluster_of(&self, place: u32) -> usize {
+        self.starts.partition_point(|start| *start <= place) - 1
     }
 
     /// Mean scores of every cluster for each of the queries: `out[q · stride + c]`; returns the stride.

@@ -2,11 +2,20 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Strategy {
     /// Best-first search of the graph with a pool of this size.
-    Graph { pool: u32 },
+    Graph {
+        /// Keys kept while searching.
+        pool: u32,
+    },
     /// The best clusters by mean score and spread, this many.
-    Clusters { probes: u32 },
+    Clusters {
+        /// Clusters looked at.
+        probes: u32,
+    },
     /// All keys as bytes, the best this many scored again in half precision.
-    Flat { rerank: u32 },
+    Flat {
+        /// Keys scored again.
+        rerank: u32,
+    },
 }
 
 impl Strategy {

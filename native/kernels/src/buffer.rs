@@ -89,6 +89,15 @@ impl<T: Pod> Buffer<T> {
         }
     }
 
+    /// A copy of elements given as bytes; `None` when they are not whole elements.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            return None;
+        }
+        let raw = Buffer::<u8>::new(bytes);
+        Some(Self { bytes: raw.bytes, len: bytes.len() / size_of::<T>(), kind: PhantomData })
+    }
+
     /// `len` elements of a mapped file from byte `offset`; `None` when they are not all inside it or not aligned.
     pub fn mapped(file: &MappedFile, offset: usize, len: usize) -> Option<Self> {
         let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;

@@ -1,0 +1,247 @@
+//! Attention of one KV head over keys and values in CPU memory, for the query heads that share it.
+
+use rayon::prelude::*;
+use sparrow_kernels::{Buffer, Kernels, best, f16};
+
+use super::estimate::View;
+use super::exact::{ExactAttention, add};
+use super::partial::{Partial, Running};
+use super::plan::Plan;
+use crate::attention_index::{AttentionIndex, to_halves};
+use crate::error::{IndexError, Result};
+use crate::rows::Rows;
+use crate::vector_index::VectorIndex;
+
+/// How much of the context a step looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// Every key.
+    All,
+    /// The best `k` keys of each query and nothing else: the paper's fixed budget.
+    Keys(usize),
+    /// As many keys as keep the estimated relative error of the output under this; the rest is estimated from clusters.
+    Error(f32),
+}
+
+/// What a step did for one query.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Keys and centroids scored.
+    pub scanned: u32,
+    /// Estimated share of the attention mass that was not computed key by key.
+    pub rest: f32,
+    /// No more than this share was left out or estimated; 1 when it was not asked for.
+    pub bound: f32,
+}
+
+/// What a call wants.
+#[derive(Clone, Copy, Debug)]
+pub struct AttendOptions {
+    /// How much to look at.
+    pub budget: Budget,
+    /// Whether to compute [`Report::bound`], which costs as much again as the estimate does.
+    pub bound: bool,
+}
+
+/// Keys, values and index of one KV head.
+pub struct AttentionHead {
+    pub(crate) index: AttentionIndex,
+    /// `[keys, value_dim]`, in the index's order.
+    pub(crate) values: Buffer<f16>,
+    pub(crate) value_dim: usize,
+    /// Mean value of each cluster, `[clusters, value_dim]`.
+    pub(crate) value_means: Vec<f16>,
+    /// Part of the bound on a cluster's score variance that is there on average.
+    pub(crate) share: f32,
+    pub(crate) scale: f32,
+    pub(crate) plan: Plan,
+    pub(super) exact: Option<ExactAttention>,
+}
+
+impl AttentionHead {
+    /// Wraps an index over the keys; `values` are in the caller's order. The plan is [`Plan::Exact`] until
+    /// [`AttentionHead::choose_plan`].
+    pub fn new(index: AttentionIndex, values: Rows<'_>, scale: f32) -> Result<Self> {
+        if values.len() != index.len() {
+            let (found, wanted) = (values.len(), index.len());
+            return Err(IndexError::Argument(format!("attention head: {found} values for {wanted} keys")));
+        }
+        let ordered = values.take(&index.ids);
+        let mut head = Self {
+            index,
+            values: Buffer::new(&to_halves(&ordered)),
+            value_dim: values.dim,
+            value_means: Vec::new(),
+            share: 1.0,
+            scale,
+            plan: Plan::Exact,
+            exact: None,
+        };
+        head.measure_values();
+        Ok(head)
+    }
+
+    /// Mean values of the clusters that have none yet.
+    fn measure_values(&mut self) {
+        let done = self.value_means.len() / self.value_dim;
+        let more: Vec<Vec<f16>> = (done..self.index.partition.clusters())
+            .into_par_iter()
+            .map(|c| {
+                let range = self.index.partition.range(c);
+                let weight = 1.0 / range.len() as f32;
+                let rows = &self.values[range.start * self.value_dim..range.end * self.value_dim];
+                let mut mean = vec![0f32; self.value_dim];
+                best().add_rows_f16(&vec![weight; range.len()], rows, &mut mean);
+                mean.into_iter().map(f16::from_f32).collect()
+            })
+            .collect();
+        self.value_means.extend(more.into_iter().flatten());
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The plan in use.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Sets the plan, for measuring; [`AttentionHead::choose_plan`] picks one.
+    ///
+    /// # Panics
+    /// When the index does not hold what the plan's search needs.
+    pub fn set_plan(&mut self, plan: Plan) {
+        if let Plan::Keys { strategy } = plan {
+            assert!(self.index.can(strategy), "the index holds nothing for {strategy:?}");
+        }
+        self.plan = plan;
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let exact = self.exact.as_ref().map_or(0, ExactAttention::bytes);
+        self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact
+    }
+
+    /// Adds keys with their values.
+    pub fn append(&mut self, keys: Rows<'_>, values: Rows<'_>) -> Result<()> {
+        if keys.len() != values.len() || values.dim != self.value_dim {
+            return Err(IndexError::Argument(format!(
+                "append to an attention head: {} keys, {} values of dimension {}, expected dimension {}",
+                keys.len(),
+                values.len(),
+                values.dim,
+                self.value_dim
+            )));
+        }
+        let (clustered, first) = (self.index.partition.keys(), self.index.len());
+        self.index.append(keys)?;
+        self.values.extend_from_slice(&to_halves(values.data));
+        if self.index.partition.keys() > clustered {
+            // The tail was put in the order of its clusters: the values follow. Key numbers count from `clustered` on.
+            let old = self.values[clustered * self.value_dim..].to_vec();
+            let row = |id: u32| &old[(id as usize - clustered) * self.value_dim..][..self.value_dim];
+            let moved: Vec<f16> = self.index.ids[clustered..].iter().flat_map(|id| row(*id)).copied().collect();
+            self.values.overwrite(clustered * self.value_dim, &moved);
+            self.measure_values();
+        }
+        debug_assert!(first <= self.index.len());
+        if self.exact.is_some() {
+            self.exact = Some(ExactAttention::build(&self.index.halves, self.index.dim));
+        }
+        Ok(())
+    }
+
+    /// Attention of each query (`[queries, dim]`).
+    pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
+        match (options.budget, self.plan) {
+            (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
+            (Budget::Error(error), plan) if error > 0.0 => match plan {
+                Plan::Exact => self.attend_all(queries),
+                Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
+                Plan::Keys { strategy } => {
+                    self.each(queries, |query| self.by_key(query, strategy, error, options.bound))
+                }
+            },
+            _ => self.attend_all(queries),
+        }
+    }
+
+    fn each(&self, queries: &[f32], one: impl Fn(&[f32]) -> (Partial, Report)) -> Vec<(Partial, Report)> {
+        queries.chunks_exact(self.index.dim).map(one).collect()
+    }
+
+    /// Attention over every key.
+    fn attend_all(&self, queries: &[f32]) -> Vec<(Partial, Report)> {
+        let report = Report { scanned: self.len() as u32, rest: 0.0, bound: 0.0 };
+        let with = |exact: &ExactAttention| exact.attend(best(), queries, &self.values, self.scale);
+        let partials = match &self.exact {
+            Some(exact) => with(exact),
+            None => with(&ExactAttention::build(&self.index.halves, self.index.dim)),
+        };
+        partials.into_iter().map(|partial| (partial, report)).collect()
+    }
+
+    /// Adds the keys at these places, exactly.
+    pub(super) fn add_places(&self, kernels: &dyn Kernels, query: &[f32], places: &[u32], running: &mut Running) {
+        if places.is_empty() {
+            return;
+        }
+        let mut scores = vec![0f32; places.len()];
+        kernels.gather_dot_f16(query, &self.index.halves, places, &mut scores);
+        running.raise(kernels.max(&scores) * self.scale);
+        running.weight += kernels.exp_sum(&mut scores, running.most / self.scale, self.scale);
+        kernels.gather_add_f16(&scores, &self.values, places, &mut running.sum);
+    }
+
+    /// Adds the keys that are in no cluster yet.
+    pub(super) fn add_tail(&self, kernels: &dyn Kernels, query: &[f32], running: &mut Running) -> usize {
+        let from = self.index.partition.keys();
+        let places: Vec<u32> = (from as u32..self.len() as u32).collect();
+        let mut scores = vec![0f32; places.len()];
+        kernels.gather_dot_f16(query, &self.index.halves, &places, &mut scores);
+        add(kernels, &mut scores, &self.values[from * self.value_dim..], self.scale, running);
+        places.len()
+    }
+
+    /// The paper's step: the `k` best keys, the rest dropped.
+    fn best_keys(&self, query: &[f32], k: usize) -> (Partial, Report) {
+        let kernels = best();
+        let mut hits = Vec::new();
+        let strategy = self.index.strategy.with_effort(self.index.strategy.effort().max(k));
+        let scanned = self.index.search_places(query, k, strategy, true, &mut hits);
+        let places: Vec<u32> = hits.iter().map(|hit| hit.id).collect();
+        let mut running = Running::new(self.value_dim);
+        self.add_places(kernels, query, &places, &mut running);
+        let partial = running.finish();
+        let mut view = View::default();
+        let rest = self.view(kernels, query, &mut view) - partial.lse;
+        // Estimated mass of everything against the mass found.
+        let report = Report { scanned: scanned as u32, rest: (1.0 - (-rest).exp()).clamp(0.0, 1.0), bound: 1.0 };
+        (partial, report)
+    }
+
+    /// Fills `view` for one query; returns the logarithm of the estimated mass of all clusters.
+    pub(super) fn view(&self, kernels: &dyn Kernels, query: &[f32], view: &mut View) -> f32 {
+        let partition = &self.index.partition;
+        let mut scores = Vec::new();
+        partition.scores(kernels, query, &mut scores);
+        self.view_of(&scores[..partition.clusters()], query, view);
+        let most = kernels.max(&view.logs);
+        let mass: f32 =
+            view.logs.iter().enumerate().map(|(c, log)| partition.range(c).len() as f32 * (log - most).exp()).sum();
+        most + mass.ln()
+    }
+
+    pub(super) fn view_of(&self, scores: &[f32], query: &[f32], view: &mut View) {
+        let norm = self.index.geometry.query_norm(query);
+        view.fill(scores, &self.index.partition.spreads, self.scale, norm, self.share);
+    }
+}

@@ -1,0 +1,14 @@
+//! Attention over keys and values in CPU memory.
+
+mod by_cluster;
+mod by_key;
+mod estimate;
+mod exact;
+mod head;
+mod partial;
+mod plan;
+
+pub use exact::ExactAttention;
+pub use head::{AttendOptions, AttentionHead, Budget, Report};
+pub use partial::{Partial, merge};
+pub use plan::{Plan, relative_error};

@@ -1,0 +1,95 @@
+//! Which strategy reaches the wanted recall at the least cost, measured on held-out queries.
+
+use rayon::prelude::*;
+
+use crate::attention_index::{AttentionIndex, BuildOptions};
+use crate::neighbours::exact_neighbours;
+use crate::rows::Rows;
+use crate::strategy::Strategy;
+use crate::vector_index::VectorIndex;
+
+/// What a strategy achieved on the held-out queries.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Strategy and effort.
+    pub strategy: Strategy,
+    /// Share of the `k` best keys found.
+    pub recall: f32,
+    /// Share of all keys looked at.
+    pub scanned: f32,
+}
+
+impl AttentionIndex {
+    /// Measures what each strategy needs for the wanted recall and keeps the cheapest.
+    pub(crate) fn choose(&mut self, held: Rows<'_>, ordered: Rows<'_>, options: &BuildOptions) {
+        let k = options.k.min(self.len());
+        let truth = exact_neighbours(ordered, held, k);
+        let mut kinds = vec![Strategy::Flat { rerank: 0 }, Strategy::Clusters { probes: 0 }];
+        if self.graph.is_some() {
+            kinds.push(Strategy::Graph { pool: 0 });
+        }
+        kinds.retain(|kind| options.strategies.is_empty() || options.strategies.contains(&kind.name()));
+        if kinds.is_empty() {
+            kinds.push(Strategy::Flat { rerank: 0 });
+        }
+        self.blocks = self.pack();
+        let measured: Vec<Vec<Measured>> =
+            kinds.iter().map(|kind| self.sweep(*kind, held, &truth, k, options.recall)).collect();
+        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
+        // Flat always reaches the recall, so there is a last of which the recall is enough.
+        let reached = measured.iter().filter_map(|sweep| sweep.last()).filter(|last| last.recall >= options.recall);
+        let cheapest = reached.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        let fallback = measured.iter().filter_map(|sweep| sweep.last()).max_by(|a, b| a.recall.total_cmp(&b.recall));
+        self.strategy = cheapest.or(fallback).map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
+        self.measured = measured.into_iter().flatten().collect();
+        if !options.keep_all {
+            self.keep_only(self.strategy);
+        }
+    }
+
+    /// Raises the effort until the recall is reached.
+    fn sweep(&self, kind: Strategy, held: Rows<'_>, truth: &[u32], k: usize, wanted: f32) -> Vec<Measured> {
+        let mut found = Vec::new();
+        for effort in self.efforts_of(kind, k) {
+            let strategy = kind.with_effort(effort);
+            let each: Vec<(usize, usize)> = held
+                .data
+                .par_chunks_exact(self.dim)
+                .zip(truth.par_chunks_exact(k))
+                .map(|(query, truth)| {
+                    let mut places = Vec::new();
+                    let scanned = self.search_places(query, k, strategy, true, &mut places);
+                    (places.iter().filter(|hit| truth.contains(&hit.id)).count(), scanned)
+                })
+                .collect();
+            let (hits, scanned) = each.iter().fold((0, 0), |sum, x| (sum.0 + x.0, sum.1 + x.1));
+            let recall = hits as f32 / truth.len().max(1) as f32;
+            found.push(Measured {
+                strategy,
+                recall,
+                scanned: scanned as f32 / (self.len() * held.len()).max(1) as f32,
+            });
+            if recall >= wanted {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Efforts worth trying for a kind of strategy.
+    pub(crate) fn efforts_of(&self, kind: Strategy, k: usize) -> Vec<usize> {
+        match kind {
+            Strategy::Graph { .. } => {
+                [10, 11, 12, 13, 15, 18, 22, 28, 36, 48, 64, 100, 160].iter().map(|x| (x * k).div_ceil(10)).collect()
+            }
+            Strategy::Clusters { .. } => {
+                let clusters = self.partition.clusters();
+                let shares = [2, 3, 5, 7, 10, 14, 20, 28, 40, 60, 90, 130, 200, 300, 450, 700, 1000];
+                let mut efforts: Vec<usize> = shares.iter().map(|s| (s * clusters / 1000).max(1)).collect();
+                efforts.dedup();
+                efforts
+            }
+            Strategy::Flat { .. } => [12, 15, 20, 40].iter().map(|x| (x * k).div_ceil(10)).collect(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Saving and loading an [`AttentionIndex`].
+
+use std::io::Write;
+
+use sparrow_kernels::{Buffer, MappedFile, f16};
+
+use crate::attention_index::AttentionIndex;
+use crate::container::{Reader, Source, Writer};
+use crate::error::{IndexError, Result};
+use crate::geometry::Geometry;
+use crate::graph::{Adjacency, Entries, Graph};
+use crate::partition::Partition;
+use crate::quantiser::Quantiser;
+use crate::rows::MAX_DIM;
+use crate::strategy::Strategy;
+use crate::vector_index::VectorIndex;
+
+impl AttentionIndex {
+    /// Writes the index to `path`: under a temporary name first, so that a reader of `path` never sees half a file.
+    pub fn save(&self, path: &str) -> Result<()> {
+        let temporary = format!("{path}.{}.tmp", std::process::id());
+        let write = || -> std::io::Result<()> {
+            let mut file = std::fs::File::create(&temporary)?;
+            file.write_all(&self.to_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)
+        };
+        write().map_err(|error| {
+            // The temporary file may not exist; the first error is the one to report.
+            let _ = std::fs::remove_file(&temporary);
+            IndexError::Io(format!("write index {path}: {error}"))
+        })
+    }
+
+    /// The index as a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let kind = match self.strategy {
+            Strategy::Graph { .. } => 0,
+            Strategy::Clusters { .. } => 1,
+            Strategy::Flat { .. } => 2,
+        };
+        let effort = self.strategy.effort() as u32;
+        let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
+        let stride = self.graph.as_ref().map_or(0, |graph| graph.adjacency.stride() as u32);
+        let repaired = self.repaired() as u32;
+        let size = self.cluster_size as u32;
+        writer.add("meta", &[self.dim as u32, self.len() as u32, kind, effort, low, high, size, stride, repaired]);
+        writer.add("ids", &self.ids);
+        writer.add("halves", &self.halves);
+        writer.add("codes", &self.codes);
+        writer.add("quantiser", &self.quantiser.parameters());
+        writer.add("geometry", &self.geometry.factor());
+        writer.add("starts", &self.partition.starts);
+        writer.add("centroids", &self.partition.centroids());
+        writer.add("spreads", &self.partition.spreads);
+        writer.add("radii", &self.partition.radii);
+        if let Some(graph) = &self.graph {
+            let (centroids, nodes) = graph.entries.parts();
+            writer.add("edges", graph.adjacency.edges());
+            writer.add("entry_centroids", &centroids);
+            writer.add("entry_nodes", nodes);
+        }
+        writer.finish()
+    }
+
+    /// Opens an index file in place: rows are read from it as they are searched. The file must not be changed while the
+    /// index lives.
+    pub fn open(path: &str) -> Result<Self> {
+        let file = MappedFile::open(path).map_err(|error| IndexError::Io(format!("open index {path}: {error}")))?;
+        Self::read(&Reader::open(Source::File(&file))?)
+    }
+
+    /// As [`AttentionIndex::open`] from memory, copying.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::read(&Reader::open(Source::Bytes(bytes))?)
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Self> {
+        let wrong = |what: String| IndexError::Format(format!("index file: {what}"));
+        let meta = reader.section::<u32>("meta")?;
+        let [dim, len, kind, effort, low, high, size, stride, repaired] = meta[..] else {
+            return Err(wrong(format!("section \"meta\" has {} numbers, expected 9", meta.len())));
+        };
+        let (dim, len) = (dim as usize, len as usize);
+        if dim == 0 || dim > MAX_DIM || len == 0 || len >= 1 << 31 || size == 0 {
+            return Err(wrong(format!("{len} keys of dimension {dim} in clusters of {size}")));
+        }
+        let strategy = match kind {
+            0 => Strategy::Graph { pool: effort },
+            1 => Strategy::Clusters { probes: effort },
+            2 => Strategy::Flat { rerank: effort },
+            _ => return Err(wrong(format!("strategy {kind}, expected 0 to 2"))),
+        };
+        let ids = sized::<u32>(reader, "ids", len)?;
+        let halves = sized::<f16>(reader, "halves", len * dim)?;
+        let codes = sized::<u8>(reader, "codes", len * Quantiser::row_len(dim))?;
+        let quantiser = Quantiser::from_parameters(&reader.section::<f32>("quantiser")?, dim)
+            .ok_or_else(|| wrong("section \"quantiser\" holds no steps".into()))?;
+        let geometry = Geometry::from_factor(&reader.section::<f32>("geometry")?, dim)
+            .ok_or_else(|| wrong("section \"geometry\" holds no factor".into()))?;
+        let list = |name: &str| reader.section::<f32>(name).map(|values| values.to_vec());
+        let starts = reader.section::<u32>("starts")?.to_vec();
+        let partition = Partition::from_parts(starts, list("centroids")?, list("spreads")?, list("radii")?, dim)
+            .filter(|partition| partition.keys() <= len)
+            .ok_or_else(|| wrong("the clusters do not fit each other".into()))?;
+        check_ids(&ids, partition.keys())?;
+        let graph = if stride > 0 { Some(read_graph(reader, &partition, stride, repaired, dim)?) } else { None };
+        if graph.is_none() && kind == 0 {
+            return Err(wrong("its strategy is a graph, but it has none".into()));
+        }
+        let mut index = Self {
+            dim,
+            seed: u64::from(low) | u64::from(high) << 32,
+            cluster_size: size as usize,
+            ids,
+            halves,
+            codes,
+            blocks: Buffer::new(&[]),
+            quantiser,
+            geometry,
+            partition,
+            graph,
+            strategy,
+            measured: Vec::new(),
+        };
+        if kind == 2 {
+            index.blocks = index.pack();
+        }
+        Ok(index)
+    }
+}
+
+fn read_graph(reader: &Reader<'_>, partition: &Partition, stride: u32, repaired: u32, dim: usize) -> Result<Graph> {
+    let nodes = partition.keys();
+    let adjacency = Adjacency::from_edges(reader.section("edges")?, stride as usize)
+        .filter(|adjacency| adjacency.len() == nodes)
+        .ok_or_else(|| IndexError::Format(format!("index file: section \"edges\" is no graph of {nodes} keys")))?;
+    let centroids = reader.section::<f32>("entry_centroids")?.to_vec();
+    let entries = Entries::from_parts(centroids, reader.section("entry_nodes")?, dim, nodes)
+        .ok_or_else(|| IndexError::Format("index file: the entry points do not fit the graph".into()))?;
+    Ok(Graph { adjacency, entries, repaired: repaired as usize })
+}
+
+fn sized<T: sparrow_kernels::Pod>(reader: &Reader<'_>, name: &str, len: usize) -> Result<Buffer<T>> {
+    let buffer = reader.section::<T>(name)?;
+    if buffer.len() != len {
+        let found = buffer.len();
+        return Err(IndexError::Format(format!("index file: section \"{name}\" has {found} elements, expected {len}")));
+    }
+    Ok(buffer)
+}
+
+/// Clusters hold a permutation of the first keys; the tail is in order.
+fn check_ids(ids: &[u32], clustered: usize) -> Result<()> {
+    let mut seen = vec![false; clustered];
+    let good = ids.iter().enumerate().all(|(place, id)| {
+        if place >= clustered {
+            return *id as usize == place;
+        }
+        (*id as usize) < clustered && !std::mem::replace(&mut seen[*id as usize], true)
+    });
+    if good {
+        Ok(())
+    } else {
+        Err(IndexError::Format("index file: section \"ids\" is no permutation of the keys".into()))
+    }
+}

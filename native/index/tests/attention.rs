@@ -1,0 +1,183 @@
+//! The identities of attention in parts, and its error against plain attention in f64.
+
+mod support;
+
+use proptest::prelude::*;
+use sparrow_index::{
+    AttendOptions, AttentionHead, AttentionIndex, Budget, BuildOptions, Partial, Plan, Rows, Strategy as Search,
+};
+use support::{dense, head, relative, to_half_grid};
+
+fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Option<f32>) -> AttentionHead {
+    let options = BuildOptions { keep_all: true, ..BuildOptions::default() };
+    let queries = Rows { data: queries, dim };
+    let index = AttentionIndex::build(Rows { data: keys, dim }, queries, &options).unwrap();
+    let value_dim = values.len() / (keys.len() / dim);
+    let mut head = AttentionHead::new(index, Rows { data: values, dim: value_dim }, 1.0 / (dim as f32).sqrt()).unwrap();
+    if let Some(target) = target {
+        head.choose_plan(&queries.data[..32.min(queries.len()) * dim], target);
+    }
+    head
+}
+
+const ALL: AttendOptions = AttendOptions { budget: Budget::All, bound: false };
+
+#[test]
+fn every_key_gives_dense_attention() {
+    for (keys, dim) in [(1, 4), (15, 8), (700, 32), (3000, 20)] {
+        let (mut rows, queries, mut values) = head(keys, 40, dim, 1);
+        to_half_grid(&mut rows);
+        to_half_grid(&mut values);
+        let head = build(&rows, &queries, &values, dim, None);
+        let scale = 1.0 / (dim as f32).sqrt();
+        for budget in [Budget::All, Budget::Keys(keys), Budget::Keys(10 * keys), Budget::Error(0.0)] {
+            for (query, (found, report)) in
+                queries.chunks_exact(dim).zip(head.attend(&queries, AttendOptions { budget, bound: false }))
+            {
+                let (output, lse) = dense(query, &rows, &values, dim, scale, |_| true);
+                assert!(relative(&found.output, &output) < 1e-5, "{keys} keys, {budget:?}");
+                assert!((f64::from(found.lse) - lse).abs() < 1e-4 * lse.abs().max(1.0));
+                assert_eq!((report.rest, report.bound), (0.0, 0.0));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_partition_merges_to_the_whole(seed in any::<u64>(), parts in 1usize..6, order in any::<u64>()) {
+        let (keys, dim) = (60, 12);
+        let (rows, queries, values) = head(keys, 1, dim, seed);
+        let query = &queries[..dim];
+        let part_of = |i: usize| (i as u64).wrapping_mul(seed | 1).wrapping_add(seed >> 7) as usize % parts;
+        let mut pieces: Vec<Partial> = (0..parts)
+            .map(|part| {
+                if !(0..keys).any(|i| part_of(i) == part) {
+                    return Partial::empty(dim);
+                }
+                let (output, lse) = dense(query, &rows, &values, dim, 0.3, |i| part_of(i) == part);
+                Partial { output: output.iter().map(|x| *x as f32).collect(), lse: lse as f32 }
+            })
+            .collect();
+        pieces.rotate_left(order as usize % parts);
+        let mut whole = Partial::empty(dim);
+        pieces.iter().for_each(|piece| whole.merge(piece));
+        // The other grouping: the second half first.
+        let (front, back) = pieces.split_at(parts / 2);
+        let mut other = Partial::empty(dim);
+        let mut tail = Partial::empty(dim);
+        back.iter().for_each(|piece| tail.merge(piece));
+        front.iter().for_each(|piece| other.merge(piece));
+        other.merge(&tail);
+        let (output, lse) = dense(query, &rows, &values, dim, 0.3, |_| true);
+        for found in [whole, other] {
+            prop_assert!(relative(&found.output, &output) < 1e-5);
+            prop_assert!((f64::from(found.lse) - lse).abs() < 1e-4 * lse.abs().max(1.0));
+        }
+    }
+}
+
+#[test]
+fn the_chosen_plan_keeps_the_error_on_new_queries() {
+    let (keys, dim, count) = (6000, 32, 400);
+    let (rows, queries, values) = head(keys, count, dim, 5);
+    let (train, fresh) = queries.split_at(300 * dim);
+    let head = build(&rows, train, &values, dim, Some(0.01));
+    assert_ne!(head.plan(), Plan::Exact, "keys in clusters do not need exact attention");
+    let found = head.attend(fresh, AttendOptions { budget: Budget::Error(0.01), bound: true });
+    let truth = head.attend(fresh, ALL);
+    let (mut total, mut scanned) = (0.0, 0);
+    for ((found, report), (truth, _)) in found.iter().zip(&truth) {
+        total += sparrow_index::relative_error(found, truth);
+        assert!((found.lse - truth.lse).abs() < 0.1);
+        scanned += report.scanned as usize;
+        assert!((0.0..=1.0).contains(&report.rest) && report.rest <= report.bound + 0.02, "{report:?}");
+    }
+    assert!(scanned / found.len() < keys * 2 / 3, "mean keys scanned {}", scanned / found.len());
+    assert!(total / (found.len() as f32) < 0.015, "mean error {}", total / found.len() as f32);
+}
+
+#[test]
+fn the_bound_is_above_the_mass_left_out() {
+    let (keys, dim) = (4000, 24);
+    let (mut rows, queries, mut values) = head(keys, 300, dim, 8);
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let head = build(&rows, &queries, &values, dim, Some(0.05));
+    for query in queries.chunks_exact(dim).take(60) {
+        let found = head.attend(query, AttendOptions { budget: Budget::Error(0.05), bound: true });
+        let report = found[0].1;
+        // What was computed exactly is at most the true mass, so the share estimated is at most the bound.
+        assert!(report.bound >= report.rest * 0.98, "{report:?}");
+    }
+}
+
+#[test]
+fn fixed_budgets_find_nearly_the_best_keys() {
+    let (keys, dim, k) = (5000, 32, 100);
+    let (mut rows, queries, mut values) = head(keys, 200, dim, 3);
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let head = build(&rows, &queries, &values, dim, None);
+    let scale = 1.0 / (dim as f32).sqrt();
+    for query in queries.chunks_exact(dim).take(20) {
+        let mut scores: Vec<(f64, usize)> =
+            (0..keys).map(|i| (query.iter().zip(&rows[i * dim..]).map(|(a, b)| f64::from(a * b)).sum(), i)).collect();
+        scores.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let kept: std::collections::HashSet<usize> = scores[..k].iter().map(|x| x.1).collect();
+        let (_, lse) = dense(query, &rows, &values, dim, scale, |i| kept.contains(&i));
+        let (found, report) = &head.attend(query, AttendOptions { budget: Budget::Keys(k), bound: false })[0];
+        assert!(f64::from(found.lse) <= lse + 1e-3, "no more than the best k have");
+        assert!(f64::from(found.lse) > lse - 0.2, "{} against {lse}", found.lse);
+        assert!(report.scanned > 0);
+    }
+}
+
+#[test]
+fn appended_keys_are_attended_exactly() {
+    let (keys, dim, more) = (3000, 16, 2600);
+    let (mut rows, queries, mut values) = head(keys + more, 300, dim, 4);
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let scale = 1.0 / (dim as f32).sqrt();
+    let mut head = build(&rows[..keys * dim], &queries, &values[..keys * dim], dim, Some(0.01));
+    let mut at = keys;
+    for step in [1, 2, 500, 900, 1, 700, 496] {
+        let part = at * dim..(at + step) * dim;
+        head.append(Rows { data: &rows[part.clone()], dim }, Rows { data: &values[part], dim }).unwrap();
+        at += step;
+        let (found, _) = &head.attend(&queries[..dim], ALL)[0];
+        let (output, lse) = dense(&queries[..dim], &rows[..at * dim], &values[..at * dim], dim, scale, |_| true);
+        assert!(relative(&found.output, &output) < 1e-5, "{at} keys");
+        assert!((f64::from(found.lse) - lse).abs() < 1e-3);
+        let (sparse, _) = &head.attend(&queries[..dim], AttendOptions { budget: Budget::Error(0.01), bound: false })[0];
+        assert!(relative(&sparse.output, &output) < 0.1, "{at} keys");
+    }
+    assert_eq!(head.len(), keys + more);
+}
+
+#[test]
+fn every_kind_of_plan_converges_to_dense_attention() {
+    let (keys, dim) = (3000, 24);
+    let (mut rows, queries, mut values) = head(keys, 300, dim, 6);
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let scale = 1.0 / (dim as f32).sqrt();
+    let mut head = build(&rows, &queries, &values, dim, None);
+    let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
+    for plan in [
+        Plan::Clusters { threshold: 1e-7 },
+        Plan::Keys { strategy: Search::Graph { pool: keys as u32 } },
+        Plan::Keys { strategy: Search::Flat { rerank: keys as u32 } },
+    ] {
+        head.set_plan(plan);
+        for query in queries.chunks_exact(dim).take(10) {
+            let (output, lse) = dense(query, &rows, &values, dim, scale, |_| true);
+            let (found, _) = &head.attend(query, options)[0];
+            assert!(relative(&found.output, &output) < 2e-4, "{plan:?}: {}", relative(&found.output, &output));
+            assert!((f64::from(found.lse) - lse).abs() < 1e-3, "{plan:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Index files: what is saved comes back, and no file crashes the reader.
+
+mod support;
+
+use proptest::prelude::*;
+use sparrow_index::{AttentionIndex, BuildOptions, Hit, IndexError, Rows, VectorIndex};
+use support::head;
+
+fn index(name: &'static str, keys: usize) -> (AttentionIndex, Vec<f32>) {
+    let dim = 12;
+    let (rows, queries, _) = head(keys, 300, dim, 1);
+    let options = BuildOptions { k: 10, strategies: vec![name], ..BuildOptions::default() };
+    let index = AttentionIndex::build(Rows { data: &rows, dim }, Rows { data: &queries, dim }, &options).unwrap();
+    (index, queries)
+}
+
+fn answers(index: &AttentionIndex, queries: &[f32]) -> Vec<Vec<Hit>> {
+    let mut hits = Vec::new();
+    let mut all = Vec::new();
+    for query in queries.chunks_exact(index.dim()).take(30) {
+        index.search(query, 10, index.strategy().effort(), &mut hits);
+        all.push(hits.clone());
+    }
+    all
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "maps files")]
+fn a_saved_index_answers_the_same_and_grows() {
+    let dir = std::env::temp_dir().join(format!("sparrow-index-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for name in ["graph", "clusters", "flat"] {
+        let (mut index, queries) = index(name, 1500);
+        let more: Vec<f32> = queries[..240].to_vec();
+        index.append(Rows { data: &more, dim: 12 }).unwrap();
+        let path = dir.join(name);
+        index.save(path.to_str().unwrap()).unwrap();
+        let mut opened = AttentionIndex::open(path.to_str().unwrap()).unwrap();
+        assert_eq!(opened.strategy(), index.strategy());
+        assert_eq!(answers(&opened, &queries), answers(&index, &queries), "{name}");
+        for index in [&mut opened, &mut index] {
+            index.append(Rows { data: &queries, dim: 12 }).unwrap();
+            index.append(Rows { data: &queries, dim: 12 }).unwrap();
+            index.append(Rows { data: &queries, dim: 12 }).unwrap();
+            index.append(Rows { data: &queries, dim: 12 }).unwrap();
+        }
+        assert_eq!(answers(&opened, &queries), answers(&index, &queries), "{name} after growing");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn damage_is_named() {
+    let (index, _) = index("graph", 200);
+    let good = index.to_bytes();
+    let refused = |bytes: &[u8]| match AttentionIndex::from_bytes(bytes) {
+        Err(IndexError::Format(text)) => text,
+        other => panic!("accepted: {:?}", other.map(|_| ())),
+    };
+    assert!(refused(b"").contains("magic"));
+    assert!(refused(&good[..good.len() - 1]).contains("bytes"));
+    let mut version = good.clone();
+    version[8] = 99;
+    assert!(refused(&version).contains("version 99"));
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(refused(&flipped).contains("checksum"));
+    assert!(matches!(AttentionIndex::open("/nowhere/index"), Err(IndexError::Io(_))));
+}
+
+/// Puts the right checksum on a changed body.
+fn reseal(bytes: &mut Vec<u8>) {
+    let sealed = sparrow_index::seal(&bytes[64..], u32::from_le_bytes(bytes[12..16].try_into().unwrap()));
+    *bytes = sealed;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
+
+    /// Changes that a checksum would catch are resealed: whatever still opens has to be safe to use.
+    #[test]
+    fn no_file_crashes_the_reader(changes in proptest::collection::vec((any::<u32>(), any::<u8>()), 1..12), near in any::<bool>(), cut in any::<Option<u16>>()) {
+        thread_local! {
+            static FILES: (Vec<u8>, Vec<u8>) = (index("graph", 120).0.to_bytes(), index("flat", 90).0.to_bytes());
+        }
+        let mut bytes = FILES.with(|files| if changes[0].1 % 2 == 0 { files.0.clone() } else { files.1.clone() });
+        if let Some(cut) = cut {
+            bytes.truncate((cut as usize).max(64));
+        }
+        for (place, value) in &changes {
+            // Half of the runs aim at the table and the small sections.
+            let range = if near { bytes.len().min(2048) } else { bytes.len() };
+            let place = 64 + *place as usize % (range - 64).max(1);
+            if place < bytes.len() {
+                bytes[place] = *value;
+            }
+        }
+        reseal(&mut bytes);
+        if let Ok(mut index) = AttentionIndex::from_bytes(&bytes) {
+            let query = vec![0.5f32; index.dim()];
+            let mut hits = Vec::new();
+            let effort = index.strategy().effort().min(1000);
+            index.search(&query, 10, effort, &mut hits);
+            let row = vec![0.25f32; index.dim()];
+            index.append(Rows { data: &row, dim: index.dim() }).unwrap();
+        }
+    }
+}
