@@ -1,0 +1,125 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
+import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
+import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
+import { SqliteStore } from "../../src/graph/sqlite_store.ts";
+import { killedMix } from "./kill/killed_mix.ts";
+import { call, input, output } from "./support.ts";
+
+async function withFile(work: (path: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await work(`${folder}/graph.db`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("SqliteStore: a stopped server's sessions, values and unfinished calls come back", async () => {
+  await withFile(async (path) => {
+    const template = "On {{t}}: {{a}} then {{b}}";
+    const parameters = [input("t", "tea"), output("a", 5), output("b", 5)];
+    const expected = await run(async ({ graph, clock }) => {
+      const session = graph.openSession();
+      const made = graph.submit(session, call(template, parameters)).parameters;
+      return await clock.run(
+        Promise.all([1, 2].map((i) => graph.read(session, made[i].var_id, "latency"))),
+      );
+    });
+    const first = await run(async ({ graph, clock }) => {
+      const session = graph.openSession("tenant");
+      const preset = graph.createVariable(session, "preset", "kept");
+      const late = graph.createVariable(session, "late");
+      const made = graph.submit(session, call(template, parameters)).parameters;
+      const value = await clock.run(graph.read(session, made[1].var_id, "latency"));
+      const next = graph.submit(
+        session,
+        call("{{p}} {{l}} {{b}} {{o}}", [
+          input("p", preset),
+          input("l", late),
+          input("b", { id: made[2].var_id }),
+          output("o", 4),
+        ]),
+      ).parameters;
+      graph.read(session, next[3].var_id, "latency").catch(() => {});
+      return {
+        id: session.id,
+        secret: session.secret,
+        a: made[1].var_id,
+        b: made[2].var_id,
+        o: next[3].var_id,
+        late: late.id,
+        preset: preset.id,
+        value,
+      };
+    }, path);
+    const second = await run(async ({ graph, clock, pool }) => {
+      const session = graph.session(first.id);
+      session.authorize(first.secret);
+      assertEquals(session.tenant, "tenant");
+      assertEquals(session.variable(first.preset).value, "kept");
+      assertEquals(session.variable(first.a).value, first.value);
+      assertEquals(pool.load()[0].promptTokens, 0, "what was done is not done again");
+      const b = clock.run(graph.read(session, first.b, "latency"));
+      const text = await b;
+      graph.setVariable(session, first.late, "now");
+      await clock.run(session.variable(first.o).wait());
+      return text;
+    }, path);
+    assertEquals([first.value, second], expected);
+    await run(({ graph }) => {
+      graph.closeSession(first.id);
+      return Promise.resolve();
+    }, path);
+    await run(({ graph }) => {
+      assertEquals(graph.sessionCount, 0);
+      return Promise.resolve();
+    }, path);
+  });
+});
+
+interface Running {
+  graph: GraphRuntime;
+  clock: VirtualClock;
+  pool: SimulatedPool;
+}
+
+async function run<T>(work: (running: Running) => Promise<T>, path?: string): Promise<T> {
+  const clock = new VirtualClock();
+  await using pool = new SimulatedPool({ cost: llama13bOnA100, clock });
+  await using graph = new GraphRuntime({
+    pool,
+    clock,
+    store: path === undefined ? undefined : new SqliteStore(path),
+  });
+  return await work({ graph, clock, pool });
+}
+
+Deno.test("SqliteStore refuses a file of another kind, and one that is in use", async () => {
+  await withFile(async (path) => {
+    await Deno.writeTextFile(
+      path,
+      "this is no database, but long enough to be read as one".repeat(20),
+    );
+    assertThrows(() => new SqliteStore(path), Error, "database");
+    await Deno.remove(path);
+    const store = new SqliteStore(path);
+    store.load();
+    assertThrows(() => new SqliteStore(path), Error, "locked");
+    store.close();
+  });
+});
+
+Deno.test("kill -9: no set variable is lost, no reader hangs, results are those of a quiet run", async () => {
+  const kills = Number(Deno.args[0] ?? 4);
+  const options = { applications: 8 + kills * 4, deadlineMs: 20_000, seed: 1 };
+  await withFile(async (path) => {
+    const quiet = await killedMix({ ...options, port: 39_871, store: `${path}-quiet`, kills: 0 });
+    const killed = await killedMix({ ...options, port: 39_872, store: path, kills });
+    assertEquals([killed.lost, killed.hung], [0, 0]);
+    assertEquals(killed.results, quiet.results);
+    assertEquals(quiet.results.flat().some((value) => value.startsWith("error")), false);
+    console.log(`${killed.kills} kills, longest read ${killed.longestReadMs.toFixed(0)} ms`);
+  });
+});
