@@ -7,7 +7,7 @@ import type { KvType } from "../kernels/attention_shape.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
 import { Transformer } from "../model/transformer.ts";
-import { type LoadProgress, paddedHeadDim } from "../model/weights.ts";
+import { paddedHeadDim } from "../model/weights.ts";
 import { packStep } from "./pack_step.ts";
 import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
@@ -25,7 +25,8 @@ export interface RunnerOptions {
   maxKvBytes?: number;
   /** Element type of cached keys and values. Default f16. */
   kvType?: KvType;
-  onProgress?: LoadProgress;
+  /** Told of each part of the model that is loaded: parts done, and of how many. */
+  onProgress?: (done: number, total: number) => void;
 }
 
 /** Runs steps of one model on one device. Owns both. */

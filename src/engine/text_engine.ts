@@ -34,6 +34,7 @@ export interface TextEngineOptions extends Omit<ModelOptions, "path"> {
   isolate?: "worker" | "own" | "process";
   /** How requests decode that do not say. Default `auto`. */
   decode?: DecodePolicy;
+  /** How requests are batched and queued. */
   scheduler?: Partial<SchedulerOptions>;
 }
 
@@ -51,10 +52,13 @@ export type TextPrompt = string | ChatMessage[] | PromptPart[];
 
 /** A finished generation. */
 export interface Completion {
+  /** The generated text. */
   text: string;
   /** Generated tokens, end tokens and stop strings left out. */
   ids: number[];
+  /** Why it ended. */
   reason: FinishReason;
+  /** Counts and times. */
   usage: GenerateUsage;
 }
 
@@ -69,6 +73,7 @@ export interface Completion {
  * ```
  */
 export class TextEngine implements AsyncDisposable {
+  /** What the model is. */
   readonly info: ModelInfo;
   readonly #pool: EnginePool;
 
@@ -155,6 +160,7 @@ export class TextEngine implements AsyncDisposable {
     return this.#pool.load()[0];
   }
 
+  /** Cancels what runs and closes the engine. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool[Symbol.asyncDispose]();
   }

@@ -13,8 +13,11 @@ export type PromptPart =
 
 /** One turn of a chat, as a chat template sees it. */
 export interface ChatMessage {
+  /** `system`, `user`, `assistant`, or what the model's template knows. */
   role: string;
+  /** The text of the turn. */
   content: string;
+  /** Who speaks, where the template shows it. */
   name?: string;
 }
 
@@ -52,9 +55,11 @@ export interface GenerateRequest {
   id: string;
   /** The stem of the model file; the pool's default model when absent. */
   model?: string;
+  /** What to continue. */
   prompt: Prompt;
   /** Upper bound on generated tokens; absent: to the end of the context. */
   maxTokens?: number;
+  /** How tokens are chosen. */
   sampling: SamplingOptions;
   /** Generation ends before the first of these strings; it is not part of the text. */
   stop?: string[];
@@ -73,6 +78,7 @@ export interface GenerateRequest {
   priority?: number;
   /** Which engine runs it, as an index into `load()`; a pool may choose another one. Default: the pool chooses. */
   engine?: number;
+  /** How attention is computed while decoding; the engine's default when absent. */
   decode?: DecodePolicy;
 }
 
@@ -81,7 +87,9 @@ export type FinishReason = "stop" | "length" | "cancelled";
 
 /** Counts and times of one finished generation. */
 export interface GenerateUsage {
+  /** Tokens of the prompt, special ones included. */
   promptTokens: number;
+  /** Tokens generated. */
   completionTokens: number;
   /** Prompt tokens whose keys and values were found in the prefix cache. */
   cachedTokens: number;
@@ -100,6 +108,7 @@ export type GenerateEvent =
 
 /** A running generation. Iterate it once; leaving the loop early cancels it. Failures are thrown by the iterator. */
 export interface Generation extends AsyncIterable<GenerateEvent> {
+  /** The request's id. */
   readonly id: string;
   /** Stops the work and frees its pages; the iterator then ends with `finished: cancelled`. Idempotent. */
   cancel(): void;
@@ -109,13 +118,17 @@ export interface Generation extends AsyncIterable<GenerateEvent> {
 export interface ModelInfo {
   /** The model file's stem, its name in the API. */
   id: string;
+  /** GGUF's `general.architecture`. */
   architecture: string;
   /** Longest context in tokens that the engine accepts (model's own limit and KV memory, whichever is less). */
   contextLength: number;
+  /** Number of tokens in the vocabulary. */
   vocabularySize: number;
+  /** Number of weights. */
   parameters: number;
   /** Unix seconds of the file. */
   created: number;
+  /** Whether chats can be rendered. */
   hasChatTemplate: boolean;
   /** Adapter description, for people. */
   device: string;
@@ -123,11 +136,15 @@ export interface ModelInfo {
 
 /** A snapshot of one engine's load. */
 export interface EngineLoad {
+  /** The model's id. */
   model: string;
   /** `starting` until the model answers; `failed` when its host could not be brought back. */
   state: "starting" | "ready" | "failed";
+  /** Requests that wait. */
   waiting: number;
+  /** Requests that hold pages. */
   running: number;
+  /** KV pages of 64 tokens in all. */
   pagesTotal: number;
   /** Pages held by running requests. */
   pagesUsed: number;
@@ -135,21 +152,28 @@ export interface EngineLoad {
   pagesCached: number;
   /** Totals since the host started. */
   promptTokens: number;
+  /** Of `promptTokens`, those found in the prefix cache. */
   cachedPromptTokens: number;
+  /** Tokens generated. */
   generatedTokens: number;
+  /** Times a running request had to give its pages back. */
   preemptions: number;
+  /** Steps run. */
   steps: number;
   /** Host restarts since the pool opened. */
   restarts: number;
+  /** Bytes of GPU buffers alive. */
   gpuBytes: number;
 }
 
 /** Text to tokens and back, answered by the model's host. */
 export interface TokenizerService {
+  /** The tokens of `text`. */
   tokenize(
     text: string,
     options?: { model?: string; addBos?: boolean; special?: boolean },
   ): Promise<number[]>;
+  /** The text of `ids`. */
   detokenize(ids: number[], options?: { model?: string }): Promise<string>;
 }
 

@@ -1,0 +1,35 @@
+/**
+ * Sparrow: long-context language models and super-resolution on any GPU that WebGPU reaches, from Deno.
+ *
+ * ```ts ignore
+ * import { TextEngine } from "@sparrow/sparrow";
+ *
+ * await using engine = await TextEngine.open({ model: "models/sparrow-mini.gguf" });
+ * for await (const event of engine.generate("Once upon a time", { maxTokens: 64 })) {
+ *   if (event.type === "delta") console.log(event.text);
+ * }
+ * ```
+ * @module
+ */
+export {
+  CancelledError,
+  CapacityError,
+  DeviceLostError,
+  ModelFormatError,
+  OutOfMemoryError,
+} from "./src/common/errors.ts";
+export {
+  type Completion,
+  type GenerateOptions,
+  TextEngine,
+  type TextEngineOptions,
+  type TextPrompt,
+} from "./src/engine/text_engine.ts";
+export type * from "./src/engine/types.ts";
+export { type RunningServer, serve, type ServeOptions } from "./src/server/serve.ts";
+export type { ApplicationOptions, AppOptions, FetchHandler } from "./src/server/options.ts";
+export type { PoolOptions } from "./src/server/open_pool.ts";
+export type { ModelOptions } from "./src/engine/open_model.ts";
+export type { RunnerOptions } from "./src/engine/runner.ts";
+export type { SchedulerOptions } from "./src/engine/scheduler.ts";
+export type { KvType } from "./src/kernels/attention_shape.ts";
