@@ -157,7 +157,8 @@ export class Tokenizer {
 
   #encodeFragments(fragments: readonly Fragment[], addBos: boolean): number[] {
     const ids: number[] = [];
-    if (addBos && this.addBos) ids.push(this.bosId!);
+    // A text or a list of tokens that brings its own is not given a second one.
+    if (addBos && this.addBos && fragments[0] !== this.bosId) ids.push(this.bosId!);
     for (const fragment of fragments) {
       if (typeof fragment === "number") {
         ids.push(fragment);

@@ -43,6 +43,14 @@ Deno.test("Tokenizer.encode adds the beginning token when metadata asks and the 
   assertEquals(spmTokenizer().encode(""), [1]);
 });
 
+Deno.test("Tokenizer does not put a second beginning token before one that is there", () => {
+  const spm = spmTokenizer();
+  const ids = spm.encode("the the");
+  assertEquals(ids[0], spm.bosId);
+  assertEquals(spm.encodeParts([{ type: "tokens", ids }]), ids);
+  assertEquals(spm.encodeParts([{ type: "tokens", ids: ids.slice(1) }]), ids);
+});
+
 Deno.test("Tokenizer.encode gives SentencePiece's space prefix at the start and after control tokens only", () => {
   const tokenizer = spmTokenizer();
   const spell = (ids: number[]) => ids.map((id) => spmGolden.tokens[id]);
