@@ -1,4 +1,3 @@
-import { log } from "../common/log.ts";
 import { GraphRuntime, type GraphRuntimeOptions } from "../graph/graph_runtime.ts";
 import { pythonSandbox } from "../graph/python_sandbox.ts";
 import { SqliteStore } from "../graph/sqlite_store.ts";
@@ -38,14 +37,13 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       parrotRoutes(router, wire);
     },
     listen: !options.parrotPort ? undefined : async (context, fetch): Promise<Listener> => {
-      const listener = await parrotListener({
+      const { address, close } = await parrotListener({
         port: options.parrotPort === "any" ? 0 : options.parrotPort!,
         maxBodyBytes: context.options.maxBodyBytes,
         wire: wire!,
         fetch,
       });
-      log("info", "Parrot's wire", { address: listener.address });
-      return listener;
+      return { address: `${address} (Parrot's clients)`, close };
     },
     async close() {
       await graph?.[Symbol.asyncDispose]();
