@@ -98,7 +98,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
       key: apiKeys.length > 0,
     });
     for (const address of server.listeners) {
-      report.event("also", `Also listening on ${address}`, { address });
+      report.event("also", `Also listening on ${address} (for Parrot clients)`, { address });
     }
     const names = models.map((file) => basename(file, ".gguf"));
     report.event("loading", `Loading ${names.join(", ")}`, { models: names });

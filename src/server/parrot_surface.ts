@@ -37,13 +37,12 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       parrotRoutes(router, wire);
     },
     listen: !options.parrotPort ? undefined : async (context, fetch): Promise<Listener> => {
-      const { address, close } = await parrotListener({
+      return await parrotListener({
         port: options.parrotPort === "any" ? 0 : options.parrotPort!,
         maxBodyBytes: context.options.maxBodyBytes,
         wire: wire!,
         fetch,
       });
-      return { address: `${address} (Parrot's clients)`, close };
     },
     async close() {
       await graph?.[Symbol.asyncDispose]();
