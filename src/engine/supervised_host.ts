@@ -151,7 +151,8 @@ export class SupervisedHost implements AsyncDisposable {
   load(): EngineLoad {
     return {
       ...this.#load,
-      state: this.#state,
+      // A host that reopens its device is starting too.
+      state: this.#state === "ready" && this.#load.state !== "ready" ? "starting" : this.#state,
       waiting: this.#waiting,
       running: this.#requests.size - this.#waiting,
       restarts: this.#restarts,
@@ -247,7 +248,13 @@ export class SupervisedHost implements AsyncDisposable {
 
   #sendRequest(tracked: Tracked): void {
     tracked.sent = true;
-    this.#carrier.send({ type: "submit", request: tracked.request });
+    try {
+      this.#carrier.send({ type: "submit", request: tracked.request });
+    } catch (error) {
+      // Too large to be sent, or not JSON.
+      this.#forget(tracked);
+      tracked.stream.fail(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   #cancel(tracked: Tracked): void {

@@ -377,6 +377,35 @@ Deno.test("HostedEnginePool gives every page back after 200 clients that come an
   assertEquals([load.waiting, load.running, load.restarts, load.state], [0, 0, 0, "ready"]);
 });
 
+Deno.test("HostedEnginePool's host process leaves the signals of its process group to the server", async () => {
+  const processes: ProcessCarrier[] = [];
+  const pool = new HostedEnginePool({
+    models: [{ id: "fake", model: { stepMs: 2 }, module: fakeModelModule }],
+    carrier: (onMessage) => {
+      processes.push(new ProcessCarrier(onMessage));
+      return processes.at(-1)!;
+    },
+  });
+  await using _ = pool;
+  await pool.models();
+  const generation = pool.submit(request("go on", { maxTokens: 60 }));
+  await until(() => pool.load()[0].running === 1, "start");
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.kill(processes[0].pid, signal);
+  assertEquals((await read(generation)).ids, expected("go on", 60));
+  assertEquals(pool.load()[0].restarts, 0);
+});
+
+Deno.test("HostedEnginePool fails a request that cannot be sent, and takes the next one", async () => {
+  const { pool } = openPool();
+  await using _ = pool;
+  await pool.models();
+  const bad = request("x");
+  Object.assign(bad, { decode: 1n });
+  await assertRejects(() => read(pool.submit(bad)), TypeError, "BigInt");
+  assertEquals(pool.load()[0].waiting, 0);
+  assertEquals((await read(pool.submit(request("next")))).ids, expected("next", 12));
+});
+
 Deno.test("HostedEnginePool's host process ends when its input does", async () => {
   const entry = new URL("../../src/engine/host_main.ts", import.meta.url);
   const child = new Deno.Command(Deno.execPath(), {
