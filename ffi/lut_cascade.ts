@@ -90,11 +90,6 @@ export class LutCascade implements Disposable {
     return new LutCascade(id[0], stages.at(-1)!.scale);
   }
 
-  /** Takes over a cascade that the library has made. */
-  static adopt(id: bigint, scale: number): LutCascade {
-    return new LutCascade(id, scale);
-  }
-
   /**
    * Enlarges one plane of `width * height` bytes into `out` (`scale²` times as many), which it returns.
    * @throws {RangeError} for lengths that do not fit, or an instruction set that the machine lacks.

@@ -1,6 +1,6 @@
 import { Handle } from "./handle.ts";
 import { loadNative } from "./load.ts";
-import { concatInt8, LutCascade, type LutPattern, packPatterns } from "./lut_cascade.ts";
+import { concatInt8, type LutPattern, packPatterns } from "./lut_cascade.ts";
 import { isaNumber, type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
 
@@ -123,21 +123,6 @@ export class LutFusion implements Disposable {
       ),
     );
     return out;
-  }
-
-  /**
-   * One stage that stands for all experts under the same gate (64 = 1 for each) in every pixel, for when a frame must cost
-   * one table.
-   * @throws {RangeError} unless the gate has one weight for each expert.
-   */
-  blend(gate: Uint8Array<ArrayBuffer>): LutCascade {
-    const library = loadNative();
-    const id = new BigUint64Array(1);
-    check(
-      library,
-      library.symbols.sparrow_lut_fusion_blend(this.#handle.id, gate, BigInt(gate.length), id),
-    );
-    return LutCascade.adopt(id[0], this.model.scale);
   }
 
   /** Frees the model. Idempotent. */

@@ -104,11 +104,6 @@ export const lutSymbols = {
     ],
     result: "i32",
   },
-  sparrow_lut_fusion_blend: {
-    names: ["id", "gate", "gate_len", "out_id"],
-    parameters: ["u64", "buffer", "usize", "buffer"],
-    result: "i32",
-  },
   sparrow_lut_fusion_close: { names: ["id"], parameters: ["u64"], result: "i32" },
   sparrow_lut_enlarge: {
     names: ["threads", "source", "source_len", "width", "height", "scale", "out", "out_len"],

@@ -201,22 +201,6 @@ pub unsafe extern "C" fn sparrow_lut_fusion_run(
     })
 }
 
-/// Blends a fusion's experts under one gate (64 = 1 for each) into a cascade of one stage.
-///
-/// # Safety
-/// `gate` must be readable for its length and `out_id` writable for one element.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sparrow_lut_fusion_blend(id: u64, gate: *const u8, gate_len: usize, out_id: *mut u64) -> i32 {
-    guard(|| {
-        let fusion = FUSIONS.get(id)?;
-        // SAFETY: by this function's own contract.
-        let gate = unsafe { args::input("gate", gate, gate_len) }?;
-        let blended = fusion.experts().blend(gate)?;
-        // SAFETY: by this function's own contract.
-        unsafe { args::write("out_id", out_id, CASCADES.insert(blended)) }
-    })
-}
-
 /// Forgets a fusion.
 #[unsafe(no_mangle)]
 pub extern "C" fn sparrow_lut_fusion_close(id: u64) -> i32 {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::cascade::{Cascade, Stage, StageShape, check_isa, check_planes};
+use crate::cascade::{check_isa, check_planes};
 use crate::conv::{Net, Scratch};
 use crate::error::{Error, require};
 use crate::geometry::Pattern;
@@ -26,8 +26,6 @@ pub struct Experts {
     pub(crate) shift: u32,
     pub(crate) count: usize,
     divisor_shift: u32,
-    /// As given, for blending into one table: `[patterns][experts][rows][scale²]`.
-    values: Vec<i8>,
 }
 
 impl Experts {
@@ -57,7 +55,7 @@ impl Experts {
             tables.push(table);
         }
         require(tables.len() == patterns.len(), || format!("there are {} tables, expected {}", tables.len(), patterns.len()))?;
-        Ok(Self { patterns: patterns.to_vec(), tables, scale, shift, count, divisor_shift, values: values.to_vec() })
+        Ok(Self { patterns: patterns.to_vec(), tables, scale, shift, count, divisor_shift })
     }
 
     /// Bits below the point of a fused sum: the table's and the gate's.
@@ -67,22 +65,6 @@ impl Experts {
 
     pub(crate) fn value(&self, pattern: usize, row: usize, expert: usize, output: usize) -> i8 {
         self.tables[pattern][row * ROW_BYTES + 32 * (expert / 2) + 2 * output + expert % 2]
-    }
-
-    /// One expert that stands for all under the same gate (64 = 1) everywhere: a frame costs one table instead of `count`.
-    /// Entries round to whole table steps.
-    pub fn blend(&self, gate: &[u8]) -> Result<Cascade, Error> {
-        require(gate.len() == self.count, || format!("a gate has {} weights, expected {}", gate.len(), self.count))?;
-        let len = self.values.len() / (self.patterns.len() * self.count);
-        let mut blended = Vec::with_capacity(len * self.patterns.len());
-        for pattern in self.values.chunks_exact(len * self.count) {
-            for i in 0..len {
-                let sum: i32 = gate.iter().enumerate().map(|(e, &g)| i32::from(g) * i32::from(pattern[e * len + i])).sum();
-                blended.push(((sum + 32) >> 6).clamp(-127, 127) as i8);
-            }
-        }
-        let shape = StageShape { scale: self.scale, shift: self.shift, rotations: 4, divisor: 1 << self.divisor_shift, bias: 0, centre: true };
-        Cascade::new(vec![Stage::new(shape, &self.patterns, &blended)?])
     }
 }
 
@@ -122,11 +104,6 @@ impl Fusion {
     /// Output pixels a side for each input pixel.
     pub fn scale(&self) -> usize {
         self.experts.scale
-    }
-
-    /// The experts, for single use or blending.
-    pub fn experts(&self) -> &Experts {
-        &self.experts
     }
 
     /// Multiply-adds a pixel of the residual branch.

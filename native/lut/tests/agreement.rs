@@ -132,21 +132,6 @@ fn a_linear_table_interpolates_exactly() {
 }
 
 #[test]
-fn a_blend_of_one_expert_is_that_expert() {
-    let mut noise = Noise(5);
-    let len = table_len(5) * 16;
-    let values = noise.table(2 * len);
-    let experts = Experts::new(4, 5, 8, &patterns(&[E]), 2, &values).unwrap();
-    let shape = StageShape { scale: 4, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
-    let alone = Cascade::new(vec![Stage::new(shape, &patterns(&[E]), &values[len..]).unwrap()]).unwrap();
-    let frame = noise.frame(33, 9);
-    let (mut a, mut b) = (vec![0; 33 * 9 * 16], vec![0; 33 * 9 * 16]);
-    alone.run(Isa::best(), &frame, 33, 9, &mut a).unwrap();
-    experts.blend(&[0, 64]).unwrap().run(Isa::best(), &frame, 33, 9, &mut b).unwrap();
-    assert_eq!(a, b);
-}
-
-#[test]
 fn bicubic_keeps_flat_areas_and_odd_sizes() {
     for (w, h) in [(1, 1), (3, 2), (70, 5)] {
         for scale in 1..=4 {

@@ -67,7 +67,7 @@ def main():
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--init", help="a fusion of another scale whose hidden layers to start from")
+    parser.add_argument("--init", help="what to go on from: a fusion of another scale, or two-stage tables")
     options = parser.parse_args()
     torch.manual_seed(1)
     if options.threads:
@@ -88,7 +88,11 @@ def main():
         for level in range(pairs.levels if options.test else 0):
             report(f"x{s} expert {level} on clean", options.test, s, lambda x: experts.upscale_exact(x, {n: t[level] for n, t in tables.items()}, experts.NAMES, experts.SHIFT, s, experts.DIVISOR))
     elif options.task == "two_stage":
-        first, second = two_stage.train_two_stage(pairs, options.seconds, device, log=log, **sizes)
+        start = None
+        if options.init:
+            with np.load(options.init) as data:
+                start = [{n: data[f"{part}.{n}"] for n in two_stage.NAMES} for part in ("first", "second")]
+        first, second = two_stage.train_two_stage(pairs, options.seconds, device, start=start, log=log, **sizes)
         arrays = {**{f"first.{n}": t for n, t in first.items()}, **{f"second.{n}": t for n, t in second.items()}}
         if options.test:
             def both(x):

@@ -8,11 +8,12 @@ from tables import PixelNet, look_up, stage, straight_round
 NAMES = ("s", "d", "y", "e")
 # 16 lookups; interval 16 in stage 1 (one byte a row, so size is no matter), 32 in stage 2.
 SHIFTS = (4, 5)
-DIVISORS = (16 * 16, 16 * 32)
+# A stage-2 step is a quarter of a grey level: at a sixteenth, 30 % of the entries stood at +-127 and the pair stopped at 30.1 dB.
+DIVISORS = (16 * 16, 4 * 32)
 
 
-def train_two_stage(pairs, seconds, device, count=24, size=48, log=print):
-    """({name: [rows, 1]}, {name: [rows, scale²]}) int8."""
+def train_two_stage(pairs, seconds, device, count=24, size=48, start=None, log=print):
+    """({name: [rows, 1]}, {name: [rows, scale²]}) int8. `start` is such a pair to go on from; without it nets come first."""
     s = pairs.scale
     nets = [{n: PixelNet(o).to(device) for n in NAMES} for o in (1, s * s)]
     loss_value = torch.zeros((), device=device)
@@ -40,10 +41,13 @@ def train_two_stage(pairs, seconds, device, count=24, size=48, log=print):
             value = nets[k][name](pixels.reshape(1, -1, 4))
             return value.reshape(*pixels.shape[:-1], -1) * (1 << SHIFTS[k])
         return look
-    trained([p for k in nets for n in k.values() for p in n.parameters()], (2e-3, 1e-4), [net_look(0), net_look(1)], 0.5, "two-stage nets")
-    tables = [{n: nets[k][n].sample(SHIFTS[k])[0].requires_grad_() for n in NAMES} for k in (0, 1)]
+    if start is None:
+        trained([p for k in nets for n in k.values() for p in n.parameters()], (2e-3, 1e-4), [net_look(0), net_look(1)], 0.5, "two-stage nets")
+        tables = [{n: nets[k][n].sample(SHIFTS[k])[0].requires_grad_() for n in NAMES} for k in (0, 1)]
+    else:
+        tables = [{n: torch.from_numpy(k[n]).float().to(device).requires_grad_() for n in NAMES} for k in start]
 
     def table_look(k):
         return lambda name, pixels: look_up(pixels, straight_round(tables[k][name].clamp(-127, 127)), SHIFTS[k])
-    trained([t for k in tables for t in k.values()], (0.15, 0.005), [table_look(0), table_look(1)], 0.45, "two-stage tables")
+    trained([t for k in tables for t in k.values()], (0.15, 0.005), [table_look(0), table_look(1)], 0.45 if start is None else 1, "two-stage tables")
     return tuple({n: t.detach().clamp(-127, 127).round().to(torch.int8).cpu().numpy() for n, t in k.items()} for k in tables)

@@ -1,0 +1,170 @@
+import { fromFileUrl } from "@std/path";
+import type { LutStage } from "../../ffi/lut_cascade.ts";
+import type { LutFusionModel, LutLayer } from "../../ffi/lut_fusion.ts";
+import { ModelFormatError } from "../common/errors.ts";
+import { SafetensorsFile, type SafetensorsType } from "../formats/safetensors.ts";
+import { type PatternName, patterns } from "./patterns.ts";
+
+/** Enlargements that the embedded model has. */
+export type LutScale = 2 | 3 | 4;
+
+/** One-stage tables for each damage level, from clean to the heaviest. */
+export interface SingleExperts {
+  scale: LutScale;
+  shift: number;
+  divisor: number;
+  patterns: readonly PatternName[];
+  /** For each pattern, a table for each level. */
+  tables: readonly Int8Array[][];
+}
+
+/** Where the embedded model lies. */
+export function embeddedModelPath(): string {
+  return fromFileUrl(new URL("../../models/lut/sparrow_video.safetensors", import.meta.url));
+}
+
+/**
+ * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-1`. Tensors of scale N begin
+ * with `xN.`: `experts.<pattern>` and `single.<pattern>` `[levels, rows, N²]`, `gates.<i>.*`, `trunk.<i>.*` and, for clean
+ * input, `two_stage.{first,second}.<pattern>`.
+ */
+export class LutModelFile implements Disposable {
+  readonly #file: SafetensorsFile;
+
+  private constructor(file: SafetensorsFile) {
+    this.#file = file;
+  }
+
+  /**
+   * Opens `path`, by default the embedded model.
+   * @throws {ModelFormatError} when the file is not such a model.
+   */
+  static open(path: string = embeddedModelPath()): LutModelFile {
+    const file = SafetensorsFile.open(path);
+    const format = file.metadata.format;
+    if (format !== "sparrow-video-1") {
+      file[Symbol.dispose]();
+      throw new ModelFormatError(
+        `${path}: format is ${format ?? "absent"}, expected sparrow-video-1`,
+      );
+    }
+    return new LutModelFile(file);
+  }
+
+  /** Experts, gates and residual branch of one scale. */
+  fusion(scale: LutScale): LutFusionModel {
+    const names = this.#patterns("patterns");
+    const tables = names.map((name) => this.#int8(`x${scale}.experts.${name}`));
+    return {
+      scale,
+      shift: this.#number("shift"),
+      divisorShift: Math.log2(this.#number("divisor")),
+      experts: this.#file.tensor(`x${scale}.experts.${names[0]}`).shape[0],
+      patterns: names.map((name) => patterns[name]),
+      tables,
+      gates: this.#layers(`x${scale}.gates`),
+      trunk: this.#layers(`x${scale}.trunk`),
+    };
+  }
+
+  /** One-stage tables of one scale, each level for itself. */
+  single(scale: LutScale): SingleExperts {
+    const names = this.#patterns("patterns");
+    const tables = names.map((name) => {
+      const tensor = `x${scale}.single.${name}`;
+      const all = this.#int8(tensor);
+      const levels = this.#file.tensor(tensor).shape[0];
+      const length = all.length / levels;
+      return Array.from({ length: levels }, (_, i) => all.subarray(i * length, (i + 1) * length));
+    });
+    const [divisor] = this.#int32(`x${scale}.single.divisor`);
+    return { scale, shift: this.#number("shift"), divisor, patterns: names, tables };
+  }
+
+  /** The two-stage cascade for clean input, where the scale has one. */
+  twoStage(scale: LutScale): LutStage[] | undefined {
+    const names = this.#patterns("two_stage_patterns");
+    if (!this.#file.tensors.has(`x${scale}.two_stage.first.${names[0]}`)) return undefined;
+    const shifts = this.#numbers("two_stage_shifts");
+    const divisors = this.#numbers("two_stage_divisors");
+    return ["first", "second"].map((stage, i) => ({
+      scale: i === 0 ? 1 : scale,
+      shift: shifts[i],
+      rotations: 4,
+      divisor: divisors[i],
+      bias: 0,
+      centre: true,
+      patterns: names.map((name) => patterns[name]),
+      tables: names.map((name) => this.#int8(`x${scale}.two_stage.${stage}.${name}`)),
+    }));
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+
+  #layers(prefix: string): LutLayer[] {
+    const layers: LutLayer[] = [];
+    for (let i = 0; this.#file.tensors.has(`${prefix}.${i}.weight`); i++) {
+      const [outputs, , , inputs] = this.#file.tensor(`${prefix}.${i}.weight`).shape;
+      layers.push({
+        inputs,
+        outputs,
+        weights: this.#int8(`${prefix}.${i}.weight`),
+        bias: this.#int32(`${prefix}.${i}.bias`),
+        shifts: this.#bytes(`${prefix}.${i}.shift`, "U8"),
+      });
+    }
+    return layers;
+  }
+
+  #bytes(name: string, type: SafetensorsType): Uint8Array<ArrayBuffer> {
+    const tensor = this.#file.tensor(name);
+    if (tensor.type !== type) {
+      throw new ModelFormatError(`${this.#file.name}: ${name} is ${tensor.type}, expected ${type}`);
+    }
+    return this.#file.readTensor(tensor);
+  }
+
+  #int8(name: string): Int8Array<ArrayBuffer> {
+    return new Int8Array(this.#bytes(name, "I8").buffer);
+  }
+
+  #int32(name: string): Int32Array<ArrayBuffer> {
+    return new Int32Array(this.#bytes(name, "I32").buffer);
+  }
+
+  #text(key: string): string {
+    const text = this.#file.metadata[key];
+    if (text === undefined) {
+      throw new ModelFormatError(`${this.#file.name}: metadata ${key} is absent`);
+    }
+    return text;
+  }
+
+  #numbers(key: string): number[] {
+    const numbers = this.#text(key).split(",").map(Number);
+    if (!numbers.every((n) => Number.isInteger(n) && n > 0)) {
+      throw new ModelFormatError(
+        `${this.#file.name}: metadata ${key} is ${this.#text(key)}, expected positive integers`,
+      );
+    }
+    return numbers;
+  }
+
+  #number(key: string): number {
+    return this.#numbers(key)[0];
+  }
+
+  #patterns(key: string): PatternName[] {
+    return this.#text(key).split(",").map((name) => {
+      if (!Object.hasOwn(patterns, name)) {
+        throw new ModelFormatError(
+          `${this.#file.name}: pattern is ${name}, expected one of ${Object.keys(patterns)}`,
+        );
+      }
+      return name as PatternName;
+    });
+  }
+}

@@ -1,0 +1,61 @@
+/** How the chroma planes relate to the luma plane: `mono` has none. */
+export type ChromaLayout = "420" | "422" | "444" | "mono";
+
+/** One picture of 8-bit planes, row-major, no padding. */
+export interface VideoFrame {
+  width: number;
+  height: number;
+  layout: ChromaLayout;
+  /** `width * height` bytes. */
+  y: Uint8Array<ArrayBuffer>;
+  /** Cb and Cr of `chromaSize`; empty for `mono`. */
+  u: Uint8Array<ArrayBuffer>;
+  v: Uint8Array<ArrayBuffer>;
+  /** Seconds from the stream's origin, where the source has one. Passed through untouched. */
+  timestamp?: number;
+}
+
+/** Columns and rows of a chroma plane; halves round up. */
+export function chromaSize(
+  layout: ChromaLayout,
+  width: number,
+  height: number,
+): [width: number, height: number] {
+  switch (layout) {
+    case "420":
+      return [(width + 1) >> 1, (height + 1) >> 1];
+    case "422":
+      return [(width + 1) >> 1, height];
+    case "444":
+      return [width, height];
+    case "mono":
+      return [0, 0];
+  }
+}
+
+/** Bytes of all planes. */
+export function frameBytes(layout: ChromaLayout, width: number, height: number): number {
+  const [w, h] = chromaSize(layout, width, height);
+  return width * height + 2 * w * h;
+}
+
+/** Planes of `bytes` (luma, Cb, Cr end to end), without copying. */
+export function frameOf(
+  bytes: Uint8Array<ArrayBuffer>,
+  layout: ChromaLayout,
+  width: number,
+  height: number,
+  timestamp?: number,
+): VideoFrame {
+  const [w, h] = chromaSize(layout, width, height);
+  const luma = width * height, chroma = w * h;
+  return {
+    width,
+    height,
+    layout,
+    y: bytes.subarray(0, luma),
+    u: bytes.subarray(luma, luma + chroma),
+    v: bytes.subarray(luma + chroma, luma + 2 * chroma),
+    ...(timestamp === undefined ? {} : { timestamp }),
+  };
+}
