@@ -19,7 +19,7 @@ export interface RunnerOptions {
   maxBatchTokens?: number;
   /** Longest context; default the model's own, or what the KV memory holds if that is less. */
   contextLength?: number;
-  /** Tokens that the KV pages hold in all. Default: two full contexts within `maxKvBytes`. */
+  /** Tokens that the KV pages hold in all. Default: one full context on software adapters, two on GPUs, within `maxKvBytes`. */
   kvTokens?: number;
   /** Default 1 GiB on software adapters, 8 GiB on GPUs. */
   maxKvBytes?: number;
@@ -208,7 +208,8 @@ function planSizes(
     gpu.device.limits.maxBufferSize,
   );
   const pageCap = Math.floor(Math.min(limit / bytes, maxKvBytes / (2 * config.layers * bytes)));
-  const wanted = options.kvTokens ?? 2 * (options.contextLength ?? config.contextLength);
+  const contexts = software ? 1 : 2;
+  const wanted = options.kvTokens ?? contexts * (options.contextLength ?? config.contextLength);
   const pagesTotal = Math.min(Math.ceil(wanted / PAGE_TOKENS) + 1, pageCap);
   if (options.kvTokens !== undefined && pageCap * PAGE_TOKENS < options.kvTokens) {
     throw new RangeError(
