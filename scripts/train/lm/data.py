@@ -16,11 +16,12 @@ from scripts.train.lm.dialogue import Dialogue, Filler, dialogue
 from scripts.train.lm.instructions import instruction
 from scripts.train.lm.lexicon import Lexicon, corpus_words
 from scripts.train.lm.sample import Sample
-from scripts.train.lm.tasks import FAMILIES
+from scripts.train.lm.tasks import FAMILIES, DENSITY
+from scripts.train.lm.templates import INTROS
 from scripts.train.lm.tokenizer import FastEncoder
 
-#: How often each source is read relative to its size: the encyclopaedia is small and closest to modern prose.
-SOURCE_WEIGHT = {WIKI: 4.0, PLAY: 0.7}
+#: Verse in short lines teaches little about prose.
+PLAY_WEIGHT = 0.7
 
 
 @dataclass
@@ -40,10 +41,11 @@ class Source:
         self.config = config
         self.encode = FastEncoder(tokenizer)
         texts = training_texts(data)
-        self.lexicon = Lexicon.of(corpus_words(list(texts.values())), "train")
+        self.lexicon = Lexicon.of(corpus_words(list(texts.values())), "train", "train")
         self.texts = {name: self.encode.corpus(text) for name, text in texts.items()}
         self.names = list(self.texts)
-        sizes = np.array([len(self.texts[name]) * SOURCE_WEIGHT.get(name, 1.0) for name in self.names])
+        weight = {WIKI: config.wiki_weight, PLAY: PLAY_WEIGHT}
+        sizes = np.array([len(self.texts[name]) * weight.get(name, 1.0) for name in self.names])
         self.shares = np.cumsum(sizes / sizes.sum())
         ends = {index for index in range(tokenizer.get_vocab_size())
                 if tokenizer.decode([index]).rstrip('"').endswith((".", "!", "?"))}
@@ -58,6 +60,13 @@ class Source:
             ids = self.filler.ids
         start = rng.randrange(len(ids) - length)
         return ids[start:start + length].tolist(), [1.0] * length
+
+    def blur(self, ids: np.ndarray, rng: Random) -> None:
+        """Replaces a share of a text row's inputs by random tokens, in place: the books are few and read many times,
+        and what has holes cannot be recited."""
+        noise = np.random.default_rng(rng.getrandbits(32))
+        holes = noise.random(len(ids)) < rng.uniform(0.0, self.config.blur)
+        ids[holes] = noise.integers(0, self.config.model.vocabulary, int(holes.sum()))
 
     def copy_row(self, length: int, rng: Random) -> tuple[list[int], list[float]]:
         """Random segments and later repetitions of parts of them; only what can be known is learnt."""
@@ -90,8 +99,8 @@ class Source:
         generator = FAMILIES[name][0]
         # A fact takes about 24 tokens: at most two fifths of the row. Turns go on until the row is full.
         most = max(2, length // 60)
-        facts = max(1, round(most ** rng.uniform(0.4, 1.0)))
-        queries = max(2, min(128, length // 16))
+        facts = max(1, round(most ** rng.uniform(0.4, 1.0))) * DENSITY.get(name, 1)
+        queries = max(2, min(192, length // 16))
         sample = generator(rng, self.lexicon, facts, queries)
         if sample.filler and length >= 768 and rng.random() < 0.4:
             other = FAMILIES[rng.choices(self.families, self.family_shares)[0]][0](
@@ -99,7 +108,6 @@ class Source:
             if other.filler:
                 sample = _interleave(sample, other, rng)
         if sample.filler and rng.random() < 0.4:
-            from scripts.train.lm.templates import INTROS
             sample.intro = rng.choice(INTROS)
         return sample
 
@@ -134,7 +142,7 @@ class Source:
             else:
                 # Most rows are one context; a few hold several short ones.
                 part = part if rng.random() < 0.15 else room
-                hidden = rng.random() < (0.5 if length <= 1024 else 0.9)
+                hidden = rng.random() < (0.35 if length <= 1024 else 0.85)
                 more = dialogue(self.task_sample(part, rng), part, self.encode, self.filler if hidden else None, rng,
                                 self.config.answer_weight, phase.filler_weight)
             ids += more[0] + [self.encode.end_of_text]
@@ -147,14 +155,16 @@ class Source:
 
     def batch(self, phase: Phase, rng: Random) -> Batch:
         length = phase.length
-        rows = max(1, self.config.tokens_per_step // length)
+        rows = max(1, phase.tokens_per_step // length)
         ids = np.empty((rows, length + 1), dtype=np.uint16)
         weights = np.empty((rows, length + 1), dtype=np.float32)
         positions = np.empty((rows, length), dtype=np.int32)
+        texts: list[int] = []
         shares = (phase.text, phase.copy, phase.task, phase.chat)
         for row in range(rows):
             kind = rng.choices((0, 1, 2, 3), shares)[0]
             if kind == 0:
+                texts.append(row)
                 made = self.text_row(length + 1, rng)
             elif kind == 1:
                 made = self.copy_row(length + 1, rng)
@@ -165,7 +175,10 @@ class Source:
             skip = phase.skip * (0.3 if kind == 0 else 1.0)
             positions[row] = skipped_positions(length, self.config.model.context, rng) if (
                 rng.random() < skip) else np.arange(length)
-        return Batch(ids[:, :-1].copy(), ids[:, 1:].copy(), weights[:, 1:].astype(np.float16), positions)
+        inputs = ids[:, :-1].copy()
+        for row in texts:
+            self.blur(inputs[row], rng)
+        return Batch(inputs, ids[:, 1:].copy(), weights[:, 1:].astype(np.float16), positions)
 
 
 def skipped_positions(length: int, context: int, rng: Random) -> np.ndarray:
@@ -190,31 +203,30 @@ def _interleave(a: Sample, b: Sample, rng: Random) -> Sample:
     return Sample([next(streams[which]) for which in order], turns, intro=a.intro)
 
 
-def _work(data: Path, tokenizer: str, config: TrainConfig, plan: list[Phase], first: int, stride: int,
+def _work(data: Path, tokenizer: str, config: TrainConfig, plan: list[Phase], seed: int, first: int, stride: int,
           queue: mp.Queue) -> None:
     source = Source(data, Tokenizer.from_file(tokenizer), config)
     for step in range(first, len(plan), stride):
-        queue.put((step, source.batch(plan[step], Random(config.seed * 1_000_003 + step))))
+        queue.put((step, source.batch(plan[step], Random(seed * 1_000_003 + step))))
 
 
 class BatchStream:
-    """Batches of `plan[start:]` in order. Batch `step` depends on the seed and `step` alone, not on the workers."""
+    """Batches of `plan` in order. A batch depends on the seed and its step alone, not on the workers."""
 
-    def __init__(self, data: Path, tokenizer: Path, config: TrainConfig, plan: list[Phase], start: int,
+    def __init__(self, data: Path, tokenizer: Path, config: TrainConfig, plan: list[Phase], seed: int,
                  workers: int) -> None:
         context = mp.get_context("spawn")
         self._queues = [context.Queue(maxsize=4) for _ in range(workers)]
-        self._start = start
         self._processes = [
             context.Process(target=_work, daemon=True,
-                            args=(data, str(tokenizer), config, plan, start + index, workers, queue))
+                            args=(data, str(tokenizer), config, plan, seed, index, workers, queue))
             for index, queue in enumerate(self._queues)
         ]
         for process in self._processes:
             process.start()
 
     def get(self, step: int) -> Batch:
-        made, batch = self._queues[(step - self._start) % len(self._queues)].get(timeout=300)
+        made, batch = self._queues[step % len(self._queues)].get(timeout=300)
         if made != step:
             raise RuntimeError(f"batch {made} arrived where {step} was expected")
         return batch

@@ -80,7 +80,8 @@ def add_context(made: Dialogue, sample: Sample, length: int, filler: Filler | No
     made.open("user")
     if sample.intro:
         made.add(encode(sample.intro + "\n"))
-    inline = filler is not None and sample.filler and rng.random() < 0.4
+    inline = (filler is not None and sample.filler and rng.random() < 0.4
+              and all(statement.endswith((".", ";")) for statement in sample.statements))
     statements = [encode(f" {statement}" if inline else f"{statement}\n") for statement in sample.statements]
     room = length - len(made.ids) - sum(map(len, statements)) - 1
     if filler is not None and sample.filler and room > 8:
@@ -108,7 +109,7 @@ def dialogue(sample: Sample, length: int, encode: FastEncoder, filler: Filler | 
     `filler` the context is stretched so that `length` is met, give or take the line breaks."""
     head, tail = Dialogue(encode, answer_weight), Dialogue(encode, answer_weight)
     base = sum(len(encode(statement)) + 2 for statement in sample.statements) + len(encode(sample.intro)) + 40
-    for index, (question, answer) in enumerate(sample.turns):
+    for index, (question, answer, _) in enumerate(sample.turns):
         before = len(tail.ids)
         add_turn(tail, question, answer, index == 0)
         if index > 0 and base + len(tail.ids) > length:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from scripts.train.lm.lexicon import CITIES, COLOURS, JOBS, Lexicon
-from scripts.train.lm.sample import Sample
+from scripts.train.lm.sample import Sample, Turn
 
 NAME = "Sparrow"
 CHAT = (
@@ -28,12 +28,12 @@ def _items(rng: Random, lexicon: Lexicon, low: int = 3, high: int = 8) -> list[s
 
 
 def _listing(rng: Random, items: list[str]) -> str:
-    style = rng.randrange(4)
+    style = rng.randrange(3)
     if style == 0:
         return "\n".join(f"- {item}" for item in items)
     if style == 1:
         return "\n".join(f"{index + 1}. {item}" for index, item in enumerate(items))
-    return ", ".join(items) if style == 2 else "\n".join(items)
+    return "Items: " + ", ".join(items)
 
 
 def _and(items: list[str]) -> str:
@@ -49,16 +49,16 @@ def _about_list(rng: Random, lexicon: Lexicon) -> tuple[str, str]:
         ("Summarise the list.", f"The list has {len(items)} entries: {_and(items)}."),
         ("Summarize this list in one sentence.", f"The list has {len(items)} entries: {_and(items)}."),
         ("How many items are in the list?", f"{len(items)}"),
-        ("What is the first item?", items[0]),
-        ("What is the last item?", items[-1]),
-        (f"What is the {word} item?", items[ordinal]),
-        ("Reverse the list.", ", ".join(reversed(items))),
+        ("What is the first item?", f"The first item is {items[0]}."),
+        ("What is the last item?", f"The last item is {items[-1]}."),
+        (f"What is the {word} item?", f"The {word} item is {items[ordinal]}."),
+        ("Reverse the list.", "Reversed: " + ", ".join(reversed(items))),
         ("Write the list as bullets.", "\n".join(f"- {item}" for item in items)),
         ("Number the items.", "\n".join(f"{i + 1}. {item}" for i, item in enumerate(items))),
-        ("Write the list on one line, separated by commas.", ", ".join(items)),
+        ("Write the list on one line, separated by commas.", "Items: " + ", ".join(items)),
         ("Turn the list into a JSON array.", "[" + ", ".join(f'"{item}"' for item in items) + "]"),
         (f"Does the list contain {probe}?", "Yes." if probe in items else "No."),
-        ("Sort the list alphabetically.", ", ".join(sorted(items))),
+        ("Sort the list alphabetically.", "Sorted: " + ", ".join(sorted(items))),
     ))
     body = _listing(rng, items)
     return (f"{request}\n\n{body}" if rng.random() < 0.7 else f"{body}\n\n{request}"), answer
@@ -117,4 +117,4 @@ REQUESTS: tuple[tuple[Callable[[Random, Lexicon], tuple[str, str]], float], ...]
 def instruction(rng: Random, lexicon: Lexicon, turns: int = 1) -> Sample:
     """One or more independent requests in one chat."""
     makers = rng.choices([maker for maker, _ in REQUESTS], [weight for _, weight in REQUESTS], k=turns)
-    return Sample([], [maker(rng, lexicon) for maker in makers], filler=False)
+    return Sample([], [Turn(*maker(rng, lexicon)) for maker in makers], filler=False)

@@ -49,14 +49,15 @@ def corpus_words(texts: list[str], minimum: int = 12) -> list[str]:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Draws the parts of facts. `words` is one split of the corpus words."""
+    """Draws the parts of facts: words and numbers of one split. `wording` says which templates go with them."""
 
     words: list[str]
     split: Split
+    wording: Split
 
     @staticmethod
-    def of(words: list[str], split: Split) -> Lexicon:
-        return Lexicon([word for word in words if is_held_out(word) == (split == "held_out")], split)
+    def of(words: list[str], split: Split, wording: Split) -> Lexicon:
+        return Lexicon([word for word in words if is_held_out(word) == (split == "held_out")], split, wording)
 
     def word(self, rng: Random) -> str:
         return self.words[int(rng.random() * len(self.words))]

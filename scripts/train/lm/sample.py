@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Turn(NamedTuple):
+    """A question, the full answer, and the values that an answer must contain to be right."""
+
+    question: str
+    answer: str
+    values: tuple[str, ...] = ()
 
 
 @dataclass
@@ -12,8 +21,6 @@ class Sample:
     `filler`: whether other text may stand between the statements. `intro` stands before the context."""
 
     statements: list[str]
-    turns: list[tuple[str, str]]
+    turns: list[Turn]
     intro: str = ""
     filler: bool = True
-    #: Index into `statements` of the fact each turn needs first; -1 where that means nothing.
-    evidence: list[int] = field(default_factory=list)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +28,9 @@ def seconds(work: Callable[[], None], repeats: int) -> float:
     return (time.monotonic() - began) / repeats
 
 
-def attention_speed(config: TrainConfig, length: int) -> None:
-    """Milliseconds of one forward and backward pass over `tokens_per_step` tokens, for each back end."""
-    rows, model = config.tokens_per_step // length, config.model
+def attention_speed(config: TrainConfig, tokens: int, length: int) -> None:
+    """Milliseconds of one forward and backward pass over `tokens` tokens, for each back end."""
+    rows, model = tokens // length, config.model
     q, k, v = (torch.randn(rows, length, heads, model.head_dim, device="cuda", dtype=torch.bfloat16,
                            requires_grad=True) for heads in (model.heads, model.kv_heads, model.kv_heads))
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
@@ -49,9 +48,8 @@ def attention_speed(config: TrainConfig, length: int) -> None:
                 print(f"attention length {length} {backend.name} expand={expand}: {str(error)[:90]}", flush=True)
 
 
-def step_speed(config: TrainConfig, lengths: list[int]) -> None:
+def step_speed(config: TrainConfig, tokens: int, lengths: list[int]) -> None:
     """Milliseconds and tokens per second of whole training steps on random tokens."""
-    tokens = config.tokens_per_step
     model = Decoder(config.model).cuda()
     optimizers = make_optimizers(model, config.muon_lr, config.adam_lr, config.weight_decay)
     model.compile()
@@ -80,10 +78,9 @@ def main() -> None:
     config = CONFIGS[parser.parse_args().config]
     torch.set_float32_matmul_precision("high")
     for length in (512, 2048, 32768):
-        attention_speed(config, length)
-    step_speed(config, [512, 2048, 8192, 32768, 131072])
-    half = replace(config, tokens_per_step=config.tokens_per_step // 2)
-    step_speed(half, [512])
+        attention_speed(config, 131072, length)
+    step_speed(config, 131072, [512, 2048, 8192, 32768, 131072])
+    step_speed(config, 65536, [512, 2048, 8192, 32768])
 
 
 if __name__ == "__main__":

@@ -33,34 +33,38 @@ NOUNS = (
     ("locker code", "number"), ("code name", "pair"),
 )
 
+#: Keys and values always follow a space, in statement, question and answer alike: the tokenizer spells a word with
+#: and without a leading space differently, and what is to be copied should be the same tokens.
 FACTS = (
     Fact("One of the special {n}s for {k} is: {v}.", "What is the special {n} for {k} mentioned in the text?",
          "The special {n} for {k} mentioned in the text is: {v}."),
     Fact("The {n} of {k} is {v}.", "What is the {n} of {k}?", "The {n} of {k} is {v}."),
     Fact("The {n} for {k} is {v}.", "Tell me the {n} for {k}.", "The {n} for {k} is {v}."),
-    Fact("Remember this: {k} has the {n} {v}.", "Which {n} does {k} have?", "{k} has the {n} {v}."),
+    Fact("Remember that {k} has the {n} {v}.", "Which {n} does {k} have?", "I remember that {k} has the {n} {v}."),
     Fact("Note that the {n} belonging to {k} is {v}.", "Give the {n} belonging to {k}.",
          "The {n} belonging to {k} is {v}."),
-    Fact("{k} was given the {n} {v}.", "Which {n} was {k} given?", "{k} was given the {n} {v}."),
+    Fact("Someone gave {k} the {n} {v}.", "Which {n} did someone give {k}?", "Someone gave {k} the {n} {v}."),
     Fact("For {k}, the {n} is {v}.", "What is the {n} for {k}?", "For {k}, the {n} is {v}."),
     Fact("{n} of {k}: {v}", "Look up the {n} of {k}.", "{n} of {k}: {v}"),
-    Fact("{k} -> {n} -> {v}", "{k} -> {n} -> ?", "{k} -> {n} -> {v}"),
+    Fact("Entry {k} -> {n} -> {v}", "Complete: Entry {k} -> {n} -> ?", "Entry {k} -> {n} -> {v}"),
     Fact("We stored the {n} {v} under the name {k}.", "Which {n} is stored under the name {k}?",
          "Under the name {k} the {n} {v} is stored."),
     Fact("Whoever asks for {k} must show the {n} {v}.", "Which {n} must be shown for {k}?",
-         "For {k} one must show the {n} {v}."),
+         "Whoever asks for {k} must show the {n} {v}."),
     Fact("The {n} that opens {k} is {v}.", "Which {n} opens {k}?", "The {n} that opens {k} is {v}."),
-    Fact("[{k}] {n} = {v}", "[{k}] {n} = ?", "[{k}] {n} = {v}"),
+    Fact("[ {k} ] {n} = {v}", "[ {k} ] {n} = ?", "[ {k} ] {n} = {v}"),
     Fact("In the register, {k} appears with the {n} {v}.", "With which {n} does {k} appear in the register?",
-         "{k} appears with the {n} {v}."),
+         "In the register, {k} appears with the {n} {v}."),
+    Fact("People know that {k} keeps the {n} {v}.", "Which {n} does {k} keep?", "People know that {k} keeps the {n} {v}."),
     Fact("It is written that the {n} of {k} shall be {v}.", "What shall the {n} of {k} be?",
          "The {n} of {k} shall be {v}."),
-    Fact("Please keep in mind that {k} uses the {n} {v}.", "Which {n} does {k} use?", "{k} uses the {n} {v}."),
+    Fact("Please keep in mind that {k} uses the {n} {v}.", "Which {n} does {k} use?",
+         "Please keep in mind that {k} uses the {n} {v}."),
     Fact("They say the {n} assigned to {k} is {v}.", "Which {n} is assigned to {k}?",
          "The {n} assigned to {k} is {v}."),
 )
 
-#: Appended to a question; the flag says whether the answer is the bare value.
+#: Appended to a question; the flag says whether the answer is short.
 STYLES = (
     ("", False), ("", False), ("", False), (" Answer in a sentence.", False), (" Answer with the {n} only.", True),
     (" Reply with just the {n}.", True), (" Only the {n}, please.", True), (" Give only the {n}.", True),
@@ -75,34 +79,40 @@ INTROS = (
 
 MULTI_VALUE = (
     ("What are all the special {n}s for {k} mentioned in the text?", "The special {n}s for {k} are: {v}."),
-    ("List every {n} of {k}.", "{v}."),
-    ("Which {n}s does {k} have?", "{k} has these {n}s: {v}."),
-    ("Find all {n}s for {k}, in the order of the text.", "{v}."),
-    ("Name each {n} that {k} was given.", "{k} was given {v}."),
-    ("Collect all the {n}s belonging to {k}.", "The {n}s belonging to {k} are {v}."),
+    ("List every {n} of {k}.", "The {n}s of {k} are: {v}."),
+    ("Which {n}s does {k} have?", "The text gives {k} these {n}s: {v}."),
+    ("Find all {n}s for {k}, in the order of the text.", "In order, the {n}s for {k} are: {v}."),
+    ("Name each {n} that {k} was given.", "The {n}s given to {k} are: {v}."),
+    ("Collect all the {n}s belonging to {k}.", "The {n}s belonging to {k} are: {v}."),
 )
 
+#: The answer repeats the facts' own answer form, one key after the other.
 MULTI_QUERY = (
-    ("What are all the special {n}s for {k} mentioned in the text?", "The special {n}s mentioned in the text are: {a}."),
-    ("Give the {n} of each of these: {k}.", "{a}."),
-    ("Look up {k} and list the {n} of each.", "{a}."),
-    ("Which {n} goes with each of {k}?", "{a}."),
-    ("For {k}, what is the {n} in each case?", "{a}."),
-    ("I need the {n}s of {k}.", "Here they are: {a}."),
+    "What are all the special {n}s for {k} mentioned in the text?",
+    "Give the {n} of each of these: {k}.",
+    "Look up {k} and tell me the {n} of each.",
+    "Which {n} goes with each of {k}?",
+    "For {k}, what is the {n} in each case?",
+    "I need the {n}s of {k}.",
 )
 
 #: Statement that sets a value, statement that copies, question, answer.
 VARIABLES = (
     ("VAR {x} = {v}", "VAR {x} = VAR {y}", "Find all variables that are assigned the value {v} in the text above.",
      "The variables assigned the value {v} are: {l}."),
-    ("{x} = {v}", "{x} = {y}", "Which variables have the value {v}?", "{l}."),
-    ("let {x} = {v};", "let {x} = {y};", "List every variable that equals {v}.", "{l}."),
+    ("Let {x} = {v};", "Let {x} = {y};", "List every variable that equals {v}.", "The variables equal to {v} are: {l}."),
     ("The variable {x} holds {v}.", "The variable {x} holds the same as {y}.", "Name all variables that hold {v}.",
-     "These variables hold {v}: {l}."),
-    ("set {x} to {v}", "set {x} to {y}", "Which variables were set to {v}, directly or not?", "{l}."),
-    ("{v} is stored in {x}.", "{y} is copied into {x}.", "Where does {v} end up?", "{v} ends up in {l}."),
-    ("Assign {v} to {x}.", "Assign {y} to {x}.", "Which variables carry the value {v}?", "{v} is carried by {l}."),
-    ("{x} := {v}", "{x} := {y}", "Find the variables whose value is {v}.", "{l}."),
+     "The variables that hold {v} are: {l}."),
+    ("Write {v} into {x}.", "Copy {y} into {x}.", "Which variables received {v}, directly or not?",
+     "The variables that received {v} are: {l}."),
+    ("The number {v} is stored in {x}.", "Then {y} is copied into {x}.", "Where does {v} end up?",
+     "The number {v} ends up in: {l}."),
+    ("Assign {v} to {x}.", "Assign {y} to {x}.", "Which variables carry the value {v}?",
+     "The value {v} is carried by: {l}."),
+    ("Pipe {v} > {x}", "Pipe {y} > {x}", "Follow {v} through the pipes.", "The pipes carry {v} to: {l}."),
+    ("Send {v} to {x}.", "Send {y} to {x}.", "Who gets {v} in the end?", "The number {v} goes to: {l}."),
+    ("Store {x} := {v}", "Store {x} := {y}", "Find the variables whose value is {v}.",
+     "The variables whose value is {v} are: {l}."),
 )
 
 PASSKEYS = (
