@@ -19,7 +19,7 @@ export interface RunnerOptions {
   maxBatchTokens?: number;
   /** Longest context; default the model's own, or what the KV memory holds if that is less. */
   contextLength?: number;
-  /** Tokens that the KV pages hold in all. Default: one full context on software adapters, two on GPUs, within `maxKvBytes`. */
+  /** Tokens that the KV pages hold in all. Default: one full context on software adapters, two on GPUs, at least 32,768, within `maxKvBytes`. */
   kvTokens?: number;
   /** Default 1 GiB on software adapters, 8 GiB on GPUs. */
   maxKvBytes?: number;
@@ -28,6 +28,8 @@ export interface RunnerOptions {
   /** Told of each part of the model that is loaded: parts done, and of how many. */
   onProgress?: (done: number, total: number) => void;
 }
+
+const MIN_KV_TOKENS = 32768;
 
 /** Runs steps of one model on one device. Owns both. */
 export class GpuStepRunner implements StepRunner {
@@ -208,8 +210,9 @@ function planSizes(
     gpu.device.limits.maxBufferSize,
   );
   const pageCap = Math.floor(Math.min(limit / bytes, maxKvBytes / (2 * config.layers * bytes)));
-  const contexts = software ? 1 : 2;
-  const wanted = options.kvTokens ?? contexts * (options.contextLength ?? config.contextLength);
+  const longest = options.contextLength ?? config.contextLength;
+  // Room for a batch of ordinary requests, however short the model's own context.
+  const wanted = options.kvTokens ?? Math.max(software ? longest : 2 * longest, MIN_KV_TOKENS);
   const pagesTotal = Math.min(Math.ceil(wanted / PAGE_TOKENS) + 1, pageCap);
   if (options.kvTokens !== undefined && pageCap * PAGE_TOKENS < options.kvTokens) {
     throw new RangeError(
