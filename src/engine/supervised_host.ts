@@ -1,10 +1,9 @@
-import { CapacityError, DeviceLostError } from "../common/errors.ts";
+import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { Carrier, CarrierFactory } from "./carrier.ts";
 import { fromErrorWire } from "./error_wire.ts";
-import { GenerationStream } from "./generation_stream.ts";
-import type { FromHost, HostCall, HostEvent, HostSpec } from "./host_messages.ts";
-import { RetryEstimate } from "./retry_estimate.ts";
+import type { FromHost, HostCall, HostSpec } from "./host_messages.ts";
+import { HostWork } from "./host_work.ts";
 import type { EngineLoad, GenerateRequest, Generation, ModelInfo } from "./types.ts";
 
 /** How a host is looked after. */
@@ -31,25 +30,6 @@ export const supervisionDefaults: Readonly<SupervisionOptions> = {
   silenceMs: 300_000,
 };
 
-/** A request on its way through a host. */
-interface Tracked {
-  request: GenerateRequest;
-  stream: GenerationStream;
-  sent: boolean;
-  started: boolean;
-  /** Text or tokens have reached the caller, so it cannot be run again. */
-  delivered: boolean;
-  retried: boolean;
-  cancelled: boolean;
-}
-
-interface PendingCall {
-  question: HostCall;
-  retried: boolean;
-  resolve: (value: unknown) => void;
-  reject: (error: Error) => void;
-}
-
 /**
  * A host that is started again when it dies. Requests on which nothing was delivered are run once more on the next
  * host; the others fail with `DeviceLostError`. What arrives while no host is ready waits for it.
@@ -61,17 +41,12 @@ export class SupervisedHost implements AsyncDisposable {
   readonly #spec: HostSpec;
   readonly #startCarrier: CarrierFactory;
   readonly #options: SupervisionOptions;
-  readonly #requests = new Map<string, Tracked>();
-  readonly #calls = new Map<number, PendingCall>();
-  readonly #retry = new RetryEstimate();
+  readonly #work: HostWork;
   #resolveReady: (info: ModelInfo) => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
   #carrier: Carrier;
   #state: EngineLoad["state"] = "starting";
-  #failure: Error | undefined;
   #load: EngineLoad;
-  #waiting = 0;
-  #nextCall = 0;
   #restarts = 0;
   /** Deaths in a row: since the last stable time, and since the model was last open. */
   #deaths = 0;
@@ -92,6 +67,7 @@ export class SupervisedHost implements AsyncDisposable {
     this.#spec = spec;
     this.#startCarrier = startCarrier;
     this.#options = { ...supervisionDefaults, ...options };
+    this.#work = new HostWork(id, this.#options.maxWaiting);
     this.#load = emptyLoad(id);
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
@@ -108,43 +84,12 @@ export class SupervisedHost implements AsyncDisposable {
 
   /** Queues a generation. Throws `CapacityError` when too many wait and `TypeError` for an id in use. */
   submit(request: GenerateRequest): Generation {
-    if (this.#requests.has(request.id)) {
-      throw new TypeError(`request ${request.id} is already running`);
-    }
-    if (this.#waiting >= this.#options.maxWaiting) {
-      throw new CapacityError(
-        `${this.#waiting} requests wait for ${this.id}, at most ${this.#options.maxWaiting} may`,
-        this.#retry.seconds(this.#waiting),
-      );
-    }
-    const stream = new GenerationStream(request.id, () => this.#cancel(tracked));
-    const tracked: Tracked = {
-      request,
-      stream,
-      sent: false,
-      started: false,
-      delivered: false,
-      retried: false,
-      cancelled: false,
-    };
-    if (this.#failure) {
-      stream.fail(this.#failure);
-      return stream;
-    }
-    this.#requests.set(request.id, tracked);
-    this.#waiting++;
-    if (this.#state === "ready") this.#sendRequest(tracked);
-    return stream;
+    return this.#work.submit(request);
   }
 
   /** Asks the host; waits for it when it is starting. */
   ask(question: HostCall): Promise<unknown> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      const call = this.#nextCall++;
-      this.#calls.set(call, { question, retried: false, resolve, reject });
-      if (this.#state === "ready") this.#carrier.send({ type: "call", call, question });
-    });
+    return this.#work.ask(question);
   }
 
   /** The latest snapshot, with what is known on this side. */
@@ -153,8 +98,8 @@ export class SupervisedHost implements AsyncDisposable {
       ...this.#load,
       // A host that reopens its device is starting too.
       state: this.#state === "ready" && this.#load.state !== "ready" ? "starting" : this.#state,
-      waiting: this.#waiting,
-      running: this.#requests.size - this.#waiting,
+      waiting: this.#work.waiting,
+      running: this.#work.running,
       restarts: this.#restarts,
     };
   }
@@ -183,12 +128,15 @@ export class SupervisedHost implements AsyncDisposable {
     const carrier = this.#startCarrier((message) => {
       if (this.#carrier === carrier) this.#receive(message);
     });
-    carrier.gone.then((reason) => this.#onGone(carrier, reason));
+    carrier.gone.then((reason) => {
+      if (this.#carrier === carrier) this.#onGone(reason);
+    });
     carrier.send({ type: "open", spec: this.#spec });
     return carrier;
   }
 
   #receive(message: FromHost): void {
+    if (this.#closed) return;
     this.#heardAt = performance.now();
     switch (message.type) {
       case "opened":
@@ -196,19 +144,14 @@ export class SupervisedHost implements AsyncDisposable {
       case "failed":
         return this.#onOpenFailed(fromErrorWire(message.error));
       case "events":
-        for (const event of message.events) this.#onEvent(event);
+        for (const event of message.events) this.#work.onEvent(event);
         return;
       case "load":
         this.#load = message.load;
         return;
       case "reply":
-        this.#calls.get(message.call)?.resolve(message.value);
-        this.#calls.delete(message.call);
-        return;
       case "refusal":
-        this.#calls.get(message.call)?.reject(fromErrorWire(message.error));
-        this.#calls.delete(message.call);
-        return;
+        return this.#work.onAnswer(message);
       default:
         message satisfies never;
     }
@@ -221,10 +164,8 @@ export class SupervisedHost implements AsyncDisposable {
     this.#readyAt = performance.now();
     this.#resolveReady(info);
     if (this.#restarts > 0) log("info", `engine of ${this.id} is ready again`);
-    for (const tracked of this.#requests.values()) this.#sendRequest(tracked);
-    for (const [call, { question }] of this.#calls) {
-      this.#carrier.send({ type: "call", call, question });
-    }
+    const carrier = this.#carrier;
+    this.#work.connect((message) => carrier.send(message));
   }
 
   /** A model that cannot be opened will not open the next time either, unless the device was the reason. */
@@ -233,51 +174,8 @@ export class SupervisedHost implements AsyncDisposable {
     this.#carrier.kill();
   }
 
-  #onEvent([id, event]: HostEvent): void {
-    const tracked = this.#requests.get(id);
-    if (!tracked) return;
-    if (event.type === "started") {
-      if (tracked.started) return;
-      tracked.started = true;
-      this.#waiting--;
-    } else if (event.type === "delta") tracked.delivered = true;
-    else this.#forget(tracked);
-    if (event.type === "failed") tracked.stream.fail(fromErrorWire(event.error));
-    else tracked.stream.event(event);
-  }
-
-  #sendRequest(tracked: Tracked): void {
-    tracked.sent = true;
-    try {
-      this.#carrier.send({ type: "submit", request: tracked.request });
-    } catch (error) {
-      // Too large to be sent, or not JSON.
-      this.#forget(tracked);
-      tracked.stream.fail(error instanceof Error ? error : new Error(String(error)));
-    }
-  }
-
-  #cancel(tracked: Tracked): void {
-    if (this.#requests.get(tracked.request.id) !== tracked) return;
-    tracked.cancelled = true;
-    if (tracked.sent) this.#carrier.send({ type: "cancel", id: tracked.request.id });
-    else this.#finishCancelled(tracked);
-  }
-
-  #finishCancelled(tracked: Tracked): void {
-    this.#forget(tracked);
-    const usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, ttftMs: 0, decodeMs: 0 };
-    tracked.stream.event({ type: "finished", reason: "cancelled", usage });
-  }
-
-  #forget(tracked: Tracked): void {
-    if (!this.#requests.delete(tracked.request.id)) return;
-    if (!tracked.started) this.#waiting--;
-    this.#retry.finished(performance.now());
-  }
-
-  #onGone(carrier: Carrier, reason: string): void {
-    if (this.#carrier !== carrier || this.#closed || this.#failure) return;
+  #onGone(reason: string): void {
+    if (this.#state === "failed") return;
     const wasReady = this.#state === "ready";
     this.#state = "starting";
     this.#load = {
@@ -296,57 +194,30 @@ export class SupervisedHost implements AsyncDisposable {
         ),
       );
     }
-    this.#salvage(error);
+    this.#work.disconnect(error);
     const delays = this.#options.restartDelaysMs;
     const delay = delays[Math.min(this.#deaths++, delays.length - 1)];
     log("error", error.message, { delayMs: delay });
     this.#restartTimer = setTimeout(() => {
       this.#restartTimer = undefined;
       this.#restarts++;
-      this.#carrier = this.#start();
-    }, delay);
-  }
-
-  /** Keeps what can run again on the next host and fails the rest. */
-  #salvage(error: Error): void {
-    for (const tracked of [...this.#requests.values()]) {
-      if (tracked.cancelled) this.#finishCancelled(tracked);
-      else if (!tracked.sent) continue;
-      else if (tracked.delivered || tracked.retried) {
-        this.#forget(tracked);
-        tracked.stream.fail(error);
-      } else {
-        tracked.sent = false;
-        tracked.retried = true;
+      try {
+        this.#carrier = this.#start();
+      } catch (cause) {
+        this.#onGone(String(cause));
       }
-    }
-    for (const [id, call] of this.#calls) {
-      if (call.retried) {
-        this.#calls.delete(id);
-        call.reject(error);
-      } else call.retried = true;
-    }
+    }, delay);
   }
 
   /** Fails everything, now and from now on. */
   #giveUp(error: Error): void {
-    this.#failure = error;
     this.#state = "failed";
     this.#rejectReady(error);
-    for (const tracked of [...this.#requests.values()]) {
-      if (tracked.cancelled || this.#closed) this.#finishCancelled(tracked);
-      else {
-        this.#forget(tracked);
-        tracked.stream.fail(error);
-      }
-    }
-    for (const call of this.#calls.values()) call.reject(error);
-    this.#calls.clear();
+    this.#work.close(error, this.#closed);
   }
 
   #watch(): void {
-    const busy = this.#requests.size + this.#calls.size > 0;
-    if (this.#state !== "ready" || !busy) {
+    if (this.#state !== "ready" || !this.#work.busy) {
       this.#heardAt = performance.now();
     } else if (performance.now() - this.#heardAt > this.#options.silenceMs) {
       log(

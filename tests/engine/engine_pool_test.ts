@@ -258,6 +258,25 @@ Deno.test("HostedEnginePool gives up on a host that keeps dying while it starts"
   await new Promise((resolve) => setTimeout(resolve, 350));
 });
 
+Deno.test("HostedEnginePool tries again when a host process cannot even be started", async () => {
+  const carriers: LocalCarrier[] = [];
+  let starts = 0;
+  const pool = new HostedEnginePool({
+    models: [{ id: "fake", model: {}, module: fakeModelModule }],
+    carrier: (onMessage) => {
+      if (++starts === 2) throw new Error("no more processes");
+      carriers.push(new LocalCarrier(onMessage));
+      return carriers.at(-1)!;
+    },
+    supervision: { restartDelaysMs: [1] },
+  });
+  await using _ = pool;
+  await pool.models();
+  carriers[0].kill();
+  assertEquals((await read(pool.submit(request("after")))).ids, expected("after", 12));
+  assertEquals([starts, pool.load()[0].restarts], [3, 2]);
+});
+
 Deno.test("HostedEnginePool kills a host that has work and says nothing, not one that is idle", async () => {
   const { pool, carriers } = openPool({}, { silenceMs: 40 });
   await using _ = pool;
