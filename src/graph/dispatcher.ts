@@ -242,6 +242,7 @@ export class Dispatcher {
         } else if (event.reason === "cancelled") {
           throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);
         } else {
+          if (ids.length === 0) this.#firstToken(task);
           this.#end(task, event.usage.completionTokens);
           // Text that a stop string cut short is not what its tokens say: later chains continue from the text.
           this.#events.finished(chain, text, sampling.stop.length > 0 ? undefined : ids);

@@ -97,6 +97,7 @@ export class RequestCaller implements Caller {
   readonly #halfTrip: number;
   readonly #request: Partial<GenerateRequest>;
   readonly #answers = new Map<string, Promise<string>>();
+  readonly #uncached: boolean;
   #next = 0;
 
   constructor(
@@ -104,7 +105,10 @@ export class RequestCaller implements Caller {
     clock: Clock,
     roundTripMs: number,
     request: Partial<GenerateRequest> = {},
+    /** Give every request a scope of its own, so that none finds another's prefix. */
+    uncached = false,
   ) {
+    this.#uncached = uncached;
     this.#pool = pool;
     this.clock = clock;
     this.#halfTrip = roundTripMs / 2;
@@ -138,6 +142,7 @@ export class RequestCaller implements Caller {
       ignoreEos: true,
       sampling: greedy,
       ...this.#request,
+      ...(this.#uncached ? { cacheScope: crypto.randomUUID() } : {}),
     });
     let text = "";
     for await (const event of generation) if (event.type === "delta") text += event.text;

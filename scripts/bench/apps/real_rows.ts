@@ -1,5 +1,149 @@
+import { fromFileUrl } from "@std/path";
+import { HostedEnginePool } from "../../../src/engine/engine_pool.ts";
+import type { EnginePool } from "../../../src/engine/types.ts";
+import { systemClock } from "../../../src/graph/clock.ts";
+import { GraphRuntime } from "../../../src/graph/graph_runtime.ts";
+import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
 import type { BenchContext } from "../harness.ts";
+import { chainSummary, mapReduce, multiAgent, sharedPrompt } from "./applications.ts";
+import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
+import { fitCostModel } from "./fit_cost_model.ts";
+import { mixed } from "./mixed.ts";
+import { type Mode, simulate } from "./sim_world.ts";
 import type { Texts } from "./texts.ts";
-export function realRows(_c: BenchContext, _t: Texts): Promise<void> {
-  return Promise.resolve();
+
+type Run = (caller: Caller, each: () => Caller) => Promise<unknown>;
+
+/** The applications at a size that a small model on a processor takes seconds for. */
+function applications(texts: Texts): Record<string, Run> {
+  return {
+    chain: (caller) =>
+      chainSummary(caller, texts, { chunks: 12, chunkTokens: 200, outputTokens: 16 }),
+    map_reduce: (caller) =>
+      mapReduce(caller, texts, { chunks: 8, chunkTokens: 200, outputTokens: 16 }),
+    shared_prompt: (caller) =>
+      sharedPrompt(caller, texts, {
+        users: 8,
+        systemTokens: 1000,
+        queryTokens: 20,
+        outputTokens: 16,
+      }),
+    multi_agent: (caller) =>
+      multiAgent(caller, texts, {
+        coders: 4,
+        rounds: 2,
+        designTokens: 32,
+        codeTokens: 32,
+        reviewTokens: 12,
+      }),
+    mixed: (_, each) =>
+      mixed(each, texts, {
+        chats: 4,
+        chatRate: 4,
+        summaries: 2,
+        chunks: 4,
+        chunkTokens: 200,
+        outputTokens: 16,
+      }),
+  };
+}
+
+/** Runs the applications on the embedded model; leaves rows out, with a word, where no engine can be opened. */
+export async function realRows(context: BenchContext, texts: Texts): Promise<void> {
+  const path = fromFileUrl(new URL("../../../models/sparrow-mini.gguf", import.meta.url));
+  await using pool = new HostedEnginePool({ models: [{ id: "sparrow-mini", model: { path } }] });
+  try {
+    await pool.models();
+  } catch (error) {
+    context.note(`apps: no engine (${(error as Error).message}): the real rows are left out`);
+    return;
+  }
+  const cost = await fitCostModel(pool);
+  context.note(`apps: fitted ${JSON.stringify(cost)}`);
+  for (const [name, run] of Object.entries(applications(texts))) {
+    for (const roundTripMs of [0, 250]) {
+      await rowsOf(context, pool, cost, { name, run, roundTripMs });
+    }
+  }
+}
+
+interface Case {
+  name: string;
+  run: Run;
+  roundTripMs: number;
+}
+
+async function rowsOf(
+  context: BenchContext,
+  pool: EnginePool,
+  cost: CostModel,
+  { name, run, roundTripMs }: Case,
+): Promise<void> {
+  const graphMs: number[] = [];
+  const requestMs: number[] = [];
+  const cachedMs: number[] = [];
+  const rounds = context.full ? 7 : 3;
+  // The shortest of some interleaved rounds: whatever else the machine does can only add time.
+  const timed = async (times: number[], work: () => Promise<unknown>) => {
+    const start = performance.now();
+    const value = await work();
+    times.push(performance.now() - start);
+    return value;
+  };
+  for (let round = 0; round < rounds; round++) {
+    // A tenant of its own: nothing of an earlier round is in the cache.
+    const tenant = crypto.randomUUID();
+    const byRequest = (uncached: boolean) => () => {
+      const each = () =>
+        new RequestCaller(pool, systemClock, roundTripMs, {
+          criteria: "latency",
+          cacheScope: `${tenant}r`,
+        }, uncached);
+      return run(each(), each);
+    };
+    await timed(graphMs, async () => {
+      await using graph = new GraphRuntime({ pool });
+      const each = () => new GraphCaller(graph, roundTripMs, tenant);
+      return await run(each(), each);
+    });
+    await timed(requestMs, byRequest(true));
+    if (context.full) await timed(cachedMs, byRequest(false));
+  }
+  const [graph, requests, cached] = [graphMs, requestMs, cachedMs].map((times) =>
+    Math.min(...times)
+  );
+  const label = `${name}_real_rtt${roundTripMs}`;
+  const predict = async (mode: Mode, rtt: number) =>
+    (await simulate(mode, { cost, roundTripMs: rtt }, run)).ms;
+  const ideal = await predict({ kind: "graph" }, 0);
+  const row = (metric: string, value: number, baseline: string) =>
+    context.report({ case: label, metric, value, unit: "x", baseline, ratio: value });
+  row(
+    "speedup_vs_requests",
+    requests / graph,
+    `${requests.toFixed(0)} ms, graph ${graph.toFixed(0)} ms`,
+  );
+  row(
+    "speedup_vs_requests_cached",
+    cached / graph,
+    `${cached.toFixed(0)} ms with the prefix cache on`,
+  );
+  row("share_of_ideal", ideal / graph, `${ideal.toFixed(0)} ms, the fitted model's own schedule`);
+  if (roundTripMs > 0) return;
+  const predicted = await predict({ kind: "throughput_first" }, 0);
+  for (
+    const [what, model, real] of [["graph", ideal, graph], [
+      "requests",
+      predicted,
+      requests,
+    ]] as const
+  ) {
+    context.report({
+      case: label,
+      metric: `${what}_prediction_error`,
+      value: Math.abs(model - real) / real,
+      unit: "share of the time",
+      baseline: `${model.toFixed(0)} ms predicted, ${real.toFixed(0)} ms measured`,
+    });
+  }
 }

@@ -2,7 +2,8 @@
  * What a step of a language model engine costs, in closed form. One step processes `prefill` prompt tokens and one
  * token for each of `rows` decoding sequences:
  *
- *   step = overhead + max(weights, (prefill + rows) · compute) + kvRead · attention + prefill · context · prefillAttention
+ *   step = overhead + max(weights, prefill · compute + rows · decode) + kvRead · attention
+ *        + prefill · context · prefillAttention
  *
  * The linear layers either wait for their weights or for their arithmetic, whichever is longer, so prompt tokens ride
  * along with a small decode batch almost free; attention reads the keys and values of every row.
@@ -14,6 +15,8 @@ export interface CostModel {
   weightsMs: number;
   /** Milliseconds of arithmetic per token. */
   computeMsPerToken: number;
+  /** Milliseconds of arithmetic per decoding row, where that differs: matrix times vector. */
+  decodeMsPerRow?: number;
   /** Milliseconds per token of context that a decoding row reads. */
   attentionMsPerToken: number;
   /** Milliseconds per prompt token and 1,000 tokens of context before it. */
@@ -22,6 +25,8 @@ export interface CostModel {
   kvTokens: number;
   /** Tokens of one step at most. */
   batchTokens: number;
+  /** Tokens of a step at most while any sequence decodes. Default: `batchTokens`. */
+  mixedTokens?: number;
   /** Sequences running at a time at most. */
   sequences: number;
   /** Context tokens that decode in one step while a latency-critical sequence does. */
@@ -45,7 +50,9 @@ export interface StepWork {
 
 /** Milliseconds of one step. */
 export function stepMs(model: CostModel, work: StepWork): number {
-  const linear = Math.max(model.weightsMs, (work.prefill + work.rows) * model.computeMsPerToken);
+  const arithmetic = work.prefill * model.computeMsPerToken +
+    work.rows * (model.decodeMsPerRow ?? model.computeMsPerToken);
+  const linear = Math.max(model.weightsMs, arithmetic);
   return model.overheadMs + linear + work.kvRead * model.attentionMsPerToken +
     (work.prefillContext / 1000) * model.prefillAttentionMs;
 }

@@ -186,7 +186,8 @@ export class SimEngine {
   }
 
   #prefillChunks(rows: number, strict: boolean): [SimSequence, number][] {
-    let budget = this.#cost.batchTokens - rows;
+    const { batchTokens, mixedTokens = batchTokens } = this.#cost;
+    let budget = (rows > 0 ? mixedTokens : batchTokens) - rows;
     let bulkBudget = strict ? this.#cost.latencyPrefillTokens - rows : budget;
     const chunks: [SimSequence, number][] = [];
     const filling = [...this.#running].filter((sequence) => !sequence.decoding);
@@ -235,7 +236,9 @@ export class SimEngine {
         sequence.ownPages--;
       }
     }
-    if (sequence.decoding) this.#token(sequence);
+    if (!sequence.decoding) return;
+    if (sequence.request.maxTokens === 0) this.#done(sequence, "length");
+    else this.#token(sequence);
   }
 
   #token(sequence: SimSequence): void {

@@ -69,7 +69,7 @@ export class SimulatedPool implements EnginePool {
     const answer = scripted === undefined ? undefined : encode(scripted);
     const limit = request.maxTokens ?? 256;
     const sequence = new SimSequence(request, prompt, {
-      outputTokens: Math.max(1, Math.min(limit, answer?.length ?? limit)),
+      outputTokens: limit === 0 ? 0 : Math.max(1, Math.min(limit, answer?.length ?? limit)),
       answer,
       arrived: this.#clock.now(),
       cancelled: (sequence) => this.#owners.get(sequence)?.cancel(sequence),

@@ -1,0 +1,88 @@
+import { greedy } from "../../../src/engine/sampling_defaults.ts";
+import { schedulerDefaults } from "../../../src/engine/scheduler.ts";
+import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
+import { median } from "../../../src/common/math.ts";
+import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
+import { TOKEN_CHARS } from "../../../src/graph/sim/sim_tokenizer.ts";
+import { filler } from "./texts.ts";
+
+/** Tokens that a calibrating generation puts out. */
+const DECODE_TOKENS = 32;
+
+/**
+ * Measures an engine's own constants: how long steps of 1, 4 and 8 decoding rows take, how long prompts of three
+ * lengths take, and what context adds to a decode step. Token counts are turned into the simulator's (four
+ * characters each), so that the same text costs the same.
+ */
+export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
+  let seed = 77_000;
+  const run = (chars: number, tokens: number) => generate(pool, filler(chars, seed++), tokens);
+  await run(400, 8);
+  const rows: [number, number][] = [];
+  for (const count of [1, 4, 8]) {
+    const times: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const all = await Promise.all(Array.from({ length: count }, () => run(80, DECODE_TOKENS)));
+      times.push(median(all.map((usage) => usage.decodeMs / (DECODE_TOKENS - 1))));
+    }
+    rows.push([count, Math.min(...times)]);
+  }
+  const { slope: decodeMs, offset } = line(rows);
+  const overheadMs = Math.max(0.05, offset);
+
+  const prompts: { n: number; ms: number; decodeMs: number; chars: number }[] = [];
+  for (const chars of [600, 2400, 6000]) {
+    const tries = [await run(chars, 12), await run(chars, 12), await run(chars, 12)];
+    const best = tries.reduce((a, b) => a.ttftMs < b.ttftMs ? a : b);
+    const decode = Math.min(...tries.map((usage) => usage.decodeMs / 11));
+    prompts.push({ n: best.promptTokens, ms: best.ttftMs, decodeMs: decode, chars });
+  }
+  const charsPerToken = prompts[2].chars / prompts[2].n;
+  // ms = n · compute + n · n/2 · attention: two unknowns; the shortest prompt's overhead is in its compute.
+  const { slope, offset: compute } = line(
+    prompts.slice(1).map(({ n, ms }) => [n / 2, (ms - overheadMs) / n]),
+  );
+  const [first, , last] = prompts;
+  const attention = Math.max(0, (last.decodeMs - first.decodeMs) / (last.n - first.n));
+  const scale = TOKEN_CHARS / charsPerToken;
+  const [load] = pool.load();
+  return {
+    overheadMs,
+    weightsMs: 0,
+    computeMsPerToken: Math.max(0.001, compute) * scale,
+    decodeMsPerRow: Math.max(0.001, decodeMs),
+    attentionMsPerToken: attention * scale,
+    prefillAttentionMs: Math.max(0, slope) * 1000 * scale * scale,
+    kvTokens: Math.floor(load.pagesTotal * 64 / scale),
+    batchTokens: Math.floor(512 / scale),
+    mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
+    sequences: 64,
+    latencyTokens: Infinity,
+    latencyPrefillTokens: Infinity,
+  };
+}
+
+async function generate(pool: EnginePool, text: string, maxTokens: number): Promise<GenerateUsage> {
+  const id = `fit-${crypto.randomUUID()}`;
+  const generation = pool.submit({
+    id,
+    prompt: { type: "parts", parts: [{ type: "text", text }] },
+    maxTokens,
+    ignoreEos: true,
+    sampling: greedy,
+    cacheScope: id,
+    criteria: "throughput",
+  });
+  for await (const event of generation) if (event.type === "finished") return event.usage;
+  throw new Error("the generation ended without saying why");
+}
+
+/** Least squares. */
+function line(points: [number, number][]): { slope: number; offset: number } {
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const x = mean(points.map(([x]) => x));
+  const y = mean(points.map(([, y]) => y));
+  const slope = points.reduce((sum, [px, py]) => sum + (px - x) * (py - y), 0) /
+    points.reduce((sum, [px]) => sum + (px - x) ** 2, 0);
+  return { slope, offset: y - slope * x };
+}
