@@ -45,6 +45,11 @@ export function nativeProblem(): string | undefined {
   return "error" in outcome ? outcome.error.message : undefined;
 }
 
+/** Whether there is a library at all, whatever its state. */
+export function nativeExists(): boolean {
+  return nativeCandidates().some(exists);
+}
+
 /** Where the library is looked for: `SPARROW_NATIVE`, then the local build. */
 export function nativeCandidates(): string[] {
   const override = nativeLibraryPath();

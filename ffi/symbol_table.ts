@@ -4,6 +4,8 @@
  */
 export interface NamedFunction extends Deno.ForeignFunction {
   readonly names: readonly string[];
+  /** The exported name, where the table's key is another. */
+  readonly name?: string;
 }
 
 /** Exported functions by symbol name. */

@@ -5,7 +5,7 @@
  */
 
 import { symbols } from "../../ffi/symbols.ts";
-import type { SymbolTable } from "../../ffi/symbol_table.ts";
+import type { NamedFunction, SymbolTable } from "../../ffi/symbol_table.ts";
 import { listFiles } from "../setup/list_files.ts";
 import { inProject } from "../setup/project.ts";
 import type { CheckResult } from "./check.ts";
@@ -61,40 +61,44 @@ export function rustExports(file: string, source: string): RustExport[] {
 /** Differences between a symbol table and what Rust exports. */
 export function compareSymbols(table: SymbolTable, exports: RustExport[]): string[] {
   const problems: string[] = [];
-  const declared = new Map(exports.map((found) => [found.name, found]));
-  for (const name of Object.keys(table)) {
-    if (!declared.has(name)) {
+  // One export may stand there twice, blocking and not: the second says which by `name`.
+  const entries = Object.entries(table).map(([key, entry]) => ({ entry, name: entry.name ?? key }));
+  const exported = new Set(exports.map((found) => found.name));
+  for (const { name } of entries) {
+    if (!exported.has(name)) {
       problems.push(`ffi: ${name} is in the symbol table but Rust does not export it`);
     }
   }
-  for (const { name, file, parameters, result } of exports) {
-    const entry = table[name];
-    if (entry === undefined) {
-      problems.push(`${file}: ${name} is exported but not in the symbol table`);
-      continue;
+  for (const found of exports) {
+    const matching = entries.filter((entry) => entry.name === found.name);
+    if (matching.length === 0) {
+      problems.push(`${found.file}: ${found.name} is exported but not in the symbol table`);
     }
-    const rustNames = parameters.map((parameter) => parameter.name).join(", ");
-    if (entry.names.join(", ") !== rustNames) {
-      problems.push(
-        `${file}: ${name} takes (${rustNames}), the table says (${entry.names.join(", ")})`,
-      );
-    }
-    const rustTypes = parameters.map((parameter) =>
-      denoType(parameter.type) ?? `unsupported ${parameter.type}`
-    );
-    // A pointer may be passed as a buffer or as a pointer value.
-    const tableTypes = entry.parameters.map((type) => type === "pointer" ? "buffer" : String(type));
-    if (tableTypes.join(", ") !== rustTypes.join(", ")) {
-      problems.push(
-        `${file}: ${name} has types (${rustTypes.join(", ")}), the table says (${
-          tableTypes.join(", ")
-        })`,
-      );
-    }
-    if (entry.result !== denoType(result)) {
-      problems.push(`${file}: ${name} returns ${result}, the table says ${String(entry.result)}`);
-    }
+    for (const { entry } of matching) problems.push(...compareOne(entry, found));
   }
+  return problems;
+}
+
+function compareOne(
+  entry: NamedFunction,
+  { name, file, parameters, result }: RustExport,
+): string[] {
+  const problems: string[] = [];
+  const differs = (what: string, rust: string, ours: string) => {
+    if (rust !== ours) {
+      problems.push(`${file}: ${name} ${what} (${rust}), the table says (${ours})`);
+    }
+  };
+  differs(
+    "takes",
+    parameters.map((parameter) => parameter.name).join(", "),
+    entry.names.join(", "),
+  );
+  const rustTypes = parameters.map(({ type }) => denoType(type) ?? `unsupported ${type}`);
+  // A pointer may be passed as a buffer or as a pointer value.
+  const ours = entry.parameters.map((type) => type === "pointer" ? "buffer" : String(type));
+  differs("has types", rustTypes.join(", "), ours.join(", "));
+  differs("returns", denoType(result) ?? result, String(entry.result));
   return problems;
 }
 

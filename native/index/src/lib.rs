@@ -27,7 +27,8 @@ mod top;
 mod vector_index;
 
 pub use attention::{
-    AttendOptions, AttentionHead, Budget, ExactAttention, Partial, Plan, Report, merge, relative_error,
+    AttendOptions, AttentionHead, AttentionLayer, Budget, ExactAttention, LayerOptions, Partial, Plan, Report, merge,
+    relative_error,
 };
 pub use attention_index::{AttentionIndex, BuildOptions};
 pub use choose::Measured;

@@ -4,7 +4,8 @@ mod support;
 
 use proptest::prelude::*;
 use sparrow_index::{
-    AttendOptions, AttentionHead, AttentionIndex, Budget, BuildOptions, Partial, Plan, Rows, Strategy as Search,
+    AttendOptions, AttentionHead, AttentionIndex, AttentionLayer, Budget, BuildOptions, LayerOptions, Partial, Plan,
+    Rows, Strategy as Search,
 };
 use support::{dense, head, relative, to_half_grid};
 
@@ -180,4 +181,51 @@ fn every_kind_of_plan_converges_to_dense_attention() {
             assert!((f64::from(found.lse) - lse).abs() < 1e-3, "{plan:?}");
         }
     }
+}
+
+#[test]
+fn a_layer_attends_for_every_head_and_grows() {
+    let (tokens, dim, kv_heads, query_heads) = (1500, 16, 2, 6);
+    let heads: Vec<_> =
+        (0..kv_heads).map(|kv| head(tokens + 300, 200 * query_heads / kv_heads, dim, 20 + kv as u64)).collect();
+    let part = |from: usize, to: usize| -> (Vec<f32>, Vec<f32>) {
+        let of = |all: &[f32]| all[from * dim..to * dim].to_vec();
+        (heads.iter().flat_map(|h| of(&h.0)).collect(), heads.iter().flat_map(|h| of(&h.2)).collect())
+    };
+    let queries: Vec<f32> = heads.iter().flat_map(|h| h.1.clone()).collect();
+    let options = LayerOptions {
+        kv_heads,
+        query_heads,
+        dim,
+        value_dim: dim,
+        scale: 0.25,
+        target: 0.01,
+        build: BuildOptions::default(),
+    };
+    let (keys, values) = part(0, tokens);
+    let mut layer = AttentionLayer::build(&keys, &values, &queries, &options).unwrap();
+    let token: Vec<f32> = (0..query_heads).flat_map(|h| queries[h * 200 * dim..][..dim].to_vec()).collect();
+    for end in [tokens, tokens + 300] {
+        if end > tokens {
+            let (keys, values) = part(tokens, end);
+            layer.append(&keys, &values).unwrap();
+        }
+        assert_eq!(layer.tokens(), end);
+        let exact = layer.attend(&token, ALL);
+        let sparse = layer.attend(&token, AttendOptions { budget: Budget::Error(0.01), bound: false });
+        assert_eq!(exact.len(), query_heads);
+        for (h, ((all, _), (some, _))) in exact.iter().zip(&sparse).enumerate() {
+            let own = &heads[h / (query_heads / kv_heads)];
+            let query = &token[h * dim..][..dim];
+            let (output, lse) = dense(query, &own.0[..end * dim], &own.2[..end * dim], dim, 0.25, |_| true);
+            assert!(relative(&all.output, &output) < 2e-3, "head {h}: keys and values are kept in half precision");
+            assert!((f64::from(all.lse) - lse).abs() < 5e-3);
+            assert!(relative(&some.output, &output) < 0.06, "head {h}: {}", relative(&some.output, &output));
+        }
+    }
+    assert!(
+        AttentionLayer::build(&keys, &values, &queries, &LayerOptions { query_heads: 5, ..options.clone() }).is_err()
+    );
+    assert!(AttentionLayer::build(&keys, &values[16..], &queries, &options).is_err());
+    assert!(layer.append(&keys[..32], &values[..64]).is_err());
 }

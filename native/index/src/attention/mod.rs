@@ -5,10 +5,12 @@ mod by_key;
 mod estimate;
 mod exact;
 mod head;
+mod layer;
 mod partial;
 mod plan;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};
+pub use layer::{AttentionLayer, LayerOptions};
 pub use partial::{Partial, merge};
 pub use plan::{Plan, relative_error};

@@ -1,0 +1,196 @@
+import { Handle } from "./handle.ts";
+import { loadNative, type NativeLibrary } from "./load.ts";
+import { type SearchStrategy, strategyMask, strategyOf } from "./search_strategy.ts";
+import { check } from "./status.ts";
+
+/** What {@linkcode AttentionIndex.build} takes. */
+export interface AttentionIndexOptions {
+  /** The vectors to search, `[count, dim]`. */
+  keys: Float32Array;
+  /** Elements of a vector. */
+  dim: number;
+  /**
+   * A sample of the queries to come, `[count, dim]`: the index is built for them. A few thousand are plenty. Without any,
+   * the keys stand in for their own queries.
+   */
+  queries?: Float32Array;
+  /** The same seed gives the same index, whatever the number of threads. Default 1. */
+  seed?: number;
+  /** Share of the `k` best keys that a search should find, from 0 to 1. Default 0.95. */
+  recall?: number;
+  /** The number of keys for which `recall` is measured. Default 100. */
+  k?: number;
+  /** About this many keys share a cluster. Default 64. */
+  clusterSize?: number;
+  /** Training queries at most; by default one for 32 keys, at least 2048. */
+  maxQueries?: number;
+  /** Strategies to choose from; default all. */
+  strategies?: readonly SearchStrategy[];
+}
+
+/** What {@linkcode AttentionIndex.search} takes. */
+export interface SearchOptions {
+  /** Number of keys wanted. Default 100. */
+  k?: number;
+  /** Overrides the effort chosen when the index was built: pool size, clusters probed, or keys scored again. */
+  effort?: number;
+}
+
+/** What a search found, for each query in turn. */
+export interface SearchHits {
+  /** Numbers of the keys, best first, `[queries, k]`; 2³² − 1 where fewer than `k` were found. */
+  ids: Uint32Array;
+  /** Their inner products with the query, `[queries, k]`; −∞ where fewer were found. */
+  scores: Float32Array;
+  /** Inner products that each query took, `[queries]`. */
+  scanned: Uint32Array;
+}
+
+/** What an index is. */
+export interface AttentionIndexInfo {
+  keys: number;
+  dim: number;
+  /** Memory held (or mapped from a file). */
+  bytes: number;
+  strategy: SearchStrategy;
+  /** Pool size, clusters probed or keys scored again, by strategy. */
+  effort: number;
+}
+
+/**
+ * An approximate index for maximum-inner-product search, made for attention: built from a sample of queries, it also
+ * answers queries whose distribution is far from that of the keys, where usual indexes fail (RetrievalAttention, Liu et
+ * al. 2024, section 2.3). Works as well with any embedding vectors. Runs in the native library.
+ *
+ * ```ts
+ * import { AttentionIndex } from "./mod.ts";
+ *
+ * const dim = 8;
+ * const keys = Float32Array.from({ length: 1000 * dim }, (_, i) => Math.sin(i * i));
+ * using index = AttentionIndex.build({ keys, dim });
+ * const { ids, scores } = index.search(keys.subarray(0, dim), { k: 3 });
+ * console.assert(ids.length === 3 && scores[0] >= scores[1]);
+ * ```
+ */
+export class AttentionIndex implements Disposable {
+  readonly #library: NativeLibrary;
+  readonly #handle: Handle;
+
+  private constructor(library: NativeLibrary, id: bigint) {
+    this.#library = library;
+    this.#handle = new Handle(
+      this,
+      "attention index",
+      id,
+      (id) => library.symbols.sparrow_index_dispose(id),
+    );
+  }
+
+  /**
+   * Builds an index: 128K keys of 64 elements take some seconds on two cores.
+   *
+   * @throws {RangeError} for shapes that do not fit, or elements that are not finite.
+   * @throws {Error} without the native library.
+   */
+  static build(options: AttentionIndexOptions): AttentionIndex {
+    const library = loadNative();
+    const queries = options.queries ?? new Float32Array(0);
+    const out = new BigUint64Array(1);
+    check(
+      library,
+      library.symbols.sparrow_index_build(
+        options.keys as Float32Array<ArrayBuffer>,
+        options.keys.length,
+        queries as Float32Array<ArrayBuffer>,
+        queries.length,
+        options.dim,
+        options.seed ?? 1,
+        options.clusterSize ?? 64,
+        options.maxQueries ?? 0,
+        options.recall ?? 0.95,
+        options.k ?? 100,
+        strategyMask(options.strategies),
+        out,
+      ),
+    );
+    return new AttentionIndex(library, out[0]);
+  }
+
+  /**
+   * Opens an index file in place: it is mapped, and must not be changed while the index lives.
+   *
+   * @throws {ModelFormatError} for a damaged or foreign file.
+   * @throws {Error} when it cannot be read, or without the native library.
+   */
+  static load(path: string): AttentionIndex {
+    const library = loadNative();
+    const name = new TextEncoder().encode(path);
+    const out = new BigUint64Array(1);
+    check(library, library.symbols.sparrow_index_open(name, name.length, out));
+    return new AttentionIndex(library, out[0]);
+  }
+
+  /** Writes the index to a file. @throws {Error} when that fails. */
+  save(path: string): void {
+    const name = new TextEncoder().encode(path);
+    check(
+      this.#library,
+      this.#library.symbols.sparrow_index_save(this.#handle.id, name, name.length),
+    );
+  }
+
+  /**
+   * The keys of largest inner product with each of the `queries` (`[count, dim]`).
+   *
+   * @throws {RangeError} for queries that are not whole vectors of finite numbers.
+   */
+  search(queries: Float32Array, options: SearchOptions = {}): SearchHits {
+    const { dim } = this.info;
+    const k = options.k ?? 100;
+    const count = Math.floor(queries.length / dim);
+    const ids = new Uint32Array(count * k);
+    const scores = new Float32Array(count * k);
+    const scanned = new Uint32Array(count);
+    check(
+      this.#library,
+      this.#library.symbols.sparrow_index_search(
+        this.#handle.id,
+        queries as Float32Array<ArrayBuffer>,
+        queries.length,
+        k,
+        options.effort ?? 0,
+        ids,
+        scores,
+        ids.length,
+        scanned,
+        scanned.length,
+      ),
+    );
+    return { ids, scores, scanned };
+  }
+
+  /** Adds keys (`[count, dim]`), numbered on from the last. @throws {RangeError} as `build`. */
+  append(keys: Float32Array): void {
+    check(
+      this.#library,
+      this.#library.symbols.sparrow_index_append(
+        this.#handle.id,
+        keys as Float32Array<ArrayBuffer>,
+        keys.length,
+      ),
+    );
+  }
+
+  /** What the index is now. */
+  get info(): AttentionIndexInfo {
+    const out = new Uint32Array(6);
+    check(this.#library, this.#library.symbols.sparrow_index_info(this.#handle.id, out));
+    const [keys, dim, low, high, strategy, effort] = out;
+    return { keys, dim, bytes: high * 2 ** 32 + low, strategy: strategyOf(strategy), effort };
+  }
+
+  /** Frees the native memory. Idempotent; any later use throws `TypeError`. */
+  [Symbol.dispose](): void {
+    this.#handle.dispose();
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * How keys are searched: by the attention-aware `graph`, by `clusters`, or `flat`, all of them as bytes with the best
+ * scored again.
+ */
+export type SearchStrategy = "graph" | "clusters" | "flat";
+
+const order: readonly SearchStrategy[] = ["graph", "clusters", "flat"];
+
+/** The native side's mask of the allowed strategies; 0 stands for all. */
+export function strategyMask(strategies: readonly SearchStrategy[] = []): number {
+  return strategies.reduce((mask, strategy) => mask | 1 << order.indexOf(strategy), 0);
+}
+
+/** The strategy of this native number. */
+export function strategyOf(number: number): SearchStrategy {
+  return order[number];
+}

@@ -1,0 +1,164 @@
+import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { AttentionIndex } from "../../ffi/attention_index.ts";
+import { loadNative } from "../../ffi/load.ts";
+import { ModelFormatError } from "../../src/common/errors.ts";
+import { Rng } from "../../src/common/rng.ts";
+import { needsNative } from "../support/needs_native.ts";
+
+const dim = 16;
+
+/** Keys in topics, and queries that want one. */
+function problem(count: number, queryCount: number): { keys: Float32Array; queries: Float32Array } {
+  const rng = new Rng(7);
+  const centres = rng.normals(20 * dim);
+  const near = (noise: number) => {
+    const topic = rng.integer(20);
+    return Array.from({ length: dim }, (_, j) => centres[topic * dim + j] + noise * rng.normal());
+  };
+  return {
+    keys: Float32Array.from(Array.from({ length: count }, () => near(0.4)).flat()),
+    queries: Float32Array.from(Array.from({ length: queryCount }, () => near(0.3)).flat()),
+  };
+}
+
+/** The k best keys of one query, by plain sums. */
+function exact(keys: Float32Array, query: Float32Array, k: number): number[] {
+  const score = (i: number) => query.reduce((sum, x, j) => sum + x * keys[i * dim + j], 0);
+  const scores = Array.from({ length: keys.length / dim }, (_, i) => score(i));
+  return scores.map((_, i) => i).sort((a, b) => scores[b] - scores[a]).slice(0, k);
+}
+
+Deno.test("AttentionIndex finds nearly all of the best keys by every strategy, best first", (t) => {
+  if (!needsNative(t)) return;
+  const { keys, queries } = problem(4000, 600);
+  for (const strategy of ["graph", "clusters", "flat"] as const) {
+    const options = {
+      keys,
+      dim,
+      queries: queries.subarray(0, 500 * dim),
+      k: 20,
+      strategies: [strategy],
+    };
+    using index = AttentionIndex.build(options);
+    assertEquals(index.info.strategy, strategy);
+    assertEquals(index.info.keys, 4000);
+    const test = queries.subarray(500 * dim);
+    const { ids, scores, scanned } = index.search(test, { k: 20 });
+    let common = 0;
+    for (let q = 0; q < 100; q++) {
+      const wanted = new Set(exact(keys, test.subarray(q * dim, (q + 1) * dim), 20));
+      common += [...ids.subarray(q * 20, (q + 1) * 20)].filter((id) => wanted.has(id)).length;
+      const row = scores.subarray(q * 20, (q + 1) * 20);
+      assert(row.every((score, i) => i === 0 || row[i - 1] >= score), "scores fall");
+    }
+    assertGreater(common / 2000, 0.93, strategy);
+    assertGreater(4001, Math.max(...scanned) - 1, "no more than all keys");
+  }
+});
+
+Deno.test("AttentionIndex answers the same after saving and loading, and finds appended keys", async (t) => {
+  if (!needsNative(t)) return;
+  const { keys, queries } = problem(1500, 300);
+  const path = await Deno.makeTempFile();
+  try {
+    using index = AttentionIndex.build({ keys: keys.subarray(0, 1400 * dim), dim, queries });
+    index.append(keys.subarray(1400 * dim));
+    index.save(path);
+    using loaded = AttentionIndex.load(path);
+    assertEquals(loaded.info, index.info);
+    assertEquals(loaded.search(queries, { k: 5 }), index.search(queries, { k: 5 }));
+    // An appended key far from all others is the best answer to itself.
+    const far = new Float32Array(dim).fill(50);
+    loaded.append(far);
+    assertEquals(loaded.search(far, { k: 1 }).ids[0], 1500);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("AttentionIndex fills up what a small index cannot give", (t) => {
+  if (!needsNative(t)) return;
+  using index = AttentionIndex.build({ keys: Float32Array.of(1, 0, 0, 1), dim: 2 });
+  const { ids, scores } = index.search(Float32Array.of(1, 0.5), { k: 4 });
+  assertEquals([...ids], [0, 1, 2 ** 32 - 1, 2 ** 32 - 1]);
+  assertEquals([...scores], [1, 0.5, -Infinity, -Infinity]);
+});
+
+Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => {
+  if (!needsNative(t)) return;
+  const keys = Float32Array.of(1, 2, 3, 4);
+  assertThrows(
+    () => AttentionIndex.build({ keys, dim: 3 }),
+    RangeError,
+    "4 elements are not whole rows",
+  );
+  assertThrows(
+    () => AttentionIndex.build({ keys: new Float32Array(0), dim: 3 }),
+    RangeError,
+    "no keys",
+  );
+  assertThrows(
+    () => AttentionIndex.build({ keys: Float32Array.of(NaN), dim: 1 }),
+    RangeError,
+    "NaN",
+  );
+  assertThrows(() => AttentionIndex.load("/nowhere/index"), Error, "/nowhere/index");
+  const index = AttentionIndex.build({ keys, dim: 2 });
+  assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
+  index[Symbol.dispose]();
+  index[Symbol.dispose]();
+  assertThrows(() => index.search(keys), TypeError, "disposed of");
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(path, "SPARROWX but not an index, whatever the start says");
+    assertThrows(() => AttentionIndex.load(path), ModelFormatError);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("native exports refuse any handle, length and number without a crash", (t) => {
+  if (!needsNative(t)) return;
+  const { symbols } = loadNative();
+  const data = Float32Array.from({ length: 24 }, (_, i) => i);
+  const number = fc.oneof(fc.constantFrom(0, 1, 2, 4, 8, 24), fc.nat(24));
+  const real = fc.oneof(fc.float(), fc.constantFrom(0, -1, NaN, Infinity));
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+      number,
+      number,
+      number,
+      number,
+      real,
+      (...args) => {
+        const [handle, a, b, c, d, x] = args;
+        const out = new BigUint64Array(1);
+        const counts = new Uint32Array(24);
+        assertGreater(
+          symbols.sparrow_index_search(handle, data, a, b, c, counts, data, d, counts, a),
+          0,
+        );
+        assertGreater(symbols.sparrow_index_dispose(handle), 0);
+        if (symbols.sparrow_index_build(data, a, data, b, c, d, a, b, x, d, c, out) === 0) {
+          const found = new Uint32Array(24);
+          symbols.sparrow_index_search(
+            out[0],
+            data,
+            a,
+            b,
+            d,
+            found,
+            new Float32Array(24),
+            24,
+            new Uint32Array(24),
+            c,
+          );
+          assertEquals(symbols.sparrow_index_dispose(out[0]), 0);
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
