@@ -21,15 +21,22 @@ interface Tile {
 
 /**
  * Tiles of the lanes family, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time on 2 cores, 111 being the peak; rows × quads):
- * f32 32×1 48, 32×2 38, 40×1 51, 48×1 51, 64×1 56; f16 16×4 51, 32×2 59, 40×2 61, 64×1 57; Q8_0 16×4 60, 32×2 62, 40×2 63, 48×2 55, 64×1 59.
- * f32 wants tall tiles since it loads the most bytes per weight; elsewhere 32 rows come within 2 % and compile in half the time.
- * At 8 rows: f32 8×1 25, 8×2 23; f16 8×1 26, 8×2 37; Q8_0 8×2 37, 8×4 46.
+ * Q8_0 8×4 46, 16×4 60, 32×2 62; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×1 35, 32×1 48, 64×1 56. The driver's compile time, paid once
+ * per machine, grows faster than the height: 0.3 s at 8 rows, 0.9 at 16, 2.5 to 3 at 32, 15 at 64. So Q8_0, which is what is mostly run, stops at
+ * 16 rows; f32, which loads the most bytes per weight, takes 64 where a step is long enough to care.
  */
-const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile }> = {
-  f32: { short: { rows: 8, stepQuads: 1 }, tall: { rows: 64, stepQuads: 1 } },
-  f16: { short: { rows: 8, stepQuads: 2 }, tall: { rows: 32, stepQuads: 2 } },
-  q8: { short: { rows: 8, stepQuads: 4 }, tall: { rows: 32, stepQuads: 2 } },
+const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest?: Tile }> = {
+  f32: {
+    short: { rows: 8, stepQuads: 1 },
+    tall: { rows: 16, stepQuads: 1 },
+    tallest: { rows: 64, stepQuads: 1 },
+  },
+  f16: { short: { rows: 8, stepQuads: 2 }, tall: { rows: 16, stepQuads: 4 } },
+  q8: { short: { rows: 8, stepQuads: 4 }, tall: { rows: 16, stepQuads: 4 } },
 };
+
+/** Rows of a step from which the tallest tile is used. */
+const tallestFrom = 256;
 
 /** Most rows of a step for which the lanes family computes row norms inside its kernels. */
 export const MAX_INLINE_NORM_ROWS = 16;
@@ -94,19 +101,21 @@ async function createLanes(
     tile,
     across: columns / 64,
   });
-  const [vector, short, tall] = await Promise.all([
+  const storedNorm = options.input.kind === "norm";
+  const tall = (tile: Tile) =>
+    make({ kernel: "rows", ...tile, rowSet: "all", storedNorm }, tile.rows);
+  const [vector, short, long, longest] = await Promise.all([
     make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
     make({ kernel: "rows", ...tiles.short, rowSet: "all", storedNorm: false }, tiles.short.rows),
-    make(
-      { kernel: "rows", ...tiles.tall, rowSet: "all", storedNorm: options.input.kind === "norm" },
-      tiles.tall.rows,
-    ),
+    tall(tiles.tall),
+    tiles.tallest && tall(tiles.tallest),
   ]);
-  return ({ rows }) => [{
+  return ({ rows }) => {
     // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
-    choice: rows <= 3 ? vector : rows <= MAX_INLINE_NORM_ROWS ? short : tall,
-    rows,
-  }];
+    if (rows <= 3) return [{ choice: vector, rows }];
+    if (rows <= MAX_INLINE_NORM_ROWS) return [{ choice: short, rows }];
+    return [{ choice: longest && rows >= tallestFrom ? longest : long, rows }];
+  };
 }
 
 async function createWide(
