@@ -29,6 +29,10 @@ export function parrotError(error: unknown): { status: number; body: ParrotError
   if (error instanceof GraphError) {
     return answer(statuses[error.code], `GraphError(${error.code}): ${error.message}`);
   }
+  // Nobody is left to read this.
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return answer(499, error.message);
+  }
   const known = fromEngineError(error);
   if (known instanceof ApiError) {
     const name = (error as Error).name;

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { bearerKey } from "./auth.ts";
 import type { AppEnv, AppRouter } from "./context.ts";
+import { describeParrotRoutes } from "./parrot_openapi.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
 
 /** Parrot's paths; they check keys themselves, since its client sends its key in a body. */
@@ -8,6 +9,7 @@ export const parrotPaths: readonly string[] = [
   "/v1/session",
   "/v1/semantic_call",
   "/v1/py_native_call",
+  "/v1/submit_py_native_call",
   "/v1/semantic_var",
 ];
 
@@ -34,8 +36,10 @@ export function parrotRoutes(router: AppRouter, wire: ParrotWire): void {
       "/v1/session/:id",
       "/v1/semantic_call",
       "/v1/py_native_call",
+      "/v1/submit_py_native_call",
       "/v1/semantic_var",
       "/v1/semantic_var/:id",
     ]
   ) router.all(path, answer);
+  describeParrotRoutes(router);
 }

@@ -46,7 +46,11 @@ export class ParrotWire {
         },
       },
       { path: /^\/v1\/semantic_call$/, methods: { POST: (r) => this.#call(r, readSemanticCall) } },
-      { path: /^\/v1\/py_native_call$/, methods: { POST: (r) => this.#call(r, readNativeCall) } },
+      {
+        // The second name is what the reference's asynchronous client calls.
+        path: /^\/v1\/(?:submit_)?py_native_call$/,
+        methods: { POST: (r) => this.#call(r, readNativeCall) },
+      },
       {
         path: /^\/v1\/semantic_var$/,
         methods: { POST: (r) => this.#createVariable(r), GET: (r) => this.#listVariables(r) },

@@ -1,0 +1,183 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { sendRaw, startParrot } from "./parrot_support.ts";
+
+const out = (name: string, tokens: number) => ({
+  name,
+  is_output: true,
+  sampling_config: { temperature: 0, max_gen_length: tokens },
+});
+
+/** Opens a session and submits one call; returns its last variable's id and the session's query. */
+async function oneCall(server: Awaited<ReturnType<typeof startParrot>>, tokens = 6) {
+  const { session_id, session_auth } = await server.open();
+  const body = { session_id, template: "Say {{a}}", parameters: [out("a", tokens)] };
+  const { json } = await server.send("POST", "/v1/semantic_call", body);
+  return {
+    id: json.param_info[0].var_id as string,
+    session_id,
+    session_auth,
+    query: `session_id=${session_id}&session_auth=${session_auth}`,
+  };
+}
+
+Deno.test("semantic_var/{id}/stream sends pieces as they are generated, then says that it is done", async () => {
+  await using server = await startParrot();
+  const { id, query, session_id } = await oneCall(server);
+  const answer = await server.fetch(
+    new Request(`http://localhost/v1/semantic_var/${id}/stream?${query}`),
+  );
+  assertStringIncludes(answer.headers.get("content-type") ?? "", "text/event-stream");
+  const events = (await answer.text()).split("\n\n").filter((line) => line !== "")
+    .map((line) => JSON.parse(line.replace("data: ", "")));
+  assertEquals(events.at(-1), { done: true });
+  assert(events.length > 3, `${events.length} events`);
+  const text = events.slice(0, -1).map((event) => event.text).join("");
+  const whole = await server.send("GET", `/v1/semantic_var/${id}`, { session_id });
+  assertEquals(text, whole.json.content);
+  const again = await server.fetch(
+    new Request(`http://localhost/v1/semantic_var/${id}/stream?${query}`),
+  );
+  assertEquals(await again.text(), `data: ${JSON.stringify({ text })}\n\ndata: {"done":true}\n\n`);
+});
+
+Deno.test("semantic_var/{id}/stream works on Parrot's own port, with fields in the body", async () => {
+  await using server = await startParrot();
+  const { id, session_id, session_auth } = await oneCall(server);
+  const reply = await server.send("GET", `/v1/semantic_var/${id}/stream`, {
+    session_id,
+    session_auth,
+  });
+  assertEquals(reply.status, 200);
+  assertStringIncludes(reply.type, "text/event-stream");
+  assertStringIncludes(reply.json, '{"done":true}');
+});
+
+Deno.test("semantic_var/{id}/stream ends with the error when the work fails", async () => {
+  await using server = await startParrot({}, { fault: () => new RangeError("too long") });
+  const { id, query } = await oneCall(server);
+  const answer = await server.fetch(
+    new Request(`http://localhost/v1/semantic_var/${id}/stream?${query}`),
+  );
+  const event = JSON.parse((await answer.text()).replace("data: ", ""));
+  assertEquals(Object.keys(event), ["error", "traceback"]);
+  assertStringIncludes(event.error, "too long");
+});
+
+Deno.test("semantic_var/{id}/content gives and takes raw bytes", async () => {
+  await using server = await startParrot();
+  const { session_id, session_auth } = await server.open();
+  const { json: { var_id } } = await server.send("POST", "/v1/semantic_var", {
+    session_id,
+    session_auth,
+    var_name: "image",
+  });
+  const url =
+    `http://localhost/v1/semantic_var/${var_id}/content?session_id=${session_id}&session_auth=${session_auth}`;
+  const bytes = new Uint8Array([0, 255, 128, 10]);
+  const put = await server.fetch(
+    new Request(url, { method: "PUT", body: bytes, headers: { "Content-Type": "image/png" } }),
+  );
+  assertEquals([put.status, await put.json()], [200, {}]);
+  const got = await server.fetch(new Request(url));
+  assertEquals(got.headers.get("content-type"), "image/png");
+  assertEquals(new Uint8Array(await got.arrayBuffer()), bytes);
+  const value = await server.send("GET", `/v1/semantic_var/${var_id}`, {
+    session_id,
+    session_auth,
+  });
+  assertEquals(value.json.content, "data:image/png;base64,AP+ACg==");
+  const twice = await server.fetch(new Request(url, { method: "PUT", body: bytes }));
+  assertEquals([twice.status, Object.keys(await twice.json())], [409, ["error", "traceback"]]);
+});
+
+Deno.test("semantic_var DELETE stops the work, and its readers are told", async () => {
+  await using server = await startParrot();
+  const { id, query, session_id } = await oneCall(server, 100_00);
+  const reading = server.send("GET", `/v1/semantic_var/${id}`, { session_id, criteria: "latency" });
+  while (server.pool.load()[0].running === 0) await new Promise((r) => setTimeout(r, 2));
+  const stopped = await server.fetch(
+    new Request(`http://localhost/v1/semantic_var/${id}?${query}`, { method: "DELETE" }),
+  );
+  assertEquals([stopped.status, await stopped.json()], [200, {}]);
+  const reply = await reading;
+  assertEquals(reply.status, 503);
+  assertStringIncludes(reply.json.error, "cancelled");
+  assertEquals(server.pool.load()[0].running, 0);
+});
+
+Deno.test("apps: a whole graph in one request, its description, and errors in OpenAI's shape", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  const post = (json: unknown) =>
+    server.fetch(
+      new Request("http://localhost/v1/apps", {
+        method: "POST",
+        body: JSON.stringify(json),
+        headers: { "Content-Type": "application/json" },
+      }),
+    );
+  const call = (from: string, to: string) => ({
+    template: "{{i}}>{{o}}",
+    parameters: [{ name: "i", is_output: false, ref: from }, { ...out("o", 50), ref: to }],
+  });
+  const answer = await (await post({
+    variables: [{ ref: "start", content: "s" }],
+    // The second names what the third puts out: order does not matter.
+    calls: [call("start", "a"), call("b", "c"), call("a", "b")],
+    outputs: { c: "latency" },
+  })).json();
+  assertEquals(answer.request_ids, [0, 1, 2]);
+  assertEquals(Object.keys(answer.variables).sort(), ["a", "b", "c", "start"]);
+  const { session_id, session_auth } = answer;
+  const c = await server.send("GET", `/v1/semantic_var/${answer.variables.c}`, {
+    session_id,
+    criteria: "latency",
+  });
+  assertEquals(c.json.content, "[[[s>]>]>]");
+  const describe = `http://localhost/v1/apps/${session_id}?session_auth=${session_auth}`;
+  const graph = await (await server.fetch(new Request(describe))).json();
+  assertEquals(graph.nodes.map((node: { state: string }) => node.state), ["done", "done", "done"]);
+  assertEquals(graph.nodes.map((node: { depth: number }) => node.depth), [0, 2, 1]);
+  assertEquals(graph.nodes[0].criteria, "latency");
+  assertEquals(graph.totals.done, 3);
+  assert(graph.totals.prompt_tokens > 0);
+  for (
+    const [bad, status] of [
+      [{ calls: [call("nowhere", "x")] }, 400],
+      [{ calls: [call("x", "y"), call("y", "x")] }, 400],
+      [{ calls: [{ template: 5 }] }, 400],
+      [{ outputs: { x: "latency" } }, 404],
+      [{ session_id: 12345 }, 404],
+      [{ variables: "none" }, 400],
+    ] as const
+  ) {
+    const reply = await post(bad);
+    const { error } = await reply.json();
+    assertEquals(reply.status, status, JSON.stringify(error));
+    assertEquals(typeof error.message, "string");
+  }
+  const wrong = await server.fetch(
+    new Request(`http://localhost/v1/apps/${session_id}?session_auth=no`),
+  );
+  assertEquals((await wrong.json()).error.type, "authentication_error");
+});
+
+Deno.test("apps: a client that leaves a stream does not stop what others wait for", async () => {
+  await using server = await startParrot();
+  const { id, query, session_id } = await oneCall(server, 40);
+  const leave = new AbortController();
+  const stream = sendRaw(
+    server.base,
+    "GET",
+    `/v1/semantic_var/${id}/stream?${query}`,
+    undefined,
+    leave.signal,
+  );
+  while (server.pool.load()[0].running === 0) await new Promise((r) => setTimeout(r, 2));
+  leave.abort();
+  await stream.catch(() => {});
+  const reply = await server.send("GET", `/v1/semantic_var/${id}`, {
+    session_id,
+    criteria: "latency",
+  });
+  assertEquals(reply.status, 200);
+});
