@@ -91,22 +91,22 @@ export class LutCascade implements Disposable {
   }
 
   /**
-   * Enlarges one plane of `width * height` bytes into `out` (`scale²` times as many), which it returns.
+   * Enlarges one plane of `width * height` bytes; the result has `scale²` times as many.
    * @throws {RangeError} for lengths that do not fit, or an instruction set that the machine lacks.
    */
   run(
     plane: Uint8Array<ArrayBuffer>,
     width: number,
     height: number,
-    out: Uint8Array<ArrayBuffer> = new Uint8Array(plane.length * this.scale ** 2),
-    options?: LutRunOptions,
+    options: LutRunOptions = {},
   ): Uint8Array<ArrayBuffer> {
+    const { out = new Uint8Array(plane.length * this.scale ** 2) } = options;
     const library = loadNative();
     check(
       library,
       library.symbols.sparrow_lut_cascade_run(
         this.#handle.id,
-        isaNumber(options?.isa),
+        isaNumber(options.isa),
         threadCount(options),
         plane,
         BigInt(plane.length),

@@ -1,8 +1,9 @@
 import { loadNative } from "./load.ts";
+import { type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
 
 /**
- * Bicubic enlargement (a = -0.5, replicated borders) of one plane by 1 to 4 into `out`, which it returns.
+ * Bicubic enlargement (a = -0.5, replicated borders) of one plane by 1 to 4. It has one instruction set, the compiler's.
  * @throws {RangeError} for lengths that do not fit.
  */
 export function enlargePlane(
@@ -10,14 +11,14 @@ export function enlargePlane(
   width: number,
   height: number,
   scale: number,
-  out: Uint8Array<ArrayBuffer> = new Uint8Array(plane.length * scale * scale),
-  threads = navigator.hardwareConcurrency,
+  options: Omit<LutRunOptions, "isa"> = {},
 ): Uint8Array<ArrayBuffer> {
+  const { out = new Uint8Array(plane.length * scale * scale) } = options;
   const library = loadNative();
   check(
     library,
     library.symbols.sparrow_lut_enlarge(
-      threads,
+      threadCount(options),
       plane,
       BigInt(plane.length),
       width,

@@ -91,8 +91,8 @@ export class LutFusion implements Disposable {
   }
 
   /**
-   * Enlarges `frame` (`width * height` bytes of luma) with its predecessor's help (pass the frame itself after a cut) into
-   * `out`, which it returns. With `residual` false only the blended experts run.
+   * Enlarges `frame` (`width * height` bytes of luma) with its predecessor's help (pass the frame itself after a cut). With
+   * `residual` false only the blended experts run.
    * @throws {RangeError} for lengths that do not fit, or an instruction set that the machine lacks.
    */
   run(
@@ -100,16 +100,15 @@ export class LutFusion implements Disposable {
     previous: Uint8Array<ArrayBuffer>,
     width: number,
     height: number,
-    residual = true,
-    out: Uint8Array<ArrayBuffer> = new Uint8Array(frame.length * this.model.scale ** 2),
-    options?: LutRunOptions,
+    options: LutRunOptions & { residual?: boolean } = {},
   ): Uint8Array<ArrayBuffer> {
+    const { residual = true, out = new Uint8Array(frame.length * this.model.scale ** 2) } = options;
     const library = loadNative();
     check(
       library,
       library.symbols.sparrow_lut_fusion_run(
         this.#handle.id,
-        isaNumber(options?.isa),
+        isaNumber(options.isa),
         threadCount(options),
         frame,
         BigInt(frame.length),

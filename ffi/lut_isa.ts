@@ -26,6 +26,8 @@ export interface LutRunOptions {
   isa?: LutIsa;
   /** Default: `navigator.hardwareConcurrency`. */
   threads?: number;
+  /** Where the result goes; default: a new array. */
+  out?: Uint8Array<ArrayBuffer>;
 }
 
 /** `options.threads`, or one for each core. */

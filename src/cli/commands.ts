@@ -13,6 +13,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./run_command.ts")).runCommand,
   },
   {
+    name: "upscale",
+    summary: "Enlarge an image",
+    load: async () => (await import("./upscale_command.ts")).upscaleCommand,
+  },
+  {
+    name: "video",
+    summary: "Enlarge a video",
+    load: async () => (await import("./video_command.ts")).videoCommand,
+  },
+  {
     name: "inspect",
     summary: "Show what is in a model file",
     load: async () => (await import("./inspect_command.ts")).inspectCommand,

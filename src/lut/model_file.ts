@@ -3,6 +3,7 @@ import type { LutStage } from "../../ffi/lut_cascade.ts";
 import type { LutFusionModel, LutLayer } from "../../ffi/lut_fusion.ts";
 import { ModelFormatError } from "../common/errors.ts";
 import { SafetensorsFile, type SafetensorsType } from "../formats/safetensors.ts";
+import type { DamageModel } from "./damage.ts";
 import { type PatternName, patterns } from "./patterns.ts";
 
 /** Enlargements that the embedded model has. */
@@ -97,6 +98,12 @@ export class LutModelFile implements Disposable {
       patterns: names.map((name) => patterns[name]),
       tables: names.map((name) => this.#int8(`x${scale}.two_stage.${stage}.${name}`)),
     }));
+  }
+
+  /** The estimate of a frame's damage level. */
+  damage(): DamageModel {
+    const floats = (name: string) => this.#file.readFloats(this.#file.tensor(name));
+    return { weight: floats("damage.weight"), bias: floats("damage.bias") };
   }
 
   /** Closes the file. */

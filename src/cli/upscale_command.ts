@@ -1,0 +1,58 @@
+import { decodeImage, encodeImage } from "../formats/image.ts";
+import { upscaleImage } from "../lut/upscale_image.ts";
+import type { Command, CommandContext } from "./command.ts";
+import { type Flag, parseFlags } from "./flags.ts";
+import { readScale } from "./read_scale.ts";
+import { UsageError } from "./usage_error.ts";
+
+const flags = [
+  { name: "scale", kind: "number", value: "N", help: "2, 3 or 4 (default 4)" },
+  {
+    name: "method",
+    kind: "text",
+    value: "NAME",
+    help: "lut (default): look-up tables with a small net",
+  },
+  { name: "two-stage", kind: "switch", help: "Two stages of tables and no net (x4 only)" },
+] as const satisfies readonly Flag[];
+
+/** `sparrow upscale`: enlarges one image. */
+export const upscaleCommand: Command = {
+  usage: "INPUT OUTPUT [FLAGS]",
+  about: "Enlarges a PNG or JPEG. The output's ending chooses its format.",
+  flags,
+  examples: ["sparrow upscale photo.jpg big.png --scale 4"],
+  run,
+};
+
+async function run(args: string[], { report }: CommandContext): Promise<number> {
+  const given = parseFlags(flags, args);
+  if (given.rest.length !== 2) {
+    throw new UsageError(`upscale takes an input and an output file, got ${given.rest.length}`);
+  }
+  const method = given.method ?? "lut";
+  if (method !== "lut") throw new UsageError(`--method is ${method}, expected lut`);
+  const [input, output] = given.rest;
+  const format = /\.jpe?g$/i.test(output) ? "jpeg" : /\.png$/i.test(output) ? "png" : undefined;
+  if (!format) throw new UsageError(`${output} ends in neither .png nor .jpg`);
+  const image = decodeImage(await Deno.readFile(input), input);
+  const begin = performance.now();
+  const big = upscaleImage(
+    image,
+    readScale(given.scale),
+    given["two-stage"] ? "two_stage" : "fusion",
+  );
+  const milliseconds = performance.now() - begin;
+  await Deno.writeFile(output, encodeImage(big, format));
+  report.event(
+    "upscale",
+    `${output}: ${big.width}x${big.height} in ${milliseconds.toFixed(0)} ms`,
+    {
+      output,
+      width: big.width,
+      height: big.height,
+      milliseconds,
+    },
+  );
+  return 0;
+}

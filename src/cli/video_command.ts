@@ -1,0 +1,76 @@
+import { upscaleFile } from "../lut/upscale_file.ts";
+import { qualities, type Quality } from "../lut/quality_ladder.ts";
+import { VideoUpscaler } from "../lut/video_upscaler.ts";
+import type { Command, CommandContext } from "./command.ts";
+import { type Flag, parseFlags } from "./flags.ts";
+import { readScale } from "./read_scale.ts";
+import { UsageError } from "./usage_error.ts";
+
+const flags = [
+  { name: "scale", kind: "number", value: "N", help: "2, 3 or 4 (default 4)" },
+  { name: "quality", kind: "text", value: "NAME", help: `${qualities.join(", ")} (default full)` },
+  {
+    name: "budget",
+    kind: "number",
+    value: "MS",
+    help: "Milliseconds a frame may take; quality steps down to keep it",
+  },
+  { name: "threads", kind: "number", value: "N", help: "CPU threads (default: all)" },
+  {
+    name: "crf",
+    kind: "number",
+    value: "N",
+    help: "Quality of the encoder, 0 to 51, lower is better (default 18)",
+  },
+] as const satisfies readonly Flag[];
+
+/** `sparrow video`: enlarges a video file by look-up tables. */
+export const videoCommand: Command = {
+  usage: "INPUT OUTPUT [FLAGS]",
+  about:
+    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio and times kept.",
+  flags,
+  examples: [
+    "sparrow video talk.mp4 big.mp4 --scale 4",
+    "sparrow video clip.y4m big.y4m --quality gate",
+  ],
+  run,
+};
+
+async function run(args: string[], { report, signal }: CommandContext): Promise<number> {
+  const given = parseFlags(flags, args);
+  if (given.rest.length !== 2) {
+    throw new UsageError(`video takes an input and an output file, got ${given.rest.length}`);
+  }
+  const quality = given.quality ?? "full";
+  if (!qualities.includes(quality as Quality)) {
+    throw new UsageError(`--quality is ${quality}, expected ${qualities.join(", ")}`);
+  }
+  const [input, output] = given.rest;
+  if (input === output) throw new UsageError("input and output are the same file");
+  await using upscaler = await VideoUpscaler.open({
+    scale: readScale(given.scale),
+    quality: quality as Quality,
+    budgetMs: given.budget,
+    run: { threads: given.threads },
+  });
+  const begin = performance.now();
+  const frames = await upscaleFile(upscaler, input, output, {
+    signal,
+    crf: given.crf,
+    onFrame: (done, total) => {
+      if (total !== undefined) report.progress("upscale", done, total, "frames");
+    },
+  });
+  const seconds = (performance.now() - begin) / 1000;
+  const { busyMs, byQuality, sceneCuts } = upscaler.stats;
+  const fps = frames / seconds, computeFps = frames / (busyMs / 1000);
+  report.event(
+    "video",
+    `${output}: ${frames} frames in ${seconds.toFixed(1)} s, ${fps.toFixed(1)} a second (${
+      computeFps.toFixed(1)
+    } without decoding and encoding), ${upscaler.description}`,
+    { output, frames, seconds, fps, computeFps, byQuality, sceneCuts, path: upscaler.description },
+  );
+  return 0;
+}

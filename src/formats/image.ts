@@ -1,0 +1,121 @@
+/**
+ * PNG and JPEG files to and from interleaved bytes.
+ * @module
+ */
+
+import { decode as decodePng, encode as encodePng } from "fast-png";
+import jpeg from "jpeg-js";
+import { ModelFormatError } from "../common/errors.ts";
+
+/** An image of 8 bits a sample, interleaved, row-major. */
+export interface RgbaImage {
+  width: number;
+  height: number;
+  /** 3 (RGB) or 4 (RGB and alpha). */
+  channels: 3 | 4;
+  /** `width * height * channels` bytes. */
+  data: Uint8Array<ArrayBuffer>;
+}
+
+/** File formats. */
+export type ImageFormat = "png" | "jpeg";
+
+/** Pixels that a file may have: 100 megapixels, 400 MB as RGBA. */
+const maxPixels = 100_000_000;
+
+/** The format of a file's first bytes, or undefined. */
+export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
+  if (bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[2] === 0x4e && bytes[3] === 0x47) {
+    return "png";
+  }
+  if (bytes[0] === 0xff && bytes[1] === 0xd8) return "jpeg";
+  return undefined;
+}
+
+/**
+ * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG. `name` stands for the file in errors.
+ * @throws {ModelFormatError} for another format, damage, or more than 100 megapixels.
+ */
+export function decodeImage(bytes: Uint8Array<ArrayBuffer>, name = "image"): RgbaImage {
+  const format = sniffImage(bytes);
+  if (format === undefined) {
+    throw new ModelFormatError(`${name}: the file is neither PNG nor JPEG`);
+  }
+  try {
+    return format === "png" ? fromPng(bytes, name) : fromJpeg(bytes);
+  } catch (error) {
+    if (error instanceof ModelFormatError) throw error;
+    throw new ModelFormatError(
+      `${name}: the ${format} data is damaged (${(error as Error).message})`,
+      { cause: error },
+    );
+  }
+}
+
+/** Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which drops alpha. */
+export function encodeImage(
+  image: RgbaImage,
+  format: ImageFormat,
+  quality = 92,
+): Uint8Array<ArrayBuffer> {
+  if (format === "png") return new Uint8Array(encodePng({ ...image, depth: 8 }));
+  const { width, height, channels, data } = image;
+  const rgba = new Uint8Array(width * height * 4).fill(255);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) rgba[4 * i + c] = data[channels * i + c];
+  }
+  return new Uint8Array(jpeg.encode({ width, height, data: rgba }, quality).data);
+}
+
+function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string): RgbaImage {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 33) throw new ModelFormatError(`${name}: the PNG ends inside its header`);
+  const pixels = view.getUint32(16) * view.getUint32(20);
+  if (pixels > maxPixels) {
+    throw new ModelFormatError(
+      `${name}: the image has ${pixels} pixels, expected at most ${maxPixels}`,
+    );
+  }
+  const { width, height, depth, channels, data, palette } = decodePng(bytes);
+  const alpha = palette
+    ? palette.some((entry) => entry.length === 4)
+    : channels === 2 || channels === 4;
+  const out = new Uint8Array(width * height * (alpha ? 4 : 3));
+  const top = 2 ** depth - 1;
+  const perRow = Math.ceil(width * channels * depth / 8);
+  // Samples of less than a byte come packed, rows padded to whole bytes.
+  const sample = depth >= 8
+    ? (y: number, i: number) => data[y * width * channels + i]
+    : (y: number, i: number) => {
+      const bit = i * depth;
+      return data[y * perRow + (bit >> 3)] >> (8 - depth - (bit & 7)) & top;
+    };
+  const to8 = (value: number) => depth === 8 ? value : Math.round(value * 255 / top);
+  const step = alpha ? 4 : 3;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const at = (y * width + x) * step;
+      if (palette) {
+        const entry = palette[sample(y, x)];
+        if (!entry) throw new ModelFormatError(`${name}: a pixel names a colour past the palette`);
+        for (let c = 0; c < step; c++) out[at + c] = entry[c] ?? 255;
+      } else {
+        for (let c = 0; c < 3; c++) {
+          out[at + c] = to8(sample(y, x * channels + (channels < 3 ? 0 : c)));
+        }
+        if (alpha) out[at + 3] = to8(sample(y, x * channels + channels - 1));
+      }
+    }
+  }
+  return { width, height, channels: alpha ? 4 : 3, data: out };
+}
+
+function fromJpeg(bytes: Uint8Array<ArrayBuffer>): RgbaImage {
+  const { width, height, data } = jpeg.decode(bytes, {
+    useTArray: true,
+    formatAsRGBA: false,
+    maxResolutionInMP: maxPixels / 1e6,
+    maxMemoryUsageInMB: 2048,
+  });
+  return { width, height, channels: 3, data: new Uint8Array(data) };
+}

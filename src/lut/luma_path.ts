@@ -1,0 +1,22 @@
+import type { LutStage } from "../../ffi/lut_cascade.ts";
+
+/** What enlarges luma: the Rust library or the shaders. Both give the same bytes. */
+export interface LumaPath extends Disposable {
+  /** For people: "avx512", "llvmpipe …". */
+  readonly description: string;
+  /** The fusion net's result for a frame and its predecessor (the frame itself after a cut). */
+  fuse(
+    frame: Uint8Array<ArrayBuffer>,
+    previous: Uint8Array<ArrayBuffer>,
+    width: number,
+    height: number,
+  ): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+  /** Replaces the stages that `cascade` runs. */
+  setStages(stages: readonly LutStage[]): void;
+  /** The stages' result. */
+  cascade(
+    frame: Uint8Array<ArrayBuffer>,
+    width: number,
+    height: number,
+  ): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+}

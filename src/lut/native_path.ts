@@ -1,0 +1,49 @@
+import { LutCascade, type LutStage } from "../../ffi/lut_cascade.ts";
+import { LutFusion, type LutFusionModel } from "../../ffi/lut_fusion.ts";
+import { lutIsaAvailable, lutIsas, type LutRunOptions } from "../../ffi/lut_isa.ts";
+import type { LumaPath } from "./luma_path.ts";
+
+/** Luma on the CPU, by the Rust library. */
+export class NativePath implements LumaPath {
+  readonly description: string;
+  readonly #fusion: LutFusion;
+  readonly #options: Omit<LutRunOptions, "out">;
+  #cascade: LutCascade | undefined;
+
+  /** @throws {Error} without the native library. */
+  constructor(model: LutFusionModel, options: Omit<LutRunOptions, "out"> = {}) {
+    this.#fusion = LutFusion.open(model);
+    this.#options = options;
+    const best = lutIsas.findLast((isa) => lutIsaAvailable(isa))!;
+    this.description = options.isa ?? best;
+  }
+
+  fuse(
+    frame: Uint8Array<ArrayBuffer>,
+    previous: Uint8Array<ArrayBuffer>,
+    width: number,
+    height: number,
+  ): Uint8Array<ArrayBuffer> {
+    return this.#fusion.run(frame, previous, width, height, this.#options);
+  }
+
+  setStages(stages: readonly LutStage[]): void {
+    const next = LutCascade.open(stages);
+    this.#cascade?.[Symbol.dispose]();
+    this.#cascade = next;
+  }
+
+  cascade(
+    frame: Uint8Array<ArrayBuffer>,
+    width: number,
+    height: number,
+  ): Uint8Array<ArrayBuffer> {
+    if (!this.#cascade) throw new TypeError("run a cascade: no stages were set");
+    return this.#cascade.run(frame, width, height, this.#options);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cascade?.[Symbol.dispose]();
+    this.#fusion[Symbol.dispose]();
+  }
+}
