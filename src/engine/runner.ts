@@ -3,6 +3,7 @@ import { GgufFile } from "../formats/gguf.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
+import { SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { KvType } from "../kernels/attention_shape.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
@@ -65,7 +66,7 @@ export class GpuStepRunner implements StepRunner {
   }
 
   /** Opens the default device, or takes over `gpu`, and loads the model at `path`. */
-  static async open(path: string, options: RunnerOptions = {}, gpu?: Gpu): Promise<GpuStepRunner> {
+  static async open(path: string, options?: RunnerOptions, gpu?: Gpu): Promise<GpuStepRunner> {
     using file = GgufFile.open(path);
     return await GpuStepRunner.load(file, options, gpu);
   }
@@ -76,9 +77,10 @@ export class GpuStepRunner implements StepRunner {
    */
   static async load(
     file: GgufFile,
-    options: RunnerOptions = {},
+    options?: RunnerOptions,
     device?: Gpu,
   ): Promise<GpuStepRunner> {
+    options ??= {};
     const config = readModelConfig(file);
     const gpu = device ?? await Gpu.open();
     try {
@@ -92,7 +94,9 @@ export class GpuStepRunner implements StepRunner {
         onProgress: options.onProgress,
       });
       const readback = await Readback.open(gpu, sizes.maxSequences * 4);
-      return new GpuStepRunner(gpu, transformer, readback, sizes);
+      const runner = new GpuStepRunner(gpu, transformer, readback, sizes);
+      runner.#warmUp();
+      return runner;
     } catch (error) {
       gpu.dispose();
       throw error;
@@ -111,6 +115,36 @@ export class GpuStepRunner implements StepRunner {
   /** Adapter name, for people. */
   get device(): string {
     return this.#gpu.description;
+  }
+
+  /**
+   * Runs every kind of step once on pages that nobody holds yet. Drivers compile at the first dispatch: with an empty cache that takes
+   * software Vulkan some ten seconds, which belong to loading and not to somebody's first request.
+   */
+  #warmUp(): void {
+    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+    const longest = Math.min(this.maxBatchTokens, this.contextLength, PAGE_TOKENS) - 1;
+    // Sequences × tokens; 0 is a decode. Products have kernels for 1, 8 and more rows, prefill for short and tall blocks.
+    for (
+      const [sequences, count] of [[1, 0], [8, 0], [32, 0], [1, SMALL_BLOCK_ROWS], [1, longest]]
+    ) {
+      const tokens = new Uint32Array(count);
+      const rows = Array.from(
+        { length: Math.min(sequences, this.maxSequences) },
+        (_, slot): StepRow => ({
+          slot,
+          tokens,
+          position: 0,
+          pages: [0],
+          sample: true,
+          sampling,
+          sampleIndex: 0,
+          decode: { kind: "dense" },
+        }),
+      );
+      this.submit({ rows, copies: [] });
+      this.collect();
+    }
   }
 
   submit(batch: StepBatch): void {
