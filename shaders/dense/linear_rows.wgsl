@@ -6,6 +6,9 @@
 //
 // Every (row, column) is accumulated over k in rising order, one multiply-add at a time, in every variant of this file and in
 // linear_vector.wgsl: results do not depend on how many rows a batch has.
+//
+// A short `finish` is repeated for every row. A long one (LONG_FINISH = 1) stands in a loop that reads the sums back from memory: with 128
+// copies of finish_qkv.wgsl this kernel takes LLVM 25 s of CPU time to compile, with 4 it takes 3.
 
 override K_QUADS: u32;  // columns / 128
 
@@ -68,11 +71,33 @@ fn linear_rows(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgrou
       //#end
     }
   }
+  //#for short in 0..1 - LONG_FINISH
   //#for r in 0..ROWS
   if (first_row + #(r)u < rows) {
     let scale = input_scale(input_row(row_offset() + first_row + #(r)u));
     //#for c in 0..COLS / 2
     finish(row_offset() + first_row + #(r)u, first_pair + #(c * 8)u, scale * vec2<f32>(acc_#r_#(c / 4)[#(c % 4)], acc_#r_#((c + COLS / 2) / 4)[#((c + COLS / 2) % 4)]));
+    //#end
+  }
+  //#end
+  //#end
+  //#for long in 0..LONG_FINISH
+  var sums = array<vec4<f32>, #(ROWS * COLS / 4)>(
+  //#for r in 0..ROWS
+  //#for g in 0..COLS / 4
+    acc_#r_#g,
+  //#end
+  //#end
+  );
+  let count = min(#(ROWS)u, rows - first_row);
+  for (var r = 0u; r < count; r++) {
+    let row = row_offset() + first_row + r;
+    let scale = input_scale(input_row(row));
+    //#for g in 0..COLS / 4
+    let sum_#g = scale * sums[r * #(COLS / 4)u + #(g)u];
+    //#end
+    //#for c in 0..COLS / 2
+    finish(row, first_pair + #(c * 8)u, vec2<f32>(sum_#(c / 4)[#(c % 4)], sum_#((c + COLS / 2) / 4)[#((c + COLS / 2) % 4)]));
     //#end
   }
   //#end

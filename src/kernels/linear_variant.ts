@@ -27,6 +27,8 @@ export interface LinearFinish {
   fragments: ShaderPath[];
   bindings: Bindings;
   constants: Record<string, number>;
+  /** Whether its code is long: it is then repeated less in the tiles, which compile much faster for it. Default false. */
+  long?: boolean;
 }
 
 /** A product to compile. */
@@ -73,7 +75,11 @@ export async function compileLinear(
     ...finish.fragments,
     `dense/linear_${variant.kernel}`,
   );
-  const shader = assembleShader(label, fragments, shaderConstants(matrix.format, variant));
+  const shader = assembleShader(
+    label,
+    fragments,
+    shaderConstants(matrix.format, variant, finish.long === true),
+  );
   const pipeline = await gpu.pipelines.get(shader, `linear_${variant.kernel}`, {
     K_QUADS: matrix.columns / 128,
     INPUT_QUADS_PER_ROW: input.quadsPerRow,
@@ -90,7 +96,11 @@ export async function compileLinear(
   return bindKernel(gpu, pipeline, bindings);
 }
 
-function shaderConstants(format: WeightFormat, variant: LinearVariant): ShaderConstants {
+function shaderConstants(
+  format: WeightFormat,
+  variant: LinearVariant,
+  longFinish: boolean,
+): ShaderConstants {
   const quads = wordQuads[format];
   switch (variant.kernel) {
     case "vector":
@@ -102,6 +112,7 @@ function shaderConstants(format: WeightFormat, variant: LinearVariant): ShaderCo
         ROW_LOADS: Math.max(1, variant.rows / 8),
         STEP_QUADS: variant.stepQuads,
         STEP_WORDS: Math.max(1, variant.stepQuads / quads),
+        LONG_FINISH: longFinish ? 1 : 0,
       };
     case "tiled":
       return {};

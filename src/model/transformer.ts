@@ -343,6 +343,7 @@ class Builder {
           HEAD_DIM: paddedHeadDim,
           QUERY_SCALE: Math.LOG2E / Math.sqrt(headDim),
         },
+        long: true,
       },
     });
   }
