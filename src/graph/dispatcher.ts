@@ -1,12 +1,12 @@
 import { CancelledError, CapacityError, DeviceLostError } from "../common/errors.ts";
-import type { EnginePool, GenerateRequest, Generation, PromptPart } from "../engine/types.ts";
+import type { EnginePool, GenerateRequest, Generation } from "../engine/types.ts";
+import { ChainTask } from "./chain_task.ts";
 import type { Clock } from "./clock.ts";
 import { GraphError } from "./graph_error.ts";
 import type { ChainNode } from "./node.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import { PrefillAhead } from "./prefill_ahead.ts";
-import { type PrefixKey, promptPrefixes } from "./prefix_match.ts";
-import type { PlannedTask } from "./task_queue.ts";
+import { promptParts } from "./prompt_parts.ts";
 
 /** Tokens of an engine's KV page: what `EngineLoad` counts in. */
 const PAGE_TOKENS = 64;
@@ -14,45 +14,6 @@ const PAGE_TOKENS = 64;
 const MAX_RETRIES = 3;
 /** Milliseconds before it is: a host is back in seconds. */
 const RETRY_MS = 500;
-
-/** A chain on its way through an engine. */
-class ChainTask implements PlannedTask {
-  readonly chain: ChainNode;
-  readonly tenant: string;
-  readonly models: readonly string[];
-  readonly strict: boolean;
-  readonly urgent: boolean;
-  readonly application: number;
-  readonly depth: number;
-  readonly group: number;
-  readonly prefix: readonly PrefixKey[];
-  readonly chars: number;
-  readonly promptTokens: number;
-  readonly maxTokens: number;
-  removed?: boolean;
-  arrival?: number;
-  attempts = 0;
-  generation: Generation | undefined;
-
-  constructor(chain: ChainNode, tenant: string, charsPerToken: number) {
-    const urgent = chain.criteria !== "throughput" && chain.criteria !== undefined;
-    const grouped = (chain.group?.size ?? 0) > 1;
-    this.chain = chain;
-    this.tenant = tenant;
-    this.models = chain.models;
-    this.urgent = urgent;
-    // A stage of several is done when the last member is: a full batch ends it sooner than small ones in turn.
-    this.strict = urgent && !grouped;
-    this.application = chain.application?.order ?? 0;
-    this.depth = chain.depth;
-    this.group = chain.group?.id ?? 0;
-    const { keys, chars } = promptPrefixes(chain, tenant);
-    this.prefix = keys;
-    this.chars = chars;
-    this.promptTokens = Math.ceil(chars / charsPerToken);
-    this.maxTokens = chain.generate.sampling.maxTokens;
-  }
-}
 
 /** Knobs of the dispatcher and its planner. */
 export interface DispatcherOptions extends PlannerOptions {
@@ -300,24 +261,4 @@ export class Dispatcher {
     });
     this.#timers.add(cancel);
   }
-}
-
-/**
- * The whole context of a chain: its call so far, then its own fills. Constants come from whoever wrote the function
- * and may hold control tokens; values never do. Earlier outputs go back as the tokens they were, so that the engine
- * finds their pages again.
- */
-export function promptParts(chain: ChainNode): PromptPart[] {
-  const parts: PromptPart[] = [];
-  if (chain.previous) {
-    parts.push(...promptParts(chain.previous));
-    const raw = chain.previous.raw;
-    if (raw?.ids) parts.push({ type: "tokens", ids: raw.ids });
-    else parts.push({ type: "text", text: raw?.text ?? chain.previous.generate.output.value });
-  }
-  for (const fill of chain.fills) {
-    if (fill.kind === "constant") parts.push({ type: "text", text: fill.text, special: true });
-    else if (fill.variable.value !== "") parts.push({ type: "text", text: fill.variable.value });
-  }
-  return parts;
 }

@@ -4,28 +4,20 @@ import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { buildOperation } from "./graph_builder.ts";
 import { GraphError } from "./graph_error.ts";
-import type { GraphStore, StoredSession } from "./graph_store.ts";
+import type { GraphStore } from "./graph_store.ts";
 import { randomSafeInteger, randomSecret } from "./ids.ts";
-import type { NativeFunctions } from "./native_functions.ts";
-import type { Application, ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
+import type { Application, ChainNode, GraphNode } from "./node.ts";
 import type { Operation, Submitted } from "./operation.ts";
+import { type NodeWorkers, performNode } from "./perform_node.ts";
+import { rebuildSession } from "./rebuild_session.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
 import { defaultSessionLimits, Session, type SessionLimits } from "./session.ts";
 import { applyTransforms } from "./transform.ts";
 
-/** Enlarges the image in a data URL. The engines for images and video implement it. */
-export interface MediaUpscaler {
-  upscale(dataUrl: string, options: UpscaleOptions, signal: AbortSignal): Promise<string>;
-}
-
 /** What a runtime is made of. */
-export interface GraphRuntimeOptions {
+export interface GraphRuntimeOptions extends NodeWorkers {
   pool: EnginePool;
   clock?: Clock;
-  /** Runs the client's own functions; absent: such calls are refused. */
-  nativeFunctions?: NativeFunctions;
-  /** Runs super-resolution nodes; absent: such calls are refused. */
-  upscaler?: MediaUpscaler;
   /** Keeps sessions across restarts; absent: they live in memory. */
   store?: GraphStore;
   planner?: DispatcherOptions;
@@ -66,7 +58,16 @@ export class GraphRuntime implements AsyncDisposable {
       finished: (chain, text, ids) => this.#generated(chain, text, ids),
       failed: (chain, error) => this.#fail(chain, error),
     }, options.planner);
-    for (const stored of options.store?.load() ?? []) this.#restore(stored);
+    for (const stored of options.store?.load() ?? []) {
+      const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
+      for (const node of rebuildSession(session, stored, this.#clock.now())) {
+        this.#adopt(session, node);
+      }
+      for (const { id, criteria } of stored.demands) {
+        const variable = session.variables.get(id);
+        if (variable) this.demand(session, variable, criteria);
+      }
+    }
   }
 
   /** The clock that times are given in. */
@@ -307,44 +308,10 @@ export class GraphRuntime implements AsyncDisposable {
     node.times.started = node.times.ready;
     const abort = new AbortController();
     this.#aborts.set(node, abort);
-    this.#perform(node, abort.signal).then(
+    performNode(node, this.#options, abort.signal).then(
       (values) => this.#finish(node, values),
       (error) => this.#fail(node, error instanceof Error ? error : new Error(String(error))),
     );
-  }
-
-  /** Runs a node that is not a chain; resolves to the values of its outputs. */
-  async #perform(
-    node: Exclude<GraphNode, ChainNode>,
-    signal: AbortSignal,
-  ): Promise<Map<SemanticVariable, string>> {
-    const [output] = node.outputs;
-    switch (node.kind) {
-      case "transform":
-        return new Map([[output, await applyTransforms(node.transforms, node.inputs[0].value)]]);
-      case "upscale":
-        return new Map([
-          [
-            output,
-            await this.#options.upscaler!.upscale(node.inputs[0].value, node.options, signal),
-          ],
-        ]);
-      case "native": {
-        const args = [...node.arguments].map(([name, source]) =>
-          [name, "variable" in source ? source.variable.value : source.value] as const
-        );
-        const results = await this.#options.nativeFunctions!.run({
-          name: node.functionName,
-          code: node.code,
-          arguments: Object.fromEntries(args),
-          outputs: [...node.results.keys()],
-          timeoutMs: node.timeoutMs,
-        }, signal);
-        return new Map(
-          [...node.results].map(([name, variable]) => [variable, results[name]] as const),
-        );
-      }
-    }
   }
 
   #generated(chain: ChainNode, text: string, ids: number[] | undefined): void {
@@ -454,45 +421,5 @@ export class GraphRuntime implements AsyncDisposable {
       this.#sweep();
       this.#sweepLater();
     });
-  }
-
-  /** Rebuilds a session as the store knew it; what was asked for and is not there runs again. */
-  #restore(stored: StoredSession): void {
-    const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
-    const settled = new Map(stored.settled.map((value) => [value.id, value]));
-    const demands: { variable: SemanticVariable; criteria: Criteria }[] = [];
-    const settle = (variable: SemanticVariable) => {
-      const value = settled.get(variable.id);
-      if (!value || variable.state !== "pending") return;
-      const producer = variable.producer;
-      if (producer) {
-        producer.state = value.error === undefined ? "done" : "failed";
-        if (producer.kind === "chain") producer.raw = value.raw;
-      }
-      if (value.error === undefined) variable.set(value.value);
-      else variable.fail(new GraphError("failed", value.error));
-    };
-    for (const entry of stored.entries) {
-      if (entry.kind === "variable") {
-        settle(session.addVariable(entry.id, entry.name));
-      } else {
-        const ids = [...entry.ids];
-        const built = buildOperation(session, entry.operation, {
-          now: this.#clock.now(),
-          newVariableId: () => ids.shift() ?? crypto.randomUUID(),
-        });
-        for (const node of built.nodes) {
-          for (const output of node.outputs) settle(output);
-        }
-        for (const node of built.nodes) {
-          if (node.state === "idle") this.#adopt(session, node);
-        }
-      }
-    }
-    for (const { id, criteria } of stored.demands) {
-      const variable = session.variables.get(id);
-      if (variable) demands.push({ variable, criteria });
-    }
-    for (const { variable, criteria } of demands) this.demand(session, variable, criteria);
   }
 }

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
@@ -75,6 +75,32 @@ Deno.test("SqliteStore: a stopped server's sessions, values and unfinished calls
     await run(({ graph }) => {
       assertEquals(graph.sessionCount, 0);
       return Promise.resolve();
+    }, path);
+  });
+});
+
+Deno.test("SqliteStore: outputs that were made before their call come back, set or not, failed or not", async () => {
+  await withFile(async (path) => {
+    const ids = await run(async ({ graph, clock }) => {
+      const session = graph.openSession();
+      const [done, open, broken, after] = ["done", "open", "broken", "after"].map((name) =>
+        graph.createVariable(session, name).id
+      );
+      const bound = (variableId: string) => output("o", 3, { variableId });
+      graph.submit(session, call("One {{o}}", [bound(done)]));
+      graph.submit(session, call("Two {{i}} {{o}}", [input("i", { id: done }), bound(open)]));
+      graph.submit(session, call("Three {{o}}", [bound(broken)]));
+      graph.submit(session, call("Four {{i}} {{o}}", [input("i", { id: broken }), bound(after)]));
+      await clock.run(graph.read(session, done, "latency"));
+      graph.cancelVariable(session, broken);
+      return { session: session.id, done, open, broken, after };
+    }, path);
+    await run(async ({ graph, clock }) => {
+      const session = graph.session(ids.session);
+      assertEquals(session.variable(ids.done).state, "ready");
+      assertEquals(session.nodes.map((node) => node.state), ["done", "idle", "failed", "failed"]);
+      await clock.run(graph.read(session, ids.open, "latency"));
+      assertStringIncludes(session.variable(ids.after).error?.message ?? "", "cancelled");
     }, path);
   });
 });

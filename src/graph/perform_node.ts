@@ -1,0 +1,50 @@
+import type { NativeFunctions } from "./native_functions.ts";
+import type { ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
+import type { SemanticVariable } from "./semantic_variable.ts";
+import { applyTransforms } from "./transform.ts";
+
+/** Enlarges the image in a data URL. The engines for images and video implement it. */
+export interface MediaUpscaler {
+  upscale(dataUrl: string, options: UpscaleOptions, signal: AbortSignal): Promise<string>;
+}
+
+/** What runs nodes that are no language model's work. */
+export interface NodeWorkers {
+  nativeFunctions?: NativeFunctions;
+  upscaler?: MediaUpscaler;
+}
+
+/** Runs a node that is not a chain; resolves to the values of its outputs. Its workers must be there. */
+export async function performNode(
+  node: Exclude<GraphNode, ChainNode>,
+  workers: NodeWorkers,
+  signal: AbortSignal,
+): Promise<Map<SemanticVariable, string>> {
+  const [output] = node.outputs;
+  switch (node.kind) {
+    case "transform":
+      return new Map([[output, await applyTransforms(node.transforms, node.inputs[0].value)]]);
+    case "upscale":
+      return new Map([
+        [
+          output,
+          await workers.upscaler!.upscale(node.inputs[0].value, node.options, signal),
+        ],
+      ]);
+    case "native": {
+      const args = [...node.arguments].map(([name, source]) =>
+        [name, "variable" in source ? source.variable.value : source.value] as const
+      );
+      const results = await workers.nativeFunctions!.run({
+        name: node.functionName,
+        code: node.code,
+        arguments: Object.fromEntries(args),
+        outputs: [...node.results.keys()],
+        timeoutMs: node.timeoutMs,
+      }, signal);
+      return new Map(
+        [...node.results].map(([name, variable]) => [variable, results[name]] as const),
+      );
+    }
+  }
+}
