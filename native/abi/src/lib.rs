@@ -9,6 +9,7 @@
 
 pub mod args;
 mod core;
+mod decode;
 mod index;
 mod kernels;
 mod lut;
