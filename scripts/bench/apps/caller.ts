@@ -129,7 +129,7 @@ export class RequestCaller implements Caller {
 
   async #send(id: string, parts: Part[], tokens: number): Promise<string> {
     const texts = await Promise.all(
-      parts.map((part) => typeof part === "string" ? part : this.read(part)),
+      joined(parts).map((part) => typeof part === "string" ? part : this.read(part)),
     );
     if (this.#halfTrip > 0) await sleep(this.clock, this.#halfTrip);
     const generation = this.#pool.submit({
@@ -149,4 +149,16 @@ export class RequestCaller implements Caller {
     if (this.#halfTrip > 0) await sleep(this.clock, this.#halfTrip);
     return text;
   }
+}
+
+/** Neighbouring texts joined, as they are in a template: tokens must not depend on how a call was written. */
+function joined(parts: readonly Part[]): Part[] {
+  const result: Part[] = [];
+  for (const part of parts) {
+    const last = result.at(-1);
+    if (typeof part === "string" && typeof last === "string") {
+      result[result.length - 1] = last + part;
+    } else result.push(part);
+  }
+  return result;
 }

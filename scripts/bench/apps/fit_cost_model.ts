@@ -21,7 +21,7 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
   const rows: [number, number][] = [];
   for (const count of [1, 4, 8]) {
     const times: number[] = [];
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 4; round++) {
       const all = await Promise.all(Array.from({ length: count }, () => run(80, DECODE_TOKENS)));
       times.push(median(all.map((usage) => usage.decodeMs / (DECODE_TOKENS - 1))));
     }
@@ -32,16 +32,14 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
 
   const prompts: { n: number; ms: number; decodeMs: number; chars: number }[] = [];
   for (const chars of [600, 2400, 6000]) {
-    const tries = [await run(chars, 12), await run(chars, 12), await run(chars, 12)];
+    const tries: GenerateUsage[] = [];
+    for (let round = 0; round < 4; round++) tries.push(await run(chars, 12));
     const best = tries.reduce((a, b) => a.ttftMs < b.ttftMs ? a : b);
     const decode = Math.min(...tries.map((usage) => usage.decodeMs / 11));
     prompts.push({ n: best.promptTokens, ms: best.ttftMs, decodeMs: decode, chars });
   }
   const charsPerToken = prompts[2].chars / prompts[2].n;
-  // ms = n · compute + n · n/2 · attention: two unknowns; the shortest prompt's overhead is in its compute.
-  const { slope, offset: compute } = line(
-    prompts.slice(1).map(({ n, ms }) => [n / 2, (ms - overheadMs) / n]),
-  );
+  const { compute, quadratic } = fitPrefill(prompts.map(({ n, ms }) => [n, ms - overheadMs]));
   const [first, , last] = prompts;
   const attention = Math.max(0, (last.decodeMs - first.decodeMs) / (last.n - first.n));
   const scale = TOKEN_CHARS / charsPerToken;
@@ -49,10 +47,10 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
   return {
     overheadMs,
     weightsMs: 0,
-    computeMsPerToken: Math.max(0.001, compute) * scale,
+    computeMsPerToken: compute * scale,
     decodeMsPerRow: Math.max(0.001, decodeMs),
     attentionMsPerToken: attention * scale,
-    prefillAttentionMs: Math.max(0, slope) * 1000 * scale * scale,
+    prefillAttentionMs: quadratic * 1000 * scale * scale,
     kvTokens: Math.floor(load.pagesTotal * 64 / scale),
     batchTokens: Math.floor(512 / scale),
     mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
@@ -75,6 +73,24 @@ async function generate(pool: EnginePool, text: string, maxTokens: number): Prom
   });
   for await (const event of generation) if (event.type === "finished") return event.usage;
   throw new Error("the generation ended without saying why");
+}
+
+/** Fits ms = n · compute + n²/2 · quadratic, both at least 0, with the least relative error. */
+function fitPrefill(points: [number, number][]): { compute: number; quadratic: number } {
+  const [longest, longestMs] = points[points.length - 1];
+  let best = { compute: longestMs / longest, quadratic: 0, error: Infinity };
+  for (let step = 0; step <= 200; step++) {
+    const quadratic = (step / 200) * longestMs / (longest * longest / 2);
+    const linear = points.map(([n, ms]) => [n, ms - n * n / 2 * quadratic, ms]);
+    const compute = Math.max(
+      0,
+      linear.reduce((sum, [n, rest, ms]) => sum + n * rest / (ms * ms), 0) /
+        linear.reduce((sum, [n, , ms]) => sum + n * n / (ms * ms), 0),
+    );
+    const error = linear.reduce((sum, [n, rest, ms]) => sum + ((n * compute - rest) / ms) ** 2, 0);
+    if (error < best.error) best = { compute, quadratic, error };
+  }
+  return best;
 }
 
 /** Least squares. */
