@@ -1,6 +1,6 @@
 /** Writes GGUF v3 files, for converters and tests. @module */
 
-import { type GgmlType, ggmlTypeByName, quantize } from "./gguf_blocks.ts";
+import { byteLength, ggmlTypeByName, quantize } from "./gguf_blocks.ts";
 import type { GgufArray } from "./gguf_metadata.ts";
 import { GgufType } from "./gguf_values.ts";
 
@@ -151,7 +151,7 @@ function writeValue(out: Output, value: GgufInput): void {
   }
 }
 
-function tensorData(tensor: GgufTensorInput): { type: GgmlType; bytes: Uint8Array } {
+function tensorData(tensor: GgufTensorInput): Uint8Array {
   const type = ggmlTypeByName(tensor.type);
   const elements = tensor.shape.reduce((a, n) => a * n, 1);
   const bytes = "bytes" in tensor ? tensor.bytes : quantize(tensor.type, tensor.values);
@@ -169,16 +169,17 @@ function tensorData(tensor: GgufTensorInput): { type: GgmlType; bytes: Uint8Arra
       }]`,
     );
   }
-  return { type, bytes };
+  return bytes;
 }
 
 /**
- * The bytes of a GGUF v3 file with these metadata and tensors, in the given order.
- * Throws `RangeError` when a tensor's data does not have its shape.
+ * A GGUF v3 header alone, padded to where the tensors' data starts, and each tensor's offset from there: for data that is
+ * made on the fly.
  */
-export function encodeGguf(
-  { metadata, tensors = [] }: { metadata: Record<string, GgufInput>; tensors?: GgufTensorInput[] },
-): Uint8Array<ArrayBuffer> {
+export function encodeGgufHeader(
+  metadata: Record<string, GgufInput>,
+  tensors: readonly { name: string; shape: readonly number[]; type: string }[],
+): { header: Uint8Array<ArrayBuffer>; offsets: number[]; dataLength: number } {
   const out = new Output();
   out.bytes(encoder.encode("GGUF"));
   out.scalar("uint32", 3);
@@ -188,20 +189,34 @@ export function encodeGguf(
     out.string(key);
     writeValue(out, value);
   }
-  const data = tensors.map(tensorData);
+  const offsets: number[] = [];
   let offset = 0;
-  tensors.forEach((tensor, i) => {
-    out.string(tensor.name);
-    out.scalar("uint32", tensor.shape.length);
-    for (const n of tensor.shape) out.scalar("uint64", n);
-    out.scalar("uint32", data[i].type.id);
+  for (const { name, shape, type: typeName } of tensors) {
+    const type = ggmlTypeByName(typeName);
+    out.string(name);
+    out.scalar("uint32", shape.length);
+    for (const n of shape) out.scalar("uint64", n);
+    out.scalar("uint32", type.id);
     out.scalar("uint64", offset);
-    offset = Math.ceil((offset + data[i].bytes.length) / alignment) * alignment;
-  });
-  out.pad();
-  for (const { bytes } of data) {
-    out.bytes(bytes);
-    out.pad();
+    offsets.push(offset);
+    const length = byteLength(type, shape.reduce((product, n) => product * n, 1));
+    offset = Math.ceil((offset + length) / alignment) * alignment;
   }
-  return out.finish();
+  out.pad();
+  return { header: out.finish(), offsets, dataLength: offset };
+}
+
+/**
+ * The bytes of a GGUF v3 file with these metadata and tensors, in the given order.
+ * Throws `RangeError` when a tensor's data does not have its shape.
+ */
+export function encodeGguf(
+  { metadata, tensors = [] }: { metadata: Record<string, GgufInput>; tensors?: GgufTensorInput[] },
+): Uint8Array<ArrayBuffer> {
+  const data = tensors.map(tensorData);
+  const { header, offsets, dataLength } = encodeGgufHeader(metadata, tensors);
+  const file = new Uint8Array(header.length + dataLength);
+  file.set(header);
+  data.forEach((bytes, i) => file.set(bytes, header.length + offsets[i]));
+  return file;
 }

