@@ -1,0 +1,127 @@
+// Experts blended per pixel by gates at half resolution, plus the residual: the last step of the fusion. Four pixels an invocation,
+// so that every invocation writes whole words of its own (the output's rows are padded to four input pixels).
+
+struct FuseShape {
+  width: u32,
+  height: u32,
+  shift: u32,     // log2 of the table interval
+  total: u32,     // bits below the point of the sum: the table's and the gate's
+  patterns: u32,
+  experts: u32,
+  rows: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: FuseShape;
+@group(0) @binding(1) var<storage, read> frame: array<u32>;
+@group(0) @binding(2) var<storage, read> offsets: array<i32>;
+// `[patterns][rows][experts]` of 16 bytes.
+@group(0) @binding(3) var<storage, read> tables: array<u32>;
+@group(0) @binding(4) var<storage, read> turned: array<u32>;
+// 16 bytes for each 2x2 of pixels, one a gate, 64 = 1.
+@group(0) @binding(5) var<storage, read> gates: array<u32>;
+// 16 signed bytes a pixel, half grey levels.
+@group(0) @binding(6) var<storage, read> residual: array<u32>;
+@group(0) @binding(7) var<storage, read_write> result: array<u32>;
+
+override SCALE: u32 = 4u;
+
+fn pixel(x: i32, y: i32) -> u32 {
+  let cx = clamp(x, 0, i32(shape.width) - 1);
+  let cy = clamp(y, 0, i32(shape.height) - 1);
+  return frame[u32(cy) * shape.width + u32(cx)];
+}
+
+fn look(x: i32, y: i32, pattern: u32, turn: u32) -> Simplex {
+  let o = (pattern * 4u + turn) * 8u;
+  return simplex(
+    vec4<u32>(
+      pixel(x + offsets[o + 1u], y + offsets[o]),
+      pixel(x + offsets[o + 3u], y + offsets[o + 2u]),
+      pixel(x + offsets[o + 5u], y + offsets[o + 4u]),
+      pixel(x + offsets[o + 7u], y + offsets[o + 6u]),
+    ),
+    shape.shift,
+  );
+}
+
+// Gate `e` at the pixel: bilinear between the centres of 2x2 cells, (9a + 3b + 3c + d + 8) >> 4, borders clamped.
+fn gate(x: u32, y: u32, e: u32) -> i32 {
+  let w = (shape.width + 1u) / 2u;
+  let h = (shape.height + 1u) / 2u;
+  let xa = x / 2u;
+  let xb = select(max(xa, 1u) - 1u, min(xa + 1u, w - 1u), x % 2u == 1u);
+  let ya = y / 2u;
+  let yb = select(max(ya, 1u) - 1u, min(ya + 1u, h - 1u), y % 2u == 1u);
+  let a = half_gate(ya * w + xa, e);
+  let b = half_gate(yb * w + xa, e);
+  let c = half_gate(ya * w + xb, e);
+  let d = half_gate(yb * w + xb, e);
+  return i32((9u * a + 3u * b + 3u * c + d + 8u) >> 4u);
+}
+
+fn half_gate(cell: u32, e: u32) -> u32 {
+  return (gates[cell * 4u + e / 4u] >> (8u * (e % 4u))) & 255u;
+}
+
+@compute @workgroup_size(64)
+fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
+  let columns = (shape.width + 3u) / 4u;
+  if (id.x >= columns || id.y >= shape.height) {
+    return;
+  }
+  var words = array<u32, 16>();
+  for (var i = 0u; i < min(4u, shape.width - id.x * 4u); i++) {
+    let ux = id.x * 4u + i;
+    let x = i32(ux);
+    let y = i32(id.y);
+    var sum = array<i32, 16>();
+    //#for w in 0..4
+    {
+      let extra = signed_bytes(residual[(id.y * shape.width + ux) * 4u + #(w)u]) << vec4<u32>(shape.total - 1u);
+      sum[#(w * 4)] = extra.x;
+      sum[#(w * 4 + 1)] = extra.y;
+      sum[#(w * 4 + 2)] = extra.z;
+      sum[#(w * 4 + 3)] = extra.w;
+    }
+    //#end
+    for (var turn = 0u; turn < 4u; turn++) {
+      // An initial value must be written: without one, naga zeroes the variable once and not in every turn of the loop.
+      var part = array<i32, 16>();
+      for (var pattern = 0u; pattern < shape.patterns; pattern++) {
+        let corners = look(x, y, pattern, turn);
+        for (var e = 0u; e < shape.experts; e++) {
+          let weight = gate(ux, id.y, e);
+          //#for k in 0..5
+          {
+            let at = ((pattern * shape.rows + corners.row[#k]) * shape.experts + e) * 4u;
+            let scale = corners.weight[#k] * weight;
+            //#for w in 0..4
+            {
+              let value = signed_bytes(tables[at + #(w)u]) * scale;
+              part[#(w * 4)] += value.x;
+              part[#(w * 4 + 1)] += value.y;
+              part[#(w * 4 + 2)] += value.z;
+              part[#(w * 4 + 3)] += value.w;
+            }
+            //#end
+          }
+          //#end
+        }
+      }
+      for (var o = 0u; o < SCALE * SCALE; o++) {
+        sum[o] += part[turned[turn * 16u + o]];
+      }
+    }
+    let centre = i32(pixel(x, y));
+    for (var o = 0u; o < SCALE * SCALE; o++) {
+      let value = ((sum[o] + (1 << (shape.total - 1u))) >> shape.total) + centre;
+      let column = i * SCALE + o % SCALE;
+      words[o / SCALE * SCALE + column / 4u] |= u32(clamp(value, 0, 255)) << (8u * (column % 4u));
+    }
+  }
+  for (var row = 0u; row < SCALE; row++) {
+    for (var k = 0u; k < SCALE; k++) {
+      result[((id.y * SCALE + row) * columns + id.x) * SCALE + k] = words[row * SCALE + k];
+    }
+  }
+}

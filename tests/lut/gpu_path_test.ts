@@ -1,0 +1,80 @@
+import { assertEquals } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { Rng } from "../../src/common/rng.ts";
+import type { LutScale } from "../../src/lut/model_file.ts";
+import { GpuPath } from "../../src/lut/gpu_path.ts";
+import { NativePath } from "../../src/lut/native_path.ts";
+import { patterns } from "../../src/lut/patterns.ts";
+import { openTestGpu } from "../support/gpu.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+import { needsNative } from "../support/needs_native.ts";
+import { randomFusion, randomStage, roughFrame } from "./lut_models.ts";
+
+const gpu = await openTestGpu();
+nativeProblem();
+
+const sizes = [[1, 1], [2, 5], [3, 3], [7, 4], [64, 2], [65, 9], [33, 17], [130, 6]] as const;
+
+gpuTest(
+  "GpuPath.cascade gives the bytes of the Rust library at odd sizes, scales and rotations",
+  async () => {
+    if (!needsNative({ name: "GpuPath.cascade" } as Deno.TestContext)) return;
+    const rng = new Rng(3);
+    for (const scale of [2, 3, 4]) {
+      for (const rotations of [1, 4] as const) {
+        const stages = [
+          randomStage(rng, {
+            scale: 1,
+            shift: 4,
+            divisor: 192,
+            bias: 127 * 192,
+            centre: false,
+            patterns: [patterns.s, patterns.d, patterns.y],
+            rotations,
+          }),
+          randomStage(rng, { scale, divisor: 48, centre: scale === 4, rotations }),
+        ];
+        const model = randomFusion(rng, scale, 1);
+        using device = new GpuPath(gpu, model);
+        using native = new NativePath(model);
+        device.setStages(stages);
+        native.setStages(stages);
+        for (const [w, h] of sizes) {
+          const frame = roughFrame(rng, w, h);
+          assertEquals(
+            await device.cascade(frame, w, h),
+            native.cascade(frame, w, h),
+            `${w}x${h} x${scale}`,
+          );
+        }
+      }
+    }
+  },
+);
+
+gpuTest(
+  "GpuPath.fuse gives the bytes of the Rust library at odd sizes, scales and expert counts",
+  async () => {
+    if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;
+    const rng = new Rng(4);
+    for (
+      const [scale, experts, channels] of [[4, 6, 32], [3, 5, 16], [2, 1, 16]] as [
+        LutScale,
+        number,
+        number,
+      ][]
+    ) {
+      const model = randomFusion(rng, scale, experts, channels);
+      using device = new GpuPath(gpu, model);
+      using native = new NativePath(model);
+      for (const [w, h] of sizes) {
+        const frame = roughFrame(rng, w, h), previous = roughFrame(rng, w, h);
+        assertEquals(
+          await device.fuse(frame, previous, w, h),
+          native.fuse(frame, previous, w, h),
+          `${w}x${h} x${scale}`,
+        );
+      }
+    }
+  },
+);
