@@ -41,9 +41,6 @@ const tallestFrom = 256;
 /** Most rows of a step for which the lanes family computes row norms inside its kernels. */
 export const MAX_INLINE_NORM_ROWS = 16;
 
-/** Most sampled rows that the wide family still treats as decode; only scoring a text has more. */
-const maxSplitSamples = 64;
-
 interface Choice {
   call: KernelCall;
   /** Rows of a workgroup. */
@@ -123,20 +120,24 @@ async function createWide(
   options: LinearOptions,
 ): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
   const columns = options.matrix.rows;
+  // Sampled rows all go the way of decode: which kernel a row meets must not depend on how many are sampled.
   const sampled = options.input.kind === "sampled";
-  const [tiled, one, eight] = await Promise.all([
-    compileLinear(gpu, options, { kernel: "tiled", rowSet: "prefill", storedNorm: true }),
-    compileLinear(gpu, options, { kernel: "split", rows: 1, rowSet: "decode", storedNorm: true }),
-    compileLinear(gpu, options, { kernel: "split", rows: 8, rowSet: "decode", storedNorm: true }),
+  const make = async (variant: LinearVariant, tile: number, across: number): Promise<Choice> => ({
+    call: await compileLinear(gpu, options, variant),
+    tile,
+    across,
+  });
+  const [one, eight, prefill] = await Promise.all([
+    make({ kernel: "split", rows: 1, rowSet: "decode", storedNorm: true }, 1, columns / 8),
+    make({ kernel: "split", rows: 8, rowSet: "decode", storedNorm: true }, 8, columns / 8),
+    sampled
+      ? undefined
+      : make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, 128, columns / 64),
   ]);
-  const prefill: Choice = { call: tiled, tile: 128, across: columns / 64 };
-  const single: Choice = { call: one, tile: 1, across: columns / 8 };
-  const several: Choice = { call: eight, tile: 8, across: columns / 8 };
   return ({ rows, decodes }) => {
-    const split = sampled ? (rows <= maxSplitSamples ? rows : 0) : decodes;
-    return [
-      { choice: prefill, rows: rows - split },
-      { choice: split === 1 ? single : several, rows: split },
-    ];
+    const split = prefill ? decodes : rows;
+    const choices = [{ choice: split === 1 ? one : eight, rows: split }];
+    if (prefill) choices.unshift({ choice: prefill, rows: rows - split });
+    return choices;
   };
 }

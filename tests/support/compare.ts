@@ -53,3 +53,19 @@ export function assertClose(
     );
   }
 }
+
+/** Fails unless `actual` is `expected` to the last bit. */
+export function assertSameBits(
+  actual: Float32Array,
+  expected: Float32Array,
+  what = "values",
+): void {
+  const { worst, worstIndex } = difference(actual, expected);
+  const differing = expected.filter((value, i) => !Object.is(value, actual[i])).length;
+  if (differing > 0) {
+    throw new AssertionError(
+      `${what}: ${differing} of ${expected.length} values differ, worst by ${worst} at ${worstIndex}: ` +
+        `${actual[worstIndex]} against ${expected[worstIndex]}`,
+    );
+  }
+}

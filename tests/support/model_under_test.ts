@@ -5,7 +5,7 @@ import { GgufFile } from "../../src/formats/gguf.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { Readback } from "../../src/gpu/readback.ts";
-import type { KvType } from "../../src/kernels/attention.ts";
+import type { KvType } from "../../src/kernels/attention_shape.ts";
 import { readModelConfig } from "../../src/model/config.ts";
 import { PAGE_TOKENS } from "../../src/model/kv_cache.ts";
 import { Transformer } from "../../src/model/transformer.ts";
@@ -69,6 +69,12 @@ export class ModelUnderTest {
       tokens: Array.from(tokens.subarray(0, step.samples)),
       logits: Array.from({ length: step.samples }, (_, i) => row(i)),
     };
+  }
+
+  /** Waits for the mappings of many steps to settle: see `gpuTest`. */
+  async settle(): Promise<void> {
+    await this.gpu.device.queue.onSubmittedWorkDone();
+    await new Promise((resolve) => setTimeout(resolve, 250));
   }
 
   get vocabulary(): number {
