@@ -38,6 +38,7 @@ export class Dispatcher {
   readonly #timers = new Set<() => void>();
   readonly #ahead: PrefillAhead | undefined;
   #scheduled = false;
+  #looking = false;
   #closed = false;
 
   constructor(
@@ -129,10 +130,21 @@ export class Dispatcher {
       const task = next.task as ChainTask;
       this.#start(task, next.engine, loads[next.engine].model);
     }
-    // An engine that is still starting says nothing when it is ready: look again.
-    if (this.planner.waiting > 0 && loads.some((load) => load.state === "starting")) {
-      this.#after(RETRY_MS, () => this.#schedule());
+    if (this.planner.waiting > 0 && loads.some((load) => load.state !== "ready")) this.#lookAgain();
+  }
+
+  /** An engine that becomes ready, or fails for good, says nothing: look again after a while. */
+  #lookAgain(): void {
+    for (const task of [...this.#tasks.values()]) {
+      const refusal = task.chain.state === "queued" ? this.#refuse(task) : undefined;
+      if (refusal) this.#fail(task, refusal);
     }
+    if (this.#looking) return;
+    this.#looking = true;
+    this.#after(RETRY_MS, () => {
+      this.#looking = false;
+      this.#schedule();
+    });
   }
 
   #start(task: ChainTask, engine: number, model: string): void {

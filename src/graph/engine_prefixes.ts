@@ -27,6 +27,12 @@ export class EnginePrefixes {
     this.#capacity = capacityChars;
   }
 
+  /** Takes a new capacity, in characters. */
+  resize(capacityChars: number): void {
+    this.#capacity = capacityChars;
+    this.#evict();
+  }
+
   /** Characters of the longest resident prefix of `keys`. */
   match(keys: readonly PrefixKey[]): number {
     for (let i = keys.length - 1; i >= 0; i--) {
@@ -72,11 +78,7 @@ export class EnginePrefixes {
       if (!this.#resident.delete(key)) this.#chars += own;
       this.#resident.set(key, { chars: own });
     }
-    for (const [key, { chars }] of this.#resident) {
-      if (this.#chars <= this.#capacity) break;
-      this.#resident.delete(key);
-      this.#chars -= chars;
-    }
+    this.#evict();
   }
 
   /** Forgets prefixes that the engine turned out not to hold, or all after a restart. */
@@ -97,5 +99,13 @@ export class EnginePrefixes {
   /** Prefixes known. */
   get size(): number {
     return this.#resident.size;
+  }
+
+  #evict(): void {
+    for (const [key, { chars }] of this.#resident) {
+      if (this.#chars <= this.#capacity) break;
+      this.#resident.delete(key);
+      this.#chars -= chars;
+    }
   }
 }

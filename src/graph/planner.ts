@@ -120,6 +120,7 @@ export class Planner {
       }
       if (known.restarts !== load.restarts) known.prefixes.forget();
       known.restarts = load.restarts;
+      if (known.capacity !== capacity) known.prefixes.resize(capacity * this.#charsPerToken);
       known.capacity = capacity;
     });
   }
