@@ -455,6 +455,61 @@ Deno.test("parrot py_native_call is refused with a reason unless allowed", async
   assertClientError(reply, 403, "--allow-native-calls");
 });
 
+/** Marshals f of `source`, as Parrot's client does; undefined where there is no Python. */
+async function marshalled(source: string): Promise<string | undefined> {
+  const program = "import marshal,base64,sys\nspace={}\nexec(sys.argv[1],space)\n" +
+    "print(base64.b64encode(marshal.dumps(space['f'].__code__)).decode(),end='')";
+  try {
+    const args = ["-c", program, source];
+    const { success, stdout } = await new Deno.Command("python3", { args }).output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+Deno.test("parrot py_native_call, where allowed, runs on variables and answers failures", async () => {
+  const reverse = await marshalled("def f(text, times, out):\n  out.set(text[::-1] * times)");
+  const raises = await marshalled("def f(text, out):\n  raise ValueError(text)");
+  if (reverse === undefined || raises === undefined) {
+    console.log("skipped: native functions need python3, which is not installed");
+    return;
+  }
+  await using server = await startParrot({ allowNativeCalls: true }, { answer: () => "abc" });
+  const { session_id } = await server.open();
+  const made = await server.send(
+    "POST",
+    "/v1/semantic_call",
+    callBody(session_id, "Say {{a}}", [out("a")]),
+  );
+  const a = made.json.param_info[0].var_id;
+  const native = async (func_code: string, parameters: unknown[]) =>
+    (await server.send("POST", "/v1/py_native_call", {
+      session_id,
+      output_criteria: null,
+      func_name: "f",
+      func_code,
+      parameters,
+    })).json;
+  const text = { name: "text", is_output: false, var_id: a };
+  const output = { name: "out", is_output: true };
+  const good = await native(reverse, [text, { name: "times", is_output: false, value: 2 }, output]);
+  assertEquals(
+    good.param_info.map((info: { parameter_name: string }) => info.parameter_name),
+    ["text", "out"],
+    "parameters with a value are left out",
+  );
+  const bad = await native(raises, [text, output]);
+  const read = (reply: { param_info: { var_id: string }[] }) =>
+    server.send("GET", `/v1/semantic_var/${reply.param_info[1].var_id}`, {
+      session_id,
+      criteria: "latency",
+    });
+  assertEquals((await read(good)).json, { content: "cbacba" });
+  assertClientError(await read(bad), 500, "raised ValueError: abc");
+});
+
 Deno.test("parrot unknown paths and methods are JSON errors too", async () => {
   await using server = await startParrot();
   assertClientError(await server.send("GET", "/v1/nothing"), 404, "Not Found");
