@@ -33,3 +33,21 @@ export type { ModelOptions } from "./src/engine/open_model.ts";
 export type { RunnerOptions } from "./src/engine/runner.ts";
 export type { SchedulerOptions } from "./src/engine/scheduler.ts";
 export type { KvType } from "./src/kernels/attention_shape.ts";
+export {
+  type CallOptions,
+  type Criteria,
+  type GraphClientOptions,
+  GraphRequestError,
+  GraphSession,
+  input,
+  type InputSlot,
+  type InputValue,
+  output,
+  type OutputOptions,
+  type OutputSlot,
+  RemoteVariable,
+  type SemanticFunction,
+  semanticFunction,
+  type SessionDescription,
+  type Transform,
+} from "./src/client/mod.ts";
