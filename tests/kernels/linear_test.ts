@@ -3,17 +3,22 @@ import { Rng } from "../../src/common/rng.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";
-import { Linear, type LinearInput } from "../../src/kernels/linear.ts";
+import { Linear } from "../../src/kernels/linear.ts";
+import type { LinearInput } from "../../src/kernels/linear_variant.ts";
 import { createRowScales } from "../../src/kernels/row_scales.ts";
 import { SAMPLE_BYTES, StepBuffers } from "../../src/kernels/step_buffers.ts";
 import type { WeightFormat } from "../../src/kernels/weight_matrix.ts";
 import { finishRow, normalise, type OracleFinish, product, rmsScale } from "../oracle/linear.ts";
-import { assertClose } from "../support/compare.ts";
+import { assertClose, assertSameBits } from "../support/compare.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
 import { uploadWeights } from "../support/weights_under_test.ts";
 
-const gpu = await openTestGpu();
+const gpus = {
+  lanes: await openTestGpu({ kernels: "lanes" }),
+  wide: await openTestGpu({ kernels: "wide" }),
+};
+const gpu = gpus.lanes;
 const MAX_ROWS = 65;
 const ROW_COUNTS = [1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 65];
 const EPSILON = 1e-5;
@@ -56,7 +61,7 @@ function makeData({ n, k }: Case) {
 }
 
 /** A linear layer of a case on one device. */
-async function build(gpu: Gpu, test: Case) {
+async function build(gpu: Gpu, test: Case, long = false) {
   const { rows, gain, list, ...data } = makeData(test);
   const { matrix, values } = uploadWeights(gpu, test.format, test.k, data.weights);
   const quadsPerRow = matrix.columns / 4;
@@ -75,7 +80,7 @@ async function build(gpu: Gpu, test: Case) {
     ? { kind: "plain", buffer: x, quadsPerRow }
     : test.input === "norm"
     ? { kind: "norm", ...norm, gain: gainBuffer, rowScale }
-    : { kind: "sampled", ...norm, gain: gainBuffer, samples: step.samples };
+    : { kind: "sampled", ...norm, gain: gainBuffer, rowScale, samples: step.samples };
   const width = test.finish === "swiglu" ? matrix.rows / 2 : matrix.rows;
   const output = buffers.storage("output", (MAX_ROWS + 1) * width * 4);
   const linear = await Linear.create(gpu, {
@@ -87,6 +92,7 @@ async function build(gpu: Gpu, test: Case) {
       fragments: [`dense/finish_${test.finish}`],
       bindings: { output },
       constants: { OUTPUT_PAIRS_PER_ROW: test.finish === "swiglu" ? width : width / 2 },
+      long,
     },
   });
   const { buffer, ...rest } = norm;
@@ -96,8 +102,17 @@ async function build(gpu: Gpu, test: Case) {
 
 type Built = Awaited<ReturnType<typeof build>>;
 
-/** Runs the layer on the first `count` rows. What no row may read is NaN; what no row may write is checked. */
-async function run(gpu: Gpu, test: Case, built: Built, count: number): Promise<Float32Array> {
+/**
+ * Runs the layer on the first `count` rows, of which the last `decodes` decode. What no row may read is NaN; what no row may write
+ * is checked.
+ */
+async function run(
+  gpu: Gpu,
+  test: Case,
+  built: Built,
+  count: number,
+  decodes = 0,
+): Promise<Float32Array> {
   const { matrix, width, x, output, step } = built;
   const { before } = makeData(test);
   const input = new Float32Array(x.size / 4).fill(NaN);
@@ -110,10 +125,10 @@ async function run(gpu: Gpu, test: Case, built: Built, count: number): Promise<F
   gpu.buffers.write(x, 0, input);
   const start = Float32Array.from({ length: output.size / 4 }, (_, i) => before[i % before.length]);
   gpu.buffers.write(output, 0, start);
-  step.writeCounts({ rows: count, samples: count, decodes: 0 });
+  step.writeCounts({ rows: count, samples: count, decodes });
   const pass = new StepPass(gpu);
-  if (test.input === "norm") pass.dispatch(built.scales, [count]);
-  built.linear.record(pass, count);
+  pass.dispatch(built.scales, [test.input === "sampled" ? MAX_ROWS : count]);
+  built.linear.record(pass, { rows: count, decodes });
   pass.submit();
   const found = new Float32Array(await readBuffer(gpu, output));
   assertEquals(found.slice(count * width), start.slice(count * width), "rows past the count");
@@ -134,39 +149,58 @@ function expectedRow(test: Case, built: Built, row: number): Float64Array {
   return finishRow(test.finish, y, held);
 }
 
-for (const test of cases) {
-  const name = `${test.format} weights [${test.n}][${test.k}], ${test.input} input, ${test.finish}`;
-  gpuTest(
-    `Linear agrees with f64 and gives each row the same bits in any batch: ${name}`,
-    async () => {
-      const built = await build(gpu, test);
-      const whole = await run(gpu, test, built, MAX_ROWS);
-      for (let row = 0; row < MAX_ROWS; row++) {
-        const found = whole.subarray(row * built.width, (row + 1) * built.width);
-        assertClose(found, expectedRow(test, built, row), 2e-6, `row ${row}`);
-      }
-      for (const count of ROW_COUNTS) {
-        const found = await run(gpu, test, built, count);
-        assertEquals(found, whole.slice(0, found.length), `${count} rows`);
-      }
-    },
-  );
+for (const family of ["lanes", "wide"] as const) {
+  for (const test of cases) {
+    const { format, n, k, input, finish } = test;
+    const name = `${family} kernels, ${format} weights [${n}][${k}], ${input} input, ${finish}`;
+    gpuTest(
+      `Linear agrees with f64 and gives each row the same bits in any batch: ${name}`,
+      async () => {
+        const gpu = gpus[family];
+        const built = await build(gpu, test);
+        const { width } = built;
+        const prefill = await run(gpu, test, built, MAX_ROWS);
+        const decode = await run(gpu, test, built, MAX_ROWS, MAX_ROWS);
+        for (const whole of [prefill, decode]) {
+          for (let row = 0; row < MAX_ROWS; row++) {
+            const found = whole.subarray(row * width, (row + 1) * width);
+            assertClose(found, expectedRow(test, built, row), 2e-6, `row ${row}`);
+          }
+        }
+        if (family === "lanes") assertSameBits(decode, prefill, "decode against prefill");
+        for (const count of ROW_COUNTS) {
+          // All prefill, all decode, and some of each.
+          for (const decodes of [0, count, Math.floor(count / 3)]) {
+            const found = await run(gpu, test, built, count, decodes);
+            const edge = (count - decodes) * width;
+            const what = `${count} rows, ${decodes} of decode`;
+            assertSameBits(found.subarray(0, edge), prefill.subarray(0, edge), what);
+            assertSameBits(found.subarray(edge), decode.subarray(edge, count * width), what);
+          }
+        }
+      },
+    );
+  }
 }
 
-gpuTest("Linear gives the same bits without subgroup operations", async () => {
-  using plain = await Gpu.open({ subgroups: false });
-  assertEquals(plain.subgroups, false);
-  for (const test of [cases[0], cases[5]]) {
-    const [with_, without] = [await build(gpu, test), await build(plain, test)];
-    for (const count of [1, 5, 33]) {
-      assertEquals(
-        await run(plain, test, without, count),
-        await run(gpu, test, with_, count),
-        `${test.format}, ${count} rows`,
-      );
+gpuTest(
+  "Linear gives the same bits without subgroup operations, and with a finish said to be long",
+  async () => {
+    using plain = await Gpu.open({ subgroups: false, kernels: "lanes" });
+    assertEquals(plain.subgroups, false);
+    for (const test of [cases[0], cases[5]]) {
+      const usual = await build(gpu, test);
+      const long = await build(gpu, test, true);
+      const without = await build(plain, test);
+      for (const count of [1, 5, 33]) {
+        const what = `${test.format}, ${count} rows`;
+        const expected = await run(gpu, test, usual, count);
+        assertSameBits(await run(plain, test, without, count), expected, what);
+        assertSameBits(await run(gpu, test, long, count), expected, `${what}, long`);
+      }
     }
-  }
-});
+  },
+);
 
 gpuTest("Linear refuses an operand of another width than its matrix", async () => {
   const { matrix } = uploadWeights(gpu, "f32", 100, new Float32Array(100));
@@ -192,29 +226,31 @@ gpuTest("Linear refuses an operand of another width than its matrix", async () =
 });
 
 gpuTest("row_scales gives 1 / RMS of rows of zeros, of spikes and of tiny numbers", async () => {
-  const width = 90;
+  const width = 1100;
   const rows = [
     new Float32Array(width),
     new Float32Array(width).fill(1e-20),
-    Float32Array.from({ length: width }, (_, i) => i === 89 ? 1e6 : 0),
+    Float32Array.from({ length: width }, (_, i) => i === 1099 ? 1e6 : 0),
     new Rng(1).normals(width, 3),
   ];
-  const input = new Float32Array(rows.length * 128);
-  rows.forEach((row, i) => input.set(row, i * 128));
-  const output = gpu.buffers.upload("scales", new Float32Array(rows.length + 4).fill(7));
-  const call = await createRowScales(gpu, {
-    input: gpu.buffers.upload("rows", input),
-    rowScale: output,
-    quadsPerRow: 32,
-    width,
-    epsilon: EPSILON,
-  });
-  const pass = new StepPass(gpu);
-  pass.dispatch(call, [rows.length]);
-  pass.submit();
-  const found = new Float32Array(await readBuffer(gpu, output));
-  rows.forEach((row, i) =>
-    assertClose([found[i]], [rmsScale(row, width, EPSILON)], 1e-6, `row ${i}`)
-  );
-  assertEquals([...found.subarray(rows.length, rows.length + 4)], [7, 7, 7, 7]);
+  const input = new Float32Array(rows.length * 1152);
+  rows.forEach((row, i) => input.set(row, i * 1152));
+  for (const gpu of Object.values(gpus)) {
+    const output = gpu.buffers.upload("scales", new Float32Array(rows.length + 4).fill(7));
+    const call = await createRowScales(gpu, {
+      input: gpu.buffers.upload("rows", input),
+      rowScale: output,
+      quadsPerRow: 288,
+      width,
+      epsilon: EPSILON,
+    });
+    const pass = new StepPass(gpu);
+    pass.dispatch(call, [rows.length]);
+    pass.submit();
+    const found = new Float32Array(await readBuffer(gpu, output));
+    rows.forEach((row, i) =>
+      assertClose([found[i]], [rmsScale(row, width, EPSILON)], 1e-6, `row ${i}`)
+    );
+    assertEquals([...found.subarray(rows.length, rows.length + 4)], [7, 7, 7, 7]);
+  }
 });
