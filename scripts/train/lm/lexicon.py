@@ -3,35 +3,24 @@ splits, one for training and one for evaluation."""
 
 from __future__ import annotations
 
+import json
 import re
 import string
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Literal
 
 Split = Literal["train", "held_out"]
 
-FIRST_NAMES = """Ada Agnes Albert Alice Amir Anna Anton Arthur Astrid Basil Bella Benno Bertha Boris Bruno Carla Carol
-Cecil Celia Clara Claude Conrad Cora Cyril Daisy Dario David Dinah Dora Edgar Edith Elena Elias Ella Elsa Emil Emma
-Enzo Erik Esther Ethel Eva Felix Fiona Flora Franz Frida George Gilda Grace Greta Hanna Harold Hazel Hector Helen
-Henri Hilda Hugo Ida Igor Ines Iris Isaac Ivan Jacob Jane Jasper Joan Jonas Julia Karl Kate Kira Lara Laura Leo Leon
-Lily Linda Lucas Lucy Luis Lydia Mabel Magda Marco Maria Mark Martha Max Maya Milan Mina Mona Nadia Nadine Nelly
-Nora Olga Oliver Oscar Otto Owen Paul Pedro Petra Quentin Rachel Ralph Rita Robin Rosa Rufus Ruth Samuel Sara Silas
-Simon Sofia Stella Sven Sylvia Tessa Theo Thomas Tilda Tobias Ursula Vera Victor Viola Walter Wanda Xaver Yara
-Yusuf Zelda Zora""".split()
-CITIES = """Aberdeen Athens Basel Bergen Berlin Bologna Boston Bremen Cairo Cardiff Chicago Cologne Cork Dakar Delhi
-Denver Dresden Dublin Essen Florence Geneva Ghent Glasgow Graz Hamburg Hanoi Havana Helsinki Kyoto Lagos Leeds Lima
-Lisbon London Lyon Madrid Malmo Manila Marseille Milan Montreal Moscow Munich Nairobi Naples Odessa Osaka Oslo Ottawa
-Oxford Padua Paris Porto Prague Quito Reno Riga Rome Seville Sofia Sydney Tokyo Toledo Toronto Trieste Tunis Turin
-Utrecht Vienna Warsaw York Zagreb Zurich""".split()
-JOBS = """actor architect baker barber butcher carpenter chemist clerk cook dancer dentist doctor driver editor
-engineer farmer fisherman gardener glazier guard guide hunter judge lawyer librarian mason mechanic miller miner
-musician notary nurse painter pilot plumber poet porter potter printer sailor sculptor singer smith soldier surgeon
-tailor teacher translator waiter weaver writer""".split()
-COLOURS = "amber black blue bronze brown crimson gold green grey indigo orange pink purple red silver white yellow".split()
-PETS = "canary cat cow dog donkey duck ferret goat goose hamster hare hen horse lizard parrot pig pony rabbit sheep tortoise".split()
+_ALL = json.loads((Path(__file__).parent / "wordings.json").read_text(encoding="utf-8"))
+FIRST_NAMES: list[str] = _ALL["firstNames"]
+CITIES: list[str] = _ALL["cities"]
+JOBS: list[str] = _ALL["jobs"]
+COLOURS: list[str] = _ALL["colours"]
+PETS: list[str] = _ALL["pets"]
 
 
 def is_held_out(word: str) -> bool:

@@ -2,7 +2,7 @@
 
     python export.py --folder DIR --out models/lut/sparrow_video.safetensors
 
-DIR holds x<scale>.experts.npz, x<scale>.fusion.npz, and where made x<scale>.fitted.npz and x<scale>.two_stage.npz.
+DIR holds damage.npz, x<scale>.experts.npz, x<scale>.fusion.npz, and where made x<scale>.fitted.npz and x<scale>.two_stage.npz.
 """
 import argparse
 import json
@@ -15,7 +15,7 @@ import experts
 import two_stage
 from quantized import STEP
 
-TYPES = {"int8": "I8", "uint8": "U8", "int32": "I32"}
+TYPES = {"float32": "F32", "int8": "I8", "uint8": "U8", "int32": "I32"}
 
 
 def write(path, tensors, metadata):
@@ -54,6 +54,7 @@ def main():
             tensors[f"x{s}.single.divisor"] = np.int32(experts.DIVISOR)
         tensors[f"x{s}.single.divisor"] = tensors[f"x{s}.single.divisor"].reshape(1)
         take(f"x{s}.two_stage", f"x{s}.two_stage", lambda name: name != "divisor")
+    assert take("damage", "damage"), "damage.npz is missing"
     write(options.out, tensors, {
         "format": "sparrow-video-1", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
         "activation_step": str(int(STEP)), "two_stage_patterns": ",".join(two_stage.NAMES),
