@@ -2,7 +2,11 @@ import type { AppRouter } from "./context.ts";
 import { serveFileFrom } from "./static_files.ts";
 
 /** Short addresses of pages. */
-const pages: Record<string, string> = { "/": "/index.html", "/docs": "/docs.html" };
+const pages: Record<string, string> = {
+  "/": "/index.html",
+  "/docs": "/docs.html",
+  "/video": "/video.html",
+};
 
 /** The pages run no code but their own, load nothing from elsewhere, and sit in no one's frame. */
 const headers: Record<string, string> = {

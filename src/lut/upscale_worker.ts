@@ -1,0 +1,42 @@
+/// <reference lib="webworker" />
+/** The worker behind `WorkerUpscaler`: native calls block the isolate that makes them, so a server makes them here. @module */
+
+import type { VideoFrame } from "./video_frame.ts";
+import { VideoUpscaler, type VideoUpscalerOptions } from "./video_upscaler.ts";
+
+/** What the owner sends. */
+export type UpscaleRequest =
+  | { type: "open"; options: Omit<VideoUpscalerOptions, "path"> }
+  | { type: "frame"; frame: VideoFrame };
+
+/** What the worker answers, one for each request, in order. */
+export type UpscaleReply =
+  | { type: "opened"; description: string }
+  | { type: "frame"; frame: VideoFrame; stats: VideoUpscaler["stats"] }
+  | { type: "failed"; name: string; message: string };
+
+const scope = self as unknown as DedicatedWorkerGlobalScope;
+let upscaler: VideoUpscaler | undefined;
+let last = Promise.resolve();
+
+scope.onmessage = ({ data }: MessageEvent<UpscaleRequest>) => {
+  last = last.then(() => answer(data)).catch((error: Error) =>
+    scope.postMessage(
+      { type: "failed", name: error.name, message: error.message } satisfies UpscaleReply,
+    )
+  );
+};
+
+async function answer(request: UpscaleRequest): Promise<void> {
+  if (request.type === "open") {
+    upscaler = await VideoUpscaler.open(request.options);
+    const { description } = upscaler;
+    scope.postMessage({ type: "opened", description } satisfies UpscaleReply);
+    return;
+  }
+  const frame = await upscaler!.upscaleFrame(request.frame);
+  scope.postMessage(
+    { type: "frame", frame, stats: upscaler!.stats } satisfies UpscaleReply,
+    [frame.y.buffer, frame.u.buffer, frame.v.buffer],
+  );
+}

@@ -1,0 +1,88 @@
+import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
+import { ModelFormatError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
+import { enlargedHeader, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
+import { ApiError } from "./api_error.ts";
+import type { AppRouter } from "./context.ts";
+import { VideoSession } from "./video_session.ts";
+import { readVideoQuery } from "./video_query.ts";
+
+/** Pixels a frame may have: 1920x1080 in, 7680x4320 out. */
+export const maxFramePixels = 1920 * 1088;
+
+/**
+ * Video over HTTP and WebSocket.
+ *
+ * `POST /v1/videos/upscale?scale=4&quality=full&budget_ms=…` takes a y4m stream and answers one while the body still arrives;
+ * a client that goes away stops the work. `GET /v1/videos/live` upgrades to a WebSocket, see `VideoSession`.
+ */
+export function videoRoutes(router: AppRouter, sessions: Set<VideoSession>): void {
+  router.post("/v1/videos/upscale", async (c) => {
+    const { scale, quality, budgetMs } = readVideoQuery(c.req.query());
+    const body = c.req.raw.body;
+    if (!body) throw ApiError.invalid("the body is empty, expected a y4m stream");
+    const reader = await openBody(body);
+    const { width, height } = reader.header;
+    if (width * height > maxFramePixels) {
+      throw ApiError.invalid(
+        `frames are ${width}x${height}, expected at most ${maxFramePixels} pixels`,
+      );
+    }
+    const upscaler = await WorkerUpscaler.open({ scale, quality, budgetMs });
+    const chunks = async function* () {
+      using _closing = upscaler;
+      yield encodeY4mHeader(enlargedHeader(reader.header, scale));
+      for await (const frame of upscaler.upscale(y4mFrames(reader))) yield* y4mChunks(frame);
+    }();
+    const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      async pull(controller) {
+        try {
+          const { done, value } = await chunks.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        } catch (error) {
+          // The head is gone: all that is left is to cut the stream, so that the client sees a failure.
+          log("warn", "a video ended early", { error: (error as Error).message });
+          controller.error(error);
+        }
+      },
+      async cancel() {
+        upscaler[Symbol.dispose]();
+        await chunks.return(undefined);
+      },
+    });
+    return c.body(stream, 200, { "Content-Type": "video/x-yuv4mpeg" });
+  });
+
+  router.get("/v1/videos/live", (c) => {
+    if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
+      throw new ApiError("this address takes WebSocket connections", {
+        status: 426,
+        type: "invalid_request_error",
+      });
+    }
+    const origin = c.req.header("origin");
+    if (origin !== undefined && new URL(origin).host !== c.req.header("host")) {
+      throw new ApiError(`a page of ${origin} may not open this socket`, {
+        status: 403,
+        type: "invalid_request_error",
+      });
+    }
+    const { socket, response } = Deno.upgradeWebSocket(c.req.raw);
+    const session = new VideoSession(socket, maxFramePixels);
+    sessions.add(session);
+    socket.addEventListener("close", () => sessions.delete(session));
+    return response;
+  });
+}
+
+/** The header of the body. Throws `ApiError`, since the file is the client's. */
+async function openBody(body: ReadableStream<Uint8Array>): Promise<Y4mReader> {
+  try {
+    return await Y4mReader.open(body, "body");
+  } catch (error) {
+    if (error instanceof ModelFormatError) throw ApiError.invalid(error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,117 @@
+import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
+import { frameBytes, frameOf } from "../lut/video_frame.ts";
+import { readVideoQuery } from "./video_query.ts";
+
+/** Frames that a client may have unanswered; one sent beyond is dropped, since late live video is worth nothing. */
+const maxInFlight = 4;
+
+/**
+ * Live video on one WebSocket. The client's first message is JSON `{ width, height, scale?, quality?, budget_ms? }`; the server
+ * answers `{ type: "ready", width, height, device }` (the enlarged size) or `{ type: "error", message }`. Then each binary message
+ * is one 4:2:0 frame (Y, Cb, Cr), answered by one binary message of the enlarged frame, in order; a frame that finds four
+ * unanswered is answered by `{ type: "dropped" }`. Another JSON message starts anew.
+ */
+export class VideoSession {
+  readonly #socket: WebSocket;
+  readonly #maxPixels: number;
+  #upscaler: WorkerUpscaler | undefined;
+  #width = 0;
+  #height = 0;
+  #inFlight = 0;
+
+  constructor(socket: WebSocket, maxPixels: number) {
+    this.#socket = socket;
+    this.#maxPixels = maxPixels;
+    socket.binaryType = "arraybuffer";
+    let last = Promise.resolve();
+    socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      if (typeof data !== "string") return this.#frame(data);
+      last = last.then(() => this.#configure(data)).catch((error: Error) => this.#fail(error));
+    };
+    socket.onclose = () => this.close();
+    socket.onerror = () => this.close();
+  }
+
+  /** Ends the session. Idempotent. */
+  close(): void {
+    this.#upscaler?.[Symbol.dispose]();
+    this.#upscaler = undefined;
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(1001);
+  }
+
+  async #configure(text: string): Promise<void> {
+    const given = parse(text);
+    const { scale, quality, budgetMs } = readVideoQuery(
+      Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value)])),
+    );
+    const { width, height } = given;
+    const side = (n: unknown): n is number => Number.isInteger(n) && (n as number) >= 1;
+    if (!side(width) || !side(height) || width * height > this.#maxPixels) {
+      throw new RangeError(
+        `the size is ${width}x${height}, expected whole numbers of at most ${this.#maxPixels} pixels together`,
+      );
+    }
+    this.#upscaler?.[Symbol.dispose]();
+    this.#upscaler = undefined;
+    this.#inFlight = 0;
+    const upscaler = await WorkerUpscaler.open({ scale, quality, budgetMs });
+    if (this.#socket.readyState !== WebSocket.OPEN) return upscaler[Symbol.dispose]();
+    [this.#width, this.#height, this.#upscaler] = [width, height, upscaler];
+    this.#tell({
+      type: "ready",
+      width: width * scale,
+      height: height * scale,
+      device: upscaler.description,
+    });
+  }
+
+  #frame(data: ArrayBuffer): void {
+    const upscaler = this.#upscaler;
+    const expected = frameBytes("420", this.#width, this.#height);
+    if (!upscaler || data.byteLength !== expected) {
+      const problem = upscaler
+        ? `a frame has ${data.byteLength} bytes, expected ${expected}`
+        : "a frame came before its size";
+      return this.#fail(new RangeError(problem));
+    }
+    if (this.#inFlight >= maxInFlight) return this.#tell({ type: "dropped" });
+    this.#inFlight++;
+    const frame = frameOf(new Uint8Array(data), "420", this.#width, this.#height);
+    upscaler.upscaleFrame(frame).then(({ y, u, v }) => {
+      if (this.#upscaler !== upscaler) return;
+      this.#inFlight--;
+      if (this.#socket.readyState !== WebSocket.OPEN) return;
+      this.#socket.send(joined([y, u, v]));
+    }).catch((error: Error) => {
+      if (this.#upscaler === upscaler) this.#fail(error);
+    });
+  }
+
+  #fail(error: Error): void {
+    this.#tell({ type: "error", message: error.message });
+  }
+
+  #tell(message: Record<string, unknown>): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new SyntaxError("a text message is no JSON object, expected { width, height, … }");
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

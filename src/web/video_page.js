@@ -1,0 +1,187 @@
+import { DamageCodec } from "/web/damage_codec.js";
+import { toI420 } from "/web/i420.js";
+
+const $ = (id) => document.getElementById(id);
+/** Longest side sent to the server: what a call sends when the network is bad. */
+const sentSide = 320;
+/** The slider's end, which means no damage. */
+const undamaged = 1050;
+const framePeriodMs = 40;
+
+const video = document.createElement("video");
+video.muted = true;
+video.loop = true;
+video.playsInline = true;
+const small = document.createElement("canvas");
+
+let socket, ready, timer, camera, waiting = [], answered = 0, since = 0;
+
+const codec = new DamageCodec((frame) => sendFrame(frame));
+
+function status(text) {
+  $("status").textContent = text;
+}
+
+async function start() {
+  stopSocket();
+  await video.play();
+  const ratio = Math.min(1, sentSide / Math.max(video.videoWidth, video.videoHeight));
+  small.width = Math.max(2, Math.round(video.videoWidth * ratio / 2) * 2);
+  small.height = Math.max(2, Math.round(video.videoHeight * ratio / 2) * 2);
+  $("before").width = small.width;
+  $("before").height = small.height;
+  connect();
+  $("stop").disabled = false;
+  clearInterval(timer);
+  timer = setInterval(tick, framePeriodMs);
+}
+
+function connect() {
+  stopSocket();
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(`${scheme}//${location.host}/v1/videos/live`);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () =>
+    socket.send(JSON.stringify({
+      width: small.width,
+      height: small.height,
+      scale: Number($("scale").value),
+      quality: $("quality").value,
+    }));
+  socket.onmessage = ({ data }) =>
+    typeof data === "string" ? onText(JSON.parse(data)) : onFrame(data);
+  socket.onclose = () => {
+    if (ready) status("The server closed the connection.");
+    ready = undefined;
+  };
+}
+
+function onText(message) {
+  if (message.type === "ready") {
+    ready = message;
+    waiting = [];
+    answered = 0;
+    since = performance.now();
+    $("after").width = message.width;
+    $("after").height = message.height;
+    status(
+      `${small.width}×${small.height} to ${message.width}×${message.height}, ${message.device}`,
+    );
+  } else if (message.type === "error") {
+    status(message.message);
+  } else if (message.type === "dropped") {
+    waiting.pop();
+  }
+}
+
+function onFrame(data) {
+  const sent = waiting.shift();
+  const frame = new VideoFrame(data, {
+    format: "I420",
+    codedWidth: ready.width,
+    codedHeight: ready.height,
+    timestamp: 0,
+    colorSpace: {
+      matrix: "smpte170m",
+      primaries: "smpte170m",
+      transfer: "smpte170m",
+      fullRange: false,
+    },
+  });
+  $("after").getContext("2d").drawImage(frame, 0, 0);
+  frame.close();
+  answered++;
+  const now = performance.now();
+  $("numbers").textContent = `${(answered * 1000 / (now - since)).toFixed(1)} frames a second, ${
+    Math.round(now - sent)
+  } ms`;
+  document.body.dataset.frames = String(answered);
+}
+
+/** One picture of the source, through the codec when it is to be damaged. */
+function tick() {
+  if (!ready || waiting.length > 2 || video.readyState < 2 || codec.pending > 2) return;
+  small.getContext("2d").drawImage(video, 0, 0, small.width, small.height);
+  const frame = new VideoFrame(small, { timestamp: performance.now() * 1000 });
+  const kbps = Number($("kbps").value);
+  if (kbps < undamaged && DamageCodec.supported) codec.push(frame, kbps);
+  else sendFrame(frame);
+}
+
+async function sendFrame(frame) {
+  $("before").getContext("2d").drawImage(frame, 0, 0);
+  try {
+    const { bytes, width, height } = await toI420(frame);
+    if (ready && width === small.width && height === small.height) {
+      waiting.push(performance.now());
+      socket.send(bytes);
+    }
+  } finally {
+    frame.close();
+  }
+}
+
+function stopSocket() {
+  ready = undefined;
+  socket?.close();
+  socket = undefined;
+}
+
+function stop() {
+  clearInterval(timer);
+  stopSocket();
+  codec.close();
+  video.pause();
+  for (const track of camera?.getTracks() ?? []) track.stop();
+  camera = undefined;
+  $("stop").disabled = true;
+}
+
+async function openFile(file) {
+  stop();
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.srcObject = null;
+  video.src = URL.createObjectURL(file);
+  status(`Reading ${file.name} …`);
+  try {
+    await new Promise((resolve, reject) => {
+      video.onloadeddata = resolve;
+      video.onerror = () => reject(new Error(`This browser cannot play ${file.name}.`));
+    });
+    await start();
+  } catch (error) {
+    status(error.message);
+  }
+}
+
+$("file").onchange = () => $("file").files[0] && openFile($("file").files[0]);
+$("camera").onclick = async () => {
+  stop();
+  try {
+    camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
+    video.srcObject = camera;
+    await new Promise((resolve) => video.onloadeddata = resolve);
+    await start();
+  } catch (error) {
+    status(`The camera cannot be used: ${error.message}`);
+  }
+};
+$("stop").onclick = stop;
+for (const id of ["scale", "quality"]) $(id).onchange = () => timer && !video.paused && connect();
+$("kbps").oninput = () => {
+  const kbps = Number($("kbps").value);
+  $("kbps-shown").textContent = kbps < undamaged ? `${kbps} kb/s` : "undamaged";
+};
+if (!DamageCodec.supported) $("kbps").disabled = true;
+
+const drop = $("drop");
+drop.ondragover = (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+};
+drop.ondragleave = () => drop.classList.remove("over");
+drop.ondrop = (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+};

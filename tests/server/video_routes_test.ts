@@ -1,0 +1,123 @@
+import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { Rng } from "../../src/common/rng.ts";
+import { encodeY4mHeader, y4mFrameMark, type Y4mHeader, Y4mReader } from "../../src/formats/y4m.ts";
+import { serve } from "../../src/server/serve.ts";
+import { videoSurface } from "../../src/server/video_surface.ts";
+import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+import { needsNative } from "../support/needs_native.ts";
+import { testApp, until } from "../support/test_app.ts";
+
+nativeProblem();
+
+const header: Y4mHeader = {
+  width: 16,
+  height: 12,
+  layout: "420",
+  colour: "420mpeg2",
+  rate: [30000, 1001],
+  interlacing: "p",
+  aspect: [1, 1],
+  comments: ["A", "B"],
+};
+const frameSize = 16 * 12 * 3 / 2;
+
+function clip(frames: number, cut = 0): Uint8Array<ArrayBuffer> {
+  const rng = new Rng(1);
+  const parts = [encodeY4mHeader(header)];
+  for (let i = 0; i < frames; i++) {
+    parts.push(y4mFrameMark, Uint8Array.from({ length: frameSize }, () => 100 + rng.integer(40)));
+  }
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all.slice(0, all.length - cut);
+}
+
+const post = (query: string, body: BodyInit) =>
+  testApp({}, {}, [videoSurface()]).app.fetch(
+    new Request(`http://localhost/v1/videos/upscale${query}`, { method: "POST", body }),
+  );
+
+Deno.test("POST /v1/videos/upscale answers a y4m stream of the same frames, enlarged, tags kept", async (t) => {
+  if (!needsNative(t)) return;
+  const response = await post("?scale=3", clip(5));
+  assertEquals(response.status, 200);
+  assertEquals(response.headers.get("Content-Type"), "video/x-yuv4mpeg");
+  const reader = await Y4mReader.open(response.body!);
+  assertEquals(reader.header, { ...header, width: 48, height: 36 });
+  let frames = 0;
+  for await (const bytes of reader) {
+    assertEquals(bytes.length, frameSize * 9);
+    frames++;
+  }
+  assertEquals(frames, 5);
+});
+
+Deno.test("POST /v1/videos/upscale cuts the answer after the whole frames of a truncated stream", async (t) => {
+  if (!needsNative(t)) return;
+  const response = await post("?scale=2&quality=bicubic", clip(4, 100));
+  const reader = await Y4mReader.open(response.body!);
+  let frames = 0, failed = false;
+  try {
+    for await (const _ of reader) frames++;
+  } catch {
+    failed = true;
+  }
+  assertEquals([frames, failed], [3, true]);
+});
+
+Deno.test("POST /v1/videos/upscale refuses bad parameters and other formats with what it expects", async () => {
+  for (
+    const [query, body, words] of [
+      ["?scale=5", clip(1), "expected 2, 3 or 4"],
+      ["?quality=best", clip(1), "expected full, gate, bicubic"],
+      ["?budget_ms=0", clip(1), "expected more than 0"],
+      ["", "RIFF....AVI ", "YUV4MPEG2"],
+      ["", "YUV4MPEG2 W9000 H9000 F25:1\n", "at most"],
+    ] as const
+  ) {
+    const response = await post(query, body);
+    assertEquals(response.status, 400, query);
+    assertStringIncludes((await response.json()).error.message, words);
+  }
+});
+
+Deno.test("the live socket answers frames in order, refuses wrong ones, drops what is late, and ends with the server", async (t) => {
+  if (!needsNative(t)) return;
+  await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+  const socket = new WebSocket(`${server.url.replace("http", "ws")}/v1/videos/live`);
+  socket.binaryType = "arraybuffer";
+  const texts: Record<string, unknown>[] = [];
+  const frames: ArrayBuffer[] = [];
+  socket.onmessage = ({ data }) =>
+    typeof data === "string" ? texts.push(JSON.parse(data)) : frames.push(data);
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = reject;
+  });
+  socket.send("nonsense");
+  await until(() => texts.length === 1, "an answer to nonsense");
+  assertEquals(texts[0].type, "error");
+  socket.send(JSON.stringify({ width: 16, height: 12, scale: 2 }));
+  await until(() => texts.length === 2, "ready", 20_000);
+  assertEquals([texts[1].type, texts[1].width, texts[1].height], ["ready", 32, 24]);
+  socket.send(new Uint8Array(7));
+  await until(() => texts.length === 3, "an answer to a short frame");
+  assertStringIncludes(String(texts[2].message), `expected ${frameSize}`);
+  for (let i = 0; i < 30; i++) socket.send(new Uint8Array(frameSize).fill(50 + i));
+  await until(() => frames.length + texts.length === 33, "30 answers", 20_000);
+  const dropped = texts.slice(3);
+  assert(dropped.every((text) => text.type === "dropped"), JSON.stringify(dropped));
+  assertGreater(dropped.length, 0);
+  // A flat frame stays flat, so its value tells its place.
+  const values = frames.map((frame) => new Uint8Array(frame)[0]);
+  assertEquals(values, [...values].sort((a, b) => a - b));
+  assert(frames.every((frame) => frame.byteLength === frameSize * 4));
+  const closed = new Promise((resolve) => socket.onclose = resolve);
+  socket.close();
+  await closed;
+});

@@ -1,0 +1,84 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { serve } from "../../src/server/serve.ts";
+import { ChromiumPage, findChromium } from "../support/chromium.ts";
+import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+
+const chromium = await findChromium();
+const missing = chromium === undefined ? "no chromium on PATH" : nativeProblem();
+if (missing !== undefined) console.log(`skipped: the video page in a browser (${missing})`);
+
+/** A second of a moving square, recorded by the page itself, handed to its file field. */
+const dropClip = `(async () => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 160; canvas.height = 90;
+  const context = canvas.getContext("2d");
+  let x = 0;
+  const timer = setInterval(() => {
+    context.fillStyle = "#246"; context.fillRect(0, 0, 160, 90);
+    context.fillStyle = "#fc8"; context.fillRect(x++ % 130, 20, 30, 40);
+  }, 30);
+  const chunks = [];
+  const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: "video/webm;codecs=vp8" });
+  recorder.ondataavailable = ({ data }) => chunks.push(data);
+  const stopped = new Promise((resolve) => recorder.onstop = resolve);
+  recorder.start();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  recorder.stop();
+  await stopped;
+  clearInterval(timer);
+  const files = new DataTransfer();
+  files.items.add(new File(chunks, "clip.webm", { type: "video/webm" }));
+  const field = document.querySelector("#file");
+  field.files = files.files;
+  field.dispatchEvent(new Event("change"));
+})()`;
+
+Deno.test({
+  name:
+    "video page shows a dropped clip enlarged, damages it by the slider, changes scale, and stops",
+  ignore: missing !== undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string);
+    await page.goto(`${server.url}/video`);
+    await page.evaluate(dropClip);
+    const frames = "Number(document.body.dataset.frames ?? 0)";
+    await page.waitFor(`${frames} >= 5`, 30_000);
+    assertEquals(
+      await page.evaluate(
+        "[document.querySelector('#after').width, document.querySelector('#after').height]",
+      ),
+      [640, 360],
+    );
+    assertMatch(
+      await page.evaluate("document.querySelector('#numbers').textContent"),
+      /^[\d.]+ frames a second, \d+ ms$/,
+    );
+    // The square is orange on blue on both sides: colours survive the way through.
+    const colours =
+      `(id) => { const c = document.querySelector(id), d = c.getContext("2d").getImageData(0, 0, c.width, 4).data; return [d[0], d[1], d[2]]; }`;
+    const [before, after] = await page.evaluate(`["#before", "#after"].map(${colours})`);
+    for (let i = 0; i < 3; i++) {
+      assert(Math.abs(before[i] - after[i]) < 12, `${before} became ${after}`);
+    }
+
+    await page.evaluate(
+      "(() => { const s = document.querySelector('#kbps'); s.value = 100; s.dispatchEvent(new Event('input')); })()",
+    );
+    assertEquals(
+      await page.evaluate("document.querySelector('#kbps-shown').textContent"),
+      "100 kb/s",
+    );
+    const seen = await page.evaluate(frames);
+    await page.waitFor(`${frames} >= ${seen + 5}`, 30_000);
+
+    await page.evaluate(
+      "(() => { const s = document.querySelector('#scale'); s.value = 2; s.dispatchEvent(new Event('change')); })()",
+    );
+    await page.waitFor("document.querySelector('#after').width === 320", 30_000);
+    await page.click("#stop");
+    assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
+    assertEquals(page.errors, []);
+  },
+});
