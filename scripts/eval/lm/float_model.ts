@@ -56,8 +56,8 @@ export class FloatModel {
     this.#epsilon = metadata.number("arcee.attention.layer_norm_rms_epsilon");
   }
 
-  /** Runs `ids` and calls `look` once a layer, in order. */
-  run(ids: readonly number[], look: (view: LayerView) => void): void {
+  /** Runs `ids`, calls `look` once a layer, in order, and returns the final normalised states `[tokens, width]`. */
+  run(ids: readonly number[], look: (view: LayerView) => void): Float32Array {
     const embedding = this.#matrix("token_embd.weight");
     const states = new Float32Array(ids.length * this.#width);
     ids.forEach((id, row) =>
@@ -84,6 +84,7 @@ export class FloatModel {
       look({ layer, queries, keys, values, hidden });
       addInto(states, multiply(this.#matrix(name("ffn_down")), hidden));
     }
+    return this.#norm(states, "output_norm.weight");
   }
 
   #matrix(name: string): Matrix {
