@@ -114,8 +114,12 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
   }
   //#for r in 0..ROWS
   {
-    let inverse = 1.0 / lane_sum(sum_#r);
+    let mass = lane_sum(sum_#r);
+    let inverse = 1.0 / mass;
     if (#(r)u < total) {
+      if (lane_id == 0u) {
+        note_mass(row_of(#(r)u), head_of(#(r)u), top_#r, mass);
+      }
       let start = row_of(#(r)u) * OUTPUT_ROW_QUADS + head_of(#(r)u) * OUTPUT_QUADS;
       //#for d in 0..CHUNKS * 2
       {

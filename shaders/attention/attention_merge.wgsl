@@ -31,5 +31,8 @@ fn attention_merge(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
       out = fma(vec4<f32>(weight), partial[(first + i * HEADS) * #(16 * CHUNKS)u + quad], out);
     }
     output[row * OUTPUT_ROW_QUADS + head * OUTPUT_QUADS + quad] = out / sum;
+    if (quad == 0u) {
+      note_mass(row, head, top, sum);
+    }
   }
 }

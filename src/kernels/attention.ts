@@ -3,9 +3,18 @@ import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionShape } from "./attention_shape.ts";
+import {
+  cacheBindings,
+  createDecodeAttention,
+  decodeSpans,
+  headConstants,
+  outputConstants,
+} from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
 import type { StepBuffers } from "./step_buffers.ts";
+
+export { decodeGroup } from "./decode_attention.ts";
 
 /** Blocks of prefill rows and decoding rows of a step. */
 export interface AttentionWork {
@@ -36,22 +45,6 @@ export const SMALL_BLOCK_ROWS = 8;
 /** Rows of a prefill block: taller ones spill more registers than they save loads, the more so the larger the head. */
 export function largeBlockRows(gpu: Gpu, paddedHeadDim: number): number {
   return gpu.kernels === "wide" ? 32 : 2048 / paddedHeadDim;
-}
-
-/** Query heads that one decode workgroup serves: those of a KV head, split while there are more than 8. */
-export function decodeGroup({ heads, kvHeads }: AttentionShape): number {
-  const ratio = heads / kvHeads;
-  for (let group = Math.min(ratio, 8); group > 1; group--) {
-    if (ratio % group === 0) return group;
-  }
-  return 1;
-}
-
-/** Pages that one workgroup of decode attention takes in the wide family, and how many spans a context then has. */
-export function decodeSpans(contextPages: number): { spanPages: number; spans: number } {
-  // 512 tokens keep a workgroup busy for long enough; 64 spans of one (sequence, KV head) fill a large GPU.
-  const spanPages = Math.max(8, Math.ceil(contextPages / 64));
-  return { spanPages, spans: Math.ceil(contextPages / spanPages) };
 }
 
 /** Allocates partial results for `maxSequences` decoding sequences; empty in the lanes family, which needs none. */
@@ -91,7 +84,7 @@ export class Attention {
   ): Promise<Attention> {
     return new Attention(
       gpu.kernels === "lanes"
-        ? await createLanes(gpu, shape, buffers)
+        ? await createLanes(gpu, shape, contextPages, buffers)
         : await createWide(gpu, shape, contextPages, buffers),
     );
   }
@@ -105,20 +98,18 @@ export class Attention {
 async function createLanes(
   gpu: Gpu,
   shape: AttentionShape,
+  contextPages: number,
   buffers: AttentionBuffers,
 ): Promise<(pass: StepPass, work: AttentionWork) => void> {
-  const compile = async (
-    split: ShaderPath,
-    rows: number,
-    own: { blocks: GPUBuffer } | { rows: GPUBuffer },
-  ) => {
+  const prefill = async (rows: number, blocks: GPUBuffer): Promise<KernelCall> => {
     const shader = assembleShader(
-      `${split} ${rows}`,
+      `attention_prefill ${rows}`,
       shaderFragments(
         lanes(gpu),
         "lib/step",
         `attention/kv_load_${shape.kvType}`,
-        split,
+        "attention/attention_prefill",
+        "attention/mass_dropped",
         "attention/attention",
       ),
       { ROWS: rows, ROW_LOADS: Math.ceil(rows / 8), CHUNKS: shape.paddedHeadDim / 64 },
@@ -127,21 +118,18 @@ async function createLanes(
       ...headConstants(shape),
       ...outputConstants(shape),
     });
-    return bindKernel(gpu, pipeline, { ...cacheBindings(buffers), output: buffers.output, ...own });
+    return bindKernel(gpu, pipeline, { ...cacheBindings(buffers), output: buffers.output, blocks });
   };
   const { step } = buffers;
   const [large, small, decode] = await Promise.all([
-    compile("attention/attention_prefill", largeBlockRows(gpu, shape.paddedHeadDim), {
-      blocks: step.largeBlocks,
-    }),
-    compile("attention/attention_prefill", SMALL_BLOCK_ROWS, { blocks: step.smallBlocks }),
-    compile("attention/attention_decode", decodeGroup(shape), { rows: step.rows }),
+    prefill(largeBlockRows(gpu, shape.paddedHeadDim), step.largeBlocks),
+    prefill(SMALL_BLOCK_ROWS, step.smallBlocks),
+    createDecodeAttention(gpu, shape, contextPages, buffers),
   ]);
-  const groups = shape.heads / decodeGroup(shape);
   return (pass, { largeBlocks, smallBlocks, decodes }) => {
     pass.dispatch(large, [largeBlocks, shape.heads]);
     pass.dispatch(small, [smallBlocks, shape.heads]);
-    pass.dispatch(decode, [decodes, groups]);
+    decode(pass, decodes);
   };
 }
 
@@ -151,11 +139,9 @@ async function createWide(
   contextPages: number,
   buffers: AttentionBuffers,
 ): Promise<(pass: StepPass, work: AttentionWork) => void> {
-  const { step, output, scratch } = buffers;
+  const { step, output } = buffers;
   const chunks = { CHUNKS: shape.paddedHeadDim / 64 };
   const load: ShaderPath[] = ["lib/step", `attention/kv_load_${shape.kvType}`];
-  const { spanPages, spans } = decodeSpans(contextPages);
-  const spanConstants = { SPAN_PAGES: spanPages, SPANS: spans };
   const prefill = async (blocks: GPUBuffer): Promise<KernelCall> => {
     const shader = assembleShader(
       "attention_tiled",
@@ -166,67 +152,14 @@ async function createWide(
     const pipeline = await gpu.pipelines.get(shader, "attention_tiled", constants);
     return bindKernel(gpu, pipeline, { ...cacheBindings(buffers), output, blocks });
   };
-  const splitDecode = async (): Promise<KernelCall> => {
-    const shader = assembleShader(
-      "attention_split",
-      shaderFragments(...load, "attention/attention_split"),
-      {
-        ...chunks,
-        ROWS: decodeGroup(shape),
-      },
-    );
-    const pipeline = await gpu.pipelines.get(shader, "attention_split", {
-      ...headConstants(shape),
-      ...spanConstants,
-    });
-    const { partial, state } = scratch;
-    return bindKernel(gpu, pipeline, {
-      ...cacheBindings(buffers),
-      rows: step.rows,
-      partial,
-      partial_state: state,
-    });
-  };
-  const mergeSpans = async (): Promise<KernelCall> => {
-    const shader = assembleShader(
-      "attention_merge",
-      shaderFragments("lib/step", "attention/attention_merge"),
-      chunks,
-    );
-    const constants = { HEADS: shape.heads, ...spanConstants, ...outputConstants(shape) };
-    const pipeline = await gpu.pipelines.get(shader, "attention_merge", constants);
-    const { partial, state } = scratch;
-    return bindKernel(gpu, pipeline, {
-      step: step.step,
-      rows: step.rows,
-      partial,
-      partial_state: state,
-      output,
-    });
-  };
-  const [large, small, split, merge] = await Promise.all([
+  const [large, small, decode] = await Promise.all([
     prefill(step.largeBlocks),
     prefill(step.smallBlocks),
-    splitDecode(),
-    mergeSpans(),
+    createDecodeAttention(gpu, shape, contextPages, buffers),
   ]);
-  const groups = shape.heads / decodeGroup(shape);
   return (pass, { largeBlocks, smallBlocks, decodes }) => {
     pass.dispatch(large, [largeBlocks, shape.heads]);
     pass.dispatch(small, [smallBlocks, shape.heads]);
-    pass.dispatch(split, [decodes, groups, spans]);
-    pass.dispatch(merge, [decodes, shape.heads]);
+    decode(pass, decodes);
   };
-}
-
-function headConstants({ heads, kvHeads }: AttentionShape): Record<string, number> {
-  return { HEADS: heads, KV_HEADS: kvHeads, QUERIES_PER_KV: heads / kvHeads };
-}
-
-function outputConstants({ headDim, outputRowQuads }: AttentionShape): Record<string, number> {
-  return { OUTPUT_QUADS: headDim / 4, OUTPUT_ROW_QUADS: outputRowQuads };
-}
-
-function cacheBindings({ step, query, keys, values }: AttentionBuffers): Record<string, GPUBuffer> {
-  return { step: step.step, query, key_cache: keys, value_cache: values, pages: step.pages };
 }

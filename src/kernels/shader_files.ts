@@ -15,6 +15,9 @@ import kvLoadF16 from "../../shaders/attention/kv_load_f16.wgsl" with { type: "t
 import kvLoadF32 from "../../shaders/attention/kv_load_f32.wgsl" with { type: "text" };
 import kvStoreF16 from "../../shaders/attention/kv_store_f16.wgsl" with { type: "text" };
 import kvStoreF32 from "../../shaders/attention/kv_store_f32.wgsl" with { type: "text" };
+import massDropped from "../../shaders/attention/mass_dropped.wgsl" with { type: "text" };
+import massKept from "../../shaders/attention/mass_kept.wgsl" with { type: "text" };
+import mergeRetrieved from "../../shaders/attention/merge_retrieved.wgsl" with { type: "text" };
 import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
 import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
 import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
@@ -56,6 +59,9 @@ const sources = {
   "attention/attention_split": attentionSplit,
   "attention/attention_tiled": attentionTiled,
   "attention/finish_qkv": finishQkv,
+  "attention/mass_dropped": massDropped,
+  "attention/mass_kept": massKept,
+  "attention/merge_retrieved": mergeRetrieved,
   "attention/kv_load_f16": kvLoadF16,
   "attention/kv_load_f32": kvLoadF32,
   "attention/kv_store_f16": kvStoreF16,

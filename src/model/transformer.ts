@@ -3,7 +3,12 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import { Attention, type AttentionScratch, createAttentionScratch } from "../kernels/attention.ts";
+import {
+  Attention,
+  type AttentionBuffers,
+  type AttentionScratch,
+  createAttentionScratch,
+} from "../kernels/attention.ts";
 import type { AttentionShape, KvType } from "../kernels/attention_shape.ts";
 import { createEmbed } from "../kernels/embed.ts";
 import { Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
@@ -15,6 +20,7 @@ import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
 import { KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import { ropeTable } from "./rope_table.ts";
+import type { StepAttention } from "./step_attention.ts";
 import {
   type LayerWeights,
   type LoadProgress,
@@ -53,6 +59,7 @@ export interface StepShape {
 interface Layer {
   qkv: Linear;
   attention: Attention;
+  attentionBuffers: AttentionBuffers;
   output: Linear;
   up: Linear;
   down: Linear;
@@ -71,6 +78,8 @@ export class Transformer {
   readonly #score: KernelCall;
   readonly #layers: Layer[];
   readonly #inlineNormRows: number;
+  /** What attention of each layer reads and writes. */
+  readonly attentionBuffers: readonly AttentionBuffers[];
 
   private constructor(
     gpu: Gpu,
@@ -83,6 +92,8 @@ export class Transformer {
     /** Logits of the sampled rows, `logitsPerRow` apart. */
     readonly logits: GPUBuffer,
     readonly logitsPerRow: number,
+    /** Pages of the longest sequence. */
+    readonly contextPages: number,
     calls: {
       scales: KernelCall;
       embed: KernelCall;
@@ -98,6 +109,7 @@ export class Transformer {
     this.#sample = calls.sample;
     this.#score = calls.score;
     this.#layers = calls.layers;
+    this.attentionBuffers = calls.layers.map((layer) => layer.attentionBuffers);
     this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
   }
 
@@ -147,6 +159,7 @@ export class Transformer {
       build.sampled,
       build.logits,
       weights.output.rows,
+      pagesPerSequence,
       {
         scales,
         embed,
@@ -158,27 +171,34 @@ export class Transformer {
     );
   }
 
-  /** Records the layers and the logits of the rows listed in `buffers.samples`. */
-  record(pass: StepPass, step: StepShape): void {
+  /**
+   * Records the layers and the logits of the rows listed in `buffers.samples`.
+   *
+   * @param attention takes over from dense attention
+   * @returns the pass to go on with, which is `pass` unless `attention` submitted it
+   */
+  record(pass: StepPass, step: StepShape, attention?: StepAttention): StepPass {
     const { rows, samples } = step;
     const storedNorm = rows > this.#inlineNormRows;
     const scales = () => {
       if (storedNorm) pass.dispatch(this.#rowScales, [rows]);
     };
     pass.dispatch(this.#embed, [rows]);
-    for (const layer of this.#layers) {
+    for (const [index, layer] of this.#layers.entries()) {
       scales();
       layer.qkv.record(pass, step);
-      layer.attention.record(pass, step);
+      if (attention) pass = attention.attend(pass, index, step, layer.attention);
+      else layer.attention.record(pass, step);
       layer.output.record(pass, step);
       scales();
       layer.up.record(pass, step);
       layer.down.record(pass, step);
     }
-    if (samples === 0) return;
+    if (samples === 0) return pass;
     // The lanes family always computes these norms inside: a few rows at most.
     if (this.#inlineNormRows === 0) pass.dispatch(this.#rowScales, [rows]);
     this.#head.record(pass, { rows: samples, decodes: 0 });
+    return pass;
   }
 
   /** Records the choice of a token for each listed row; its slot keeps it for the next step. */
@@ -303,21 +323,22 @@ class Builder {
   }
 
   async layer(layer: LayerWeights, index: number): Promise<Layer> {
+    const attentionBuffers: AttentionBuffers = {
+      step: this.buffers,
+      query: this.#query,
+      keys: this.cache.keys[index],
+      values: this.cache.values[index],
+      output: this.#attended,
+      scratch: this.#scratch,
+    };
     const [qkv, attention, output, up, down] = await Promise.all([
       this.#qkv(layer, index),
-      Attention.create(this.gpu, this.shape, this.#contextPages, {
-        step: this.buffers,
-        query: this.#query,
-        keys: this.cache.keys[index],
-        values: this.cache.values[index],
-        output: this.#attended,
-        scratch: this.#scratch,
-      }),
+      Attention.create(this.gpu, this.shape, this.#contextPages, attentionBuffers),
       this.#toResidual("attention output", layer.attentionOutput, this.#attended),
       this.#up(layer),
       this.#toResidual("down", layer.down, this.#hidden),
     ]);
-    return { qkv, attention, output, up, down };
+    return { qkv, attention, attentionBuffers, output, up, down };
   }
 
   #qkv(layer: LayerWeights, index: number): Promise<Linear> {
