@@ -2,7 +2,7 @@ import { ceilDiv } from "../common/math.ts";
 import { OutOfMemoryError } from "../common/errors.ts";
 import { LruList } from "./lru_list.ts";
 import { PageTrie, ROOT } from "./page_trie.ts";
-import { PAGE_TOKENS, type PageCopy } from "./step.ts";
+import { PAGE_TOKENS, type PageCopy, VACANT } from "./step.ts";
 
 /** What the prefix cache holds of a sequence. */
 export interface CachedPrefix {
@@ -19,6 +19,8 @@ export interface CachedPrefix {
 export interface PageTable {
   readonly scope: string;
   readonly pages: number[];
+  /** Pages were given back from the middle: nothing of the table is indexed any more. */
+  sealed?: boolean;
   /** Leading pages that are whole, known and in the trie, so that other sequences may share them. */
   indexed: number;
   /** Tokens that were found in the cache when the table was made. */
@@ -163,6 +165,7 @@ export class BlockManager {
    * another sequence computed too is exchanged for that one's.
    */
   index(table: PageTable, ids: ArrayLike<number>, known: number, tail = false): void {
+    if (table.sealed) return;
     const whole = Math.floor(known / PAGE_TOKENS);
     for (let i = table.indexed; i < whole; i++) {
       this.#indexPage(table, i, ids, PAGE_TOKENS);
@@ -173,13 +176,37 @@ export class BlockManager {
   }
 
   /**
+   * Takes the pages [from, to) back from the middle of `table`, whose sequence goes on without them; what they hold can still be found
+   * until the space is needed. Later pages are taken out of the trie, since a page in it must not outlive those before it; where
+   * another sequence continues one of them nothing is taken, and the caller may ask again. Returns the pages taken.
+   */
+  vacate(table: PageTable, from: number, to: number): number {
+    table.sealed = true;
+    for (let i = table.pages.length - 1; i >= to; i--) {
+      const page = table.pages[i];
+      if (!this.#trie.has(page)) continue;
+      if (this.#trie.hasChildren(page)) return 0;
+      this.#trie.remove(page);
+    }
+    let taken = 0;
+    for (let i = to - 1; i >= from; i--) {
+      const page = table.pages[i];
+      if (page === VACANT) continue;
+      table.pages[i] = VACANT;
+      this.#drop(page);
+      taken++;
+    }
+    return taken;
+  }
+
+  /**
    * Gives `table` back. Its first `known` positions, which hold `ids`, stay in the cache until the space is needed;
    * the rest is free at once. The table must not be used again.
    */
   release(table: PageTable, ids: ArrayLike<number>, known: number): void {
     this.index(table, ids, known);
     const start = table.indexed * PAGE_TOKENS;
-    if (known > start) {
+    if (known > start && !table.sealed) {
       const page = table.pages[table.indexed];
       if (this.#trie.has(page)) this.#trie.remove(page);
       const parent = table.indexed > 0 ? table.pages[table.indexed - 1] : ROOT;
@@ -189,7 +216,7 @@ export class BlockManager {
       }
     }
     // Deepest first, so that a page leaves the cache before the page it continues.
-    for (let i = table.pages.length - 1; i >= 0; i--) this.#drop(table.pages[i]);
+    for (const page of table.pages.toReversed()) if (page !== VACANT) this.#drop(page);
     table.pages.length = 0;
   }
 
@@ -201,10 +228,9 @@ export class BlockManager {
     const problems: string[] = [];
     const expected = new Int32Array(this.pagesTotal);
     for (const table of tables) {
-      if (new Set(table.pages).size !== table.pages.length) {
-        problems.push("a table holds a page twice");
-      }
-      for (const page of table.pages) expected[page]++;
+      const held = table.pages.filter((page) => page !== VACANT);
+      if (new Set(held).size !== held.length) problems.push("a table holds a page twice");
+      for (const page of held) expected[page]++;
     }
     for (const copy of this.#copies) expected[copy.from]++;
     const free = new Set(this.#free);

@@ -129,6 +129,7 @@ export class Engine implements AsyncDisposable {
       steps,
       restarts: 0,
       gpuBytes: this.#model.runner.gpuBytes,
+      retrieval: this.#model.runner.retrieval,
     };
   }
 
@@ -199,6 +200,7 @@ export class Engine implements AsyncDisposable {
   async #run(): Promise<void> {
     while (!this.#closed || this.#scheduler.stepsInFlight > 0) {
       if (this.#idle) {
+        this.#forgetLeft();
         this.#checkBooks();
         await new Promise<void>((resolve) => this.#wake = resolve);
         this.#wake = undefined;
@@ -228,6 +230,7 @@ export class Engine implements AsyncDisposable {
     const scheduler = this.#scheduler;
     while (scheduler.stepsInFlight < runner.pipelineDepth) {
       const batch = scheduler.schedule(performance.now());
+      this.#forgetLeft();
       if (!batch) break;
       runner.submit(batch);
     }
@@ -243,6 +246,9 @@ export class Engine implements AsyncDisposable {
       );
     }
     const results = scheduler.collect(runner.collect());
+    if (scheduler.stepsInFlight === 0) {
+      for (const pages of runner.takeVacant?.() ?? []) scheduler.vacate(pages);
+    }
     const now = performance.now();
     for (const { sequence, token } of results) {
       const active = this.#active.get(sequence);
@@ -251,6 +257,11 @@ export class Engine implements AsyncDisposable {
       const reason = token === undefined ? "length" : active.accept(token, now);
       if (reason) this.#end(active, reason);
     }
+  }
+
+  /** Lets the runner free what it keeps for sequences that have left. */
+  #forgetLeft(): void {
+    for (const slot of this.#scheduler.takeLeft()) this.#model.runner.leave?.(slot);
   }
 
   /** Fails what was resident with `error`, then reopens the model; waiting requests stay. */

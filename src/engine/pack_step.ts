@@ -1,14 +1,23 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import { SAMPLE_BYTES } from "../kernels/step_buffers.ts";
+import { SAMPLE_BYTES, STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
 import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
+import type { RowWindow } from "../retrieval/window.ts";
 import type { StepRow } from "./step.ts";
 
 /** Token id that stands for "what this slot sampled last": shaders/lib/step.wgsl. */
 const LAST_SAMPLED = 0xffffffff;
 
+/** Decoding rows that see a window of their context, and the buffer that tells attention so. */
+export interface WindowedRows {
+  windows: ReadonlyMap<unknown, RowWindow>;
+  /** `StepRow` per token of the step; written for decoding rows only. */
+  buffer: GPUBuffer;
+}
+
 /**
- * Lays a batch out for the kernels and uploads it: prefill rows first, decoding rows last; prefill cut into blocks of one sequence each.
+ * Lays a batch out for the kernels and uploads it: prefill rows first, then decoding rows, those with a window last; prefill cut into
+ * blocks of one sequence each.
  *
  * @param targets when given, every row is listed for scoring with these tokens, and none for sampling
  * @throws {RangeError} when the batch is over the runner's sizes.
@@ -19,15 +28,18 @@ export function packStep(
   batch: readonly StepRow[],
   maxRows: number,
   targets?: Uint32Array,
+  windowed?: WindowedRows,
 ): StepShape {
   const count = batch.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0);
   if (count > maxRows) throw new RangeError(`pack a step: ${count} tokens, at most ${maxRows} fit`);
-  const tables = batch.reduce((sum, row) => sum + row.pages.length, 0);
+  const pagesOf = (row: StepRow) => windowed?.windows.get(row)?.pages ?? row.pages;
+  const tables = batch.reduce((sum, row) => sum + pagesOf(row).length, 0);
   if (tables > buffers.maxPages) {
     throw new RangeError(`pack a step: ${tables} page entries, at most ${buffers.maxPages} fit`);
   }
 
   const rows = new Uint32Array(count * 4);
+  const windowRows = windowed && new Uint32Array(count * 4);
   const pages = new Uint32Array(tables);
   const large: number[] = [];
   const small: number[] = [];
@@ -36,13 +48,19 @@ export function packStep(
   let at = 0;
   let table = 0;
   const place = (row: StepRow, index: number) => {
-    pages.set(row.pages, table);
+    const own = pagesOf(row);
+    const window = windowed?.windows.get(row);
+    pages.set(own, table);
     const { tokens, position, slot } = row;
     const decode = tokens.length === 0;
     const length = decode ? 1 : tokens.length;
+    // A window's table lacks the skipped pages: its start is moved back so that the token's own page is found by its position (both
+    // sums wrap), while attention to the window counts positions within it.
+    const start = table - (window?.skipped ?? 0);
     for (let i = 0; i < length; i++) {
-      rows.set([decode ? LAST_SAMPLED : tokens[i], slot, position + i, table], (at + i) * 4);
+      rows.set([decode ? LAST_SAMPLED : tokens[i], slot, position + i, start], (at + i) * 4);
     }
+    windowRows?.set([LAST_SAMPLED, slot, window?.position ?? position, table], at * 4);
     if (!decode) {
       for (let i = 0; i < length;) {
         const left = length - i;
@@ -53,12 +71,15 @@ export function packStep(
       }
     }
     at += length;
-    table += row.pages.length;
+    table += own.length;
     lastRow[index] = at - 1;
   };
   batch.forEach((row, index) => row.tokens.length > 0 && place(row, index));
   const prefillRows = at;
-  batch.forEach((row, index) => row.tokens.length === 0 && place(row, index));
+  const decodes = (row: StepRow, inWindow: boolean) =>
+    row.tokens.length === 0 && (windowed?.windows.has(row) ?? false) === inWindow;
+  batch.forEach((row, index) => decodes(row, false) && place(row, index));
+  batch.forEach((row, index) => decodes(row, true) && place(row, index));
 
   const samples = targets ? packTargets(targets) : packSamples(batch, lastRow);
   const sampleCount = samples.byteLength / SAMPLE_BYTES;
@@ -77,6 +98,9 @@ export function packStep(
   buffers.writeCounts({ rows: count, samples: sampleCount, decodes: step.decodes });
   const pool = gpu.buffers;
   pool.write(buffers.rows, 0, rows);
+  if (windowed && windowRows) {
+    pool.write(windowed.buffer, prefillRows * STEP_ROW_BYTES, windowRows.subarray(prefillRows * 4));
+  }
   if (pages.length > 0) pool.write(buffers.pages, 0, pages);
   if (large.length > 0) pool.write(buffers.largeBlocks, 0, Uint32Array.from(large));
   if (small.length > 0) pool.write(buffers.smallBlocks, 0, Uint32Array.from(small));

@@ -9,6 +9,10 @@ import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
 import { Transformer } from "../model/transformer.ts";
 import { paddedHeadDim } from "../model/weights.ts";
+import { openRetrieval } from "../retrieval/open_retrieval.ts";
+import type { RetrievalAttention, RetrievalOptions } from "../retrieval/retrieval_attention.ts";
+import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
+import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { packStep } from "./pack_step.ts";
 import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
@@ -26,6 +30,11 @@ export interface RunnerOptions {
   maxKvBytes?: number;
   /** Element type of cached keys and values. Default f16. */
   kvType?: KvType;
+  /**
+   * Decoding over contexts in CPU memory: its window, and from what length on `auto` takes it. `false` leaves it out: all decoding is
+   * dense then. So it is without the native library, and with keys and values in f32.
+   */
+  retrieval?: RetrievalOptions | false;
   /** Told of each part of the model that is loaded: parts done, and of how many. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -43,12 +52,14 @@ export class GpuStepRunner implements StepRunner {
   readonly #gpu: Gpu;
   readonly #transformer: Transformer;
   readonly #readback: Readback;
+  readonly #retrieval: RetrievalAttention | undefined;
   readonly #inFlight: StepRow[][] = [];
 
   private constructor(
     gpu: Gpu,
     transformer: Transformer,
     readback: Readback,
+    retrieval: RetrievalAttention | undefined,
     sizes: {
       maxSequences: number;
       maxBatchTokens: number;
@@ -59,6 +70,7 @@ export class GpuStepRunner implements StepRunner {
     this.#gpu = gpu;
     this.#transformer = transformer;
     this.#readback = readback;
+    this.#retrieval = retrieval;
     this.maxSequences = sizes.maxSequences;
     this.maxBatchTokens = sizes.maxBatchTokens;
     this.pagesTotal = sizes.pagesTotal;
@@ -94,7 +106,10 @@ export class GpuStepRunner implements StepRunner {
         onProgress: options.onProgress,
       });
       const readback = await Readback.open(gpu, sizes.maxSequences * 4);
-      const runner = new GpuStepRunner(gpu, transformer, readback, sizes);
+      const retrieval = options.retrieval === false
+        ? undefined
+        : await openRetrieval(gpu, transformer, options.retrieval ?? {});
+      const runner = new GpuStepRunner(gpu, transformer, readback, retrieval, sizes);
       runner.#warmUp();
       return runner;
     } catch (error) {
@@ -105,6 +120,10 @@ export class GpuStepRunner implements StepRunner {
 
   get gpuBytes(): number {
     return this.#gpu.buffers.bytes;
+  }
+
+  get retrieval(): RetrievalLoad | undefined {
+    return this.#retrieval?.load;
   }
 
   /** The model's shape. */
@@ -149,10 +168,19 @@ export class GpuStepRunner implements StepRunner {
 
   submit(batch: StepBatch): void {
     this.#gpu.check();
-    const pass = new StepPass(this.#gpu);
+    let pass = new StepPass(this.#gpu);
     for (const { from, to } of batch.copies) this.#transformer.cache.recordCopy(pass, from, to);
-    const step = packStep(this.#gpu, this.#transformer, batch.rows, this.maxBatchTokens);
-    this.#transformer.record(pass, step);
+    const retrieval = this.#retrieval;
+    const windows = retrieval?.begin(batch.rows);
+    const step = packStep(
+      this.#gpu,
+      this.#transformer,
+      batch.rows,
+      this.maxBatchTokens,
+      undefined,
+      retrieval && windows && { windows, buffer: retrieval.windowRows },
+    );
+    pass = this.#transformer.record(pass, step, windows && retrieval);
     this.#transformer.recordSample(pass, step.samples);
     // Read at least a word: collecting is also how a step is waited for.
     this.#readback.record(pass, this.#transformer.sampled, 0, Math.max(1, step.samples) * 4);
@@ -164,6 +192,7 @@ export class GpuStepRunner implements StepRunner {
     const rows = this.#inFlight.shift();
     if (!rows) throw new Error("collect a step: none was submitted");
     const sampled = new Uint32Array(this.#readback.read());
+    this.#retrieval?.finish(rows);
     let next = 0;
     return Int32Array.from(rows, (row) => {
       if (!row.sample) return -1;
@@ -175,6 +204,14 @@ export class GpuStepRunner implements StepRunner {
       }
       return token;
     });
+  }
+
+  takeVacant(): VacantPages[] {
+    return this.#retrieval?.takeVacant() ?? [];
+  }
+
+  leave(slot: number): void {
+    this.#retrieval?.leave(slot);
   }
 
   /**
@@ -220,10 +257,10 @@ export class GpuStepRunner implements StepRunner {
     return result;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#retrieval?.[Symbol.asyncDispose]();
     this.#readback.dispose();
     this.#gpu.dispose();
-    return Promise.resolve();
   }
 }
 

@@ -1,6 +1,8 @@
 import { CapacityError } from "../common/errors.ts";
 import { BlockManager, type CachedPrefix } from "./block_manager.ts";
 import { follow, isFollowing, urgency } from "./prefix_following.ts";
+import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
+import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import { bySeniority, type Sequence } from "./sequence.ts";
 import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
@@ -64,6 +66,8 @@ export class Scheduler {
   /** Sequences that took part in steps submitted since their pages were last indexed. */
   #stepped: Sequence[] = [];
   #admitted: Sequence[] = [];
+  /** Slots whose sequences have left since the last call of `takeLeft`. */
+  #left: number[] = [];
   #arrivals = 0;
   /** Where round-robin among capped throughput rows starts. */
   #turn = 0;
@@ -183,7 +187,7 @@ export class Scheduler {
     for (const sequence of this.#readers(overdue)) {
       if (budget <= 0) break;
       if (sequence.state === "waiting" && admitting && !isFollowing(sequence)) {
-        const prefix = this.#blocks.match(sequence.ids, sequence.scope, sequence.ids.length - 1);
+        const prefix = this.#blocks.match(sequence.ids, sequence.scope, matchLimit(sequence));
         if (follow(sequence, prefix.tokens, this.#resident)) continue;
         // No other may overtake the first that finds no room, or a large one would never find it.
         if (!this.#canAdmit(sequence, prefix)) this.#makeRoom(sequence, prefix);
@@ -208,6 +212,19 @@ export class Scheduler {
     const admitted = this.#admitted;
     this.#admitted = [];
     return admitted;
+  }
+
+  /** The slots whose sequences have left since the last call; to be told to the runner before it gets another step. */
+  takeLeft(): number[] {
+    const left = this.#left;
+    this.#left = [];
+    return left;
+  }
+
+  /** Gives back pages from the middle of the sequence in a slot, which its runner no longer reads. No step may be in flight. */
+  vacate({ slot, from, to }: VacantPages): void {
+    const sequence = this.#resident.find((sequence) => sequence.slot === slot);
+    if (sequence?.state === "running") this.#blocks.vacate(sequence.table!, from, to);
   }
 
   /**
@@ -254,6 +271,7 @@ export class Scheduler {
     this.#resident = [];
     this.#inFlight = [];
     this.#stepped = [];
+    this.#left = [];
     return lost;
   }
 
@@ -390,6 +408,7 @@ export class Scheduler {
     this.#blocks.release(sequence.table!, sequence.ids, sequence.known);
     sequence.table = undefined;
     this.#slots.push(sequence.slot);
+    this.#left.push(sequence.slot);
     this.#resident.splice(this.#resident.indexOf(sequence), 1);
     sequence.slot = -1;
     sequence.computed = 0;
@@ -414,6 +433,7 @@ export class Scheduler {
       tokens: tokens === 0 ? none : Uint32Array.from(sequence.ids.slice(position, end)),
       position,
       pages: sequence.table!.pages,
+      promptTokens: sequence.prefillEnd,
       sample,
       sampling: sequence.sampling,
       sampleIndex: sequence.sampled,
@@ -432,6 +452,11 @@ interface InFlightRow {
 }
 
 const none = new Uint32Array(0);
+
+/** Leading tokens of a sequence that may come from the cache: its last one's logits are needed, and more of it to build an index. */
+function matchLimit({ ids, decode }: Sequence): number {
+  return Math.max(0, ids.length - (decode.kind === "retrieval" ? FRESH_TOKENS : 1));
+}
 
 function slots(limits: StepLimits): number[] {
   return Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);

@@ -4,10 +4,14 @@
  * against a runner of plain arrays.
  * @module
  */
-import type { DecodePolicy, SamplingOptions } from "./types.ts";
+import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import type { DecodePolicy, RetrievalLoad, SamplingOptions } from "./types.ts";
 
 /** Tokens per KV page, everywhere. */
 export const PAGE_TOKENS = 64;
+
+/** In a page table: the sequence gave the page back, since the runner keeps its keys and values elsewhere. */
+export const VACANT = -1;
 
 /** One sequence's share of a step. */
 export interface StepRow {
@@ -20,8 +24,10 @@ export interface StepRow {
   tokens: Uint32Array;
   /** Position of the first token processed in this step. */
   position: number;
-  /** KV page numbers of the sequence, covering every position up to the last one processed. */
+  /** KV page numbers of the sequence, covering every position up to the last one processed; `VACANT` where it gave pages back. */
   pages: readonly number[];
+  /** Tokens that the sequence reads before it decodes, those found in the cache included. */
+  promptTokens?: number;
   /** Whether to sample a next token after the last token of this row (false for a prefill chunk that is not the last). */
   sample: boolean;
   sampling: SamplingOptions;
@@ -71,4 +77,10 @@ export interface StepRunner extends AsyncDisposable {
    * `sample` was false). Throws `DeviceLostError` when the device is gone.
    */
   collect(): Uint32Array | Int32Array;
+  /** Pages that sequences no longer need since the last call, asked when no step is in flight. Absent: none ever. */
+  takeVacant?(): VacantPages[];
+  /** Told when the sequence of a slot has left, before another may take it. */
+  leave?(slot: number): void;
+  /** What retrieval holds and did; absent without it. */
+  readonly retrieval?: RetrievalLoad;
 }

@@ -3,6 +3,7 @@
  * can be sent between processes as JSON.
  * @module
  */
+import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 
 /** A piece of a prompt. Parts are concatenated; text is tokenized in the engine's host, never in the server. */
 export type PromptPart =
@@ -134,6 +135,8 @@ export interface ModelInfo {
   device: string;
 }
 
+export type { RetrievalLoad };
+
 /** A snapshot of one engine's load. */
 export interface EngineLoad {
   /** The model's id. */
@@ -164,6 +167,8 @@ export interface EngineLoad {
   restarts: number;
   /** Bytes of GPU buffers alive. */
   gpuBytes: number;
+  /** Decoding over contexts in CPU memory; absent where the engine has none. */
+  retrieval?: RetrievalLoad;
 }
 
 /** Text to tokens and back, answered by the model's host. */

@@ -1,0 +1,41 @@
+import type { AttentionBudget } from "../../ffi/kv_context.ts";
+import type { AdapterClass } from "../gpu/adapter_class.ts";
+
+/** How a request wants its context attended to while decoding. */
+export type RetrievalPolicy = { kind: "auto" } | { kind: "dense" } | {
+  kind: "retrieval";
+  /** Keys retrieved per query head and token. */
+  k?: number;
+  /** Share of attention mass to keep; 1 is all of it. */
+  mass?: number;
+};
+
+/** Share of the attention mass that is kept by default: an output within about 1 % of full attention's. */
+export const DEFAULT_MASS = 0.99;
+
+/**
+ * Prompt length in tokens from which `auto` decodes by retrieval.
+ */
+export const crossoverTokens: Readonly<Record<AdapterClass, number>> = {
+  software: 16384,
+  integrated: Infinity,
+  discrete: Infinity,
+};
+
+/** Whether a prompt of `promptTokens` is decoded by retrieval. */
+export function wantsRetrieval(
+  policy: RetrievalPolicy,
+  promptTokens: number,
+  crossover: number,
+): boolean {
+  return policy.kind === "retrieval" || (policy.kind === "auto" && promptTokens >= crossover);
+}
+
+/** The budget of a policy that decodes by retrieval. A fixed `k` goes before a share of mass. */
+export function budgetOf(policy: RetrievalPolicy): AttentionBudget {
+  if (policy.kind === "retrieval" && policy.k !== undefined) {
+    return { kind: "keys", count: policy.k };
+  }
+  const mass = policy.kind === "retrieval" ? policy.mass ?? DEFAULT_MASS : DEFAULT_MASS;
+  return mass >= 1 ? { kind: "all" } : { kind: "error", share: 1 - mass };
+}

@@ -1,0 +1,408 @@
+import type { AttendResult, KvContextShape } from "../../ffi/kv_context.ts";
+import { KvContext } from "../../ffi/kv_context.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import type { KernelCall } from "../gpu/kernel_call.ts";
+import { StepPass } from "../gpu/pass.ts";
+import { Readback } from "../gpu/readback.ts";
+import type { Attention } from "../kernels/attention.ts";
+import { createDecodeAttention, type RecordDecode } from "../kernels/decode_attention.ts";
+import { createMergeRetrieved, EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
+import { STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
+import { PAGE_TOKENS } from "../model/kv_cache.ts";
+import type { StepAttention } from "../model/step_attention.ts";
+import type { StepShape, Transformer } from "../model/transformer.ts";
+import { FRESH_TOKENS } from "./fresh_tokens.ts";
+import { KvSession } from "./kv_session.ts";
+import { PageTransit } from "./page_transit.ts";
+import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
+import { sampled, sampleStride } from "./query_sample.ts";
+import type { RetrievalLoad } from "./retrieval_load.ts";
+import type { VacantPages } from "./vacant_pages.ts";
+import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions } from "./window.ts";
+
+/** How retrieval is set up. */
+export interface RetrievalOptions extends Partial<WindowOptions> {
+  /** Prompt length in tokens from which the policy `auto` retrieves; default by adapter class. */
+  crossover?: number;
+}
+
+/** What retrieval needs to know of one sequence's share of a step. */
+export interface RetrievalRow {
+  slot: number;
+  /** Empty when the row decodes. */
+  tokens: Uint32Array;
+  position: number;
+  pages: readonly number[];
+  /** Tokens to read before the sequence decodes; dense when absent. */
+  promptTokens?: number;
+  decode: RetrievalPolicy;
+}
+
+/** Most bytes of queries taken from a step, all layers. */
+const SAMPLE_BYTES = 16 * 2 ** 20;
+/** Positions of a step whose queries are taken at most; fewer where `SAMPLE_BYTES` says so. */
+const SAMPLE_ROWS = 128;
+/** Pages moved in a step at most, so that a long prompt found in the prefix cache does not stall others: 4096 tokens. */
+const PAGES_PER_STEP = 64;
+/** One step in so many reports the bound on the mass not computed, which costs as much again as the estimate does. */
+const BOUND_INTERVAL = 32;
+
+/**
+ * Decoding over contexts whose middle lies in CPU memory (RetrievalAttention, Liu et al. 2024): per layer the GPU attends to a window of
+ * the first and the latest tokens while the CPU searches and attends to the rest; the parts are merged by their log-masses.
+ *
+ * Use per step: `begin` with its rows, `record` the transformer with this as its attention if `begin` says so, `finish` once the step
+ * was collected.
+ */
+export class RetrievalAttention implements StepAttention, AsyncDisposable {
+  readonly #gpu: Gpu;
+  readonly #transformer: Transformer;
+  readonly #window: WindowOptions;
+  readonly #crossover: number;
+  readonly #contextShape: KvContextShape;
+  readonly #transit: PageTransit;
+  readonly #queries: Readback;
+  readonly #calls: WindowCalls;
+  readonly #sampleShare: number;
+  readonly #sessions = new Map<number, KvSession>();
+  readonly #closing = new Set<Promise<void>>();
+  #vacant: VacantPages[] = [];
+  #step: PlannedStep | undefined;
+  #totals = { tokens: 0, keysScanned: 0, keysHeld: 0, searchSeconds: 0 };
+  #restShare = 0;
+  #boundShare = 1;
+  #steps = 0;
+
+  private constructor(
+    gpu: Gpu,
+    transformer: Transformer,
+    options: { window: WindowOptions; crossover: number; shape: KvContextShape },
+    parts: { transit: PageTransit; queries: Readback; calls: WindowCalls; sampleShare: number },
+  ) {
+    this.#gpu = gpu;
+    this.#transformer = transformer;
+    this.#window = options.window;
+    this.#crossover = options.crossover;
+    this.#contextShape = options.shape;
+    this.#transit = parts.transit;
+    this.#queries = parts.queries;
+    this.#calls = parts.calls;
+    this.#sampleShare = parts.sampleShare;
+  }
+
+  /**
+   * Compiles kernels and allocates buffers. Needs the native library, and keys and values in half precision.
+   * @throws {RangeError} for a window out of range.
+   */
+  static async open(
+    gpu: Gpu,
+    transformer: Transformer,
+    options: RetrievalOptions = {},
+  ): Promise<RetrievalAttention> {
+    const window = windowOptions({
+      ...(options.first === undefined ? {} : { first: options.first }),
+      ...(options.last === undefined ? {} : { last: options.last }),
+    });
+    const { shape, buffers, cache } = transformer;
+    const { heads, kvHeads, headDim, paddedHeadDim } = shape;
+    const layers = cache.keys.length;
+    const rowBytes = heads * paddedHeadDim * 4;
+    const sampleRows = Math.min(
+      SAMPLE_ROWS,
+      buffers.maxRows,
+      Math.max(1, Math.floor(SAMPLE_BYTES / (layers * rowBytes))),
+    );
+    const transit = await PageTransit.open(gpu, cache, shape, layers * sampleRows * rowBytes);
+    const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes);
+    const calls = await createWindowCalls(gpu, transformer);
+    return new RetrievalAttention(gpu, transformer, {
+      window,
+      crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
+      // Queries come scaled for exp2; the CPU works with natural exponentials.
+      shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
+    }, { transit, queries, calls, sampleShare: sampleRows / buffers.maxRows });
+  }
+
+  /**
+   * Plans a step; undefined when dense attention does all of it.
+   * @returns the windows of rows that retrieve, which are to be the step's last rows in the batch's order
+   */
+  begin(rows: readonly RetrievalRow[]): ReadonlyMap<RetrievalRow, RowWindow> | undefined {
+    const windows = new Map<RetrievalRow, RowWindow>();
+    const retrieving: KvSession[] = [];
+    const samples: SampledRows[] = [];
+    let at = 0;
+    for (const row of rows) {
+      const count = row.tokens.length;
+      const session = this.#sessions.get(row.slot) ?? this.#admit(row);
+      if (session?.state === "reading" && count > 0) {
+        const chosen = sampled(row.position, count, session.stride).map((i) => at + i);
+        if (chosen.length > 0) samples.push({ session, rows: chosen });
+      }
+      if (session?.state === "ready" && count === 0) {
+        const { firstPages, end } = session;
+        windows.set(row, rowWindow(row.pages, row.position, firstPages, end));
+        retrieving.push(session);
+      }
+      at += count;
+    }
+    const active = retrieving.length + samples.length > 0;
+    this.#step = active
+      ? { retrieving, samples, result: this.#results(retrieving.length) }
+      : undefined;
+    return active ? windows : undefined;
+  }
+
+  /** The rows that kernels of the window read: to be written at the places of the step's decoding rows. */
+  get windowRows(): GPUBuffer {
+    return this.#calls.rows;
+  }
+
+  attend(pass: StepPass, layer: number, step: StepShape, dense: Attention): StepPass {
+    const planned = this.#step;
+    if (!planned) throw new Error("attend: no step was begun");
+    this.#recordSamples(pass, layer, planned.samples);
+    const { retrieving, result } = planned;
+    if (retrieving.length === 0) {
+      dense.record(pass, step);
+      return pass;
+    }
+    const { heads, paddedHeadDim } = this.#transformer.shape;
+    const { query } = this.#transformer.attentionBuffers[layer];
+    const count = retrieving.length;
+    const rowBytes = heads * paddedHeadDim * 4;
+    this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
+    pass.submit();
+    const queries = new Float32Array(this.#queries.read());
+
+    // The GPU attends to the window while the CPU searches: submit first.
+    const windowPass = new StepPass(this.#gpu);
+    dense.record(windowPass, { ...step, decodes: 0 });
+    this.#calls.decode[layer](windowPass, step.decodes);
+    windowPass.submit();
+    const start = performance.now();
+    const bound = this.#steps % BOUND_INTERVAL === 0;
+    KvContext.attend(retrieving, layer, queries, result, bound);
+    this.#totals.searchSeconds += (performance.now() - start) / 1000;
+    this.#account(layer, retrieving, result.reports, bound);
+
+    const masses = result.lse.map((lse) => lse === -Infinity ? EMPTY_LOG_MASS : lse * Math.LOG2E);
+    this.#gpu.buffers.write(this.#calls.retrieved, 0, result.output);
+    this.#gpu.buffers.write(this.#calls.retrievedMass, 0, masses);
+    const next = new StepPass(this.#gpu);
+    next.dispatch(this.#calls.merge, [count, heads]);
+    return next;
+  }
+
+  /** Takes what the step begun last has left on the GPU: sampled queries, and pages that have left the window. Blocks. */
+  finish(rows: readonly RetrievalRow[]): void {
+    const step = this.#step;
+    this.#step = undefined;
+    if (step) {
+      this.#takeSamples(step.samples);
+      if (step.retrieving.length > 0) this.#steps++;
+    }
+    for (const row of rows) {
+      const session = this.#sessions.get(row.slot);
+      if (session) this.#advance(session, row);
+    }
+  }
+
+  /** Forgets the sequence of a slot, and frees its CPU memory. */
+  leave(slot: number): void {
+    const session = this.#sessions.get(slot);
+    if (!session) return;
+    this.#sessions.delete(slot);
+    this.#vacant = this.#vacant.filter((pages) => pages.slot !== slot);
+    session[Symbol.dispose]();
+    const closing = session.built.then(() => {
+      this.#closing.delete(closing);
+    });
+    this.#closing.add(closing);
+  }
+
+  /** Pages that became vacant since the last call. */
+  takeVacant(): VacantPages[] {
+    const vacant = this.#vacant;
+    this.#vacant = [];
+    return vacant;
+  }
+
+  /** A snapshot. */
+  get load(): RetrievalLoad {
+    const sessions = [...this.#sessions.values()];
+    return {
+      ready: sessions.filter((session) => session.state === "ready").length,
+      building: sessions.filter((session) => session.state === "building").length,
+      cpuBytes: sessions.reduce((sum, session) => sum + session.context.bytes, 0),
+      ...this.#totals,
+      restShare: this.#restShare,
+      boundShare: this.#boundShare,
+    };
+  }
+
+  /** Frees everything, after the layers whose indexes are being built. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const slot of [...this.#sessions.keys()]) this.leave(slot);
+    await Promise.all(this.#closing);
+    this.#queries.dispose();
+    this.#transit[Symbol.dispose]();
+  }
+
+  /** A session for a sequence that starts to read its prompt, if it is to decode by retrieval. */
+  #admit(row: RetrievalRow): KvSession | undefined {
+    const { promptTokens, decode, tokens, position } = row;
+    if (promptTokens === undefined || tokens.length === 0) return undefined;
+    if (!wantsRetrieval(decode, promptTokens, this.#crossover)) return undefined;
+    const firstPages = this.#window.first / PAGE_TOKENS;
+    // The window sees all there is.
+    if (coldEnd(promptTokens, this.#window) <= firstPages) return undefined;
+    const fresh = promptTokens - position;
+    // Fewer queries would make a poor index: so it is when the cache held nearly all of a prompt.
+    if (fresh < Math.min(FRESH_TOKENS, promptTokens)) return undefined;
+    const { heads, kvHeads } = this.#contextShape;
+    const stride = sampleStride(fresh, heads / kvHeads, this.#sampleShare);
+    const session = new KvSession(
+      row.slot,
+      this.#contextShape,
+      budgetOf(decode),
+      firstPages,
+      promptTokens,
+      stride,
+    );
+    this.#sessions.set(row.slot, session);
+    return session;
+  }
+
+  #recordSamples(pass: StepPass, layer: number, samples: readonly SampledRows[]): void {
+    const { shape, attentionBuffers } = this.#transformer;
+    const rowBytes = shape.heads * shape.paddedHeadDim * 4;
+    const total = samples.reduce((sum, { rows }) => sum + rows.length, 0);
+    let to = layer * total * rowBytes;
+    for (const { rows } of samples) {
+      for (const row of rows) {
+        const from = attentionBuffers[layer].query;
+        pass.copy(from, row * rowBytes, this.#transit.buffer, to, rowBytes);
+        to += rowBytes;
+      }
+    }
+  }
+
+  #takeSamples(samples: readonly SampledRows[]): void {
+    const total = samples.reduce((sum, { rows }) => sum + rows.length, 0);
+    if (total === 0) return;
+    const { layers, heads, stride } = this.#contextShape;
+    const rowLength = heads * stride;
+    const queries = new Float32Array(this.#transit.read(layers * total * rowLength * 4));
+    for (let layer = 0; layer < layers; layer++) {
+      let at = layer * total;
+      for (const { session, rows } of samples) {
+        const part = queries.subarray(at * rowLength, (at + rows.length) * rowLength);
+        session.context.sample(layer, part);
+        at += rows.length;
+      }
+    }
+  }
+
+  /** Moves what can go to the CPU, and goes from reading to building, after a step in which the sequence had `row`. */
+  #advance(session: KvSession, row: RetrievalRow): void {
+    const computed = row.position + Math.max(1, row.tokens.length);
+    const { state } = session;
+    if (state === "building" || state === "failed") return;
+    // While reading, what the prompt's end will have outside the window; afterwards, what has left it meanwhile.
+    const goal = state === "reading"
+      ? Math.min(coldEnd(session.promptTokens, this.#window), Math.floor(computed / PAGE_TOKENS))
+      : coldEnd(computed, this.#window);
+    const end = Math.min(goal, session.end + PAGES_PER_STEP);
+    if (end > session.end) {
+      this.#transit.move(row.pages.slice(session.end, end), session.context);
+      session.end = end;
+    }
+    if (session.state === "reading") {
+      if (session.end < coldEnd(session.promptTokens, this.#window)) return;
+      if (computed >= session.promptTokens) session.startBuild();
+    } else if (session.end > session.vacated) {
+      this.#vacant.push({ slot: session.slot, from: session.firstPages, to: session.end });
+      session.vacated = session.end;
+    }
+  }
+
+  #results(count: number): AttendResult {
+    const { heads, stride } = this.#contextShape;
+    return {
+      output: new Float32Array(count * heads * stride),
+      lse: new Float32Array(count * heads),
+      reports: new Float32Array(count * heads * 3),
+    };
+  }
+
+  #account(
+    layer: number,
+    retrieving: readonly KvSession[],
+    reports: Float32Array,
+    bound: boolean,
+  ): void {
+    const { heads } = this.#contextShape;
+    if (layer === 0) {
+      this.#restShare = 0;
+      this.#totals.tokens += retrieving.length;
+      if (bound) this.#boundShare = 0;
+    }
+    const parts = this.#contextShape.layers * retrieving.length * heads;
+    for (let i = 0; i < reports.length; i += 3) {
+      this.#totals.keysScanned += reports[i];
+      this.#restShare += reports[i + 1] / parts;
+      if (bound) this.#boundShare += reports[i + 2] / parts;
+    }
+    for (const { end, firstPages } of retrieving) {
+      this.#totals.keysHeld += (end - firstPages) * PAGE_TOKENS * heads;
+    }
+  }
+}
+
+interface SampledRows {
+  session: KvSession;
+  /** Rows of the step. */
+  rows: number[];
+}
+
+interface PlannedStep {
+  retrieving: KvSession[];
+  samples: SampledRows[];
+  result: AttendResult;
+}
+
+/** The kernels of the window, per layer, and what they share. */
+interface WindowCalls {
+  rows: GPUBuffer;
+  retrieved: GPUBuffer;
+  retrievedMass: GPUBuffer;
+  decode: RecordDecode[];
+  merge: KernelCall;
+}
+
+async function createWindowCalls(gpu: Gpu, transformer: Transformer): Promise<WindowCalls> {
+  const { shape, buffers, attentionBuffers, contextPages } = transformer;
+  const { heads, paddedHeadDim } = shape;
+  const storage = (label: string, bytes: number) => gpu.buffers.storage(label, bytes);
+  const rows = storage("window rows", buffers.maxRows * STEP_ROW_BYTES);
+  const logMass = storage("window log-masses", buffers.maxSamples * heads * 4);
+  const retrieved = storage("retrieved", buffers.maxSamples * heads * paddedHeadDim * 4);
+  const retrievedMass = storage("retrieved log-masses", buffers.maxSamples * heads * 4);
+  const window = { rows, logMass };
+  const [decode, merge] = await Promise.all([
+    Promise.all(
+      attentionBuffers.map((layer) =>
+        createDecodeAttention(gpu, shape, contextPages, layer, window)
+      ),
+    ),
+    createMergeRetrieved(gpu, shape, {
+      step: buffers.step,
+      retrieved,
+      retrievedMass,
+      logMass,
+      output: attentionBuffers[0].output,
+    }),
+  ]);
+  return { rows, retrieved, retrievedMass, decode, merge };
+}

@@ -1,0 +1,20 @@
+/** What retrieval holds and did; totals since the model was opened. */
+export interface RetrievalLoad {
+  /** Sequences that decode by retrieval now, and those whose index is being built. */
+  ready: number;
+  building: number;
+  /** Bytes of keys, values and indexes in CPU memory. */
+  cpuBytes: number;
+  /** Tokens decoded by retrieval. */
+  tokens: number;
+  /** Keys and centroids scored on the CPU, all heads and layers. */
+  keysScanned: number;
+  /** Keys that exact attention would have scored there. */
+  keysHeld: number;
+  /** Seconds in search and attention on the CPU. */
+  searchSeconds: number;
+  /** Mean share of the attention mass outside the window that was estimated rather than computed, of the latest step. */
+  restShare: number;
+  /** Upper bound on that share, the mean over heads of the latest step for which it was computed; 1 before the first. */
+  boundShare: number;
+}

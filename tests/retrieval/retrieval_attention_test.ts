@@ -1,0 +1,108 @@
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { Rng } from "../../src/common/rng.ts";
+import type { StepRow } from "../../src/engine/step.ts";
+import type { RetrievalPolicy } from "../../src/retrieval/policy.ts";
+import { goldenPath } from "../support/golden_models.ts";
+import { openTestGpu } from "../support/gpu.ts";
+import { ModelUnderTest, TestSequence } from "../support/model_under_test.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+import { RetrievalUnderTest } from "../support/retrieval_under_test.ts";
+
+// Opened while the module loads: a library opened inside a test counts as leaked by it.
+const problem = nativeProblem();
+const families = ["lanes", "wide"] as const;
+const gpus = {
+  lanes: await openTestGpu({ kernels: "lanes" }),
+  wide: await openTestGpu({ kernels: "wide" }),
+};
+const opened = new Map<string, Promise<ModelUnderTest>>();
+
+function model(family: "lanes" | "wide"): Promise<ModelUnderTest> {
+  const open = () => ModelUnderTest.open(gpus[family], goldenPath("tiny_llama_f16"), "f16");
+  if (!opened.has(family)) opened.set(family, open());
+  return opened.get(family)!;
+}
+
+/** `count` tokens of no meaning. */
+function tokens(count: number, seed: number): number[] {
+  const rng = new Rng(seed);
+  return Array.from({ length: count }, () => rng.integer(263));
+}
+
+const all: RetrievalPolicy = { kind: "retrieval", mass: 1 };
+
+/** Rows of a sequence that wants `decode`. */
+function ask(row: StepRow, promptTokens: number, decode: RetrievalPolicy): StepRow {
+  return { ...row, promptTokens, decode };
+}
+
+/** Reads `prompt` in chunks, without its last token's sample unless it is the last chunk. */
+function read(
+  under: RetrievalUnderTest,
+  sequence: TestSequence,
+  prompt: number[],
+  decode: RetrievalPolicy,
+  chunk = 100,
+): void {
+  for (let at = 0; at < prompt.length; at += chunk) {
+    const part = prompt.slice(at, at + chunk);
+    const last = at + chunk >= prompt.length;
+    under.step([ask(sequence.prefill(part, last), prompt.length, decode)]);
+  }
+}
+
+/** Largest difference, relative to the largest logit. */
+function difference(found: Float32Array, wanted: Float32Array): number {
+  const largest = wanted.reduce((top, x) => Math.max(top, Math.abs(x)), 0);
+  return found.reduce((top, x, i) => Math.max(top, Math.abs(x - wanted[i])), 0) / largest;
+}
+
+const window = { first: 64, last: 64 };
+
+for (const family of families) {
+  const test = (name: string, run: () => Promise<void>) => {
+    if (problem === undefined) gpuTest(`${name}: ${family} kernels`, run);
+    else {Deno.test({
+        name: `${name} (skipped: the native library is not built)`,
+        ignore: true,
+        fn: run,
+      });}
+  };
+
+  test("RetrievalAttention over all keys gives dense decode's logits, beside dense rows and prefill", async () => {
+    const prompt = tokens(300, 1);
+    const pages = [[7, 3, 90, 12, 40, 41, 42, 43], [10, 11, 13, 14, 15, 16, 17, 18]];
+    const under = await model(family);
+    await using retrieval = await RetrievalUnderTest.open(under, window);
+    const dense = new TestSequence(0, pages[0]);
+    const sparse = new TestSequence(1, pages[1]);
+    read(retrieval, dense, prompt, { kind: "dense" });
+    read(retrieval, sparse, prompt, all);
+    await retrieval.untilReady(1);
+    assert(retrieval.retrieval.load.cpuBytes > 0);
+    for (let i = 0; i < 100; i++) {
+      const newcomer = new TestSequence(2, [50, 51]);
+      const rows = [
+        ask(sparse.decode(), prompt.length, all),
+        ask(dense.decode(), prompt.length, { kind: "dense" }),
+        ...(i % 9 === 0 ? [ask(newcomer.prefill(tokens(20, i)), 20, { kind: "dense" })] : []),
+      ];
+      const { logits, tokens: chosen } = retrieval.step(rows);
+      assertEquals(chosen[0], chosen[1], `token ${i}`);
+      // Later tokens differ more: their keys and values are rounded to f16, where a last bit may fall to the other side.
+      assertLess(difference(logits[0], logits[1]), i === 0 ? 1e-5 : 2e-4, `step ${i}`);
+      // What left the window must not be read any more.
+      for (const { slot, from, to } of retrieval.vacant.splice(0)) {
+        assertEquals([slot, from], [1, 1]);
+        under.fillPages(pages[1].slice(from, to), 0x7b);
+      }
+    }
+    const { load } = retrieval.retrieval;
+    assertEquals(load.tokens, 100);
+    assertEquals(load.keysScanned, load.keysHeld);
+    assert(load.searchSeconds > 0);
+    retrieval.retrieval.leave(1);
+    assertEquals(retrieval.retrieval.load.cpuBytes, 0);
+  });
+}
