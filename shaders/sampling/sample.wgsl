@@ -107,7 +107,8 @@ fn sample(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id)
 }
 
 fn draw(request: Sample, start: u32, top: f32) -> u32 {
-  let inverse = 1.0 / request.temperature;
+  // Finite even for a denormal temperature: 0 times infinity would drop the top token.
+  let inverse = min(1.0 / request.temperature, 1e30);
   var threshold = 0u;
   if (request.min_p > 0.0) {
     threshold = ordered(log(request.min_p));
