@@ -20,10 +20,10 @@ interface Tile {
 }
 
 /**
- * Tiles of the lanes family, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time on 2 cores, 111 being the peak; rows × quads):
- * Q8_0 8×4 46, 16×4 60, 32×2 62; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×1 35, 32×1 48, 64×1 56. The driver's compile time, paid once
- * per machine, grows faster than the height: 0.3 s at 8 rows, 0.9 at 16, 2.5 to 3 at 32, 15 at 64. So Q8_0, which is what is mostly run, stops at
- * 16 rows; f32, which loads the most bytes per weight, takes 64 where a step is long enough to care.
+ * Tiles of the lanes family, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time on 2 cores, 115 being the peak; rows × quads):
+ * Q8_0 8×4 46, 16×4 64, 32×2 66, 64×1 63; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×4 35, 32×2 49, 64×1 61. The driver's compile time, paid
+ * once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.5 at 32, 4 at 64. So Q8_0, which is what is mostly run, stops
+ * at 16 rows; f32, which loads the most bytes per weight, takes 64 where a step is long enough to care.
  */
 const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest?: Tile }> = {
   f32: {
