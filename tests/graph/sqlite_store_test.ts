@@ -7,6 +7,14 @@ import { SqliteStore } from "../../src/graph/sqlite_store.ts";
 import { killedMix } from "./kill/killed_mix.ts";
 import { call, input, output } from "./support.ts";
 
+/** A port that nobody had a moment ago; a killed server comes back on the one it had. */
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return port;
+}
+
 async function withFile(work: (path: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
@@ -141,8 +149,13 @@ Deno.test("kill -9: no set variable is lost, no reader hangs, results are those 
   const kills = Number(Deno.args[0] ?? 4);
   const options = { applications: 8 + kills * 4, deadlineMs: 20_000, seed: 1 };
   await withFile(async (path) => {
-    const quiet = await killedMix({ ...options, port: 39_871, store: `${path}-quiet`, kills: 0 });
-    const killed = await killedMix({ ...options, port: 39_872, store: path, kills });
+    const quiet = await killedMix({
+      ...options,
+      port: freePort(),
+      store: `${path}-quiet`,
+      kills: 0,
+    });
+    const killed = await killedMix({ ...options, port: freePort(), store: path, kills });
     assertEquals([killed.lost, killed.hung], [0, 0]);
     assertEquals(killed.results, quiet.results);
     assertEquals(quiet.results.flat().some((value) => value.startsWith("error")), false);

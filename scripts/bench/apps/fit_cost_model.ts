@@ -4,20 +4,31 @@ import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
 import { median } from "../../../src/common/math.ts";
 import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
 import { TOKEN_CHARS } from "../../../src/graph/sim/sim_tokenizer.ts";
-import { filler } from "./texts.ts";
+import type { Texts } from "./texts.ts";
 
 /** Tokens that a calibrating generation puts out. */
 const DECODE_TOKENS = 32;
+
+/** A real engine in the simulator's terms. */
+export interface FittedEngine {
+  cost: CostModel;
+  /** Characters of a token that it generates, as near as the simulator comes. */
+  generatedChars: number;
+}
 
 /**
  * Measures an engine's own constants: how long steps of 1, 4 and 8 decoding rows take, how long prompts of three
  * lengths take, and what context adds to a decode step. Token counts are turned into the simulator's (four
  * characters each), so that the same text costs the same.
  */
-export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
-  let seed = 77_000;
-  const run = (chars: number, tokens: number) => generate(pool, filler(chars, seed++), tokens);
-  await run(400, 8);
+export async function fitCostModel(pool: EnginePool, texts: Texts): Promise<FittedEngine> {
+  let chunk = 0;
+  // The kind of text that applications send: what a character costs depends on the vocabulary.
+  const run = (chars: number, tokens: number) =>
+    generate(pool, texts.article(chunk++, chars / TOKEN_CHARS), tokens);
+  // The first steps of every shape are slower than all that follow.
+  for (const chars of [6000, 6000, 2400, 600]) await run(chars, 8);
+  await Promise.all(Array.from({ length: 8 }, () => run(80, 8)));
   const rows: [number, number][] = [];
   for (const count of [1, 4, 8]) {
     const times: number[] = [];
@@ -33,7 +44,7 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
   const prompts: { n: number; ms: number; decodeMs: number; chars: number }[] = [];
   for (const chars of [600, 2400, 6000]) {
     const tries: GenerateUsage[] = [];
-    for (let round = 0; round < 4; round++) tries.push(await run(chars, 12));
+    for (let round = 0; round < 5; round++) tries.push(await run(chars, 12));
     const best = tries.reduce((a, b) => a.ttftMs < b.ttftMs ? a : b);
     const decode = Math.min(...tries.map((usage) => usage.decodeMs / 11));
     prompts.push({ n: best.promptTokens, ms: best.ttftMs, decodeMs: decode, chars });
@@ -44,7 +55,7 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
   const attention = Math.max(0, (last.decodeMs - first.decodeMs) / (last.n - first.n));
   const scale = TOKEN_CHARS / charsPerToken;
   const [load] = pool.load();
-  return {
+  const cost = {
     overheadMs,
     weightsMs: 0,
     computeMsPerToken: compute * scale,
@@ -58,6 +69,7 @@ export async function fitCostModel(pool: EnginePool): Promise<CostModel> {
     latencyTokens: Infinity,
     latencyPrefillTokens: Infinity,
   };
+  return { cost, generatedChars: Math.min(4, Math.max(2, Math.round(charsPerToken))) };
 }
 
 async function generate(pool: EnginePool, text: string, maxTokens: number): Promise<GenerateUsage> {

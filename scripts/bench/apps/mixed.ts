@@ -32,6 +32,8 @@ export interface MixedResult {
   chatMsPerToken: number;
   /** From a job's sending to its end. */
   jobSeconds: number;
+  /** From sending to end, over chat requests and jobs alike. */
+  completionMs: number;
 }
 
 /** Runs it. `each` gives every chat user and every job a client of its own. */
@@ -42,7 +44,7 @@ export async function mixed(
 ): Promise<MixedResult> {
   const clock = each().clock;
   const rng = new Rng(3);
-  const chats: Promise<number>[] = [];
+  const chats: Promise<{ ms: number; tokens: number }>[] = [];
   const jobs: Promise<number>[] = [];
   for (let job = 0; job < shape.summaries; job++) {
     const start = clock.now();
@@ -56,14 +58,22 @@ export async function mixed(
     await sleep(clock, -Math.log(1 - rng.uniform()) * 1000 / shape.chatRate);
   }
   const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const ended = await Promise.all(chats);
+  const seconds = await Promise.all(jobs);
   return {
-    chatMsPerToken: mean(await Promise.all(chats)),
-    jobSeconds: mean(await Promise.all(jobs)),
+    chatMsPerToken: mean(ended.map(({ ms, tokens }) => ms / tokens)),
+    jobSeconds: mean(seconds),
+    completionMs: mean([...ended.map(({ ms }) => ms), ...seconds.map((s) => s * 1000)]),
   };
 }
 
 /** One turn of a chat with lengths like ShareGPT's (log-normal: some 160 tokens in and 250 out in the mean). */
-async function chat(caller: Caller, texts: Texts, user: number, rng: Rng): Promise<number> {
+async function chat(
+  caller: Caller,
+  texts: Texts,
+  user: number,
+  rng: Rng,
+): Promise<{ ms: number; tokens: number }> {
   const length = (median: number, spread: number, most: number) =>
     Math.round(Math.min(most, Math.max(8, median * Math.exp(spread * rng.normal()))));
   const prompt = texts.query(user, length(100, 1, 1000));
@@ -71,7 +81,7 @@ async function chat(caller: Caller, texts: Texts, user: number, rng: Rng): Promi
   const start = caller.clock.now();
   const criteria: Criteria = "latency";
   await caller.read(caller.call([`User: ${prompt}\nAssistant: `], tokens), criteria);
-  return (caller.clock.now() - start) / tokens;
+  return { ms: caller.clock.now() - start, tokens };
 }
 
 /** The same texts, other chunks. */

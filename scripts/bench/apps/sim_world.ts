@@ -32,6 +32,7 @@ export interface SimOptions {
   /** Prefix cache for request-by-request modes, which is off by default. */
   cached?: boolean;
   sharedAttention?: SimulatedPoolOptions["sharedAttention"];
+  generatedChars?: number;
 }
 
 /** Runs an application once in virtual time, on engines of its own. */
@@ -46,6 +47,7 @@ export async function simulate<T>(
     clock,
     cost: options.cost,
     engines: options.engines,
+    generatedChars: options.generatedChars,
     sharing: graphMode || options.cached ? "pages" : "none",
     sharedAttention: graphMode || options.cached ? options.sharedAttention : "each",
     admitTokens: mode.kind === "latency_first" ? mode.admitTokens : undefined,

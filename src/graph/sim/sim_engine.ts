@@ -15,6 +15,8 @@ export interface SimEngineOptions {
    * it. `lca`: once, but only what is common to all rows of the step, as the paper's kernel does.
    */
   sharedAttention?: "each" | "once" | "lca";
+  /** Characters of a generated token, 2 to 4: vocabularies differ. Default 4, as in prompts. */
+  generatedChars?: number;
   /** Tokens of all running sequences together: what bounds a batch beside memory. */
   admitTokens?: number;
 }
@@ -245,7 +247,8 @@ export class SimEngine {
     const index = sequence.generated.length;
     if (index === 0) sequence.firstTokenAt = this.#clock.now();
     if (sequence.answer && index >= sequence.answer.length) return this.#done(sequence, "stop");
-    const id = sequence.answer?.[index] ?? pseudoToken(sequence.seed, index);
+    const id = sequence.answer?.[index] ??
+      pseudoToken(sequence.seed, index, this.options.generatedChars);
     sequence.generated.push(id);
     this.totals.generatedTokens++;
     sequence.emit({ type: "delta", ids: [id], text: decode([id]) });

@@ -28,13 +28,13 @@ export function decode(ids: readonly number[]): string {
   return text;
 }
 
-/** The next token of a text whose tokens hash to `seed`: three letters and a space, the same every time. */
-export function pseudoToken(seed: number, index: number): number {
+/** The next token of a text whose tokens hash to `seed`: letters and a space, `chars` in all, the same every time. */
+export function pseudoToken(seed: number, index: number, chars: number = TOKEN_CHARS): number {
   let x = Math.imul(seed ^ Math.imul(index + 1, 0x9e3779b1), 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35);
   x ^= x >>> 13;
-  let id = 32 << 21;
-  for (let letter = 0; letter < 3; letter++) {
+  let id = 32 << (7 * (chars - 1));
+  for (let letter = 0; letter < chars - 1; letter++) {
     id |= (97 + ((x >>> (letter * 8)) & 255) % 26) << (7 * letter);
   }
   return id;
