@@ -28,6 +28,7 @@ export async function* prefetch<T>(
   let finished = false;
   try {
     for (;;) {
+      signal?.throwIfAborted();
       while (pending.length < depth) request();
       const result = await Promise.race([pending.shift()!, aborted.promise]);
       if (result.done) {

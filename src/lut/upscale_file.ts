@@ -36,7 +36,8 @@ export async function upscaleFile(
   let done = 0;
   for await (const frame of upscaler.upscale(source.frames, { signal: options.signal })) {
     await sink.write(frame);
-    options.onFrame?.(++done, source.total);
+    done++;
+    options.onFrame?.(done, source.total);
   }
   await sink.finish();
   return done;

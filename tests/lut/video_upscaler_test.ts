@@ -1,0 +1,186 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { Rng } from "../../src/common/rng.ts";
+import { QualityLadder } from "../../src/lut/quality_ladder.ts";
+import { isSceneCut } from "../../src/lut/scene_cut.ts";
+import {
+  type ChromaLayout,
+  chromaSize,
+  frameBytes,
+  frameOf,
+  type VideoFrame,
+} from "../../src/lut/video_frame.ts";
+import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
+import { WorkerUpscaler } from "../../src/lut/worker_upscaler.ts";
+import { needsNative } from "../support/needs_native.ts";
+
+nativeProblem();
+
+function picture(
+  rng: Rng,
+  layout: ChromaLayout,
+  width: number,
+  height: number,
+  index = 0,
+): VideoFrame {
+  const bytes = Uint8Array.from(
+    { length: frameBytes(layout, width, height) },
+    (_, i) => 90 + (i * 3 + index) % 50 + rng.integer(8),
+  );
+  return frameOf(bytes, layout, width, height, index / 25);
+}
+
+async function* pictures(
+  count: number,
+  made: { count: number; ended: boolean },
+  width = 16,
+  height = 10,
+): AsyncGenerator<VideoFrame> {
+  const rng = new Rng(1);
+  try {
+    for (let i = 0; i < count; i++) {
+      made.count++;
+      yield picture(rng, "420", width, height, i);
+    }
+  } finally {
+    made.ended = true;
+  }
+}
+
+Deno.test("VideoUpscaler keeps layout and timestamps at every scale and odd size", async (t) => {
+  if (!needsNative(t)) return;
+  const rng = new Rng(2);
+  for (const scale of [2, 3, 4] as const) {
+    using upscaler = await VideoUpscaler.open({ scale });
+    for (const layout of ["420", "422", "444", "mono"] as const) {
+      for (const [w, h] of [[1, 1], [17, 5], [64, 9]]) {
+        const out = await upscaler.upscaleFrame(picture(rng, layout, w, h, 3));
+        assertEquals([out.width, out.height, out.layout, out.timestamp], [
+          w * scale,
+          h * scale,
+          layout,
+          3 / 25,
+        ]);
+        const [cw, ch] = chromaSize(layout, w * scale, h * scale);
+        assertEquals([out.y.length, out.u.length, out.v.length], [
+          w * h * scale ** 2,
+          cw * ch,
+          cw * ch,
+        ]);
+      }
+    }
+  }
+});
+
+Deno.test("VideoUpscaler leaves a flat picture flat at every quality", async (t) => {
+  if (!needsNative(t)) return;
+  for (const quality of ["full", "gate", "bicubic"] as const) {
+    using upscaler = await VideoUpscaler.open({ quality });
+    const flat = frameOf(new Uint8Array(frameBytes("420", 32, 16)).fill(126), "420", 32, 16);
+    const { y, u } = await upscaler.upscaleFrame(flat);
+    assert(y.every((value) => Math.abs(value - 126) <= 2), `${quality}: ${y.slice(0, 8)}`);
+    assert(u.every((value) => value === 126));
+  }
+});
+
+Deno.test("VideoUpscaler reads at most its queue ahead, and ends the source when the loop is left or aborted", async (t) => {
+  if (!needsNative(t)) return;
+  for (const how of ["break", "abort"] as const) {
+    using upscaler = await VideoUpscaler.open({ scale: 2, queue: 3 });
+    const made = { count: 0, ended: false };
+    const controller = new AbortController();
+    let seen = 0;
+    const work = async () => {
+      for await (const _ of upscaler.upscale(pictures(1000, made), { signal: controller.signal })) {
+        seen++;
+        assert(made.count <= seen + 3, `${made.count} were read for ${seen}`);
+        if (seen === 5) {
+          if (how === "break") break;
+          controller.abort(new DOMException("enough", "AbortError"));
+        }
+      }
+    };
+    if (how === "break") await work();
+    else await assertRejects(work, DOMException, "enough");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assertEquals([seen, made.ended], [5, true], how);
+  }
+});
+
+Deno.test("VideoUpscaler gives the frames before a failure of the source, then the failure", async (t) => {
+  if (!needsNative(t)) return;
+  using upscaler = await VideoUpscaler.open({ scale: 2, quality: "bicubic" });
+  async function* broken() {
+    yield* pictures(3, { count: 0, ended: false });
+    throw new RangeError("the cable is out");
+  }
+  let seen = 0;
+  await assertRejects(
+    async () => {
+      for await (const _ of upscaler.upscale(broken())) seen++;
+    },
+    RangeError,
+    "the cable is out",
+  );
+  assertEquals(seen, 3);
+});
+
+Deno.test("VideoUpscaler starts afresh after a cut: the frame after it does not depend on the one before", async (t) => {
+  if (!needsNative(t)) return;
+  using upscaler = await VideoUpscaler.open();
+  const rng = new Rng(5);
+  const dark = frameOf(new Uint8Array(frameBytes("mono", 32, 32)).fill(20), "mono", 32, 32);
+  const next = picture(rng, "mono", 32, 32);
+  assert(isSceneCut(next.y, dark.y, 32, 32));
+  const alone = await upscaler.upscaleFrame(next);
+  upscaler.reset();
+  await upscaler.upscaleFrame(dark);
+  assertEquals((await upscaler.upscaleFrame(next)).y, alone.y);
+  assertEquals(upscaler.stats.sceneCuts, 1);
+  // Without a cut the predecessor matters.
+  const nudged = { ...next, y: next.y.map((value) => value + 6) };
+  upscaler.reset();
+  await upscaler.upscaleFrame(nudged);
+  const after = await upscaler.upscaleFrame(next);
+  assert(after.y.some((value, i) => value !== alone.y[i]));
+});
+
+Deno.test("VideoUpscaler's memory stays flat over two thousand frames", async (t) => {
+  if (!needsNative(t)) return;
+  using upscaler = await VideoUpscaler.open({ scale: 2, quality: "gate", run: { threads: 1 } });
+  const made = { count: 0, ended: false };
+  let seen = 0, early = 0;
+  for await (const _ of upscaler.upscale(pictures(2000, made, 64, 36))) {
+    if (++seen === 500) early = Deno.memoryUsage().rss;
+  }
+  const grown = Deno.memoryUsage().rss - early;
+  assert(grown < 48 * 2 ** 20, `grew by ${(grown / 2 ** 20).toFixed(1)} MiB in 1500 frames`);
+});
+
+Deno.test("WorkerUpscaler gives the bytes of VideoUpscaler, and refuses what was sent when disposed of", async (t) => {
+  if (!needsNative(t)) return;
+  using here = await VideoUpscaler.open({ scale: 2 });
+  const there = await WorkerUpscaler.open({ scale: 2 });
+  const a = await Array.fromAsync(here.upscale(pictures(4, { count: 0, ended: false })));
+  const b = await Array.fromAsync(there.upscale(pictures(4, { count: 0, ended: false })));
+  assertEquals(b, a);
+  const pending = there.upscaleFrame(a[0]);
+  there[Symbol.dispose]();
+  await assertRejects(() => pending, Error, "disposed");
+});
+
+Deno.test("QualityLadder steps down past its budget, comes back when it is cheap again, and never past its best", () => {
+  const ladder = new QualityLadder(10);
+  assertEquals(ladder.quality, "full");
+  ladder.record(30);
+  assertEquals(ladder.quality, "gate");
+  for (let i = 0; i < 500; i++) ladder.record(2);
+  assertEquals(ladder.quality, "full");
+  const slow = new QualityLadder(1);
+  for (let i = 0; i < 5; i++) slow.record(50);
+  assertEquals(slow.quality, "bicubic");
+  const capped = new QualityLadder(10, "gate");
+  for (let i = 0; i < 500; i++) capped.record(1);
+  assertEquals(capped.quality, "gate");
+  assertThrows(() => new QualityLadder(0), RangeError);
+});
