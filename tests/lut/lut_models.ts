@@ -1,4 +1,4 @@
-import { Rng } from "../../src/common/rng.ts";
+import type { Rng } from "../../src/common/rng.ts";
 import type { LutStage } from "../../ffi/lut_cascade.ts";
 import type { LutFusionModel, LutLayer } from "../../ffi/lut_fusion.ts";
 import { patterns } from "../../src/lut/patterns.ts";
