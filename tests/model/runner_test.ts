@@ -1,0 +1,142 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { DeviceLostError, OutOfMemoryError } from "../../src/common/errors.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { openModel } from "../../src/engine/open_model.ts";
+import { GpuStepRunner } from "../../src/engine/runner.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { GenerateRequest, Generation } from "../../src/engine/types.ts";
+import { GgufFile } from "../../src/formats/gguf.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
+import { goldenGreedy, goldenPath, goldenPrompt } from "../support/golden_models.ts";
+import { TestSequence } from "../support/model_under_test.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+
+const path = goldenPath("tiny_arcee_q8_0");
+const options = { contextLength: 256, maxSequences: 4, maxBatchTokens: 64, kvType: "f32" } as const;
+
+function request(id: string, change: Partial<GenerateRequest> = {}): GenerateRequest {
+  return {
+    id,
+    prompt: { type: "parts", parts: [{ type: "tokens", ids: [...goldenPrompt] }] },
+    maxTokens: 24,
+    sampling: greedy,
+    ignoreEos: true,
+    ...change,
+  };
+}
+
+async function read(generation: Generation): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const event of generation) if (event.type === "delta") ids.push(...event.ids);
+  return ids;
+}
+
+gpuTest(
+  "GpuStepRunner decodes through submit and collect as the golden continuation says",
+  async () => {
+    await using runner = await GpuStepRunner.open(path, options);
+    assertEquals([runner.maxSequences, runner.maxBatchTokens, runner.contextLength], [4, 64, 256]);
+    assert(runner.gpuBytes > 0 && runner.pagesTotal >= 8);
+    const sequence = new TestSequence(2, [3]);
+    const step = (rows: ReturnType<TestSequence["decode"]>[]) => {
+      runner.submit({ rows, copies: [] });
+      return [...runner.collect()];
+    };
+    assertEquals(step([sequence.prefill(goldenPrompt.slice(0, 30), false)]), [-1]);
+    const found = step([sequence.prefill(goldenPrompt.slice(30))]);
+    while (found.length < 24) found.push(...step([sequence.decode()]));
+    assertEquals(found, goldenGreedy("tiny_arcee_q8_0"));
+    assertThrows(() => runner.collect(), Error, "none was submitted");
+    const over = new TestSequence(0, [0, 1]).prefill(new Uint32Array(65));
+    assertThrows(() => step([over]), RangeError, "65 tokens, at most 64 fit");
+  },
+);
+
+gpuTest("GpuStepRunner reports logits that are not finite", async () => {
+  const bytes = Deno.readFileSync(goldenPath("tiny_llama_f32"));
+  using sound = GgufFile.read(bytes);
+  // The embedding of token 77: other tokens go on working.
+  const embedding = sound.tensor("token_embd.weight");
+  const rowBytes = embedding.shape[0] * 4;
+  const start = bytes.length - dataBytes(sound) + embedding.offset + 77 * rowBytes;
+  new Float32Array(bytes.buffer, start, rowBytes / 4).fill(NaN);
+  using file = GgufFile.read(bytes);
+  await using runner = await GpuStepRunner.load(file, options);
+  const row = new TestSequence(0, [0]).prefill([1, 77, 3]);
+  for (const temperature of [0, 1]) {
+    runner.submit({ rows: [{ ...row, sampling: { ...greedy, temperature } }], copies: [] });
+    assertThrows(() => runner.collect(), Error, "the logits are not finite");
+  }
+  runner.submit({ rows: [new TestSequence(1, [1]).prefill([1, 2, 3])], copies: [] });
+  assert(runner.collect()[0] >= 0);
+});
+
+/** Bytes of a file's data section: from its first tensor to the end. */
+function dataBytes(file: GgufFile): number {
+  return Math.max(...[...file.tensors.values()].map((t) => t.offset + t.byteLength));
+}
+
+gpuTest(
+  "GpuStepRunner refuses sizes that do not fit, and closes the device it was given",
+  async () => {
+    await assertRejects(
+      () => GpuStepRunner.open(path, { kvTokens: 1 << 20, maxKvBytes: 1 << 20 }),
+      RangeError,
+      "plan KV memory: kvTokens is 1048576, at most",
+    );
+    await assertRejects(
+      () => GpuStepRunner.open(path, { contextLength: 4096, kvTokens: 128 }),
+      RangeError,
+      "plan KV memory: contextLength is 4096, the KV memory holds",
+    );
+    const small = await Gpu.open({ maxBytes: 100_000 });
+    await assertRejects(
+      () => GpuStepRunner.open(path, {}, small),
+      OutOfMemoryError,
+      "cap of 100000",
+    );
+    assertEquals(small.buffers.bytes, 0);
+  },
+);
+
+gpuTest(
+  "Engine fails what runs when the real device is lost, reopens it and gives the same text again",
+  async () => {
+    const devices: GPUDevice[] = [];
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, ...args) {
+      const device = await requestDevice.apply(this, args);
+      devices.push(device);
+      return device;
+    };
+    try {
+      await using engine = await Engine.open(() => openModel({ path, ...options }), {
+        reopenDelaysMs: [0, 50],
+      });
+      const golden = [...goldenGreedy("tiny_arcee_q8_0")];
+      assertEquals(await read(engine.submit(request("before"))), golden);
+      const running = engine.submit(request("running", { maxTokens: 200 }));
+      const waiting = Array.from({ length: 5 }, (_, i) => engine.submit(request(`waiting ${i}`)));
+      const outcomes = Promise.allSettled(waiting.map(read));
+      await assertRejects(
+        async () => {
+          for await (const event of running) if (event.type === "delta") devices[0].destroy();
+        },
+        DeviceLostError,
+        "GPU device was lost",
+      );
+      assertEquals(await read(engine.submit(request("after"))), golden);
+      // Of those beside it, the ones that ran are lost too; what still waited went on.
+      for (const outcome of await outcomes) {
+        if (outcome.status === "fulfilled") assertEquals(outcome.value, golden);
+        else assert(outcome.reason instanceof DeviceLostError, String(outcome.reason));
+      }
+      assertEquals(devices.length, 2);
+      assertEquals(engine.load().state, "ready");
+      assertEquals(engine.load().pagesUsed, 0);
+    } finally {
+      GPUAdapter.prototype.requestDevice = requestDevice;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  },
+);
