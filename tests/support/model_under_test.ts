@@ -30,6 +30,10 @@ export class ModelUnderTest {
 
   static async open(gpu: Gpu, path: string, kvType: KvType): Promise<ModelUnderTest> {
     using file = GgufFile.open(path);
+    return await ModelUnderTest.load(gpu, file, kvType);
+  }
+
+  static async load(gpu: Gpu, file: GgufFile, kvType: KvType): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
       maxRows: ModelUnderTest.maxRows,
