@@ -12,6 +12,7 @@ import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
 import type { BenchRow } from "../../bench/harness.ts";
 import { appendRows } from "../../bench/rows_file.ts";
 import { activationSparsity } from "./activation_sparsity.ts";
+import { belowFloor } from "./below_floor.ts";
 import { askTask, type Scored } from "./ask_task.ts";
 import { bitsPerByte } from "./bits_per_byte.ts";
 import { cleanBook } from "./clean_book.ts";
@@ -58,6 +59,11 @@ const flags = [
   { name: "no-text", kind: "switch", help: "Skip bits per byte and sparsity" },
   { name: "json", kind: "text", value: "FILE", help: "Append rows to this JSON array" },
   { name: "svg", kind: "text", value: "FILE", help: "Write the single needle's heat map" },
+  {
+    name: "check",
+    kind: "switch",
+    help: "Exit with 1 when a score is below what the model card promises",
+  },
   { name: "show", kind: "switch", help: "Print every answer that is not fully right" },
 ] as const satisfies readonly Flag[];
 
@@ -99,7 +105,7 @@ async function main(args: string[]): Promise<number> {
     add(key, "accuracy", mean(answers), `share of ${answers.length}`);
   }
   if (!given["no-text"]) {
-    const most = given.quick ? 12288 : undefined;
+    const most = given.quick ? 6144 : undefined;
     const wiki = await read("wikitext2_test.txt");
     const texts = { wikitext2_test: wiki, held_out_book: book.slice(0, 600_000) };
     const scores = await bitsPerByte(path, texts, { window: 4096, stride: 2048, most });
@@ -111,13 +117,15 @@ async function main(args: string[]): Promise<number> {
     );
   }
   if (given.json !== undefined) await appendRows(given.json, rows);
+  const failures = given.check ? belowFloor(rows) : [];
+  for (const failure of failures) console.error(failure);
   if (given.svg !== undefined) {
     const cells = scored.flatMap(({ task, length, depth, score }) =>
       task === "single_needle" && depth !== undefined ? [{ length, depth, score }] : []
     );
     await Deno.writeTextFile(given.svg, heatMap("Single needle: depth by context length", cells));
   }
-  return 0;
+  return failures.length > 0 ? 1 : 0;
 }
 
 type Given = ReturnType<typeof parseFlags<typeof flags>>;
