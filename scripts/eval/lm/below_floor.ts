@@ -24,7 +24,7 @@ const MOST_BITS_PER_BYTE = 1.75;
 /** One line for every row that is worse than the embedded model should be. */
 export function belowFloor(rows: readonly BenchRow[]): string[] {
   return rows.flatMap((row) => {
-    const task = row.case.replace(/_\w+$/, "");
+    const task = row.case.replace(/_[^_]+$/, "");
     if (row.metric === "accuracy" && RETRIEVAL.includes(task) && row.value < LEAST_ACCURACY) {
       return [
         `lm/${row.case}: accuracy ${row.value.toFixed(3)}, expected ${LEAST_ACCURACY} or more`,
