@@ -150,7 +150,7 @@ for (const family of families) {
       const chunk = tokens(19, 4);
       const other = under.step([new TestSequence(1, [1]).prefill(chunk)]);
 
-      for (const size of [2, 3, 5, 9, 17, 33, 70]) {
+      for (const size of family === "wide" ? [2, 9, 70] : [2, 3, 5, 9, 17, 33, 70]) {
         const rng = new Rng(size);
         const place = (slot: number) => new TestSequence(slot, [10 + slot]);
         // Slot 7 is the sequence to watch; its neighbours are at other positions and hold other tokens.
