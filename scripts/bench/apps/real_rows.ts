@@ -6,7 +6,7 @@ import { GraphRuntime } from "../../../src/graph/graph_runtime.ts";
 import type { BenchContext } from "../harness.ts";
 import { chainSummary, mapReduce, multiAgent, sharedPrompt } from "./applications.ts";
 import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
-import { fitCostModel, type FittedEngine } from "./fit_cost_model.ts";
+import { EngineCalibration, type FittedEngine } from "./engine_calibration.ts";
 import { mixed, type MixedResult } from "./mixed.ts";
 import { type Mode, simulate } from "./sim_world.ts";
 import type { Texts } from "./texts.ts";
@@ -57,13 +57,19 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
     context.note(`apps: no engine (${(error as Error).message}): the real rows are left out`);
     return;
   }
-  const fitted = await fitCostModel(pool, texts);
-  context.note(`apps: fitted ${JSON.stringify(fitted)}`);
+  const calibration = new EngineCalibration(pool, texts);
+  await calibration.warmUp();
+  const measured: Measured[] = [];
   for (const [name, run] of Object.entries(applications(texts))) {
     for (const roundTripMs of [0, 250]) {
-      await rowsOf(context, pool, fitted, { name, run, roundTripMs });
+      await calibration.sample();
+      measured.push(await measure(pool, { name, run, roundTripMs }, context.full));
     }
   }
+  await calibration.sample();
+  const fitted = calibration.fit();
+  context.note(`apps: fitted ${JSON.stringify(fitted)}`);
+  for (const each of measured) await report(context, fitted, each);
 }
 
 interface Case {
@@ -72,88 +78,89 @@ interface Case {
   roundTripMs: number;
 }
 
-async function rowsOf(
-  context: BenchContext,
-  pool: EnginePool,
-  fitted: FittedEngine,
-  { name, run, roundTripMs }: Case,
-): Promise<void> {
-  const graphMs: number[] = [];
-  const requestMs: number[] = [];
-  const cachedMs: number[] = [];
-  const same: boolean[] = [];
-  const rounds = context.full ? 7 : 2;
-  // The shortest of some interleaved rounds: whatever else the machine does can only add time.
-  const timed = async (times: number[], work: () => Promise<unknown>) => {
+/** Shortest times of a case, in milliseconds. */
+interface Measured extends Case {
+  graph: number;
+  requests: number;
+  /** Request by request with the prefix cache on; only where asked for. */
+  cached: number | undefined;
+}
+
+/**
+ * Runs a case in interleaved rounds and keeps the shortest times: whatever else the machine does can only add to
+ * them. Throws when the graph's answers are not those of request by request.
+ */
+async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Measured> {
+  const { name, run, roundTripMs } = one;
+  const best = { graph: Infinity, requests: Infinity, cached: Infinity };
+  const timed = async (kind: keyof typeof best, work: () => Promise<unknown>) => {
     const start = performance.now();
     const value = await work();
-    times.push(timeOf(value, performance.now() - start));
-    return value;
+    best[kind] = Math.min(best[kind], timeOf(value, performance.now() - start));
+    return JSON.stringify(value);
   };
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < (full ? 7 : 2); round++) {
     // A tenant of its own: nothing of an earlier round is in the cache.
     const tenant = crypto.randomUUID();
     const byRequest = (uncached: boolean) => () => {
-      const each = () =>
-        new RequestCaller(pool, systemClock, roundTripMs, {
-          criteria: "latency",
-          cacheScope: `${tenant}r`,
-        }, uncached);
+      const rest = { criteria: "latency", cacheScope: `${tenant}r` } as const;
+      const each = () => new RequestCaller(pool, systemClock, roundTripMs, rest, uncached);
       return run(each(), each);
     };
-    const answers = await timed(graphMs, async () => {
+    const answers = await timed("graph", async () => {
       await using graph = new GraphRuntime({ pool });
       const each = () => new GraphCaller(graph, roundTripMs, tenant);
       return await run(each(), each);
     });
-    const others = await timed(requestMs, byRequest(true));
-    same.push(JSON.stringify(answers) === JSON.stringify(others));
-    if (context.full) await timed(cachedMs, byRequest(false));
+    const others = await timed("requests", byRequest(true));
+    if (name !== "mixed" && answers !== others) {
+      throw new Error(`apps/${name}: the graph's answers are not those of request by request`);
+    }
+    if (full) await timed("cached", byRequest(false));
   }
-  const [graph, requests, cached] = [graphMs, requestMs, cachedMs].map((times) =>
-    Math.min(...times)
-  );
-  const label = `${name}_real_rtt${roundTripMs}`;
-  const predict = async (mode: Mode, rtt: number) => {
-    const { value, ms } = await simulate(mode, { ...fitted, roundTripMs: rtt }, run);
-    return timeOf(value, ms);
-  };
-  const ideal = await predict({ kind: "graph" }, 0);
-  const row = (metric: string, value: number, baseline: string) =>
-    context.report({ case: label, metric, value, unit: "x", baseline, ratio: value });
-  row(
-    "speedup_vs_requests",
-    requests / graph,
-    `${requests.toFixed(0)} ms, graph ${graph.toFixed(0)} ms`,
-  );
-  if (context.full) {
-    row(
-      "speedup_vs_requests_cached",
-      cached / graph,
-      `${cached.toFixed(0)} ms with the prefix cache on`,
-    );
-  }
-  if (name !== "mixed" && same.includes(false)) {
-    throw new Error(`apps/${label}: the graph's answers are not those of request by request`);
-  }
-  row("share_of_ideal", ideal / graph, `${ideal.toFixed(0)} ms, the fitted model's own schedule`);
-  if (roundTripMs > 0) return;
-  const predicted = await predict({ kind: "throughput_first" }, 0);
-  for (
-    const [what, model, real] of [["graph", ideal, graph], [
-      "requests",
-      predicted,
-      requests,
-    ]] as const
-  ) {
+  return { ...one, ...best, cached: full ? best.cached : undefined };
+}
+
+async function report(
+  context: BenchContext,
+  fitted: FittedEngine,
+  measured: Measured,
+): Promise<void> {
+  const { name, run, roundTripMs, graph, requests, cached } = measured;
+  const row = (metric: string, value: number, baseline: string, unit = "x") =>
     context.report({
-      case: label,
-      metric: `${what}_prediction_error`,
-      value: Math.abs(model - real) / real,
-      unit: "share of the time",
-      baseline: `${model.toFixed(0)} ms predicted, ${real.toFixed(0)} ms measured`,
+      case: `${name}_real_rtt${roundTripMs}`,
+      metric,
+      value,
+      unit,
+      baseline,
+      ratio: value,
     });
+  const ms = (time: number) => `${time.toFixed(0)} ms`;
+  row("speedup_vs_requests", requests / graph, `${ms(requests)}, graph ${ms(graph)}`);
+  if (cached !== undefined) {
+    row("speedup_vs_requests_cached", cached / graph, `${ms(cached)}, prefix cache on`);
   }
+  const predict = async (mode: Mode) => {
+    const result = await simulate(mode, { ...fitted, roundTripMs: 0 }, run);
+    return timeOf(result.value, result.ms);
+  };
+  const ideal = await predict({ kind: "graph" });
+  row(
+    "share_of_ideal",
+    ideal / graph,
+    `${ms(ideal)}, the fitted model's own schedule without a client`,
+  );
+  if (roundTripMs > 0) return;
+  const error = (model: number, real: number, metric: string) =>
+    row(
+      metric,
+      Math.abs(model - real) / real,
+      `${ms(model)} predicted, ${ms(real)} measured`,
+      "share of the time",
+    );
+  error(ideal, graph, "graph_prediction_error");
+  error(await predict({ kind: "throughput_first" }), requests, "requests_prediction_error");
 }
 
 /** What counts as an application's time: until its last answer, or, for many clients side by side, their mean. */

@@ -1,0 +1,148 @@
+import { greedy } from "../../../src/engine/sampling_defaults.ts";
+import { schedulerDefaults } from "../../../src/engine/scheduler.ts";
+import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
+import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
+import { TOKEN_CHARS } from "../../../src/graph/sim/sim_tokenizer.ts";
+import type { Texts } from "./texts.ts";
+
+/** Tokens that a calibrating generation puts out. */
+const DECODE_TOKENS = 24;
+/** Batches whose steps are timed. */
+const ROWS = [1, 4, 8];
+/** Characters of the prompts that are timed. */
+const PROMPTS = [600, 2400, 6000];
+
+/** A real engine in the simulator's terms. */
+export interface FittedEngine {
+  cost: CostModel;
+  /** Characters of a token that it generates, as near as the simulator comes. */
+  generatedChars: number;
+}
+
+interface PromptTimes {
+  chars: number;
+  tokens: number;
+  fillMs: number;
+  stepMs: number;
+}
+
+/**
+ * Measures an engine's own constants: how long steps of 1, 4 and 8 decoding rows take, how long prompts of three
+ * lengths take, and what context adds to a decode step. Sampled again and again among other measurements, keeping
+ * the shortest times, so that a busy moment of the machine does not become a property of the engine.
+ */
+export class EngineCalibration {
+  readonly #pool: EnginePool;
+  readonly #texts: Texts;
+  readonly #steps = new Map<number, number>();
+  readonly #prompts: PromptTimes[];
+  #chunk = 0;
+
+  constructor(pool: EnginePool, texts: Texts) {
+    this.#pool = pool;
+    this.#texts = texts;
+    this.#prompts = PROMPTS.map((chars) => ({
+      chars,
+      tokens: 0,
+      fillMs: Infinity,
+      stepMs: Infinity,
+    }));
+  }
+
+  /** Lets the engine meet every shape once: the first steps of each are slower than all that follow. */
+  async warmUp(): Promise<void> {
+    for (const chars of PROMPTS) await this.#run(chars, 8);
+    await Promise.all(Array.from({ length: 8 }, () => this.#run(80, 8)));
+  }
+
+  /** Takes one more sample of everything. */
+  async sample(): Promise<void> {
+    for (const rows of ROWS) {
+      const all = await Promise.all(
+        Array.from({ length: rows }, () => this.#run(80, DECODE_TOKENS)),
+      );
+      const ms = Math.max(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
+      this.#steps.set(rows, Math.min(ms, this.#steps.get(rows) ?? Infinity));
+    }
+    for (const times of this.#prompts) {
+      const usage = await this.#run(times.chars, 8);
+      times.tokens = usage.promptTokens;
+      times.fillMs = Math.min(times.fillMs, usage.ttftMs);
+      times.stepMs = Math.min(times.stepMs, usage.decodeMs / 7);
+    }
+  }
+
+  /** The constants, with token counts in the simulator's tokens of four characters, so that equal text costs the same. */
+  fit(): FittedEngine {
+    const { slope: decodeMs, offset } = line([...this.#steps]);
+    const overheadMs = Math.max(0.05, offset);
+    const { compute, quadratic } = fitPrefill(
+      this.#prompts.map(({ tokens, fillMs }) => [tokens, fillMs - overheadMs]),
+    );
+    const [first, , last] = this.#prompts;
+    const attention = Math.max(0, (last.stepMs - first.stepMs) / (last.tokens - first.tokens));
+    const charsPerToken = last.chars / last.tokens;
+    const scale = TOKEN_CHARS / charsPerToken;
+    const [load] = this.#pool.load();
+    const cost = {
+      overheadMs,
+      weightsMs: 0,
+      computeMsPerToken: compute * scale,
+      decodeMsPerRow: Math.max(0.001, decodeMs),
+      attentionMsPerToken: attention * scale,
+      prefillAttentionMs: quadratic * 1000 * scale * scale,
+      kvTokens: Math.floor(load.pagesTotal * 64 / scale),
+      batchTokens: Math.floor(512 / scale),
+      mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
+      sequences: 64,
+      latencyTokens: Infinity,
+      latencyPrefillTokens: Infinity,
+    };
+    return { cost, generatedChars: Math.min(4, Math.max(2, Math.round(charsPerToken))) };
+  }
+
+  /** Text of the kind that applications send: what a character costs depends on the vocabulary. */
+  async #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
+    const id = `calibration-${crypto.randomUUID()}`;
+    const text = this.#texts.article(this.#chunk++, chars / TOKEN_CHARS);
+    const generation = this.#pool.submit({
+      id,
+      prompt: { type: "parts", parts: [{ type: "text", text }] },
+      maxTokens,
+      ignoreEos: true,
+      sampling: greedy,
+      cacheScope: id,
+      criteria: "throughput",
+    });
+    for await (const event of generation) if (event.type === "finished") return event.usage;
+    throw new Error("the generation ended without saying why");
+  }
+}
+
+/** Fits ms = n · compute + n²/2 · quadratic, both at least 0, with the least relative error. */
+function fitPrefill(points: [number, number][]): { compute: number; quadratic: number } {
+  const [longest, longestMs] = points[points.length - 1];
+  let best = { compute: longestMs / longest, quadratic: 0, error: Infinity };
+  for (let step = 0; step <= 200; step++) {
+    const quadratic = (step / 200) * longestMs / (longest * longest / 2);
+    const linear = points.map(([n, ms]) => [n, ms - n * n / 2 * quadratic, ms]);
+    const compute = Math.max(
+      0,
+      linear.reduce((sum, [n, rest, ms]) => sum + n * rest / (ms * ms), 0) /
+        linear.reduce((sum, [n, , ms]) => sum + n * n / (ms * ms), 0),
+    );
+    const error = linear.reduce((sum, [n, rest, ms]) => sum + ((n * compute - rest) / ms) ** 2, 0);
+    if (error < best.error) best = { compute, quadratic, error };
+  }
+  return best;
+}
+
+/** Least squares. */
+function line(points: [number, number][]): { slope: number; offset: number } {
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const x = mean(points.map(([x]) => x));
+  const y = mean(points.map(([, y]) => y));
+  const slope = points.reduce((sum, [px, py]) => sum + (px - x) * (py - y), 0) /
+    points.reduce((sum, [px]) => sum + (px - x) ** 2, 0);
+  return { slope, offset: y - slope * x };
+}
