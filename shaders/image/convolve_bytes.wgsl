@@ -1,5 +1,8 @@
 // A 3x3 convolution on 7-bit activations with 8-bit weights: `(bias + sum) >> shift`, clamped to 0..127 (HIDDEN) or -128..127.
-// Zero borders. One invocation makes 16 output channels of one pixel, which share every activation word that it loads.
+// Zero borders. One invocation makes 16 output channels of four pixels side by side.
+//
+// Sums run in f32, where they are exact: 64 channels x 9 taps x 127 x 127 stays below 2^24. That is the fast unit of every adapter; integer
+// dot products are emulated on many.
 
 struct ConvolveShape {
   width: u32,
@@ -9,47 +12,77 @@ struct ConvolveShape {
 @group(0) @binding(0) var<uniform> shape: ConvolveShape;
 // `height x width` pixels of WORDS words, four channels a word.
 @group(0) @binding(1) var<storage, read> activations: array<u32>;
-// `[9 * WORDS][outputs]` words of four inputs' weights.
-@group(0) @binding(2) var<storage, read> weights: array<u32>;
+// `[9][4 * WORDS][outputs]`.
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
 // Bias, then shift, of each output.
-@group(0) @binding(3) var<storage, read> requantise: array<i32>;
+@group(0) @binding(3) var<storage, read> requantise: array<vec4<i32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<u32>;
 
 override WORDS: u32 = 8u;
 override GROUPS: u32 = 2u;  // outputs / 16
 override HIDDEN: bool = true;
 
-@compute @workgroup_size(64)
+fn activation(x: i32, y: i32, word: u32) -> u32 {
+  if (x < 0 || x >= i32(shape.width)) {
+    return 0u;
+  }
+  return activations[(u32(y) * shape.width + u32(x)) * WORDS + word];
+}
+
+fn bytes(word: u32) -> vec4<f32> {
+  return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
+}
+
+fn pack(sum: vec4<f32>, bias: vec4<i32>, shift: vec4<i32>) -> u32 {
+  let low = vec4<i32>(select(-128, 0, HIDDEN));
+  let value = vec4<u32>(clamp((vec4<i32>(sum) + bias) >> vec4<u32>(shift), low, vec4<i32>(127))) & vec4<u32>(255u);
+  return value.x | (value.y << 8u) | (value.z << 16u) | (value.w << 24u);
+}
+
+@compute @workgroup_size(32)
 fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= shape.width || id.y >= shape.height) {
+  let x0 = id.x * 4u;
+  if (x0 >= shape.width || id.y >= shape.height) {
     return;
   }
-  let first = id.z * 16u;
-  let outputs = GROUPS * 16u;
-  //#for o in 0..16
-  var sum_#o = requantise[first + #(o)u];
+  //#for p in 0..4
+  //#for q in 0..4
+  var sum_#p_#q = vec4<f32>(0.0);
+  //#end
   //#end
   for (var tap = 0u; tap < 9u; tap++) {
-    let x = i32(id.x + tap % 3u) - 1;
+    let x = i32(x0 + tap % 3u) - 1;
     let y = i32(id.y + tap / 3u) - 1;
-    if (x < 0 || y < 0 || x >= i32(shape.width) || y >= i32(shape.height)) {
+    if (y < 0 || y >= i32(shape.height)) {
       continue;
     }
-    let at = (u32(y) * shape.width + u32(x)) * WORDS;
     for (var word = 0u; word < WORDS; word++) {
-      let a = activations[at + word];
-      let w = (tap * WORDS + word) * outputs + first;
-      //#for o in 0..16
-      sum_#o += dot4I8Packed(a, weights[w + #(o)u]);
+      //#for p in 0..4
+      let a_#p = bytes(activation(x + #p, y, word));
+      //#end
+      let w = (((tap * WORDS + word) * 4u) * GROUPS + id.z) * 4u;
+      //#for c in 0..4
+      {
+        //#for q in 0..4
+        let w_#q = weights[w + #(c)u * GROUPS * 4u + #(q)u];
+        //#end
+        //#for p in 0..4
+        //#for q in 0..4
+        sum_#p_#q = fma(vec4<f32>(a_#p[#c]), w_#q, sum_#p_#q);
+        //#end
+        //#end
+      }
       //#end
     }
   }
-  let low = select(-128, 0, HIDDEN);
-  let to = ((id.y * shape.width + id.x) * GROUPS + id.z) * 4u;
-  //#for o in 0..16
-  let out_#o = u32(clamp(sum_#o >> u32(requantise[outputs + first + #(o)u]), low, 127)) & 255u;
-  //#end
-  //#for q in 0..4
-  result[to + #(q)u] = out_#(q * 4) | (out_#(q * 4 + 1) << 8u) | (out_#(q * 4 + 2) << 16u) | (out_#(q * 4 + 3) << 24u);
+  let first = id.z * 4u;
+  let shifts = GROUPS * 4u + first;
+  //#for p in 0..4
+  if (x0 + #(p)u < shape.width) {
+    let to = ((id.y * shape.width + x0 + #(p)u) * GROUPS + id.z) * 4u;
+    //#for q in 0..4
+    result[to + #(q)u] = pack(sum_#p_#q, requantise[first + #(q)u], requantise[shifts + #(q)u]);
+    //#end
+  }
   //#end
 }

@@ -84,13 +84,17 @@ fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
       sum[#(w * 4 + 3)] = extra.w;
     }
     //#end
+    var weights = array<i32, 8>();
+    for (var e = 0u; e < shape.experts; e++) {
+      weights[e] = gate(ux, id.y, e);
+    }
     for (var turn = 0u; turn < 4u; turn++) {
       // An initial value must be written: without one, naga zeroes the variable once and not in every turn of the loop.
       var part = array<i32, 16>();
       for (var pattern = 0u; pattern < shape.patterns; pattern++) {
         let corners = look(x, y, pattern, turn);
         for (var e = 0u; e < shape.experts; e++) {
-          let weight = gate(ux, id.y, e);
+          let weight = weights[e];
           //#for k in 0..5
           {
             let at = ((pattern * shape.rows + corners.row[#k]) * shape.experts + e) * 4u;

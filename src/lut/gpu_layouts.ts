@@ -22,7 +22,11 @@ export function turnWords(scale: number): Uint32Array<ArrayBuffer> {
 /** A stage's tables: one word a row to refine, rows of 16 bytes to enlarge. */
 export function stageTables(stage: LutStage): Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> {
   const outputs = stage.scale ** 2;
-  if (outputs === 1) return Int32Array.from(stage.tables.flatMap((table) => [...table]));
+  if (outputs === 1) {
+    const words = new Int32Array(stage.tables.length * stage.tables[0].length);
+    stage.tables.forEach((table, i) => words.set(table, i * table.length));
+    return words;
+  }
   const rows = stage.tables[0].length / outputs;
   const out = new Uint8Array(stage.tables.length * rows * rowBytes);
   stage.tables.forEach((table, pattern) => {
@@ -52,17 +56,15 @@ export function fusionTables(model: LutFusionModel): Uint8Array<ArrayBuffer> {
   return out;
 }
 
-/** A layer's weights as `[9 * inputs / 4][outputs in 16s]` words, and its bias and shift for each output. */
+/** A layer's weights as `[9][inputs][outputs in 16s]`, and its bias, then its shift, of each output. */
 export function layerWords(
   { inputs, outputs, weights, bias, shifts }: LutLayer,
-): { groups: number; weights: Uint8Array<ArrayBuffer>; requantise: Int32Array<ArrayBuffer> } {
+): { groups: number; weights: Float32Array<ArrayBuffer>; requantise: Int32Array<ArrayBuffer> } {
   const groups = Math.ceil(outputs / 16);
   const padded = groups * 16;
-  const packed = new Uint8Array(9 * inputs * padded);
+  const packed = new Float32Array(9 * inputs * padded);
   for (let o = 0; o < outputs; o++) {
-    for (let i = 0; i < 9 * inputs; i++) {
-      packed[((i >> 2) * padded + o) * 4 + (i & 3)] = weights[o * 9 * inputs + i];
-    }
+    for (let i = 0; i < 9 * inputs; i++) packed[i * padded + o] = weights[o * 9 * inputs + i];
   }
   const requantise = new Int32Array(2 * padded);
   requantise.set(bias);

@@ -204,7 +204,7 @@ export class GpuPath implements LumaPath {
           HIDDEN: hidden ? 1 : 0,
         });
         const result = build.words(`convolution ${i}`, w * h * groups * 4);
-        build.step(pipeline, [ceilDiv(w, 64), h, groups], {
+        build.step(pipeline, [ceilDiv(w, 4 * 32), h, groups], {
           shape,
           activations: from,
           weights: build.upload(`convolution ${i} weights`, weights),

@@ -19,9 +19,15 @@ export interface SingleExperts {
   tables: readonly Int8Array[][];
 }
 
-/** Where the embedded model lies. */
+/** Where the embedded model lies. Throws `TypeError` when this module came over the network. */
 export function embeddedModelPath(): string {
-  return fromFileUrl(new URL("../../models/lut/sparrow_video.safetensors", import.meta.url));
+  const url = new URL("../../models/lut/sparrow_video.safetensors", import.meta.url);
+  if (url.protocol !== "file:") {
+    throw new TypeError(
+      "the video model does not travel with the module: give the path of models/lut/sparrow_video.safetensors as `model`",
+    );
+  }
+  return fromFileUrl(url);
 }
 
 /**

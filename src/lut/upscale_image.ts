@@ -20,6 +20,7 @@ export function upscaleImage(
   image: RgbaImage,
   scale: LutScale,
   model: ImageModel = "fusion",
+  modelPath?: string,
 ): RgbaImage {
   const { width, height, channels, data } = image;
   const count = width * height;
@@ -34,7 +35,7 @@ export function upscaleImage(
     cr[i] = Math.round(128 + (112 * r - 93.786 * g - 18.214 * b) / 255);
     if (channels === 4) alpha[i] = data[i * channels + 3];
   }
-  const bigY = enlargeLuma(y, width, height, scale, model);
+  const bigY = enlargeLuma(y, width, height, scale, model, modelPath);
   const big = (plane: Uint8Array<ArrayBuffer>) =>
     plane.length === 0 ? plane : enlargePlane(plane, width, height, scale);
   const bigCb = big(cb), bigCr = big(cr), bigAlpha = big(alpha);
@@ -64,8 +65,9 @@ export function enlargeLuma(
   height: number,
   scale: LutScale,
   model: ImageModel = "fusion",
+  modelPath?: string,
 ): Uint8Array<ArrayBuffer> {
-  using file = LutModelFile.open();
+  using file = LutModelFile.open(modelPath);
   if (model === "fusion") {
     using fusion = LutFusion.open(file.fusion(scale));
     return fusion.run(plane, plane, width, height);
