@@ -39,6 +39,7 @@ const allowed: Record<string, readonly string[]> = {
     "lut",
   ],
   graph: ["common", "engine", "tokenizer", "formats"],
+  client: ["graph"],
   web: ["common"],
   server: ["common", "engine", "graph", "tokenizer", "formats", "web", "model", "gpu"],
   cli: [

@@ -73,8 +73,8 @@ export function output<const Name extends string>(
  * Makes a semantic function of a tagged template:
  *
  * ```ts
- * import { input, output, semanticFunction } from "./semantic_function.ts";
  * const translate = semanticFunction`Translate into French: ${input("text")}\nFrench: ${output("french")}`;
+ * console.log(translate.template);
  * ```
  *
  * Throws `TypeError` when an output comes first, comes twice, or is an input too, or when the text itself holds

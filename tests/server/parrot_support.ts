@@ -1,6 +1,7 @@
 /** A server with Parrot's wire on simulated engines that run in real time, fast. @module */
 // deno-lint-ignore no-external-import -- built into Deno; its requests may carry a body on GET
 import { request } from "node:http";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { SimulatedPool, type SimulatedPoolOptions } from "../../src/graph/sim/simulated_pool.ts";
 import { createApp } from "../../src/server/app.ts";
@@ -93,4 +94,42 @@ export function sendRaw(
     outgoing.on("error", reject);
     outgoing.end(text);
   });
+}
+
+/** An output parameter of `tokens` tokens, as the reference's client sends it. */
+export const out = (name: string, tokens = 4, rest = {}): Record<string, unknown> => ({
+  name,
+  is_output: true,
+  sampling_config: { temperature: 0, max_gen_length: tokens, ...rest },
+});
+
+/** A body as the reference's client sends it: every key, always. */
+export function callBody(
+  session_id: number,
+  template: string,
+  parameters: unknown[],
+  rest = {},
+): Record<string, unknown> {
+  return {
+    session_id,
+    models: [],
+    model_type: "token_id",
+    remove_pure_fill: true,
+    cache_prefix: true,
+    output_criteria: null,
+    fuse_fill: false,
+    template,
+    parameters,
+    func_name: "f",
+    ...rest,
+  };
+}
+
+/** What the client demands of any answer that is not 200. */
+export function assertClientError(reply: Reply, status: number, part: string): void {
+  assertEquals(reply.status, status, JSON.stringify(reply.json));
+  assertStringIncludes(reply.type, "application/json");
+  assertEquals(Object.keys(reply.json).sort(), ["error", "traceback"]);
+  assertStringIncludes(reply.json.error, part);
+  assertEquals(typeof reply.json.traceback, "string");
 }
