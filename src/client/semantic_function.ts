@@ -72,9 +72,10 @@ export function output<const Name extends string>(
 /**
  * Makes a semantic function of a tagged template:
  *
- * ```ts
+ * ```ts ignore
+ * import { input, output, semanticFunction } from "@sparrow/sparrow";
+ *
  * const translate = semanticFunction`Translate into French: ${input("text")}\nFrench: ${output("french")}`;
- * console.log(translate.template);
  * ```
  *
  * Throws `TypeError` when an output comes first, comes twice, or is an input too, or when the text itself holds
