@@ -90,6 +90,48 @@ const engineSeries: readonly {
     kind: "counter",
     value: (l) => l.restarts,
   },
+  {
+    name: "sparrow_retrieval_sequences",
+    help: "Generations that decode over contexts in CPU memory",
+    kind: "gauge",
+    value: (l) => l.retrieval?.ready ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_cpu_bytes",
+    help: "Keys, values and indexes in CPU memory",
+    kind: "gauge",
+    value: (l) => l.retrieval?.cpuBytes ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_rest_share",
+    help: "Share of the attention mass outside the window that was estimated, latest step",
+    kind: "gauge",
+    value: (l) => l.retrieval?.restShare ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_rest_bound",
+    help: "Upper bound on that share, latest step for which it was computed",
+    kind: "gauge",
+    value: (l) => l.retrieval?.boundShare ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_tokens_total",
+    help: "Tokens decoded over contexts in CPU memory",
+    kind: "counter",
+    value: (l) => l.retrieval?.tokens ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_keys_scanned_total",
+    help: "Keys and centroids scored in CPU memory",
+    kind: "counter",
+    value: (l) => l.retrieval?.keysScanned ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_search_seconds_total",
+    help: "Time in search and attention on the CPU",
+    kind: "counter",
+    value: (l) => l.retrieval?.searchSeconds ?? 0,
+  },
 ];
 
 /** The server's Prometheus series, in a registry of their own so that several servers live in one process. */
