@@ -19,7 +19,9 @@ export function setLogLevel(level: LogLevel): void {
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
   if (order[level] < order[threshold]) return;
   if (Deno.stderr.isTerminal()) {
-    const tail = Object.entries(fields).map(([k, v]) => ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`);
+    const tail = Object.entries(fields).map(([k, v]) =>
+      ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`
+    );
     console.error(`${level === "info" ? "" : level + ": "}${message}${tail.join("")}`);
   } else {
     console.error(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));

@@ -250,9 +250,14 @@ export class Engine implements AsyncDisposable {
       for (const pages of runner.takeVacant?.() ?? []) scheduler.vacate(pages);
     }
     const now = performance.now();
-    for (const { sequence, token } of results) {
+    for (const { sequence, token, faulty } of results) {
       const active = this.#active.get(sequence);
       if (!active) continue;
+      if (faulty) {
+        const why = "the logits are not finite; the model file or the GPU driver is faulty";
+        this.#fail(sequence, new Error(`sample a token: ${why}`));
+        continue;
+      }
       if (token !== undefined) this.#totals.generatedTokens++;
       const reason = token === undefined ? "length" : active.accept(token, now);
       if (reason) this.#end(active, reason);

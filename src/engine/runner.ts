@@ -14,7 +14,7 @@ import type { RetrievalAttention, RetrievalOptions } from "../retrieval/retrieva
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { packStep } from "./pack_step.ts";
-import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
 /** How a model is run. Every size has a default that fits the adapter. */
 export interface RunnerOptions {
@@ -197,12 +197,7 @@ export class GpuStepRunner implements StepRunner {
     return Int32Array.from(rows, (row) => {
       if (!row.sample) return -1;
       const token = sampled[next++];
-      if (token >= this.config.vocabulary) {
-        throw new Error(
-          "sample a token: the logits are not finite; the model file or the GPU driver is faulty",
-        );
-      }
-      return token;
+      return token < this.config.vocabulary ? token : NOT_FINITE;
     });
   }
 
@@ -280,6 +275,13 @@ function planSizes(
     gpu.device.limits.maxStorageBufferBindingSize,
     gpu.device.limits.maxBufferSize,
   );
+  const maxBatchTokens = roundUp(options.maxBatchTokens ?? 512, 32);
+  // Rows are workgroups of a dispatch, of which WebGPU takes 65,535.
+  if (!(maxBatchTokens > 0 && maxBatchTokens <= 65504)) {
+    throw new RangeError(
+      `plan a step: maxBatchTokens is ${options.maxBatchTokens}, expected 1 to 65504`,
+    );
+  }
   const pageCap = Math.floor(Math.min(limit / bytes, maxKvBytes / (2 * config.layers * bytes)));
   const longest = options.contextLength ?? config.contextLength;
   // Room for a batch of ordinary requests, however short the model's own context.
@@ -290,6 +292,14 @@ function planSizes(
       `plan KV memory: kvTokens is ${options.kvTokens}, at most ${
         pageCap * PAGE_TOKENS
       } fit (${maxKvBytes} bytes in all, ${limit} per buffer)`,
+    );
+  }
+  if (pagesTotal < 1) {
+    throw new RangeError(
+      `plan KV memory: ${
+        Math.min(limit, maxKvBytes)
+      } bytes hold no page; one takes ${bytes} bytes in each of ` +
+        `${config.layers} layers, twice`,
     );
   }
   const contextLength = Math.min(
@@ -303,7 +313,7 @@ function planSizes(
   }
   return {
     maxSequences: options.maxSequences ?? (software ? 32 : 64),
-    maxBatchTokens: roundUp(options.maxBatchTokens ?? 512, 32),
+    maxBatchTokens,
     pagesTotal,
     contextLength,
   };

@@ -5,7 +5,7 @@ import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import { bySeniority, type Sequence } from "./sequence.ts";
-import { PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** The limits of a runner that scheduling must keep. */
@@ -43,6 +43,8 @@ export const schedulerDefaults: Readonly<SchedulerOptions> = {
 export interface StepResult {
   sequence: Sequence;
   token?: number;
+  /** There was no token to sample: the logits were not finite. */
+  faulty?: true;
 }
 
 /**
@@ -244,6 +246,8 @@ export class Scheduler {
       sequence.inFlight--;
       if (sequence.state === "leaving" && !sequence.requeue) {
         if (sequence.inFlight === 0) this.#leave(sequence);
+      } else if (sample && tokens[i] === NOT_FINITE) {
+        results.push({ sequence, faulty: true });
       } else if (sample) {
         sequence.ids.push(tokens[i]);
         results.push({ sequence, token: tokens[i] });

@@ -4,11 +4,14 @@
  * against a runner of plain arrays.
  * @module
  */
+import type { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import type { DecodePolicy, RetrievalLoad, SamplingOptions } from "./types.ts";
 
-/** Tokens per KV page, everywhere. */
-export const PAGE_TOKENS = 64;
+export { PAGE_TOKENS } from "../common/page_tokens.ts";
+
+/** What `collect` returns for a row whose logits were not finite: its request fails, others go on. */
+export const NOT_FINITE = -2;
 
 /** In a page table: the sequence gave the page back, since the runner keeps its keys and values elsewhere. */
 export const VACANT = -1;
@@ -74,7 +77,7 @@ export interface StepRunner extends AsyncDisposable {
   submit(batch: StepBatch): void;
   /**
    * Waits for the oldest submitted step and returns the token sampled by each of its rows, in order (-1 where
-   * `sample` was false). Throws `DeviceLostError` when the device is gone.
+   * `sample` was false, `NOT_FINITE` where there was none to sample). Throws `DeviceLostError` when the device is gone.
    */
   collect(): Uint32Array | Int32Array;
   /** Pages that sequences no longer need since the last call, asked when no step is in flight. Absent: none ever. */

@@ -30,6 +30,9 @@ const wantedLimits = [
   "maxComputeWorkgroupStorageSize", // default 16 KiB: a 64 × 64 tile pair of f32 takes 32
 ] as const;
 
+/** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights. */
+const STORAGE_BUFFERS = 11;
+
 /** Features used when present. `subgroups` is not listed by Deno's adapters, yet can be required. */
 const wantedFeatures = ["subgroups"] as const;
 
@@ -101,6 +104,14 @@ export class Gpu implements Disposable {
       throw new Error(
         "open a GPU: no adapter was found; install a Vulkan driver, or for a machine without GPU the software one " +
           "(Debian/Ubuntu: apt-get install mesa-vulkan-drivers libvulkan1) and set DENO_WEBGPU_BACKEND=vulkan",
+      );
+    }
+    if (adapter.limits.maxStorageBuffersPerShaderStage < STORAGE_BUFFERS) {
+      throw new Error(
+        `open a GPU: ${
+          describe(adapter.info)
+        } binds ${adapter.limits.maxStorageBuffersPerShaderStage} storage buffers to a shader, ` +
+          `expected at least ${STORAGE_BUFFERS}`,
       );
     }
     const requiredLimits = Object.fromEntries(

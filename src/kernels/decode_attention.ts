@@ -18,10 +18,13 @@ export interface WindowBindings {
   logMass: GPUBuffer;
 }
 
-/** Query heads that one decode workgroup serves: those of a KV head, split while there are more than 8. */
-export function decodeGroup({ heads, kvHeads }: AttentionShape): number {
+/**
+ * Query heads that one decode workgroup serves: those of a KV head, split while there are more than 8, or 4 of dimension 256, whose
+ * scores and queries would not fit the 16 KiB of workgroup memory that WebGPU guarantees.
+ */
+export function decodeGroup({ heads, kvHeads, paddedHeadDim }: AttentionShape): number {
   const ratio = heads / kvHeads;
-  for (let group = Math.min(ratio, 8); group > 1; group--) {
+  for (let group = Math.min(ratio, paddedHeadDim > 128 ? 4 : 8); group > 1; group--) {
     if (ratio % group === 0) return group;
   }
   return 1;

@@ -1,9 +1,9 @@
+import { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import type { AttentionShape, KvType } from "../kernels/attention_shape.ts";
 
-/** Tokens of a page, everywhere. */
-export const PAGE_TOKENS = 64;
+export { PAGE_TOKENS };
 
 /** Bytes of one page in one layer, keys or values. */
 export function pageBytes(

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
+import { NOT_FINITE } from "../../src/engine/step.ts";
 import type { GenerateEvent, GenerateRequest, Generation } from "../../src/engine/types.ts";
 import {
   FakeCodec,
@@ -193,6 +194,27 @@ Deno.test("Engine has failed when the device cannot be reopened, and says so to 
   for (const generation of all) await assertRejects(() => read(generation), DeviceLostError);
   assertEquals(engine.load().state, "failed");
   await assertRejects(() => read(engine.submit(request("c"))), DeviceLostError, "lost");
+});
+
+Deno.test("Engine fails only the request whose logits are not finite", async () => {
+  const model = await openFakeModel();
+  const runner = model.runner as FakeRunner;
+  const collect = runner.collect.bind(runner);
+  let steps = 0;
+  runner.collect = () => {
+    const tokens = collect();
+    // Both requests are decoding by then, in the order they came.
+    if (++steps === 5) tokens[0] = NOT_FINITE;
+    return tokens;
+  };
+  await using engine = await Engine.open(() => Promise.resolve(model));
+  const faulty = engine.submit(request("faulty", { maxTokens: 40 }));
+  const sound = engine.submit(request("sound", { maxTokens: 40 }));
+  const text = read(sound);
+  await assertRejects(() => read(faulty), Error, "the logits are not finite");
+  assertEquals((await text).ids, expected("sound", 40));
+  assertEquals(engine.load().state, "ready");
+  assertEquals(engine.load().pagesUsed, 0);
 });
 
 Deno.test("Engine sees timers and cancels between steps, however many steps there are", async () => {
