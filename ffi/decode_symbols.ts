@@ -23,6 +23,12 @@ export const decodeSymbols = {
     result: "i32",
     nonblocking: true,
   },
+  sparrow_context_build_now: {
+    name: "sparrow_context_build",
+    names: ["handle", "layer", "target"],
+    parameters: ["u64", "u32", "f32"],
+    result: "i32",
+  },
   sparrow_context_attend: {
     names: [
       "handles",

@@ -115,6 +115,12 @@ export class KvContext implements Disposable {
     check(this.#library, await symbols.sparrow_context_build(this.#handle.id, layer, target));
   }
 
+  /** As `build`, blocking the calling isolate. */
+  buildNow(layer: number, target: number): void {
+    const { symbols } = this.#library;
+    check(this.#library, symbols.sparrow_context_build_now(this.#handle.id, layer, target));
+  }
+
   /** Bytes held. */
   get bytes(): number {
     check(

@@ -40,7 +40,15 @@ export class KvSession implements Disposable {
     this.context = KvContext.open(shape);
   }
 
-  /** Builds the indexes, layer by layer. */
+  /** Builds the indexes while the caller waits. */
+  buildNow(): void {
+    for (; this.layersBuilt < this.shape.layers; this.layersBuilt++) {
+      this.context.buildNow(this.layersBuilt, BUILD_TARGET);
+    }
+    this.state = "ready";
+  }
+
+  /** Builds the indexes on other threads, layer by layer. */
   startBuild(): void {
     this.state = "building";
     const start = performance.now();

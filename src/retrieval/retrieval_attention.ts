@@ -24,6 +24,10 @@ import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions }
 export interface RetrievalOptions extends Partial<WindowOptions> {
   /** Prompt length in tokens from which the policy `auto` retrieves; default by adapter class. */
   crossover?: number;
+  /**
+   * Let every sequence wait for its index instead of decoding densely meanwhile. For measuring: all others wait too. Default false.
+   */
+  waitForIndex?: boolean;
 }
 
 /** What retrieval needs to know of one sequence's share of a step. */
@@ -59,6 +63,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #transformer: Transformer;
   readonly #window: WindowOptions;
   readonly #crossover: number;
+  readonly #waitForIndex: boolean;
   readonly #contextShape: KvContextShape;
   readonly #transit: PageTransit;
   readonly #queries: Readback;
@@ -76,13 +81,19 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   private constructor(
     gpu: Gpu,
     transformer: Transformer,
-    options: { window: WindowOptions; crossover: number; shape: KvContextShape },
+    options: {
+      window: WindowOptions;
+      crossover: number;
+      waitForIndex: boolean;
+      shape: KvContextShape;
+    },
     parts: { transit: PageTransit; queries: Readback; calls: WindowCalls; sampleShare: number },
   ) {
     this.#gpu = gpu;
     this.#transformer = transformer;
     this.#window = options.window;
     this.#crossover = options.crossover;
+    this.#waitForIndex = options.waitForIndex;
     this.#contextShape = options.shape;
     this.#transit = parts.transit;
     this.#queries = parts.queries;
@@ -118,6 +129,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     return new RetrievalAttention(gpu, transformer, {
       window,
       crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
+      waitForIndex: options.waitForIndex ?? false,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
     }, { transit, queries, calls, sampleShare: sampleRows / buffers.maxRows });
@@ -320,7 +332,9 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     }
     if (session.state === "reading") {
       if (session.end < coldEnd(session.promptTokens, this.#window)) return;
-      if (computed >= session.promptTokens) session.startBuild();
+      if (computed < session.promptTokens) return;
+      if (this.#waitForIndex) session.buildNow();
+      else session.startBuild();
     } else if (session.end > session.vacated) {
       this.#vacant.push({ slot: session.slot, from: session.firstPages, to: session.end });
       session.vacated = session.end;
