@@ -41,7 +41,7 @@ const allowed: Record<string, readonly string[]> = {
   graph: ["common", "engine", "tokenizer", "formats"],
   client: ["graph"],
   web: ["common"],
-  server: ["common", "engine", "graph", "tokenizer", "formats", "web", "model", "gpu"],
+  server: ["common", "engine", "graph", "tokenizer", "formats", "web", "model", "gpu", "lut"],
   cli: [
     "common",
     "engine",
