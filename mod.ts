@@ -60,7 +60,7 @@ export type { Quality } from "./src/lut/quality_ladder.ts";
 export type { LutScale } from "./src/lut/model_file.ts";
 export type { ChromaLayout, VideoFrame } from "./src/lut/video_frame.ts";
 export { upscaleFile, type UpscaleFileOptions } from "./src/lut/upscale_file.ts";
-export { enlargeLuma, type ImageModel, upscaleImage } from "./src/lut/upscale_image.ts";
+export { enlargeLuma, type ImageUpscaleOptions, upscaleImage } from "./src/lut/upscale_image.ts";
 export { decodeImage, encodeImage, type ImageFormat, type RgbaImage } from "./src/formats/image.ts";
 export { LutCascade, type LutPattern, type LutStage } from "./ffi/lut_cascade.ts";
 export { loadMulut, type MulutOptions } from "./src/lut/load_mulut.ts";

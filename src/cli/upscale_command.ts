@@ -40,7 +40,9 @@ async function run(args: string[], { report }: CommandContext): Promise<number> 
   const big = upscaleImage(
     image,
     readScale(given.scale),
-    given["two-stage"] ? "two_stage" : "fusion",
+    {
+      model: given["two-stage"] ? "two_stage" : "fusion",
+    },
   );
   const milliseconds = performance.now() - begin;
   await Deno.writeFile(output, encodeImage(big, format));

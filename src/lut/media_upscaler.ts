@@ -1,0 +1,104 @@
+import { decodeBase64, encodeBase64 } from "./base64.ts";
+import { enlargePlane } from "../../ffi/lut_enlarge.ts";
+import { decodeImage, encodeImage } from "../formats/image.ts";
+import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
+import type { LutScale } from "./model_file.ts";
+import { imageOf, planesOf } from "./planes.ts";
+import { WorkerUpscaler } from "./worker_upscaler.ts";
+import { enlargedHeader, y4mChunks, y4mFrames } from "./y4m_video.ts";
+
+/** What a node of the application graph asks for; the fields that tables cannot honour are refused. */
+export interface MediaUpscaleOptions {
+  scale?: number;
+  width?: number;
+  height?: number;
+}
+
+/**
+ * Enlarges the picture or video of a data URL by 2, 3 or 4: `image/png` and `image/jpeg` (one frame) and `video/x-yuv4mpeg`, each to
+ * its own kind. It is what an application graph's upscale nodes run.
+ */
+export class LutMediaUpscaler {
+  /**
+   * @throws {RangeError} for an enlargement that tables do not have, or another kind of media.
+   * @throws {ModelFormatError} for damaged media.
+   */
+  async upscale(
+    dataUrl: string,
+    options: MediaUpscaleOptions,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const [, kind, payload] = /^data:([^;,]+);base64,(.*)$/s.exec(dataUrl) ?? [];
+    if (kind === undefined) {
+      throw new RangeError("enlarge: the value is no data URL in base64");
+    }
+    const bytes = decodeBase64(payload);
+    switch (kind) {
+      case "image/png":
+      case "image/jpeg": {
+        const out = await image(bytes, kind, options, signal);
+        return `data:${kind};base64,${encodeBase64(out)}`;
+      }
+      case "video/x-yuv4mpeg": {
+        const out = await video(bytes, options, signal);
+        return `data:${kind};base64,${encodeBase64(out)}`;
+      }
+      default:
+        throw new RangeError(
+          `enlarge: the media is ${kind}, expected image/png, image/jpeg or video/x-yuv4mpeg`,
+        );
+    }
+  }
+}
+
+async function image(
+  bytes: Uint8Array<ArrayBuffer>,
+  kind: "image/png" | "image/jpeg",
+  options: MediaUpscaleOptions,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const picture = decodeImage(bytes, "data URL");
+  const scale = wantedScale(options, picture.width, picture.height);
+  const { frame, alpha } = planesOf(picture);
+  using upscaler = await WorkerUpscaler.open({ scale });
+  signal.throwIfAborted();
+  const big = await upscaler.upscaleFrame(frame);
+  const bigAlpha = alpha && enlargePlane(alpha, frame.width, frame.height, scale);
+  return encodeImage(imageOf(big, bigAlpha), kind === "image/png" ? "png" : "jpeg");
+}
+
+async function video(
+  bytes: Uint8Array<ArrayBuffer>,
+  options: MediaUpscaleOptions,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = await Y4mReader.open(new Blob([bytes]).stream(), "data URL");
+  const { header } = reader;
+  const scale = wantedScale(options, header.width, header.height);
+  using upscaler = await WorkerUpscaler.open({ scale });
+  const parts = [encodeY4mHeader(enlargedHeader(header, scale))];
+  for await (const frame of upscaler.upscale(y4mFrames(reader), { signal })) {
+    parts.push(...y4mChunks(frame));
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+/** `scale`, or the one that gives `width` and `height`; 4 when nothing is said. */
+function wantedScale(
+  { scale, width, height }: MediaUpscaleOptions,
+  from: number,
+  high: number,
+): LutScale {
+  const wanted = scale ?? (width !== undefined ? width / from : undefined) ??
+    (height !== undefined ? height / high : undefined) ?? 4;
+  const fits = (width === undefined || width === from * wanted) &&
+    (height === undefined || height === high * wanted);
+  if ((wanted !== 2 && wanted !== 3 && wanted !== 4) || !fits) {
+    throw new RangeError(
+      `enlarge ${from}x${high}: scale ${scale ?? "absent"}, size ${width ?? "any"}x${
+        height ?? "any"
+      }; tables enlarge both sides by 2, 3 or 4`,
+    );
+  }
+  return wanted;
+}
