@@ -1,3 +1,4 @@
+import { LutMediaUpscaler } from "../lut/media_upscaler.ts";
 import type { Surface } from "./context.ts";
 import { parrotSurface, type ParrotSurfaceOptions } from "./parrot_surface.ts";
 import { videoSurface } from "./video_surface.ts";
@@ -7,5 +8,6 @@ export type SurfaceOptions = ParrotSurfaceOptions;
 
 /** What beside the routes of this folder a server offers: one line each. Called once per server. */
 export function defaultSurfaces(options: SurfaceOptions = {}): Surface[] {
-  return [parrotSurface(options), videoSurface()];
+  const graph = { upscaler: new LutMediaUpscaler(), ...options.graph };
+  return [parrotSurface({ ...options, graph }), videoSurface()];
 }
