@@ -105,4 +105,105 @@ for (const family of families) {
     retrieval.retrieval.leave(1);
     assertEquals(retrieval.retrieval.load.cpuBytes, 0);
   });
+
+  test("RetrievalAttention leaves a context that its window holds to dense attention, to the bit", async () => {
+    const prompt = tokens(200, 2);
+    const under = await model(family);
+    await using retrieval = await RetrievalUnderTest.open(under, { first: 64, last: 100 });
+    const dense = new TestSequence(0, [1, 2, 3, 4]);
+    const sparse = new TestSequence(1, [5, 6, 7, 8]);
+    read(retrieval, dense, prompt, { kind: "dense" });
+    read(retrieval, sparse, prompt, all);
+    for (let i = 0; i < 20; i++) {
+      const { logits } = retrieval.step([
+        ask(dense.decode(), prompt.length, { kind: "dense" }),
+        ask(sparse.decode(), prompt.length, all),
+      ]);
+      assertEquals(logits[0], logits[1], `step ${i}`);
+    }
+    assertEquals(retrieval.retrieval.load.cpuBytes, 0);
+  });
+
+  test("RetrievalAttention keeps to its budgets, and reports keys, rest and bound", async () => {
+    const prompt = tokens(420, 3);
+    const under = await model(family);
+    const policies: RetrievalPolicy[] = [
+      { kind: "dense" },
+      { kind: "retrieval", mass: 0.99 },
+      { kind: "retrieval", k: 8 },
+    ];
+    const errors = [];
+    for (const policy of policies) {
+      await using retrieval = await RetrievalUnderTest.open(under, {
+        ...window,
+        waitForIndex: true,
+      });
+      const dense = new TestSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
+      const other = new TestSequence(1, [11, 12, 13, 14, 15, 16, 17, 18]);
+      read(retrieval, dense, prompt, { kind: "dense" });
+      read(retrieval, other, prompt, policy);
+      const { logits } = retrieval.step([
+        ask(dense.decode(), prompt.length, { kind: "dense" }),
+        ask(other.decode(), prompt.length, policy),
+      ]);
+      errors.push(difference(logits[1], logits[0]));
+      const { load } = retrieval.retrieval;
+      assert(logits[1].every(Number.isFinite));
+      if (policy.kind === "dense") {
+        assertEquals(load.keysHeld, 0);
+        continue;
+      }
+      assertEquals([load.ready, load.tokens], [1, 1]);
+      assert(load.restShare >= 0 && load.restShare <= 1);
+      assert(load.boundShare >= 0 && load.boundShare <= 1);
+      if ("k" in policy) assert(load.restShare > 0, "random weights attend to more than 8 keys");
+    }
+    assertEquals(errors[0], 0);
+    assertLess(errors[1], 0.02);
+    assertLess(errors[1], errors[2], "a share of the mass is nearer than 8 keys");
+  });
+
+  test("RetrievalAttention gives a row the same bits alone and beside others that retrieve", async () => {
+    const under = await model(family);
+    const prompts = [tokens(300, 4), tokens(350, 5)];
+    const pages = [[1, 2, 3, 4, 5, 6, 7], [11, 12, 13, 14, 15, 16, 17]];
+    const runs = [];
+    for (const slots of [[0], [1], [0, 1]]) {
+      await using retrieval = await RetrievalUnderTest.open(under, {
+        ...window,
+        waitForIndex: true,
+      });
+      const policy: RetrievalPolicy = { kind: "retrieval" };
+      const sequences = slots.map((slot) => new TestSequence(slot, pages[slot]));
+      sequences.forEach((sequence, i) => read(retrieval, sequence, prompts[slots[i]], policy));
+      const found: Float32Array[][] = [];
+      for (let i = 0; i < 6; i++) {
+        found.push(
+          retrieval.step(
+            sequences.map((sequence, i) =>
+              ask(sequence.decode(), prompts[slots[i]].length, policy)
+            ),
+          ).logits,
+        );
+      }
+      runs.push(found);
+    }
+    const [first, second, both] = runs;
+    both.forEach((logits, i) => assertEquals(logits, [first[i][0], second[i][0]], `step ${i}`));
+  });
+
+  test("RetrievalAttention forgets a sequence while its index is being built", async () => {
+    const prompt = tokens(450, 6);
+    const under = await model(family);
+    await using retrieval = await RetrievalUnderTest.open(under, window);
+    const sequence = new TestSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
+    read(retrieval, sequence, prompt, all);
+    assertEquals(retrieval.retrieval.load.building, 1);
+    retrieval.retrieval.leave(0);
+    assertEquals(retrieval.retrieval.load.building, 0);
+    // The slot's next sequence has nothing of it.
+    const next = new TestSequence(0, [11, 12, 13]);
+    read(retrieval, next, tokens(100, 7), { kind: "auto" });
+    assertEquals(retrieval.retrieval.load.cpuBytes, 0);
+  });
 }
