@@ -24,14 +24,7 @@ impl Geometry {
     /// The geometry in which the rows' covariance is the metric.
     pub fn of(rows: Rows<'_>) -> Self {
         let dim = rows.dim;
-        let mean = rows.mean();
-        let parts: Vec<Vec<f64>> =
-            rows.data.par_chunks(CHUNK * dim).map(|part| scatter(Rows { data: part, dim }, &mean)).collect();
-        let mut covariance = vec![0f64; dim * dim];
-        for part in parts {
-            covariance.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
-        }
-        covariance.iter_mut().for_each(|x| *x /= rows.len().max(1) as f64);
+        let mut covariance = covariance(rows);
         // A ridge of a thousandth of the mean variance keeps directions without query variance from vanishing: keys that
         // differ only there still differ.
         let ridge = 1e-3 * (0..dim).map(|i| covariance[i * dim + i]).sum::<f64>() / dim as f64;
@@ -92,6 +85,20 @@ impl Geometry {
             && (0..dim).all(|i| factor[i * dim + i] > 0.0);
         good.then(|| Self { factor: factor.iter().map(|x| f64::from(*x)).collect(), dim })
     }
+}
+
+/// The covariance of the rows, `[dim, dim]`.
+pub fn covariance(rows: Rows<'_>) -> Vec<f64> {
+    let dim = rows.dim;
+    let mean = rows.mean();
+    let parts: Vec<Vec<f64>> =
+        rows.data.par_chunks(CHUNK * dim).map(|part| scatter(Rows { data: part, dim }, &mean)).collect();
+    let mut covariance = vec![0f64; dim * dim];
+    for part in parts {
+        covariance.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
+    }
+    covariance.iter_mut().for_each(|x| *x /= rows.len().max(1) as f64);
+    covariance
 }
 
 /// Σ (x - mean)(x - mean)ᵀ over the rows.

@@ -1,11 +1,13 @@
 //! Attention by whole clusters: those whose estimate is worst are computed, the rest is estimated (RetroInfer's zones,
-//! with the number of clusters following the error instead of being fixed).
+//! with the number of clusters following the error instead of being fixed). Within a cluster, too, only the keys that
+//! matter are read in full.
 
 use sparrow_kernels::{Kernels, best};
 
 use super::estimate::{View, bennett};
 use super::head::{AttentionHead, Report};
 use super::partial::{Partial, Running};
+use crate::quantiser::ByteQuery;
 
 impl AttentionHead {
     /// Whole clusters until the estimated error of the rest is under `threshold` of the whole.
@@ -16,38 +18,80 @@ impl AttentionHead {
         let mut scores = Vec::new();
         // One pass over the centroids for all queries of the group.
         let stride = partition.scores(kernels, queries, &mut scores);
-        let mut view = View::default();
+        let (mut view, mut places) = (View::default(), Vec::<u32>::new());
         let each = queries.chunks_exact(self.index.dim).zip(scores.chunks_exact(stride.max(1)));
         each.map(|(query, scores)| {
             self.view_of(&scores[..clusters], query, &mut view);
             let unit = kernels.max(&view.logs);
             let (masses, errors) = self.masses_and_errors(kernels, &view, unit);
             let total: f32 = masses.iter().sum();
-            let chosen = worst(&errors, (threshold * total).powi(2));
-            let mut running = Running::new(self.value_dim);
-            let mut places: Vec<u32> = Vec::new();
-            for (c, chosen) in chosen.iter().enumerate() {
-                if *chosen {
-                    places.extend(partition.range(c).map(|place| place as u32));
-                }
+            // Half of the error may come from clusters not opened, half from keys not read in those that were.
+            let allowed = 0.5 * (threshold * total).powi(2);
+            let chosen = worst(&errors, allowed);
+            places.clear();
+            for (c, _) in chosen.iter().enumerate().filter(|(_, chosen)| **chosen) {
+                places.extend(partition.range(c).map(|place| place as u32));
             }
-            self.add_places(kernels, query, &places, &mut running);
-            let tail = self.add_tail(kernels, query, &mut running);
+            let mut running = Running::new(self.value_dim);
             running.raise(unit);
+            let mut rest: Vec<f32> =
+                masses.iter().zip(&chosen).map(|(mass, chosen)| if *chosen { 0.0 } else { *mass }).collect();
+            self.open(kernels, query, &places, allowed, &mut running, &mut rest);
+            let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
-            let rest: Vec<f32> = masses
-                .iter()
-                .zip(&chosen)
-                .map(|(mass, chosen)| if *chosen { 0.0 } else { mass * (unit - running.most).exp() })
-                .collect();
+            let unread: f32 = rest.iter().zip(&chosen).filter(|x| *x.1).map(|x| x.0).sum();
+            // The tail may have raised the unit since the estimates were made.
+            let factor = (unit - running.most).exp();
+            rest.iter_mut().for_each(|mass| *mass *= factor);
             kernels.add_rows_f16(&rest, &self.value_means, &mut running.sum);
             running.weight += rest.iter().sum::<f32>();
             let share = 1.0 - exact / running.weight;
-            let most = if bound { self.bound(&view, query, |c| !chosen[c], running.most, exact) } else { 1.0 };
+            let most = if bound {
+                self.bound(&view, query, |c| !chosen[c], running.most, exact, unread * factor)
+            } else {
+                1.0
+            };
             let scanned = (places.len() + tail + clusters) as u32;
             (running.finish(), Report { scanned, rest: share.clamp(0.0, 1.0), bound: most })
         })
         .collect()
+    }
+
+    /// Adds the keys at `places` (whole clusters, ascending): all are scored as bytes, and those whose weight is large
+    /// are read in full. The weights of the others, whose squares sum to at most `allowed`, go to `rest` in units of
+    /// `exp(running.most)` as it was on entry: they are given their cluster's mean value.
+    fn open(
+        &self,
+        kernels: &dyn Kernels,
+        query: &[f32],
+        places: &[u32],
+        allowed: f32,
+        running: &mut Running,
+        rest: &mut [f32],
+    ) {
+        let unit = running.most;
+        let mut bytes = ByteQuery::default();
+        self.index.quantiser.query(query, &mut bytes);
+        let mut dots = vec![0i32; places.len()];
+        kernels.gather_dot_u8(&bytes.codes, &self.index.codes, places, &mut dots);
+        let mut weights: Vec<f32> = dots.iter().map(|dot| bytes.scale * *dot as f32 + bytes.offset).collect();
+        kernels.exp_sum(&mut weights, unit / self.scale, self.scale);
+        let squares: Vec<f32> = weights.iter().map(|weight| weight * weight).collect();
+        let read = worst(&squares, allowed);
+        let mut full = Vec::new();
+        let (mut cluster, mut end) = (0, 0);
+        for ((place, weight), read) in places.iter().zip(&weights).zip(&read) {
+            if *place >= end {
+                cluster = self.index.partition.cluster_of(*place);
+                end = self.index.partition.range(cluster).end as u32;
+            }
+            if *read {
+                full.push(*place);
+            } else {
+                rest[cluster] += weight;
+            }
+        }
+        self.add_places(kernels, query, &full, running);
     }
 
     /// Estimated masses in units of `exp(unit)`, and the expected squares of their errors: n keys whose weights scatter
@@ -62,12 +106,20 @@ impl AttentionHead {
         sizes.zip(weights.iter().zip(&scatter)).map(|(n, (w, s))| (n * w, n * w * w * (s - 1.0))).unzip()
     }
 
-    /// An upper bound on the share of the clusters for which `left` holds; `exact` is the mass computed, in units of
-    /// `exp(unit)`.
-    pub(super) fn bound(&self, view: &View, query: &[f32], left: impl Fn(usize) -> bool, unit: f32, exact: f32) -> f32 {
+    /// An upper bound on the share of the clusters for which `left` holds and of the `unread` mass; `exact` is the mass
+    /// computed. Masses are in units of `exp(unit)`.
+    pub(super) fn bound(
+        &self,
+        view: &View,
+        query: &[f32],
+        left: impl Fn(usize) -> bool,
+        unit: f32,
+        exact: f32,
+        unread: f32,
+    ) -> f32 {
         let partition = &self.index.partition;
         let norm = self.index.geometry.query_norm(query) * self.scale;
-        let mut most = 0f32;
+        let mut most = unread;
         for c in (0..partition.clusters()).filter(|c| left(*c)) {
             let (spread, reach) = (norm * partition.spreads[c], norm * partition.radii[c]);
             let factor = bennett(spread * spread, reach.min(80.0));

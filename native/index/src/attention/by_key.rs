@@ -11,7 +11,7 @@ use crate::top::Hit;
 
 impl AttentionHead {
     /// Single keys by a search, the rest of their clusters and all others estimated. The pool doubles until the estimated
-    /// error of the rest is under `error`, four times at most.
+    /// error of the rest is under `error`, twice at most.
     pub(super) fn by_key(&self, query: &[f32], strategy: Strategy, error: f32, bound: bool) -> (Partial, Report) {
         let kernels = best();
         let mut view = View::default();
@@ -25,12 +25,12 @@ impl AttentionHead {
             let unit = rest.unit.max(hits.first().map_or(f32::NEG_INFINITY, |hit| hit.score * self.scale));
             let (mass, wrong) = rest.mass_and_error(&self.index.partition, unit);
             let found: f32 = hits.iter().map(|hit| (hit.score * self.scale - unit).exp()).sum();
-            if round == 4 || effort >= self.len() || wrong.sqrt() <= 2.0 * error * (mass + found) {
+            if round == 2 || effort >= self.len() || wrong.sqrt() <= 2.0 * error * (mass + found) {
                 return self.finish_by_key(kernels, query, &hits, &view, rest, scanned, bound);
             }
             effort *= 2;
         }
-        unreachable!("the loop above returns by its fifth round")
+        unreachable!("the loop above returns by its third round")
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of by_key, split for its length")]
@@ -70,7 +70,7 @@ impl AttentionHead {
         kernels.gather_add_f16(&weights, &self.values, &places, &mut running.sum);
         kernels.add_rows_f16(&clusters, &self.value_means, &mut running.sum);
         let share = 1.0 - exact / running.weight;
-        let most = if bound { self.bound(view, query, |_| true, running.most, exact) } else { 1.0 };
+        let most = if bound { self.bound(view, query, |_| true, running.most, exact, 0.0) } else { 1.0 };
         let report = Report { scanned: (scanned + tail) as u32, rest: share.clamp(0.0, 1.0), bound: most };
         (running.finish(), report)
     }

@@ -9,8 +9,8 @@ use crate::error::{IndexError, Result};
 use crate::rng::Rng;
 use crate::rows::Rows;
 
-/// Queries on which a head's plan is chosen: 64 of each query head.
-const MEASURED: usize = 64;
+/// Queries of each query head on which a KV head's plan is chosen.
+const MEASURED: usize = 16;
 
 /// The KV heads of a layer, each shared by `query_heads / kv_heads` query heads.
 pub struct AttentionLayer {

@@ -33,20 +33,16 @@ impl AttentionHead {
         let truth = exact.attend(best(), queries, &self.values, self.scale);
         self.share = self.measure_share(queries);
         let mut plans: Vec<(f64, Plan)> = vec![(self.len() as f64 * cost::EXACT, Plan::Exact)];
-        for threshold in
-            [0.3, 0.2, 0.14, 0.1, 0.07, 0.05, 0.035, 0.025, 0.018, 0.012, 0.008, 0.005, 0.003, 0.002, 0.001]
-        {
-            let plan = Plan::Clusters { threshold };
-            let (error, cost) = self.try_plan(plan, queries, &truth, |scanned| scanned * cost::CLUSTERS);
-            if error <= target {
-                plans.push((cost, plan));
-                break;
-            }
+        if let Some(found) = self.loosest_threshold(queries, &truth, target) {
+            plans.push(found);
         }
         for kind in [Strategy::Graph { pool: 0 }, Strategy::Flat { rerank: 0 }] {
-            for effort in [64, 100, 200, 400, 800, 1600] {
+            for effort in [100, 400] {
                 let strategy = kind.with_effort(effort);
-                if !self.index.can(strategy) || effort > self.len() / 8 {
+                // A pool of p looks at no fewer than 8 p keys: no need to try what cannot win.
+                let looked = if matches!(kind, Strategy::Flat { .. }) { self.len() } else { 8 * effort };
+                let least = looked as f64 * strategy.cost_per_key(1);
+                if !self.index.can(strategy) || plans.iter().any(|plan| plan.0 < least) {
                     break;
                 }
                 let plan = Plan::Keys { strategy };
@@ -69,6 +65,34 @@ impl AttentionHead {
             Plan::Clusters { .. } => self.index.keep_only(self.index.strategy),
             Plan::Keys { strategy } => self.index.keep_only(strategy),
         }
+    }
+
+    /// The cheapest plan by clusters: the largest threshold whose measured error is under the target, by bisection.
+    fn loosest_threshold(&mut self, queries: &[f32], truth: &[Partial], target: f32) -> Option<(f64, Plan)> {
+        let (mut low, mut high) = (1e-4f32, 0.5f32);
+        let mut found = None;
+        for round in 0..9 {
+            // The ends first: most heads are easy or hopeless.
+            let threshold = match round {
+                0 => high,
+                1 => low,
+                _ => (low * high).sqrt(),
+            };
+            let plan = Plan::Clusters { threshold };
+            let (error, cost) = self.try_plan(plan, queries, truth, |scanned| scanned * cost::CLUSTERS);
+            // A tenth is kept for queries other than these.
+            let good = error <= 0.9 * target;
+            if good {
+                found = Some((cost, plan));
+                low = threshold;
+            } else {
+                high = threshold;
+            }
+            if (round == 0 && good) || (round == 1 && !good) {
+                break;
+            }
+        }
+        found
     }
 
     /// (mean relative error, mean cost) of a plan.
@@ -121,8 +145,8 @@ impl AttentionHead {
 mod cost {
     /// A key and its value among all of them.
     pub const EXACT: f64 = 22.0;
-    /// A key and its value in a cluster, or a centroid and its mean value.
-    pub const CLUSTERS: f64 = 24.0;
+    /// A key of an open cluster, as bytes, with the few that are read in full; or a centroid and its mean value.
+    pub const CLUSTERS: f64 = 9.0;
     /// A value at a random place.
     pub const VALUE: f64 = 40.0;
 }

@@ -1,0 +1,190 @@
+//! One decode step of a layer whose keys and values come from memory, against exact attention.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use sparrow_index::{
+    AttendOptions, AttentionLayer, Budget, BuildOptions, ExactAttention, LayerOptions, Partial, Rows, relative_error,
+};
+use sparrow_kernels::{Buffer, best, f16, pack_byte_blocks};
+
+use crate::report::Report;
+use crate::sets::Head;
+
+const GROUP: usize = 4;
+const STEPS: usize = 24;
+
+/// Measures a layer of these heads, each shared by four query heads.
+pub fn measure(case: &str, heads: &[Head], report: &mut Report) -> Result<(), String> {
+    let dim = heads[0].dim;
+    let keys: Vec<f32> = heads.iter().flat_map(|head| head.keys.iter().copied()).collect();
+    let values: Vec<f32> = heads.iter().flat_map(|head| head.values.iter().copied()).collect();
+    let queries: Vec<f32> = heads.iter().flat_map(|head| head.train.iter().copied()).collect();
+    let scale = 1.0 / (dim as f32).sqrt();
+    let options = LayerOptions {
+        kv_heads: heads.len(),
+        query_heads: heads.len() * GROUP,
+        dim,
+        value_dim: dim,
+        scale,
+        target: 0.01,
+        build: BuildOptions::default(),
+    };
+    let start = Instant::now();
+    let layer = AttentionLayer::build(&keys, &values, &queries, &options).map_err(|error| error.to_string())?;
+    report.note(&format!("{case}: layer of {} heads built in {:.1} s", heads.len(), start.elapsed().as_secs_f64()));
+    layer.heads().iter().for_each(|head| report.note(&format!("  {:?}", head.plan())));
+    drop((keys, values, queries));
+
+    let exact: Vec<(ExactAttention, Buffer<f16>)> = heads
+        .iter()
+        .map(|head| (ExactAttention::build(&halves(&head.keys), dim), Buffer::new(&halves(&head.values))))
+        .collect();
+    let scans: Vec<ByteScan> = heads.iter().map(ByteScan::build).collect();
+    let step = |i: usize| -> Vec<f32> {
+        heads
+            .iter()
+            .flat_map(|head| {
+                let count = head.test.len() / dim;
+                (0..GROUP)
+                    .flat_map(move |member| head.test[(i * GROUP + member) % count * dim..][..dim].iter().copied())
+            })
+            .collect()
+    };
+    let (mut ours, mut dense, mut scanned) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut errors, mut scan_errors, mut looked) = (0f64, 0f64, 0f64);
+    for i in 0..STEPS {
+        let queries = step(i);
+        // Side by side, so that whatever else runs slows all three alike.
+        let start = Instant::now();
+        let found = layer.attend(&queries, AttendOptions { budget: Budget::Error(0.01), bound: false });
+        ours.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let truth: Vec<Partial> = exact
+            .par_iter()
+            .zip(queries.par_chunks_exact(GROUP * dim))
+            .flat_map_iter(|((keys, values), queries)| keys.attend(best(), queries, values, scale))
+            .collect();
+        dense.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let best_scan: Vec<Partial> = scans
+            .par_iter()
+            .zip(&exact)
+            .zip(queries.par_chunks_exact(GROUP * dim))
+            .flat_map_iter(|((scan, (_, values)), queries)| scan.attend(queries, values, scale))
+            .collect();
+        scanned.push(start.elapsed().as_secs_f64());
+        for ((partial, report), (truth, scan)) in found.iter().zip(truth.iter().zip(&best_scan)) {
+            errors += f64::from(relative_error(partial, truth));
+            scan_errors += f64::from(relative_error(scan, truth));
+            looked += f64::from(report.scanned);
+        }
+    }
+    let count = (STEPS * heads.len() * GROUP) as f64;
+    let keys = heads[0].keys.len() / dim;
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let (ours, dense, scanned) = (median(&mut ours), median(&mut dense), median(&mut scanned));
+    report.note(&format!(
+        "  a step: ours {:.2} ms (error {:.4}, {:.2} % of keys), exact f16 {:.2} ms, int8 scan of all keys {:.2} ms (error {:.4})",
+        ours * 1e3,
+        errors / count,
+        looked / count / keys as f64 * 100.0,
+        dense * 1e3,
+        scanned * 1e3,
+        scan_errors / count
+    ));
+    report.row(case, "step_ms", ours * 1e3, "ms", None);
+    report.row(case, "speedup_vs_exact_f16", dense / ours, "", Some(("exact f16", dense / ours)));
+    report.row(case, "speedup_vs_best_exact", scanned / ours, "", Some(("int8 scan, reranked", scanned / ours)));
+    report.row(case, "rel_l2", errors / count, "", None);
+    report.row(case, "bytes_per_token", layer.bytes() as f64 / (keys * heads.len()) as f64, "B", None);
+    Ok(())
+}
+
+fn halves(values: &[f32]) -> Vec<f16> {
+    values.iter().map(|x| f16::from_f32(*x)).collect()
+}
+
+/// The best scan of all keys we know: bytes, the queries of a group sharing the pass, the best 150 scored again in half
+/// precision, attention over the best 100 of those.
+struct ByteScan {
+    blocks: Buffer<u8>,
+    halves: Buffer<f16>,
+    steps: Vec<f32>,
+    mean: Vec<f32>,
+    keys: usize,
+    dim: usize,
+}
+
+impl ByteScan {
+    fn build(head: &Head) -> Self {
+        let dim = head.dim;
+        let rows = Rows { data: &head.keys, dim };
+        let mean = rows.mean();
+        let mut steps = vec![1e-20f32; dim];
+        for row in rows.iter() {
+            steps.iter_mut().zip(row.iter().zip(&mean)).for_each(|(s, (x, m))| *s = s.max((x - m).abs() / 127.0));
+        }
+        let code = |(j, x): (usize, &f32)| (((x - mean[j]) / steps[j]).round() + 128.0) as u8;
+        let codes: Vec<u8> = rows.iter().flat_map(|row| row.iter().enumerate().map(code).collect::<Vec<_>>()).collect();
+        let blocks = Buffer::new(&pack_byte_blocks(&codes, dim, 128));
+        Self { blocks, halves: Buffer::new(&halves(&head.keys)), steps, mean, keys: rows.len(), dim }
+    }
+
+    fn attend(&self, queries: &[f32], values: &[f16], scale: f32) -> Vec<Partial> {
+        let kernels = best();
+        let dim = self.dim;
+        let codes: Vec<i8> = queries
+            .chunks_exact(dim)
+            .flat_map(|query| {
+                let folded: Vec<f32> = query.iter().zip(&self.steps).map(|(q, s)| q * s).collect();
+                let unit = folded.iter().fold(1e-20f32, |most, x| most.max(x.abs())) / 127.0;
+                folded.into_iter().map(move |x| (x / unit).round() as i8)
+            })
+            .collect();
+        let count = queries.len() / dim;
+        let mut tops: Vec<Vec<(f32, u32)>> = vec![Vec::new(); count];
+        let mut bars = vec![f32::NEG_INFINITY; count];
+        const TILE: usize = 2048;
+        let mut dots = vec![0i32; count * TILE];
+        let mut scores = vec![0f32; TILE];
+        for (number, tile) in self.blocks.chunks(TILE * dim).enumerate() {
+            let width = tile.len() / dim;
+            let real = width.min(self.keys - number * TILE);
+            kernels.scan_u8(&codes, dim, tile, &mut dots[..count * width]);
+            for (q, (top, bar)) in tops.iter_mut().zip(&mut bars).enumerate() {
+                scores[..real].iter_mut().zip(&dots[q * width..]).for_each(|(s, d)| *s = *d as f32);
+                kernels.above(&scores[..real], *bar, (number * TILE) as u32, top);
+                if top.len() >= 600 {
+                    top.select_nth_unstable_by(149, |a, b| b.0.total_cmp(&a.0));
+                    top.truncate(150);
+                    *bar = top[149].0;
+                }
+            }
+        }
+        debug_assert_eq!(self.mean.len(), dim);
+        queries
+            .chunks_exact(dim)
+            .zip(&mut tops)
+            .map(|(query, top)| {
+                top.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+                top.truncate(150);
+                let ids: Vec<u32> = top.iter().map(|hit| hit.1).collect();
+                let mut exact = vec![0f32; ids.len()];
+                kernels.gather_dot_f16(query, &self.halves, &ids, &mut exact);
+                let mut best: Vec<(f32, u32)> = exact.into_iter().zip(ids).collect();
+                best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+                best.truncate(100);
+                let (mut weights, ids): (Vec<f32>, Vec<u32>) = best.into_iter().unzip();
+                let most = weights[0];
+                let mass = kernels.exp_sum(&mut weights, most, scale);
+                let mut sum = vec![0f32; values.len() / self.keys];
+                kernels.gather_add_f16(&weights, values, &ids, &mut sum);
+                Partial { output: sum.iter().map(|x| x / mass).collect(), lse: most * scale + mass.ln() }
+            })
+            .collect()
+    }
+}
