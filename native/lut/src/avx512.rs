@@ -83,6 +83,7 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                 }
             }
             let centre = plane.block(y as isize, x0 as isize);
+            let mut blocks = Blocks::new();
             for i in 0..BLOCK.min(w - x0) {
                 let (mut even, mut odd) = (bias, _mm512_setzero_si512());
                 for (j, table) in tables.iter().enumerate() {
@@ -108,8 +109,48 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                 let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
                 let pixel = if stage.centre { i32::from(centre[i]) } else { 0 };
                 let value = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie)), _mm512_set1_epi32(pixel));
-                store_block(value, part, s, w, x0 + i);
+                blocks.push(value, part, s, w, x0 + i);
             }
+        }
+    }
+}
+
+/// Gathers the 4x4 blocks of four pixels, whose rows then make one store each instead of four.
+struct Blocks {
+    held: [__m512i; 4],
+}
+
+impl Blocks {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        Self { held: [_mm512_setzero_si512(); 4] }
+    }
+
+    /// Takes the outputs of pixel `x`; pixels come in order, from a multiple of 4 on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn push(&mut self, value: __m512i, part: &mut [u8], s: usize, w: usize, x: usize) {
+        if s != 4 || x >= w / 4 * 4 {
+            return store_block(value, part, s, w, x);
+        }
+        self.held[x % 4] = value;
+        if x % 4 < 3 {
+            return;
+        }
+        let [a, b, c, d] = self.held;
+        // Lane y of each register is row y of its block; packing puts the four blocks' rows side by side in it.
+        let rows = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        let lanes = [
+            _mm512_castsi512_si128(rows),
+            _mm512_extracti32x4_epi32::<1>(rows),
+            _mm512_extracti32x4_epi32::<2>(rows),
+            _mm512_extracti32x4_epi32::<3>(rows),
+        ];
+        for (y, lane) in lanes.into_iter().enumerate() {
+            let to: &mut [u8; 16] = (&mut part[y * 4 * w + 4 * (x - 3)..][..16]).try_into().expect("sixteen bytes");
+            // SAFETY: the reference covers 16 writable bytes.
+            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), lane) };
         }
     }
 }
@@ -163,6 +204,7 @@ pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residu
                 }
             }
             let centre = plane.block(y as isize, x0 as isize);
+            let mut blocks = Blocks::new();
             for i in 0..BLOCK.min(w - x0) {
                 let pixel = y * w + x0 + i;
                 let gate: &[u8; 8] = gates[pixel * 8..][..8].try_into().expect("eight weights");
@@ -195,7 +237,7 @@ pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residu
                     sum = _mm512_add_epi32(sum, _mm512_permutexvar_epi32(turned[turn], mixed));
                 }
                 let value = _mm512_add_epi32(_mm512_sra_epi32(sum, total), _mm512_set1_epi32(i32::from(centre[i])));
-                store_block(value, part, s, w, x0 + i);
+                blocks.push(value, part, s, w, x0 + i);
             }
         }
     }

@@ -1,6 +1,8 @@
 /** Frames a second at 320x180 to 1280x720. @module */
 
+import { LutCascade } from "../../../ffi/lut_cascade.ts";
 import { enlargePlane } from "../../../ffi/lut_enlarge.ts";
+import { LutFusion } from "../../../ffi/lut_fusion.ts";
 import { lutIsaAvailable, lutIsas } from "../../../ffi/lut_isa.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
@@ -22,16 +24,15 @@ export async function speedRows(context: BenchContext): Promise<void> {
   const sets = lutIsas.filter((isa) => isa !== "scalar" && lutIsaAvailable(isa)).reverse();
   const best: Record<string, number> = {};
   for (const [place, isa] of (sets.length > 0 ? sets : ["scalar" as const]).entries()) {
-    using path = new NativePath(fusion, { isa, threads });
-    path.setStages([stage]);
-    const enlargeChroma = () => {
-      for (let i = 0; i < 2; i++) enlargePlane(chroma, width / 2, height / 2, 4, { threads });
-    };
+    using table = LutCascade.open([stage]);
+    using net = LutFusion.open(fusion);
+    const luma = { isa, threads, out: new Uint8Array(frame.length * 16) };
+    const colour = { threads, out: new Uint8Array(chroma.length * 16) };
     const cases = {
-      gate: () => path.cascade(frame, width, height),
+      gate: () => table.run(frame, width, height, luma),
       full: () => {
-        path.fuse(frame, previous, width, height);
-        enlargeChroma();
+        net.run(frame, previous, width, height, luma);
+        for (let i = 0; i < 2; i++) enlargePlane(chroma, width / 2, height / 2, 4, colour);
       },
     };
     for (const [name, run] of Object.entries(cases)) {
