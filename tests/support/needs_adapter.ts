@@ -11,8 +11,8 @@ export function gpuTest(name: string, test: () => Promise<void>): void {
       try {
         await test();
       } finally {
-        // Mappings that `Readback` did not await settle 10 ms late; the sanitizer would count them as leaked.
-        await new Promise((resolve) => setTimeout(resolve, 25));
+        // Mappings that `Readback` did not await settle 10 ms late, later under load; the sanitizer would count them as leaked.
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
   });
