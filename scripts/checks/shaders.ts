@@ -47,7 +47,13 @@ export async function checkShaders(): Promise<CheckResult> {
     sources.set(path, withoutComments(await Deno.readTextFile(inProject(path))));
   }
   let typescript = "";
-  for (const path of [...await listFiles("src", ["ts"]), ...await listFiles("tests", ["ts"])]) {
+  for (
+    const path of [
+      ...await listFiles("src", ["ts"]),
+      ...await listFiles("tests", ["ts"]),
+      ...await listFiles("scripts", ["ts"]),
+    ]
+  ) {
     typescript += await Deno.readTextFile(inProject(path));
   }
   const everything = [...sources.values()].join("\n");
