@@ -99,7 +99,7 @@ async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Meas
     best[kind] = Math.min(best[kind], timeOf(value, performance.now() - start));
     return JSON.stringify(value);
   };
-  for (let round = 0; round < (full ? 7 : 2); round++) {
+  for (let round = 0; round < (full ? 7 : 3); round++) {
     // A tenant of its own: nothing of an earlier round is in the cache.
     const tenant = crypto.randomUUID();
     const byRequest = (uncached: boolean) => () => {
