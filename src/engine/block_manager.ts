@@ -177,15 +177,15 @@ export class BlockManager {
 
   /**
    * Takes the pages [from, to) back from the middle of `table`, whose sequence goes on without them; what they hold can still be found
-   * until the space is needed. Later pages are taken out of the trie, since a page in it must not outlive those before it; where
-   * another sequence continues one of them nothing is taken, and the caller may ask again. Returns the pages taken.
+   * until the space is needed. Later pages are taken out of the trie with what continues them there, since a page in it must not outlive those before
+   * it; where another sequence in use continues one of them nothing is taken, and the caller may ask again. Returns the pages taken.
    */
   vacate(table: PageTable, from: number, to: number): number {
     table.sealed = true;
     for (let i = table.pages.length - 1; i >= to; i--) {
       const page = table.pages[i];
       if (!this.#trie.has(page)) continue;
-      if (this.#trie.hasChildren(page)) return 0;
+      if (!this.#forgetContinuations(page)) return 0;
       this.#trie.remove(page);
     }
     let taken = 0;
@@ -255,6 +255,21 @@ export class BlockManager {
       gone.add(page);
     }
     return problems;
+  }
+
+  /** Frees the cached pages that continue `page`; false, and nothing done, when one of them is held. */
+  #forgetContinuations(page: number): boolean {
+    const found = [...this.#trie.children(page)];
+    for (let i = 0; i < found.length; i++) {
+      if (this.#references[found[i]] > 0) return false;
+      found.push(...this.#trie.children(found[i]));
+    }
+    for (const next of found.reverse()) {
+      this.#cached.remove(next);
+      this.#trie.remove(next);
+      this.#free.push(next);
+    }
+    return true;
   }
 
   #indexPage(table: PageTable, i: number, ids: ArrayLike<number>, tokens: number): void {

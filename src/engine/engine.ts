@@ -262,6 +262,7 @@ export class Engine implements AsyncDisposable {
       const reason = token === undefined ? "length" : active.accept(token, now);
       if (reason) this.#end(active, reason);
     }
+    this.#forgetLeft();
   }
 
   /** Lets the runner free what it keeps for sequences that have left. */

@@ -47,6 +47,11 @@ export class PageTrie {
     return this.#parent[page];
   }
 
+  /** The pages that continue `page`. */
+  children(page: number): readonly number[] {
+    return this.#children[page] ?? [];
+  }
+
   hasChildren(page: number): boolean {
     return (this.#children[page]?.length ?? 0) > 0;
   }

@@ -1,5 +1,6 @@
 import { type AttentionBudget, KvContext, type KvContextShape } from "../../ffi/kv_context.ts";
 import { log } from "../common/log.ts";
+import { PAGE_TOKENS } from "../model/kv_cache.ts";
 
 /** Mean relative error of the output that budgets are calibrated for while an index is built. */
 const BUILD_TARGET = 0.01;
@@ -38,6 +39,11 @@ export class KvSession implements Disposable {
     this.end = firstPages;
     this.vacated = firstPages;
     this.context = KvContext.open(shape);
+  }
+
+  /** Tokens in CPU memory. */
+  get tokensHeld(): number {
+    return (this.end - this.firstPages) * PAGE_TOKENS;
   }
 
   /** Builds the indexes while the caller waits. */

@@ -1,13 +1,10 @@
 import type { AttendResult, KvContextShape } from "../../ffi/kv_context.ts";
 import { KvContext } from "../../ffi/kv_context.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { KernelCall } from "../gpu/kernel_call.ts";
 import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
 import type { Attention } from "../kernels/attention.ts";
-import { createDecodeAttention, type RecordDecode } from "../kernels/decode_attention.ts";
-import { createMergeRetrieved, EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
-import { STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
+import { EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
 import { PAGE_TOKENS } from "../model/kv_cache.ts";
 import type { StepAttention } from "../model/step_attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
@@ -17,7 +14,9 @@ import { PageTransit } from "./page_transit.ts";
 import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
 import type { RetrievalLoad } from "./retrieval_load.ts";
+import { RetrievalTotals } from "./retrieval_totals.ts";
 import type { VacantPages } from "./vacant_pages.ts";
+import { createWindowKernels, type WindowKernels } from "./window_kernels.ts";
 import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions } from "./window.ts";
 
 /** How retrieval is set up. */
@@ -28,6 +27,8 @@ export interface RetrievalOptions extends Partial<WindowOptions> {
    * Let every sequence wait for its index instead of decoding densely meanwhile. For measuring: all others wait too. Default false.
    */
   waitForIndex?: boolean;
+  /** Submit attention to the window by itself, so that the GPU works on it while the CPU searches. Default: on real GPUs. */
+  overlap?: boolean;
 }
 
 /** What retrieval needs to know of one sequence's share of a step. */
@@ -67,15 +68,15 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #contextShape: KvContextShape;
   readonly #transit: PageTransit;
   readonly #queries: Readback;
-  readonly #calls: WindowCalls;
-  readonly #sampleShare: number;
+  readonly #kernels: WindowKernels;
+  /** Rows of a step whose queries can be taken. */
+  readonly #sampleRows: number;
+  readonly #overlapped: boolean;
   readonly #sessions = new Map<number, KvSession>();
   readonly #closing = new Set<Promise<void>>();
   #vacant: VacantPages[] = [];
   #step: PlannedStep | undefined;
-  #totals = { tokens: 0, keysScanned: 0, keysHeld: 0, searchSeconds: 0 };
-  #restShare = 0;
-  #boundShare = 1;
+  readonly #totals = new RetrievalTotals();
   #steps = 0;
 
   private constructor(
@@ -85,9 +86,10 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       window: WindowOptions;
       crossover: number;
       waitForIndex: boolean;
+      overlap: boolean;
       shape: KvContextShape;
     },
-    parts: { transit: PageTransit; queries: Readback; calls: WindowCalls; sampleShare: number },
+    parts: { transit: PageTransit; queries: Readback; kernels: WindowKernels; sampleRows: number },
   ) {
     this.#gpu = gpu;
     this.#transformer = transformer;
@@ -97,8 +99,9 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#contextShape = options.shape;
     this.#transit = parts.transit;
     this.#queries = parts.queries;
-    this.#calls = parts.calls;
-    this.#sampleShare = parts.sampleShare;
+    this.#kernels = parts.kernels;
+    this.#sampleRows = parts.sampleRows;
+    this.#overlapped = options.overlap;
   }
 
   /**
@@ -125,14 +128,17 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     );
     const transit = await PageTransit.open(gpu, cache, shape, layers * sampleRows * rowBytes);
     const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes);
-    const calls = await createWindowCalls(gpu, transformer);
+    const kernels = await createWindowKernels(gpu, transformer);
     return new RetrievalAttention(gpu, transformer, {
       window,
       crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
       waitForIndex: options.waitForIndex ?? false,
+      // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
+      // decoding's time with, 0.89 without).
+      overlap: options.overlap ?? gpu.adapterClass !== "software",
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
-    }, { transit, queries, calls, sampleShare: sampleRows / buffers.maxRows });
+    }, { transit, queries, kernels, sampleRows });
   }
 
   /**
@@ -144,12 +150,15 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const retrieving: KvSession[] = [];
     const samples: SampledRows[] = [];
     let at = 0;
+    let room = this.#sampleRows;
     for (const row of rows) {
       const count = row.tokens.length;
       const session = this.#sessions.get(row.slot) ?? this.#admit(row);
       if (session?.state === "reading" && count > 0) {
-        const chosen = sampled(row.position, count, session.stride).map((i) => at + i);
-        if (chosen.length > 0) samples.push({ session, rows: chosen });
+        // Many short chunks may round up to a few rows more than there is room for.
+        const chosen = sampled(row.position, count, session.stride).slice(0, room);
+        if (chosen.length > 0) samples.push({ session, rows: chosen.map((i) => at + i) });
+        room -= chosen.length;
       }
       if (session?.state === "ready" && count === 0) {
         const { firstPages, end } = session;
@@ -167,7 +176,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
 
   /** The rows that kernels of the window read: to be written at the places of the step's decoding rows. */
   get windowRows(): GPUBuffer {
-    return this.#calls.rows;
+    return this.#kernels.rows;
   }
 
   attend(pass: StepPass, layer: number, step: StepShape, dense: Attention): StepPass {
@@ -183,26 +192,34 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const { query } = this.#transformer.attentionBuffers[layer];
     const count = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
+    if (!this.#overlapped) this.#recordWindow(pass, layer, step, dense);
     this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
     pass.submit();
     const queries = new Float32Array(this.#queries.read());
 
-    // The GPU attends to the window while the CPU searches: submit first.
-    const windowPass = new StepPass(this.#gpu);
-    dense.record(windowPass, { ...step, decodes: 0 });
-    this.#calls.decode[layer](windowPass, step.decodes);
-    windowPass.submit();
+    if (this.#overlapped) {
+      const windowPass = new StepPass(this.#gpu);
+      this.#recordWindow(windowPass, layer, step, dense);
+      windowPass.submit();
+    }
     const start = performance.now();
     const bound = this.#steps % BOUND_INTERVAL === 0;
     KvContext.attend(retrieving, layer, queries, result, bound);
-    this.#totals.searchSeconds += (performance.now() - start) / 1000;
-    this.#account(layer, retrieving, result.reports, bound);
+    this.#totals.add({
+      layer,
+      layers: this.#contextShape.layers,
+      reports: result.reports,
+      bound,
+      rows: count,
+      keysHeld: retrieving.reduce((sum, session) => sum + session.tokensHeld, 0) * heads,
+      seconds: (performance.now() - start) / 1000,
+    });
 
     const masses = result.lse.map((lse) => lse === -Infinity ? EMPTY_LOG_MASS : lse * Math.LOG2E);
-    this.#gpu.buffers.write(this.#calls.retrieved, 0, result.output);
-    this.#gpu.buffers.write(this.#calls.retrievedMass, 0, masses);
+    this.#gpu.buffers.write(this.#kernels.retrieved, 0, result.output);
+    this.#gpu.buffers.write(this.#kernels.retrievedMass, 0, masses);
     const next = new StepPass(this.#gpu);
-    next.dispatch(this.#calls.merge, [count, heads]);
+    next.dispatch(this.#kernels.merge, [count, heads]);
     return next;
   }
 
@@ -247,9 +264,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       ready: sessions.filter((session) => session.state === "ready").length,
       building: sessions.filter((session) => session.state === "building").length,
       cpuBytes: sessions.reduce((sum, session) => sum + session.context.bytes, 0),
-      ...this.#totals,
-      restShare: this.#restShare,
-      boundShare: this.#boundShare,
+      ...this.#totals.snapshot,
     };
   }
 
@@ -273,7 +288,11 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     // Fewer queries would make a poor index: so it is when the cache held nearly all of a prompt.
     if (fresh < Math.min(FRESH_TOKENS, promptTokens)) return undefined;
     const { heads, kvHeads } = this.#contextShape;
-    const stride = sampleStride(fresh, heads / kvHeads, this.#sampleShare);
+    const stride = sampleStride(
+      fresh,
+      heads / kvHeads,
+      this.#sampleRows / this.#transformer.buffers.maxRows,
+    );
     const session = new KvSession(
       row.slot,
       this.#contextShape,
@@ -284,6 +303,11 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     );
     this.#sessions.set(row.slot, session);
     return session;
+  }
+
+  #recordWindow(pass: StepPass, layer: number, step: StepShape, dense: Attention): void {
+    dense.record(pass, { ...step, decodes: 0 });
+    this.#kernels.decode[layer](pass, step.decodes);
   }
 
   #recordSamples(pass: StepPass, layer: number, samples: readonly SampledRows[]): void {
@@ -349,29 +373,6 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       reports: new Float32Array(count * heads * 3),
     };
   }
-
-  #account(
-    layer: number,
-    retrieving: readonly KvSession[],
-    reports: Float32Array,
-    bound: boolean,
-  ): void {
-    const { heads } = this.#contextShape;
-    if (layer === 0) {
-      this.#restShare = 0;
-      this.#totals.tokens += retrieving.length;
-      if (bound) this.#boundShare = 0;
-    }
-    const parts = this.#contextShape.layers * retrieving.length * heads;
-    for (let i = 0; i < reports.length; i += 3) {
-      this.#totals.keysScanned += reports[i];
-      this.#restShare += reports[i + 1] / parts;
-      if (bound) this.#boundShare += reports[i + 2] / parts;
-    }
-    for (const { end, firstPages } of retrieving) {
-      this.#totals.keysHeld += (end - firstPages) * PAGE_TOKENS * heads;
-    }
-  }
 }
 
 interface SampledRows {
@@ -384,39 +385,4 @@ interface PlannedStep {
   retrieving: KvSession[];
   samples: SampledRows[];
   result: AttendResult;
-}
-
-/** The kernels of the window, per layer, and what they share. */
-interface WindowCalls {
-  rows: GPUBuffer;
-  retrieved: GPUBuffer;
-  retrievedMass: GPUBuffer;
-  decode: RecordDecode[];
-  merge: KernelCall;
-}
-
-async function createWindowCalls(gpu: Gpu, transformer: Transformer): Promise<WindowCalls> {
-  const { shape, buffers, attentionBuffers, contextPages } = transformer;
-  const { heads, paddedHeadDim } = shape;
-  const storage = (label: string, bytes: number) => gpu.buffers.storage(label, bytes);
-  const rows = storage("window rows", buffers.maxRows * STEP_ROW_BYTES);
-  const logMass = storage("window log-masses", buffers.maxSamples * heads * 4);
-  const retrieved = storage("retrieved", buffers.maxSamples * heads * paddedHeadDim * 4);
-  const retrievedMass = storage("retrieved log-masses", buffers.maxSamples * heads * 4);
-  const window = { rows, logMass };
-  const [decode, merge] = await Promise.all([
-    Promise.all(
-      attentionBuffers.map((layer) =>
-        createDecodeAttention(gpu, shape, contextPages, layer, window)
-      ),
-    ),
-    createMergeRetrieved(gpu, shape, {
-      step: buffers.step,
-      retrieved,
-      retrievedMass,
-      logMass,
-      output: attentionBuffers[0].output,
-    }),
-  ]);
-  return { rows, retrieved, retrievedMass, decode, merge };
 }

@@ -45,8 +45,13 @@ Deno.test("BlockManager.vacate takes nothing while another sequence goes on from
   const branch = fill(blocks, [...text, ...ids(3 * PAGE_TOKENS, 7)]);
   assertEquals(blocks.vacate(table, 2, 8), 0);
   assertEquals(blocks.check([table, branch]), []);
-  blocks.release(branch, [], 0);
+  blocks.release(branch, [...text, ...ids(3 * PAGE_TOKENS, 7)], 13 * PAGE_TOKENS);
   assertEquals(blocks.check([table]), []);
+  // What the other left behind is forgotten.
+  assertEquals(blocks.pagesCached, 3);
+  assertEquals(blocks.vacate(table, 2, 8), 6);
+  assertEquals(blocks.check([table]), []);
+  assertEquals([blocks.pagesUsed, blocks.pagesCached], [4, 6]);
 });
 
 Deno.test("BlockManager.vacate keeps the books sound whatever else goes on", () => {

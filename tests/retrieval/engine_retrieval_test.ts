@@ -1,0 +1,103 @@
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { openModel } from "../../src/engine/open_model.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { DecodePolicy, EngineLoad } from "../../src/engine/types.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+
+// Opened while the module loads: a library opened inside a test counts as leaked by it.
+const problem = nativeProblem();
+const path = new URL("../../models/sparrow-mini.gguf", import.meta.url).pathname;
+const text = "The fox went to the river. A small boat lay there, and nobody was in it. ";
+
+function test(name: string, run: () => Promise<void>): void {
+  if (problem === undefined) gpuTest(name, run);
+  else {Deno.test({
+      name: `${name} (skipped: the native library is not built)`,
+      ignore: true,
+      fn: run,
+    });}
+}
+
+/** Generates greedily. */
+async function generate(
+  engine: Engine,
+  ids: number[],
+  maxTokens: number,
+  decode?: DecodePolicy,
+): Promise<{ out: number[]; cached: number }> {
+  const out: number[] = [];
+  let cached = 0;
+  const prompt = { type: "parts" as const, parts: [{ type: "tokens" as const, ids }] };
+  const request = {
+    id: crypto.randomUUID(),
+    prompt,
+    maxTokens,
+    ignoreEos: true,
+    sampling: greedy,
+    decode,
+  };
+  for await (const event of engine.submit(request)) {
+    if (event.type === "delta") out.push(...event.ids);
+    if (event.type === "finished") cached = event.usage.cachedTokens;
+  }
+  return { out, cached };
+}
+
+test("Engine decodes by retrieval what it decodes densely, on fewer pages, and frees what it kept", async () => {
+  const retrieval = { crossover: 1500, waitForIndex: true, last: 256 };
+  // The load after the latest step that left a sequence running.
+  let load: EngineLoad | undefined;
+  const onStep = () => {
+    const now = engine.load();
+    if (now.running > 0) load = now;
+  };
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 2048, maxSequences: 4, retrieval }),
+    { onStep },
+  );
+  const ids = Array.from({ length: 90 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  const prompt = ids.slice(0, 1500);
+  const dense = await generate(engine, prompt, 100, { kind: "dense" });
+  const densePages = load!.pagesUsed;
+  assertEquals(load!.retrieval?.tokens, 0);
+
+  // All keys: the same tokens. The prompt's end is computed again, for its queries.
+  const all = await generate(engine, prompt, 100, { kind: "retrieval", mass: 1 });
+  assertEquals(all.out, dense.out);
+  assertEquals(all.cached, 1500 - 512);
+  assert(load!.retrieval!.ready === 1 && load!.retrieval!.cpuBytes > 0);
+  // Pages 2 to 19 went: 128 tokens at the start and at least 256 at the end stay.
+  assertLess(load!.pagesUsed, densePages - 15);
+  assertLess(load!.pagesUsed, Math.ceil((128 + 256 + 2 * 64) / 64) + 1);
+  const after = engine.load().retrieval!;
+  assertEquals([after.ready, after.cpuBytes], [0, 0]);
+  assertEquals(after.keysScanned, after.keysHeld);
+
+  // The policy auto takes prompts from the crossover on.
+  const before = engine.load().retrieval!.tokens;
+  await generate(engine, ids.slice(100, 1599), 5);
+  assertEquals(engine.load().retrieval!.tokens, before);
+  await generate(engine, ids.slice(200, 1700), 5);
+  assertEquals(engine.load().retrieval!.tokens, before + 4);
+  assertEquals(engine.load().pagesUsed, 0);
+});
+
+test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
+  const retrieval = { last: 128 };
+  await using engine = await Engine.open(() =>
+    openModel({ path, contextLength: 2048, maxSequences: 4, retrieval })
+  );
+  const ids = Array.from({ length: 90 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  const prompts = [900, 700, 300].map((length, i) => ids.slice(50 * i, 50 * i + length));
+  const alone = [];
+  for (const prompt of prompts) {
+    alone.push((await generate(engine, prompt, 60, { kind: "dense" })).out);
+  }
+  const together = await Promise.all(
+    prompts.map((prompt) => generate(engine, prompt, 60, { kind: "retrieval", mass: 1 })),
+  );
+  assertEquals(together.map(({ out }) => out), alone);
+  assertEquals(engine.load().retrieval!.cpuBytes, 0);
+});
