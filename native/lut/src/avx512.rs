@@ -213,34 +213,64 @@ pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residu
                 let extra: &[i8; 16] = residual[pixel * 16..][..16].try_into().expect("sixteen residuals");
                 // SAFETY: the reference covers 16 readable bytes.
                 let extra = _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(extra.as_ptr().cast()) });
-                let mut sum = _mm512_add_epi32(_mm512_sll_epi32(extra, unit), half);
-                for turn in 0..4 {
-                    // Both patterns of a rotation share 16-bit lanes: 2 x 32 x 127 fits.
-                    let mut blend = [_mm512_setzero_si512(); 3];
-                    for (j, table) in experts.tables.iter().enumerate() {
-                        let look = &looks[j * 4 + turn];
-                        for k in 0..5 {
-                            let start = look.row[k][i] as usize * ROW_BYTES;
-                            debug_assert!(start + ROW_BYTES <= table.len());
-                            let weight = _mm512_set1_epi16(i16::from(look.weight[k][i]));
-                            for (g, blend) in blend.iter_mut().enumerate() {
-                                // SAFETY: rows come from `corners` at the tables' own shift, and g < 3 keeps to the row's 96 bytes.
-                                let values = unsafe { _mm256_loadu_si256(table.as_ptr().add(start + 32 * g).cast()) };
-                                *blend = _mm512_add_epi16(*blend, _mm512_mullo_epi16(_mm512_cvtepi8_epi16(values), weight));
-                            }
-                        }
+                let start = _mm512_add_epi32(_mm512_sll_epi32(extra, unit), half);
+                // Gates are often zero: clean areas leave the experts of heavy damage alone, and the other way round.
+                let mut groups = [0; 3];
+                let mut count = 0;
+                for g in 0..3 {
+                    if gate[2 * g] | gate[2 * g + 1] != 0 {
+                        groups[count] = g;
+                        count += 1;
                     }
-                    let mut mixed = _mm512_madd_epi16(blend[0], pairs[0]);
-                    for g in 1..3 {
-                        mixed = _mm512_add_epi32(mixed, _mm512_madd_epi16(blend[g], pairs[g]));
-                    }
-                    sum = _mm512_add_epi32(sum, _mm512_permutexvar_epi32(turned[turn], mixed));
                 }
+                let sum = match count {
+                    0 => start,
+                    1 => blend(experts, &looks, i, [groups[0]], &pairs, &turned, start),
+                    2 => blend(experts, &looks, i, [groups[0], groups[1]], &pairs, &turned, start),
+                    _ => blend(experts, &looks, i, [0, 1, 2], &pairs, &turned, start),
+                };
                 let value = _mm512_add_epi32(_mm512_sra_epi32(sum, total), _mm512_set1_epi32(i32::from(centre[i])));
                 blocks.push(value, part, s, w, x0 + i);
             }
         }
     }
+}
+
+/// `sum` plus the gated experts of pixel `i`; `groups` are the pairs of experts to look at.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn blend<const N: usize>(
+    experts: &Experts,
+    looks: &[Corners],
+    i: usize,
+    groups: [usize; N],
+    pairs: &[__m512i; 3],
+    turned: &[__m512i; 4],
+    mut sum: __m512i,
+) -> __m512i {
+    for turn in 0..4 {
+        // Both patterns of a rotation share 16-bit lanes: 2 x 32 x 127 fits.
+        let mut blend = [_mm512_setzero_si512(); N];
+        for (j, table) in experts.tables.iter().enumerate() {
+            let look = &looks[j * 4 + turn];
+            for k in 0..5 {
+                let start = look.row[k][i] as usize * ROW_BYTES;
+                debug_assert!(start + ROW_BYTES <= table.len());
+                let weight = _mm512_set1_epi16(i16::from(look.weight[k][i]));
+                for (blend, g) in blend.iter_mut().zip(groups) {
+                    // SAFETY: rows come from `corners` at the tables' own shift, and g < 3 keeps to the row's 96 bytes.
+                    let values = unsafe { _mm256_loadu_si256(table.as_ptr().add(start + 32 * g).cast()) };
+                    *blend = _mm512_add_epi16(*blend, _mm512_mullo_epi16(_mm512_cvtepi8_epi16(values), weight));
+                }
+            }
+        }
+        let mut mixed = _mm512_setzero_si512();
+        for (blend, g) in blend.into_iter().zip(groups) {
+            mixed = _mm512_add_epi32(mixed, _mm512_madd_epi16(blend, pairs[g]));
+        }
+        sum = _mm512_add_epi32(sum, _mm512_permutexvar_epi32(turned[turn], mixed));
+    }
+    sum
 }
 
 /// Row `y` of a convolution; see `scalar::convolve`.
