@@ -17,7 +17,11 @@ export function command(
         env: { NO_COLOR: "1", ...env },
       });
       if (code === 0) return { summary: "", problems: [] };
-      const output = `${stdout}\n${stderr}`.trim().split("\n").slice(-60).join("\n");
+      // Deno's progress ("Check file") is not what went wrong.
+      const lines = `${stdout}\n${stderr}`.trim().split("\n").filter((line) =>
+        !/^Check /.test(line)
+      );
+      const output = lines.slice(-60).join("\n");
       return { summary: "", problems: [`${program} ${args.join(" ")} (exit ${code})\n${output}`] };
     },
   };
