@@ -1,18 +1,18 @@
 /** Entry of a host Worker: one message per message. @module */
-/// <reference lib="webworker" />
+import { workerScope } from "../common/worker_scope.ts";
 import { EngineHost } from "./host.ts";
 import type { ToHost } from "./host_messages.ts";
 
-declare const self: DedicatedWorkerGlobalScope;
+const scope = workerScope();
 
 function end(): void {
-  self.postMessage({ type: "closed" });
-  self.close();
+  scope.postMessage({ type: "closed" });
+  scope.close();
 }
 
-const host = new EngineHost((message) => self.postMessage(message), end);
+const host = new EngineHost((message) => scope.postMessage(message), end);
 
-self.onmessage = async ({ data }: MessageEvent<ToHost>) => {
+scope.onmessage = async ({ data }: MessageEvent<ToHost>) => {
   if (data.type !== "close") return host.handle(data);
   await host.close();
   end();

@@ -1,6 +1,6 @@
-/// <reference lib="webworker" />
 /** The worker behind `WorkerUpscaler`: native calls block the isolate that makes them, so a server makes them here. @module */
 
+import { workerScope } from "../common/worker_scope.ts";
 import type { VideoFrame } from "./video_frame.ts";
 import { VideoUpscaler, type VideoUpscalerOptions } from "./video_upscaler.ts";
 
@@ -15,7 +15,7 @@ export type UpscaleReply =
   | { type: "frame"; frame: VideoFrame; stats: VideoUpscaler["stats"] }
   | { type: "failed"; name: string; message: string };
 
-const scope = self as unknown as DedicatedWorkerGlobalScope;
+const scope = workerScope();
 let upscaler: VideoUpscaler | undefined;
 let last = Promise.resolve();
 
