@@ -1,6 +1,8 @@
 //! Exports of the look-up-table crate.
 
-use sparrow_lut::{Cascade, Error, Experts, Fusion, Isa, Layer, Net, Pattern, Stage, StageShape, enlarge, with_threads};
+use sparrow_lut::{
+    Cascade, Error, Experts, Fusion, Isa, Layer, Net, Pattern, Stage, StageShape, enlarge, with_threads,
+};
 
 use crate::args;
 use crate::panic::guard;
@@ -21,12 +23,17 @@ fn isa(number: u32) -> Result<Isa, Failure> {
     if number == 255 {
         return Ok(Isa::best());
     }
-    Isa::ALL.get(number as usize).copied().ok_or_else(|| Failure::argument(format!("instruction set {number} is unknown, expected 0 to 3 or 255")))
+    Isa::ALL
+        .get(number as usize)
+        .copied()
+        .ok_or_else(|| Failure::argument(format!("instruction set {number} is unknown, expected 0 to 3 or 255")))
 }
 
 fn patterns(offsets: &[i8]) -> Result<Vec<Pattern>, Failure> {
     let parts = offsets.chunks(8).map(|part| {
-        let eight = part.try_into().map_err(|_| Failure::argument(format!("a pattern has {} offsets, expected 8", part.len())))?;
+        let eight = part
+            .try_into()
+            .map_err(|_| Failure::argument(format!("a pattern has {} offsets, expected 8", part.len())))?;
         Ok(Pattern::new(eight)?)
     });
     parts.collect()
@@ -34,7 +41,9 @@ fn patterns(offsets: &[i8]) -> Result<Vec<Pattern>, Failure> {
 
 /// Takes `count` elements off the front of `rest`.
 fn take<'a, T>(rest: &mut &'a [T], count: usize, what: &str) -> Result<&'a [T], Failure> {
-    let (part, tail) = rest.split_at_checked(count).ok_or_else(|| Failure::argument(format!("{what} end {} elements early", count - rest.len())))?;
+    let (part, tail) = rest
+        .split_at_checked(count)
+        .ok_or_else(|| Failure::argument(format!("{what} end {} elements early", count - rest.len())))?;
     *rest = tail;
     Ok(part)
 }
@@ -69,15 +78,34 @@ pub unsafe extern "C" fn sparrow_lut_cascade_open(
 ) -> i32 {
     guard(|| {
         // SAFETY: by this function's own contract.
-        let (shapes, offsets, mut values) = unsafe { (args::input("stages", stages, stages_len)?, args::input("offsets", offsets, offsets_len)?, args::input("values", values, values_len)?) };
+        let (shapes, offsets, mut values) = unsafe {
+            (
+                args::input("stages", stages, stages_len)?,
+                args::input("offsets", offsets, offsets_len)?,
+                args::input("values", values, values_len)?,
+            )
+        };
         let mut patterns = &patterns(offsets)?[..];
         let mut list = Vec::new();
         for shape in shapes.chunks(7) {
             let &[scale, shift, rotations, divisor, bias, centre, count] = shape else {
                 return Err(Failure::argument(format!("a stage has {} numbers, expected 7", shape.len())));
             };
-            let size = |name: &str, v: i32, top: i32| if (0..=top).contains(&v) { Ok(v as usize) } else { Err(Failure::argument(format!("a stage's {name} is {v}, expected 0 to {top}"))) };
-            let shape = StageShape { scale: size("scale", scale, 4)?, shift: size("shift", shift, 6)? as u32, rotations: size("rotations", rotations, 4)?, divisor, bias, centre: centre != 0 };
+            let size = |name: &str, v: i32, top: i32| {
+                if (0..=top).contains(&v) {
+                    Ok(v as usize)
+                } else {
+                    Err(Failure::argument(format!("a stage's {name} is {v}, expected 0 to {top}")))
+                }
+            };
+            let shape = StageShape {
+                scale: size("scale", scale, 4)?,
+                shift: size("shift", shift, 6)? as u32,
+                rotations: size("rotations", rotations, 4)?,
+                divisor,
+                bias,
+                centre: centre != 0,
+            };
             let own = take(&mut patterns, size("pattern count", count, 16)?, "the patterns")?;
             let rows = ((256usize >> shape.shift) + 1).pow(4);
             let part = take(&mut values, own.len() * rows * shape.scale * shape.scale, "the table values")?;
@@ -147,17 +175,29 @@ pub unsafe extern "C" fn sparrow_lut_fusion_open(
 ) -> i32 {
     guard(|| {
         // SAFETY: by this function's own contract, for all of these.
-        let (shape, offsets, values) = unsafe { (args::input("shape", shape, shape_len)?, args::input("offsets", offsets, offsets_len)?, args::input("values", values, values_len)?) };
+        let (shape, offsets, values) = unsafe {
+            (
+                args::input("shape", shape, shape_len)?,
+                args::input("offsets", offsets, offsets_len)?,
+                args::input("values", values, values_len)?,
+            )
+        };
         // SAFETY: as above.
-        let (sizes, mut weights) = unsafe { (args::input("sizes", sizes, sizes_len)?, args::input("weights", weights, weights_len)?) };
+        let (sizes, mut weights) =
+            unsafe { (args::input("sizes", sizes, sizes_len)?, args::input("weights", weights, weights_len)?) };
         // SAFETY: as above.
-        let (mut bias, mut shifts) = unsafe { (args::input("bias", bias, bias_len)?, args::input("shifts", shifts, shifts_len)?) };
+        let (mut bias, mut shifts) =
+            unsafe { (args::input("bias", bias, bias_len)?, args::input("shifts", shifts, shifts_len)?) };
         let &[scale, shift, divisor_shift, experts, gate_layers, trunk_layers] = shape else {
             return Err(Failure::argument(format!("the fusion's shape has {} numbers, expected 6", shape.len())));
         };
-        let experts = Experts::new(scale as usize, shift, divisor_shift, &patterns(offsets)?, experts as usize, values)?;
+        let experts =
+            Experts::new(scale as usize, shift, divisor_shift, &patterns(offsets)?, experts as usize, values)?;
         if sizes.len() / 2 != (gate_layers as usize).saturating_add(trunk_layers as usize) {
-            return Err(Failure::argument(format!("{} layers have sizes, expected {gate_layers} + {trunk_layers}", sizes.len() / 2)));
+            return Err(Failure::argument(format!(
+                "{} layers have sizes, expected {gate_layers} + {trunk_layers}",
+                sizes.len() / 2
+            )));
         }
         let mut layers = Vec::new();
         for (i, size) in sizes.chunks_exact(2).enumerate() {
@@ -196,8 +236,16 @@ pub unsafe extern "C" fn sparrow_lut_fusion_run(
     guard(|| {
         let (fusion, isa) = (FUSIONS.get(id)?, isa(isa_number)?);
         // SAFETY: by this function's own contract.
-        let (frame, previous, out) = unsafe { (args::input("frame", frame, frame_len)?, args::input("previous", previous, previous_len)?, args::output("out", out, out_len)?) };
-        Ok(with_threads(threads as usize, || fusion.run(isa, frame, previous, width as usize, height as usize, residual != 0, out))??)
+        let (frame, previous, out) = unsafe {
+            (
+                args::input("frame", frame, frame_len)?,
+                args::input("previous", previous, previous_len)?,
+                args::output("out", out, out_len)?,
+            )
+        };
+        Ok(with_threads(threads as usize, || {
+            fusion.run(isa, frame, previous, width as usize, height as usize, residual != 0, out)
+        })??)
     })
 }
 
@@ -212,7 +260,16 @@ pub extern "C" fn sparrow_lut_fusion_close(id: u64) -> i32 {
 /// # Safety
 /// `source` must be readable and `out` writable for their lengths, apart from each other.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sparrow_lut_enlarge(threads: u32, source: *const u8, source_len: usize, width: u32, height: u32, scale: u32, out: *mut u8, out_len: usize) -> i32 {
+pub unsafe extern "C" fn sparrow_lut_enlarge(
+    threads: u32,
+    source: *const u8,
+    source_len: usize,
+    width: u32,
+    height: u32,
+    scale: u32,
+    out: *mut u8,
+    out_len: usize,
+) -> i32 {
     guard(|| {
         // SAFETY: by this function's own contract.
         let (source, out) = unsafe { (args::input("source", source, source_len)?, args::output("out", out, out_len)?) };

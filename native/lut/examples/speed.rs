@@ -23,7 +23,9 @@ fn main() {
         (state >> 56) as u8
     };
     // A smooth picture: real frames touch few table rows.
-    let frame: Vec<u8> = (0..w * h).map(|i| (128.0 + 60.0 * ((i % w) as f64 / 31.0).sin() * ((i / w) as f64 / 17.0).cos()) as u8 + next() % 8).collect();
+    let frame: Vec<u8> = (0..w * h)
+        .map(|i| (128.0 + 60.0 * ((i % w) as f64 / 31.0).sin() * ((i / w) as f64 / 17.0).cos()) as u8 + next() % 8)
+        .collect();
     let e = Pattern::new([0, 0, 0, 1, 0, 2, 1, 0]).unwrap();
     let s = Pattern::new([0, 0, 0, 1, 1, 0, 1, 1]).unwrap();
     let len = 6561 * 16;
@@ -33,12 +35,23 @@ fn main() {
     let cells: Vec<i8> = (0..4 * 83521).map(|_| next() as i8 / 2).collect();
     let refine = Stage::new(StageShape { scale: 1, shift: 4, ..shape }, &[s, e, s, e], &cells).unwrap();
     let two = Cascade::new(vec![refine, Stage::new(shape, &[s, e, s, e], &values[..4 * len]).unwrap()]).unwrap();
-    let mut layer = |i: usize, o: usize, hidden| Layer::new(i, o, &(0..9 * i * o).map(|_| next() as i8 / 8).collect::<Vec<_>>(), &vec![64; o], &vec![7; o], hidden).unwrap();
+    let mut layer = |i: usize, o: usize, hidden| {
+        Layer::new(
+            i,
+            o,
+            &(0..9 * i * o).map(|_| next() as i8 / 8).collect::<Vec<_>>(),
+            &vec![64; o],
+            &vec![7; o],
+            hidden,
+        )
+        .unwrap()
+    };
     let gates = Net::new(vec![layer(8, 16, true), layer(16, 16, true), layer(16, 6, true)]).unwrap();
     let mut layers = vec![layer(4, 32, true)];
     layers.extend((0..6).map(|_| layer(32, 32, true)));
     layers.push(layer(32, 16, false));
-    let fusion = Fusion::new(Experts::new(4, 5, 8, &[s, e], 6, &values).unwrap(), gates, Net::new(layers).unwrap()).unwrap();
+    let fusion =
+        Fusion::new(Experts::new(4, 5, 8, &[s, e], 6, &values).unwrap(), gates, Net::new(layers).unwrap()).unwrap();
     let mut out = vec![0; w * h * 16];
     println!("residual branch: {} multiply-adds a pixel", fusion.cost());
     for threads in [1, 2] {

@@ -1,5 +1,8 @@
 //! AVX2 inner loops, with the VEX-coded byte dot product where the machine has it.
 
+// One index runs over several arrays side by side.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -58,9 +61,11 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                     for turn in 0..turns {
                         let look = &looks[j * turns + turn];
                         for k in 0..5 {
-                            let row: &[i8; ROW] = table.values[look.row[k][i] as usize * ROW..][..ROW].try_into().expect("a row");
+                            let row: &[i8; ROW] =
+                                table.values[look.row[k][i] as usize * ROW..][..ROW].try_into().expect("a row");
                             // SAFETY: the reference covers 16 readable bytes.
-                            let values = _mm_shuffle_epi8(unsafe { _mm_loadu_si128(row.as_ptr().cast()) }, shuffle[turn]);
+                            let values =
+                                _mm_shuffle_epi8(unsafe { _mm_loadu_si128(row.as_ptr().cast()) }, shuffle[turn]);
                             let weight = _mm256_set1_epi16(i16::from(look.weight[k][i]));
                             blend = _mm256_add_epi16(blend, _mm256_mullo_epi16(_mm256_cvtepi8_epi16(values), weight));
                         }
@@ -71,7 +76,9 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                 let mut values = [0i32; 16];
                 for (half, sum) in sums.into_iter().enumerate() {
                     // SAFETY: the array has room for two times eight words.
-                    unsafe { _mm256_storeu_si256(values.as_mut_ptr().add(8 * half).cast(), divide(sum, stage.divisor)) };
+                    unsafe {
+                        _mm256_storeu_si256(values.as_mut_ptr().add(8 * half).cast(), divide(sum, stage.divisor))
+                    };
                 }
                 let block = values.map(|v| (v + pixel).clamp(0, 255) as u8);
                 store_block(&block, part, s, w, x0 + i);
@@ -127,10 +134,15 @@ fn refine(stage: &Stage, tables: &[CellTable], plane: &Plane, rows: Range<usize>
                         places[i] = [0, m[0][i], m[1][i], m[2][i], 15, 0, 0, 0];
                     }
                     for i in 0..n {
-                        let cell: &[i8; 16] = table.values[look.row[0][i] as usize * 16..][..16].try_into().expect("a cell");
+                        let cell: &[i8; 16] =
+                            table.values[look.row[0][i] as usize * 16..][..16].try_into().expect("a cell");
                         // SAFETY: the references cover 16, 8 and 8 readable bytes.
                         let (cell, place, weight) = unsafe {
-                            (_mm_loadu_si128(cell.as_ptr().cast()), _mm_loadl_epi64(places[i].as_ptr().cast()), _mm_loadl_epi64(weights[i].as_ptr().cast()))
+                            (
+                                _mm_loadu_si128(cell.as_ptr().cast()),
+                                _mm_loadl_epi64(places[i].as_ptr().cast()),
+                                _mm_loadl_epi64(weights[i].as_ptr().cast()),
+                            )
                         };
                         // 16 lookups of at most 16 x 127 at interval 16 fit 16 bits; larger intervals sum wider.
                         let words = _mm_maddubs_epi16(weight, _mm_shuffle_epi8(cell, place));
@@ -155,7 +167,14 @@ fn refine(stage: &Stage, tables: &[CellTable], plane: &Plane, rows: Range<usize>
 /// # Safety
 /// The machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residual: &[i8], rows: Range<usize>, out: &mut [u8]) {
+pub(crate) unsafe fn fuse(
+    experts: &Experts,
+    plane: &Plane,
+    gates: &[u8],
+    residual: &[i8],
+    rows: Range<usize>,
+    out: &mut [u8],
+) {
     let (s, w) = (experts.scale, plane.width);
     let shift = experts.total_shift();
     let order: [[u8; 16]; 4] = std::array::from_fn(|turn| turn_row(s, turn));
@@ -173,17 +192,20 @@ pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residu
                 let pixel = y * w + x0 + i;
                 let gate: &[u8; 8] = gates[pixel * 8..][..8].try_into().expect("eight weights");
                 let extra: &[i8; 16] = residual[pixel * 16..][..16].try_into().expect("sixteen residuals");
-                let mut sum: [i32; 16] = std::array::from_fn(|o| (i32::from(extra[o]) << (shift - 1)) + (1 << (shift - 1)));
+                let mut sum: [i32; 16] =
+                    std::array::from_fn(|o| (i32::from(extra[o]) << (shift - 1)) + (1 << (shift - 1)));
                 for (turn, order) in order.iter().enumerate() {
                     let mut blend = [_mm256_setzero_si256(); 6];
                     for (j, table) in experts.tables.iter().enumerate() {
                         let look = &looks[j * 4 + turn];
                         for k in 0..5 {
-                            let row: &[i8; ROW_BYTES] = table[look.row[k][i] as usize * ROW_BYTES..][..ROW_BYTES].try_into().expect("a row");
+                            let row: &[i8; ROW_BYTES] =
+                                table[look.row[k][i] as usize * ROW_BYTES..][..ROW_BYTES].try_into().expect("a row");
                             let weight = _mm256_set1_epi16(i16::from(look.weight[k][i]));
                             for (g, blend) in blend.iter_mut().enumerate() {
                                 // SAFETY: g < 6, so the 16 bytes lie within the row's 96.
-                                let values = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(row.as_ptr().add(16 * g).cast()) });
+                                let values =
+                                    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(row.as_ptr().add(16 * g).cast()) });
                                 *blend = _mm256_add_epi16(*blend, _mm256_mullo_epi16(values, weight));
                             }
                         }
@@ -246,7 +268,15 @@ fn tiles<const VNNI: bool>(layer: &Layer, input: &Activations, y: usize, out: &m
 }
 
 #[inline(always)]
-fn tile<const P: usize, const VNNI: bool>(layer: &Layer, input: &Activations, offsets: &[isize], group: usize, y: usize, x: usize, out: &mut [u8]) {
+fn tile<const P: usize, const VNNI: bool>(
+    layer: &Layer,
+    input: &Activations,
+    offsets: &[isize],
+    group: usize,
+    y: usize,
+    x: usize,
+    out: &mut [u8],
+) {
     let (c, outputs) = (input.channels, layer.outputs);
     assert!(layer.weights.len() == offsets.len() * 4 * outputs && c == layer.inputs && group * 16 < outputs);
     assert!(y < input.height && x + P <= input.width && out.len() >= (x + P) * outputs);
@@ -255,7 +285,9 @@ fn tile<const P: usize, const VNNI: bool>(layer: &Layer, input: &Activations, of
     // SAFETY: the callers enable AVX2 (and AVX-VNNI with VNNI) before this is inlined into them. Reads stay inside: a pixel
     // and its eight neighbours exist by the zero border, the other arrays have the asserted lengths; writes stay in `out`.
     unsafe {
-        let first = |p: *const i32| [_mm256_loadu_si256(p.add(16 * group).cast()), _mm256_loadu_si256(p.add(16 * group + 8).cast())];
+        let first = |p: *const i32| {
+            [_mm256_loadu_si256(p.add(16 * group).cast()), _mm256_loadu_si256(p.add(16 * group + 8).cast())]
+        };
         let mut sum = [first(layer.bias.as_ptr()); P];
         let pixels = input.data.as_ptr().add(input.place(y, x));
         let mut weights = layer.weights.as_ptr().add(64 * group);
@@ -280,7 +312,10 @@ fn tile<const P: usize, const VNNI: bool>(layer: &Layer, input: &Activations, of
         let (low, high) = if layer.hidden { (0, 127) } else { (-128, 127) };
         for (p, sum) in sum.iter().enumerate() {
             let clamp = |v| _mm256_min_epi32(_mm256_max_epi32(v, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
-            let words = _mm256_packs_epi32(clamp(_mm256_srav_epi32(sum[0], shift[0])), clamp(_mm256_srav_epi32(sum[1], shift[1])));
+            let words = _mm256_packs_epi32(
+                clamp(_mm256_srav_epi32(sum[0], shift[0])),
+                clamp(_mm256_srav_epi32(sum[1], shift[1])),
+            );
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
             let (a, b) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             let bytes = if layer.hidden { _mm_packus_epi16(a, b) } else { _mm_packs_epi16(a, b) };

@@ -1,5 +1,8 @@
 //! AVX-512 (F, BW, VBMI, VNNI) inner loops.
 
+// One index runs over several arrays side by side.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -63,7 +66,8 @@ pub(crate) unsafe fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi,avx512vnni")]
 fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
     let (s, w, turns) = (stage.scale, plane.width, stage.rotations);
-    let shuffle: [__m512i; 5] = std::array::from_fn(|i| load64(&transpose(s, if i < 4 { [i; 4] } else { [0, 1, 2, 3] })));
+    let shuffle: [__m512i; 5] =
+        std::array::from_fn(|i| load64(&transpose(s, if i < 4 { [i; 4] } else { [0, 1, 2, 3] })));
     let mut looks: Vec<Corners> = (0..stage.patterns.len() * turns).map(|_| Corners::new()).collect();
     // Weights of the fifth corners of a pattern's four rotations, one byte each.
     let mut fifth = vec![[0u32; BLOCK]; stage.patterns.len()];
@@ -79,7 +83,8 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                     corners(pixels, stage.shift, &mut looks[j * turns + turn]);
                 }
                 for i in 0..BLOCK {
-                    fifth[j][i] = (0..turns).map(|turn| u32::from(looks[j * turns + turn].weight[4][i]) << (8 * turn)).sum();
+                    fifth[j][i] =
+                        (0..turns).map(|turn| u32::from(looks[j * turns + turn].weight[4][i]) << (8 * turn)).sum();
                 }
             }
             let centre = plane.block(y as isize, x0 as isize);
@@ -91,7 +96,9 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                     for turn in 0..turns {
                         let look = &looks[j * turns + turn];
                         // SAFETY: rows come from `corners` at the table's own shift.
-                        let quad = unsafe { four_rows(&table.values, [look.row[0][i], look.row[1][i], look.row[2][i], look.row[3][i]]) };
+                        let quad = unsafe {
+                            four_rows(&table.values, [look.row[0][i], look.row[1][i], look.row[2][i], look.row[3][i]])
+                        };
                         let quad = _mm512_permutexvar_epi8(shuffle[turn], quad);
                         let weights = _mm512_set1_epi32(look.packed[i] as i32);
                         if turn % 2 == 0 {
@@ -108,7 +115,8 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                 }
                 let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
                 let pixel = if stage.centre { i32::from(centre[i]) } else { 0 };
-                let value = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie)), _mm512_set1_epi32(pixel));
+                let value =
+                    _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie)), _mm512_set1_epi32(pixel));
                 blocks.push(value, part, s, w, x0 + i);
             }
         }
@@ -183,11 +191,19 @@ pub(crate) fn copy_block<const S: usize>(block: &[u8; 16], part: &mut [u8], w: u
 /// # Safety
 /// The machine has the instructions that `Isa::Avx512` stands for.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi,avx512vnni")]
-pub(crate) unsafe fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residual: &[i8], rows: Range<usize>, out: &mut [u8]) {
+pub(crate) unsafe fn fuse(
+    experts: &Experts,
+    plane: &Plane,
+    gates: &[u8],
+    residual: &[i8],
+    rows: Range<usize>,
+    out: &mut [u8],
+) {
     let (s, w) = (experts.scale, plane.width);
     let shift = experts.total_shift();
     let turned: [__m512i; 4] = std::array::from_fn(|turn| {
-        let order: [i32; 16] = std::array::from_fn(|o| if o < s * s { source(s, turn, o / s, o % s) as i32 } else { 15 });
+        let order: [i32; 16] =
+            std::array::from_fn(|o| if o < s * s { source(s, turn, o / s, o % s) as i32 } else { 15 });
         // SAFETY: the array has 64 readable bytes.
         unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
     });
@@ -306,7 +322,14 @@ fn tiles<const G: usize, const P: usize>(layer: &Layer, input: &Activations, y: 
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
-fn tile<const G: usize, const P: usize>(layer: &Layer, input: &Activations, offsets: &[isize], y: usize, x: usize, out: &mut [u8]) {
+fn tile<const G: usize, const P: usize>(
+    layer: &Layer,
+    input: &Activations,
+    offsets: &[isize],
+    y: usize,
+    x: usize,
+    out: &mut [u8],
+) {
     let c = input.channels;
     let base = input.place(y, x);
     assert!(layer.outputs == 16 * G && layer.weights.len() == offsets.len() * 64 * G && input.channels == layer.inputs);
@@ -342,7 +365,10 @@ fn tile<const G: usize, const P: usize>(layer: &Layer, input: &Activations, offs
             for (p, sum) in sum.iter().enumerate() {
                 let value = _mm512_srav_epi32(sum[g], shift);
                 let bytes = if layer.hidden {
-                    _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(value, _mm512_setzero_si512()), _mm512_set1_epi32(127)))
+                    _mm512_cvtepi32_epi8(_mm512_min_epi32(
+                        _mm512_max_epi32(value, _mm512_setzero_si512()),
+                        _mm512_set1_epi32(127),
+                    ))
                 } else {
                     _mm512_cvtsepi32_epi8(value)
                 };

@@ -57,8 +57,12 @@ impl Stage {
         require((1..=1024).contains(&divisor), || format!("a stage's divisor is {divisor}, expected 1 to 1024"))?;
         require(bias.unsigned_abs() <= 1 << 20, || format!("a stage's bias is {bias}, expected at most {}", 1 << 20))?;
         let count = patterns.len();
-        require((1..=MAX_PATTERNS).contains(&count), || format!("a stage has {count} patterns, expected 1 to {MAX_PATTERNS}"))?;
-        require(values.len() % count == 0, || format!("{} table values do not divide among {count} patterns", values.len()))?;
+        require((1..=MAX_PATTERNS).contains(&count), || {
+            format!("a stage has {count} patterns, expected 1 to {MAX_PATTERNS}")
+        })?;
+        require(values.len().is_multiple_of(count), || {
+            format!("{} table values do not divide among {count} patterns", values.len())
+        })?;
         let parts = values.chunks_exact(values.len() / count);
         let tables = if scale == 1 {
             Tables::Cells(parts.map(|part| CellTable::new(part, shift)).collect::<Result<_, _>>()?)

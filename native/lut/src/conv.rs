@@ -60,12 +60,23 @@ pub struct Layer {
 
 impl Layer {
     /// `weights` is `[outputs][3][3][inputs]`; `bias` includes the rounding half; `shift` is 0 to 14 an output.
-    pub fn new(inputs: usize, outputs: usize, weights: &[i8], bias: &[i32], shift: &[u8], hidden: bool) -> Result<Self, Error> {
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        weights: &[i8],
+        bias: &[i32],
+        shift: &[u8],
+        hidden: bool,
+    ) -> Result<Self, Error> {
         let sizes = inputs.is_multiple_of(4) && (4..=64).contains(&inputs) && (1..=64).contains(&outputs);
-        require(sizes, || format!("a layer has {inputs} inputs and {outputs} outputs, expected 4 to 64 in fours and 1 to 64"))?;
+        require(sizes, || {
+            format!("a layer has {inputs} inputs and {outputs} outputs, expected 4 to 64 in fours and 1 to 64")
+        })?;
         let expected = outputs * 9 * inputs;
         require(weights.len() == expected, || format!("a layer has {} weights, expected {expected}", weights.len()))?;
-        require(bias.len() == outputs && shift.len() == outputs, || format!("a layer has {} biases and {} shifts, expected {outputs}", bias.len(), shift.len()))?;
+        require(bias.len() == outputs && shift.len() == outputs, || {
+            format!("a layer has {} biases and {} shifts, expected {outputs}", bias.len(), shift.len())
+        })?;
         let wide = shift.iter().find(|&&s| s > 14);
         require(wide.is_none(), || format!("a layer's shift is {}, expected at most 14", wide.unwrap_or(&0)))?;
         let large = bias.iter().find(|b| b.unsigned_abs() > 1 << 28);
@@ -133,7 +144,9 @@ impl Net {
     pub fn new(layers: Vec<Layer>) -> Result<Self, Error> {
         require(layers.len() >= 2, || format!("a net has {} layers, expected at least 2", layers.len()))?;
         for pair in layers.windows(2) {
-            require(pair[0].outputs == pair[1].inputs, || format!("a layer gives {} channels to one that takes {}", pair[0].outputs, pair[1].inputs))?;
+            require(pair[0].outputs == pair[1].inputs, || {
+                format!("a layer gives {} channels to one that takes {}", pair[0].outputs, pair[1].inputs)
+            })?;
             require(pair[0].hidden, || "a layer before the last is signed, expected 0..127".into())?;
         }
         Ok(Self { layers })

@@ -23,7 +23,8 @@ fn phases(scale: usize) -> Vec<(isize, [i32; 4])> {
         .map(|phase| {
             let position = (phase as f64 + 0.5) / scale as f64 - 0.5;
             let first = position.floor() - 1.0;
-            let mut taps: [i32; 4] = std::array::from_fn(|i| (cubic(position - first - i as f64) * 256.0).round() as i32);
+            let mut taps: [i32; 4] =
+                std::array::from_fn(|i| (cubic(position - first - i as f64) * 256.0).round() as i32);
             let excess = taps.iter().sum::<i32>() - 256;
             let largest = if taps[1] >= taps[2] { 1 } else { 2 };
             taps[largest] -= excess;

@@ -31,18 +31,35 @@ pub struct Experts {
 impl Experts {
     /// `values` is `[patterns][experts][rows][scale²]` int8; an expert alone is a centred stage with four rotations and
     /// divisor `1 << divisor_shift`.
-    pub fn new(scale: usize, shift: u32, divisor_shift: u32, patterns: &[Pattern], count: usize, values: &[i8]) -> Result<Self, Error> {
+    pub fn new(
+        scale: usize,
+        shift: u32,
+        divisor_shift: u32,
+        patterns: &[Pattern],
+        count: usize,
+        values: &[i8],
+    ) -> Result<Self, Error> {
         require((2..=4).contains(&scale), || format!("experts enlarge by {scale}, expected 2 to 4"))?;
-        require((1..=MAX_EXPERTS).contains(&count), || format!("there are {count} experts, expected 1 to {MAX_EXPERTS}"))?;
+        require((1..=MAX_EXPERTS).contains(&count), || {
+            format!("there are {count} experts, expected 1 to {MAX_EXPERTS}")
+        })?;
         // Two patterns of 32 x 127 (or 64 x 127) share 16-bit lanes.
-        require((1..=2).contains(&patterns.len()), || format!("experts have {} patterns, expected 1 or 2", patterns.len()))?;
-        require((4..=10).contains(&divisor_shift), || format!("the experts' divisor is 2^{divisor_shift}, expected 2^4 to 2^10"))?;
+        require((1..=2).contains(&patterns.len()), || {
+            format!("experts have {} patterns, expected 1 or 2", patterns.len())
+        })?;
+        require((4..=10).contains(&divisor_shift), || {
+            format!("the experts' divisor is 2^{divisor_shift}, expected 2^4 to 2^10")
+        })?;
         let outputs = scale * scale;
-        require(values.len() % patterns.len() == 0, || format!("{} table values do not divide among {} patterns", values.len(), patterns.len()))?;
+        require(values.len().is_multiple_of(patterns.len()), || {
+            format!("{} table values do not divide among {} patterns", values.len(), patterns.len())
+        })?;
         let len = values.len() / patterns.len();
         let mut tables = Vec::new();
         for part in values.chunks_exact(len.max(1)) {
-            require(part.len() % count == 0, || format!("{} table values do not divide among {count} experts", part.len()))?;
+            require(part.len() % count == 0, || {
+                format!("{} table values do not divide among {count} experts", part.len())
+            })?;
             let mut table = vec![0; rows(shift.clamp(4, 6)) * ROW_BYTES];
             for (e, expert) in part.chunks_exact(part.len() / count).enumerate() {
                 check_len(expert, shift, outputs)?;
@@ -54,7 +71,9 @@ impl Experts {
             }
             tables.push(table);
         }
-        require(tables.len() == patterns.len(), || format!("there are {} tables, expected {}", tables.len(), patterns.len()))?;
+        require(tables.len() == patterns.len(), || {
+            format!("there are {} tables, expected {}", tables.len(), patterns.len())
+        })?;
         Ok(Self { patterns: patterns.to_vec(), tables, scale, shift, count, divisor_shift })
     }
 
@@ -93,10 +112,18 @@ impl Fusion {
     /// bits and one (4 channels).
     pub fn new(experts: Experts, gates: Net, trunk: Net) -> Result<Self, Error> {
         require(gates.inputs() == 8 && gates.outputs() == 16 && gates.last_hidden(), || {
-            format!("the gate net has {} inputs and {} outputs, expected 8 and 16, unsigned", gates.inputs(), gates.outputs())
+            format!(
+                "the gate net has {} inputs and {} outputs, expected 8 and 16, unsigned",
+                gates.inputs(),
+                gates.outputs()
+            )
         })?;
         require(trunk.inputs() == 4 && trunk.outputs() == 16 && !trunk.last_hidden(), || {
-            format!("the residual net has {} inputs and {} outputs, expected 4 and 16, signed", trunk.inputs(), trunk.outputs())
+            format!(
+                "the residual net has {} inputs and {} outputs, expected 4 and 16, signed",
+                trunk.inputs(),
+                trunk.outputs()
+            )
         })?;
         Ok(Self { experts, gates, trunk, scratch: Mutex::default() })
     }
@@ -113,12 +140,25 @@ impl Fusion {
 
     /// `frame` and `previous` (pass the frame itself after a cut) are `width x height`. With `residual` off, only the
     /// blended experts. Runs on the current rayon pool; one frame at a time.
-    pub fn run(&self, isa: Isa, frame: &[u8], previous: &[u8], width: usize, height: usize, residual: bool, out: &mut [u8]) -> Result<(), Error> {
+    #[allow(clippy::too_many_arguments)] // two planes, their size, and how to run
+    pub fn run(
+        &self,
+        isa: Isa,
+        frame: &[u8],
+        previous: &[u8],
+        width: usize,
+        height: usize,
+        residual: bool,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
         check_planes(frame.len(), out.len(), width, height, self.scale())?;
-        require(previous.len() == frame.len(), || format!("the previous frame has {} pixels, expected {}", previous.len(), frame.len()))?;
+        require(previous.len() == frame.len(), || {
+            format!("the previous frame has {} pixels, expected {}", previous.len(), frame.len())
+        })?;
         check_isa(isa)?;
         let mut buffers = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let Buffers { frame: now, previous: before, gate_scratch, trunk_scratch, half_gates, gates, residual: extra } = &mut *buffers;
+        let Buffers { frame: now, previous: before, gate_scratch, trunk_scratch, half_gates, gates, residual: extra } =
+            &mut *buffers;
         now.fill(frame, width, height);
         before.fill(previous, width, height);
         let (half_w, half_h) = (width.div_ceil(2), height.div_ceil(2));
@@ -179,7 +219,7 @@ fn gather_split(now: &Plane, before: &Plane, y: usize, row: &mut [u8]) {
 /// Row `y` of gates at full resolution: bilinear between centres, `(9a + 3b + 3c + d + 8) >> 4`, borders clamped.
 pub(crate) fn double_row(half: &[u8], w: usize, h: usize, y: usize, out: &mut [u8]) {
     let near = y / 2;
-    let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(h - 1) };
+    let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(h - 1) };
     let (near, far) = (&half[near * w * 16..], &half[far * w * 16..]);
     for (x, pixel) in out.chunks_exact_mut(8).enumerate() {
         let a = x / 2;

@@ -13,7 +13,9 @@ impl Pattern {
     /// From dy, dx of each pixel in turn.
     pub fn new(offsets: [i8; 8]) -> Result<Self, Error> {
         let far = offsets.iter().find(|o| usize::from(o.unsigned_abs()) > REACH);
-        require(far.is_none(), || format!("a pattern offset is {}, expected at most {REACH} either way", far.unwrap_or(&0)))?;
+        require(far.is_none(), || {
+            format!("a pattern offset is {}, expected at most {REACH} either way", far.unwrap_or(&0))
+        })?;
         Ok(Self(std::array::from_fn(|i| (isize::from(offsets[2 * i]), isize::from(offsets[2 * i + 1])))))
     }
 

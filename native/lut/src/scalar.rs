@@ -1,5 +1,8 @@
 //! The definition in plain loops: what every other path must equal bit for bit.
 
+// One index runs over several arrays side by side.
+#![allow(clippy::needless_range_loop)]
+
 use std::ops::Range;
 
 use crate::cascade::{Stage, Tables};
@@ -46,7 +49,8 @@ pub(crate) fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut 
                     for (i, sum) in sum.iter_mut().enumerate().take(s * s) {
                         let place = source(s, turn, i / s, i % s);
                         for k in 0..5 {
-                            *sum += weight[k] * i32::from(value(&stage.tables, j, values, stage.shift, corner, k, place));
+                            *sum +=
+                                weight[k] * i32::from(value(&stage.tables, j, values, stage.shift, corner, k, place));
                         }
                     }
                 }
@@ -67,7 +71,10 @@ fn value(tables: &Tables, j: usize, pixels: [u8; 4], shift: u32, corner: [usize;
             let cell = pixels.iter().fold(0, |cell, &p| cell * n + usize::from(p >> shift));
             // The corner's number: which axes the path from corner 0 has walked.
             let walked = corner[k] - corner[0];
-            let bits = (walked / (l * l * l) & 1) | (walked / (l * l) % l & 1) << 1 | (walked / l % l & 1) << 2 | (walked % l & 1) << 3;
+            let bits = ((walked / (l * l * l)) & 1)
+                | ((walked / (l * l) % l) & 1) << 1
+                | ((walked / l % l) & 1) << 2
+                | ((walked % l) & 1) << 3;
             tables[j].values[cell * 16 + bits]
         }
     }
@@ -75,7 +82,14 @@ fn value(tables: &Tables, j: usize, pixels: [u8; 4], shift: u32, corner: [usize;
 
 /// Rows `rows` of the fusion: `gates` holds 8 weights a pixel (64 = 1), `residual` 16 half levels a pixel, for the whole
 /// frame.
-pub(crate) fn fuse(experts: &Experts, plane: &Plane, gates: &[u8], residual: &[i8], rows: Range<usize>, out: &mut [u8]) {
+pub(crate) fn fuse(
+    experts: &Experts,
+    plane: &Plane,
+    gates: &[u8],
+    residual: &[i8],
+    rows: Range<usize>,
+    out: &mut [u8],
+) {
     let (s, w) = (experts.scale, plane.width);
     let shift = experts.total_shift();
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {

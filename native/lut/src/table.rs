@@ -23,7 +23,13 @@ pub fn check_shift(shift: u32) -> Result<(), Error> {
 pub fn check_len(values: &[i8], shift: u32, outputs: usize) -> Result<(), Error> {
     check_shift(shift)?;
     let expected = rows(shift) * outputs;
-    require(values.len() == expected, || format!("a table has {} values, expected {expected} ({outputs} outputs at interval {})", values.len(), 1 << shift))
+    require(values.len() == expected, || {
+        format!(
+            "a table has {} values, expected {expected} ({outputs} outputs at interval {})",
+            values.len(),
+            1 << shift
+        )
+    })
 }
 
 /// A table of 2 to 16 outputs a row, spread to rows of `ROW` bytes.

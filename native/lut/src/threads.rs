@@ -15,8 +15,11 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
     let pool = match pools.get(&threads) {
         Some(pool) => pool.clone(),
         None => {
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("sparrow-lut-{i}"));
-            let pool = Arc::new(builder.build().map_err(|error| Error(format!("{threads} threads could not be started: {error}")))?);
+            let builder =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("sparrow-lut-{i}"));
+            let pool = Arc::new(
+                builder.build().map_err(|error| Error(format!("{threads} threads could not be started: {error}")))?,
+            );
             pools.insert(threads, pool.clone());
             pool
         }

@@ -59,8 +59,14 @@ fn fusion(noise: &mut Noise, scale: usize, count: usize, channels: usize) -> Fus
     let shift = 5;
     let values = noise.table(2 * count * table_len(shift) * scale * scale);
     let experts = Experts::new(scale, shift, 8, &patterns(&[S, E]), count, &values).unwrap();
-    let gates = Net::new(vec![layer(noise, 8, 16, true), layer(noise, 16, 16, true), layer(noise, 16, count, true)]).unwrap();
-    let trunk = Net::new(vec![layer(noise, 4, channels, true), layer(noise, channels, channels, true), layer(noise, channels, scale * scale, false)]).unwrap();
+    let gates =
+        Net::new(vec![layer(noise, 8, 16, true), layer(noise, 16, 16, true), layer(noise, 16, count, true)]).unwrap();
+    let trunk = Net::new(vec![
+        layer(noise, 4, channels, true),
+        layer(noise, channels, channels, true),
+        layer(noise, channels, scale * scale, false),
+    ])
+    .unwrap();
     Fusion::new(experts, gates, trunk).unwrap()
 }
 
@@ -120,7 +126,8 @@ fn a_linear_table_interpolates_exactly() {
     // Entry = sum of the four cell coordinates; interpolation of a linear function is exact, so q times the output is
     // the sum of the four pixels.
     let l = 17;
-    let values: Vec<i8> = (0..l * l * l * l).map(|i| (i / (l * l * l) + i / (l * l) % l + i / l % l + i % l) as i8).collect();
+    let values: Vec<i8> =
+        (0..l * l * l * l).map(|i| (i / (l * l * l) + i / (l * l) % l + i / l % l + i % l) as i8).collect();
     let shape = StageShape { scale: 1, shift: 4, rotations: 1, divisor: 4, bias: 0, centre: false };
     let cascade = Cascade::new(vec![Stage::new(shape, &patterns(&[S]), &values).unwrap()]).unwrap();
     let frame = [10, 20, 33, 250];
