@@ -33,7 +33,8 @@ thread_local! {
 /// caller is one of them, so that a step need not wait for a thread to wake.
 fn with_threads<T: Send>(task: impl FnOnce() -> T + Send) -> T {
     POOL.with(|pool| {
-        let build = || ThreadPoolBuilder::new().use_current_thread().thread_name(|i| format!("attend {i}")).build().ok();
+        let build =
+            || ThreadPoolBuilder::new().use_current_thread().thread_name(|i| format!("attend {i}")).build().ok();
         match pool.get_or_init(build) {
             Some(pool) => pool.install(task),
             // Without threads of its own the step is slower, not wrong.
@@ -64,14 +65,20 @@ struct Context {
 
 enum Layer {
     /// Rows as they came, until the prompt is complete.
-    Staged { keys: Vec<Vec<f16>>, values: Vec<Vec<f16>>, queries: Vec<Vec<f16>> },
+    Staged {
+        keys: Vec<Vec<f16>>,
+        values: Vec<Vec<f16>>,
+        queries: Vec<Vec<f16>>,
+    },
     Built(AttentionLayer),
 }
 
 impl Layer {
     fn bytes(&self) -> usize {
         match self {
-            Self::Staged { keys, values, queries } => 2 * [keys, values, queries].into_iter().flatten().map(Vec::len).sum::<usize>(),
+            Self::Staged { keys, values, queries } => {
+                2 * [keys, values, queries].into_iter().flatten().map(Vec::len).sum::<usize>()
+            }
             Self::Built(layer) => layer.bytes(),
         }
     }
@@ -80,7 +87,9 @@ impl Layer {
 impl Context {
     fn layer(&self, layer: u32) -> Result<&RwLock<Layer>, Failure> {
         let count = self.layers.len();
-        self.layers.get(layer as usize).ok_or_else(|| Failure::argument(format!("layer {layer} of a KV context of {count}")))
+        self.layers
+            .get(layer as usize)
+            .ok_or_else(|| Failure::argument(format!("layer {layer} of a KV context of {count}")))
     }
 
     /// Runs `change` on a layer and keeps the books of bytes.
@@ -127,7 +136,8 @@ pub unsafe extern "C" fn sparrow_context_open(
 ) -> i32 {
     guard(|| {
         let sizes = [layers, kv_heads, query_heads, dim, stride];
-        if sizes.contains(&0) || sizes.iter().any(|size| *size > 1 << 16) || query_heads % kv_heads != 0 || dim > stride {
+        if sizes.contains(&0) || sizes.iter().any(|size| *size > 1 << 16) || query_heads % kv_heads != 0 || dim > stride
+        {
             return Err(Failure::argument(format!(
                 "KV context: {layers} layers, {query_heads} query heads over {kv_heads} KV heads of {dim} elements, {stride} apart"
             )));
@@ -178,14 +188,18 @@ pub unsafe extern "C" fn sparrow_context_append(
         let page = shape.kv_heads * PAGE_TOKENS * shape.stride;
         if !new_keys.len().is_multiple_of(page) || new_values.len() != new_keys.len() {
             let (keys, values) = (new_keys.len(), new_values.len());
-            return Err(Failure::argument(format!("append {keys} key and {values} value elements, expected pages of {page}")));
+            return Err(Failure::argument(format!(
+                "append {keys} key and {values} value elements, expected pages of {page}"
+            )));
         }
         context.change(layer, |layer| match layer {
             Layer::Staged { keys, values, .. } => {
                 for (store, pages) in [(keys, new_keys), (values, new_values)] {
                     store.par_iter_mut().enumerate().for_each(|(head, rows)| {
                         rows.reserve(pages.len() / shape.stride * shape.dim / shape.kv_heads);
-                        shape.rows(pages, head).for_each(|row| rows.extend(row.iter().map(|bits| f16::from_bits(*bits))));
+                        shape
+                            .rows(pages, head)
+                            .for_each(|row| rows.extend(row.iter().map(|bits| f16::from_bits(*bits))));
                     });
                 }
                 Ok(())
@@ -208,7 +222,9 @@ pub unsafe extern "C" fn sparrow_context_sample(handle: u64, layer: u32, queries
         let Shape { query_heads, dim, stride, .. } = context.shape;
         if !sample.len().is_multiple_of(query_heads * stride) {
             let found = sample.len();
-            return Err(Failure::argument(format!("sample: {found} query elements, expected tokens of {query_heads} x {stride}")));
+            return Err(Failure::argument(format!(
+                "sample: {found} query elements, expected tokens of {query_heads} x {stride}"
+            )));
         }
         context.change(layer, |layer| {
             let Layer::Staged { queries, .. } = layer else {
@@ -295,12 +311,17 @@ pub unsafe extern "C" fn sparrow_context_attend(
         if rows == 0 {
             return Ok(());
         }
-        let contexts = handles.iter().map(|handle| CONTEXTS.get(*handle)).collect::<Result<Vec<Arc<Context>>, Failure>>()?;
+        let contexts =
+            handles.iter().map(|handle| CONTEXTS.get(*handle)).collect::<Result<Vec<Arc<Context>>, Failure>>()?;
         let shape = contexts[0].shape;
         let Shape { query_heads, dim, stride, .. } = shape;
         let heads = rows * query_heads;
         let alike = |c: &Arc<Context>| (c.shape.query_heads, c.shape.dim, c.shape.stride) == (query_heads, dim, stride);
-        if !contexts.iter().all(alike) || queries.len() != heads * stride || lse.len() != heads || reports.len() != 3 * heads {
+        if !contexts.iter().all(alike)
+            || queries.len() != heads * stride
+            || lse.len() != heads
+            || reports.len() != 3 * heads
+        {
             return Err(Failure::argument(format!(
                 "attend: {} query elements, {} log-masses, {} report numbers for {rows} rows of {query_heads} heads of {stride}",
                 queries.len(),
