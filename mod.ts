@@ -62,5 +62,13 @@ export type { ChromaLayout, VideoFrame } from "./src/lut/video_frame.ts";
 export { upscaleFile, type UpscaleFileOptions } from "./src/lut/upscale_file.ts";
 export { enlargeLuma, type ImageUpscaleOptions, upscaleImage } from "./src/lut/upscale_image.ts";
 export { decodeImage, encodeImage, type ImageFormat, type RgbaImage } from "./src/formats/image.ts";
+export {
+  AttentionIndex,
+  type AttentionIndexInfo,
+  type AttentionIndexOptions,
+  type SearchHits,
+  type SearchOptions,
+} from "./ffi/attention_index.ts";
+export type { SearchStrategy } from "./ffi/search_strategy.ts";
 export { LutCascade, type LutPattern, type LutStage } from "./ffi/lut_cascade.ts";
 export { loadMulut, type MulutOptions } from "./src/lut/load_mulut.ts";

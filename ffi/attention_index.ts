@@ -48,10 +48,13 @@ export interface SearchHits {
 
 /** What an index is. */
 export interface AttentionIndexInfo {
+  /** Number of keys. */
   keys: number;
+  /** Elements of a key. */
   dim: number;
   /** Memory held (or mapped from a file). */
   bytes: number;
+  /** How it is searched: the cheapest way that reached the recall. */
   strategy: SearchStrategy;
   /** Pool size, clusters probed or keys scored again, by strategy. */
   effort: number;
