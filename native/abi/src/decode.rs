@@ -136,7 +136,10 @@ pub unsafe extern "C" fn sparrow_context_open(
 ) -> i32 {
     guard(|| {
         let sizes = [layers, kv_heads, query_heads, dim, stride];
-        if sizes.contains(&0) || sizes.iter().any(|size| *size > 1 << 16) || query_heads % kv_heads != 0 || dim > stride
+        if sizes.contains(&0)
+            || sizes.iter().any(|size| *size > 1 << 16)
+            || !query_heads.is_multiple_of(kv_heads)
+            || dim > stride
         {
             return Err(Failure::argument(format!(
                 "KV context: {layers} layers, {query_heads} query heads over {kv_heads} KV heads of {dim} elements, {stride} apart"
