@@ -70,7 +70,7 @@ export async function askTask(options: AskOptions): Promise<Scored[]> {
       ...await Promise.all(sample.questions.map(async ({ text, values }) => {
         const { text: answer } = await engine.complete(
           [{ role: "user", content: `${context}\n${text}` }],
-          { maxTokens: MOST_ANSWER_TOKENS, decode: options.decode, cacheScope: "" },
+          { maxTokens: MOST_ANSWER_TOKENS, decode: options.decode },
         );
         return {
           task,

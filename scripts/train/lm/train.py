@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from scripts.train.lm.config import CONFIGS, Phase, Run, TrainConfig, plan_steps
