@@ -31,6 +31,8 @@ export type { ApplicationOptions, AppOptions, FetchHandler } from "./src/server/
 export type { PoolOptions } from "./src/server/open_pool.ts";
 export type { ModelOptions } from "./src/engine/open_model.ts";
 export type { RunnerOptions } from "./src/engine/runner.ts";
+export type { RetrievalOptions } from "./src/retrieval/retrieval_attention.ts";
+export type { WindowOptions } from "./src/retrieval/window.ts";
 export type { SchedulerOptions } from "./src/engine/scheduler.ts";
 export type { KvType } from "./src/kernels/attention_shape.ts";
 export {
@@ -50,13 +52,21 @@ export {
   semanticFunction,
   type SessionDescription,
   type Transform,
+  type UpscaleOptions,
 } from "./src/client/mod.ts";
+export type { GraphTransport } from "./src/client/graph_transport.ts";
+export type { InputName, OutputName, Slot } from "./src/client/semantic_function.ts";
+export type { NodeDescription, VariableDescription } from "./src/graph/describe_session.ts";
+export type { NodeState } from "./src/graph/node.ts";
+export type { VariableState } from "./src/graph/semantic_variable.ts";
 export {
   VideoUpscaler,
   type VideoUpscalerOptions,
   type VideoUpscalerStats,
 } from "./src/lut/video_upscaler.ts";
 export type { Quality } from "./src/lut/quality_ladder.ts";
+export type { LumaPath } from "./src/lut/luma_path.ts";
+export type { PatternName } from "./src/lut/patterns.ts";
 export type { LutScale } from "./src/lut/model_file.ts";
 export type { ChromaLayout, VideoFrame } from "./src/lut/video_frame.ts";
 export { upscaleFile, type UpscaleFileOptions } from "./src/lut/upscale_file.ts";
@@ -71,4 +81,5 @@ export {
 } from "./ffi/attention_index.ts";
 export type { SearchStrategy } from "./ffi/search_strategy.ts";
 export { LutCascade, type LutPattern, type LutStage } from "./ffi/lut_cascade.ts";
+export type { LutIsa, LutRunOptions } from "./ffi/lut_isa.ts";
 export { loadMulut, type MulutOptions } from "./src/lut/load_mulut.ts";

@@ -19,8 +19,11 @@ export interface LutStage {
   rotations: 1 | 4;
   /** 1 to 1024. */
   divisor: number;
+  /** Added to the sum of a stage before it is divided. */
   bias: number;
+  /** Whether the pixel itself is added to what the tables give. */
   centre: boolean;
+  /** The stage's tables and the pixels that index them. */
   patterns: readonly LutPattern[];
   /** For each pattern `(256 / 2**shift + 1)**4` rows of `scale²` values, last axis fastest. */
   tables: readonly Int8Array[];

@@ -2,10 +2,10 @@ import { loadNative } from "./load.ts";
 import { check } from "./status.ts";
 
 /** Instruction sets of the look-up-table kernels, weakest first; all give the same bytes. */
-export const lutIsas = ["scalar", "avx2", "avx2-vnni", "avx512"] as const;
+export const lutIsas: readonly LutIsa[] = ["scalar", "avx2", "avx2-vnni", "avx512"];
 
 /** One of `lutIsas`. */
-export type LutIsa = typeof lutIsas[number];
+export type LutIsa = "scalar" | "avx2" | "avx2-vnni" | "avx512";
 
 /** Whether this machine has `isa`. */
 export function lutIsaAvailable(isa: LutIsa): boolean {

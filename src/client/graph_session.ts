@@ -31,12 +31,14 @@ interface Batch {
  * as soon as the current turn of the event loop ends or something is read. Dispose of it to free what it holds.
  */
 export class GraphSession implements AsyncDisposable {
+  /** The connection to the server. */
   readonly transport: GraphTransport;
   #batch: Batch | undefined;
   #sending: Promise<void> = Promise.resolve();
   #session: { id: number; auth: string } | undefined;
   #refs = 0;
 
+  /** A session with the server at `options.url`; it is opened with the first request. */
   constructor(options: GraphClientOptions = {}) {
     this.transport = new GraphTransport(options);
   }
@@ -109,6 +111,7 @@ export class GraphSession implements AsyncDisposable {
     return await (await this.transport.send("GET", `/v1/apps/${session_id}`, { query })).json();
   }
 
+  /** What a request carries to be let in. */
   credentials(): Record<string, string> {
     if (!this.#session) throw new Error("The session is not open yet: nothing was sent");
     return { session_id: String(this.#session.id), session_auth: this.#session.auth };

@@ -10,9 +10,11 @@ export interface GraphClientOptions {
 
 /** The server refused, or the work failed. */
 export class GraphRequestError extends Error {
+  /** The class name. */
   override readonly name = "GraphRequestError";
   /** HTTP status; 500 and above with a message of the engine's when the work itself failed. */
   readonly status: number;
+  /** A refusal: its HTTP status and what the server said. */
   constructor(status: number, message: string) {
     super(message);
     this.status = status;
@@ -25,6 +27,7 @@ export class GraphTransport {
   readonly #apiKey: string | undefined;
   readonly #fetch: NonNullable<GraphClientOptions["fetch"]>;
 
+  /** A connection to the server at `options.url`, http://127.0.0.1:8080 by default. */
   constructor(options: GraphClientOptions) {
     this.#base = (options.url ?? "http://127.0.0.1:8080").replace(/\/+$/, "");
     this.#apiKey = options.apiKey;

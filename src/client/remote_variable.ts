@@ -14,6 +14,7 @@ export interface VariableHome {
  * A variable in the server: pass it to calls before it has a value; read it when the value is needed here.
  */
 export class RemoteVariable {
+  /** The name it was given. */
   readonly name: string;
   /** Its name within the request that makes it. */
   readonly ref: string;
@@ -21,6 +22,7 @@ export class RemoteVariable {
   id: string | undefined;
   readonly #home: VariableHome;
 
+  /** A variable of `home`, known to the server as `ref`. */
   constructor(home: VariableHome, name: string, ref: string) {
     this.#home = home;
     this.name = name;

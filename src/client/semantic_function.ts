@@ -6,8 +6,11 @@ export interface OutputOptions {
   maxTokens?: number;
   /** 0 is greedy. Default 0. */
   temperature?: number;
+  /** Keep the likeliest tokens that hold this much probability. */
   topP?: number;
+  /** Keep this many of the likeliest tokens. */
   topK?: number;
+  /** Same seed, same text. */
   seed?: number;
   /** Generation ends before the first of these. */
   stop?: string[];
@@ -19,15 +22,21 @@ export interface OutputOptions {
 
 /** The place of an input in a function's text. */
 export interface InputSlot<Name extends string = string> {
+  /** Marks an input. */
   readonly kind: "input";
+  /** Its name. */
   readonly name: Name;
+  /** What is done to the value before it is filled in. */
   readonly transforms?: Transform[];
 }
 
 /** The place of an output in a function's text. */
 export interface OutputSlot<Name extends string = string> {
+  /** Marks an output. */
   readonly kind: "output";
+  /** Its name. */
   readonly name: Name;
+  /** How it is generated. */
   readonly options: OutputOptions;
 }
 
@@ -49,7 +58,9 @@ export type OutputName<Slots extends readonly Slot[]> = Extract<
 export interface SemanticFunction<Input extends string = string, Output extends string = string> {
   /** The body, with `{{name}}` for every slot. */
   readonly template: string;
+  /** The inputs by name. */
   readonly inputs: ReadonlyMap<Input, InputSlot<Input>>;
+  /** The outputs by name. */
   readonly outputs: ReadonlyMap<Output, OutputSlot<Output>>;
 }
 

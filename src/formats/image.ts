@@ -9,7 +9,9 @@ import { ModelFormatError } from "../common/errors.ts";
 
 /** An image of 8 bits a sample, interleaved, row-major. */
 export interface RgbaImage {
+  /** In pixels. */
   width: number;
+  /** In pixels. */
   height: number;
   /** 3 (RGB) or 4 (RGB and alpha). */
   channels: 3 | 4;

@@ -1,51 +1,84 @@
-import type { GraphNode } from "./node.ts";
-import type { SemanticVariable } from "./semantic_variable.ts";
+import type { GraphNode, NodeState } from "./node.ts";
+import type { SemanticVariable, VariableState } from "./semantic_variable.ts";
 import type { Session } from "./session.ts";
 
 /** A node as JSON. Times are milliseconds since the node was created. */
 export interface NodeDescription {
+  /** The node's number. */
   id: number;
-  kind: GraphNode["kind"];
+  /** What it does. */
+  kind: "chain" | "native" | "transform" | "upscale";
+  /** The call it came from. */
   request_id: number;
-  state: GraphNode["state"];
+  /** How far it is. */
+  state: NodeState;
+  /** What its readers want. */
   criteria: string | null;
+  /** The application it belongs to, by order of start. */
   application: number | null;
+  /** The group of parallel producers it runs with. */
   group: number | null;
+  /** Longest way to a final reader. */
   depth: number;
+  /** Ids of the variables it reads. */
   inputs: string[];
+  /** Ids of the variables it sets. */
   outputs: string[];
+  /** Models that may run it. */
   models?: readonly string[];
+  /** The native function. */
   function?: string;
+  /** Why it failed. */
   error?: string;
+  /** When all inputs were set. */
   ready_ms?: number;
+  /** When it was submitted. */
   started_ms?: number;
+  /** When its first token came. */
   first_token_ms?: number;
+  /** When it ended. */
   finished_ms?: number;
+  /** Index of the engine. */
   engine?: number;
+  /** Tokens of its prompt. */
   prompt_tokens?: number;
   /** Prompt tokens found in the engine's prefix cache. */
   cached_tokens?: number;
+  /** Tokens it generated. */
   completion_tokens?: number;
 }
 
 /** A variable as JSON, without its value. */
 export interface VariableDescription {
+  /** Its id. */
   id: string;
+  /** Its name. */
   name: string;
-  state: SemanticVariable["state"];
+  /** Whether it has a value. */
+  state: VariableState;
+  /** What its readers want. */
   criteria: string | null;
+  /** The node that sets it. */
   producer: number | null;
+  /** Nodes that read it. */
   consumers: number[];
+  /** Requests that wait for it. */
   readers: number;
+  /** Length of its value so far. */
   characters: number;
+  /** Why it failed. */
   error?: string;
 }
 
 /** A session's graph as JSON. */
 export interface SessionDescription {
+  /** The session's id. */
   session_id: number;
+  /** Its variables. */
   variables: VariableDescription[];
+  /** Its nodes. */
   nodes: NodeDescription[];
+  /** Sums over the session. */
   totals: {
     nodes: number;
     done: number;

@@ -119,10 +119,15 @@ export interface TransformNode extends NodeBase {
 
 /** How an image or a frame is enlarged. */
 export interface UpscaleOptions {
+  /** Width of the result in pixels. */
   width?: number;
+  /** Height of the result in pixels. */
   height?: number;
+  /** Enlargement, instead of width and height. */
   scale?: number;
+  /** How much detail may be made up, 0 to 1. */
   detail?: number;
+  /** Which model enlarges it. */
   model?: string;
 }
 

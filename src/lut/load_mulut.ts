@@ -6,10 +6,13 @@ import { type PatternName, patterns } from "./patterns.ts";
 
 /** Which tables to read; the defaults are those of MuLUT-SDY-X2. */
 export interface MulutOptions {
+  /** Enlargement. Default 4. */
   scale?: number;
   /** Log2 of the sampling interval ("4bit" in the file names). */
   shift?: number;
+  /** Stages. Default 2. */
   stages?: number;
+  /** Patterns, in the order in which they are summed. Default s, d, y. */
   patterns?: readonly PatternName[];
   /** File name of a table. */
   name?: (stage: number, pattern: PatternName) => string;

@@ -6,10 +6,10 @@ export const patterns = {
   d: [[0, 0], [0, 2], [2, 0], [2, 2]],
   y: [[0, 0], [1, 1], [1, 2], [2, 1]],
   e: [[0, 0], [0, 1], [0, 2], [1, 0]],
-} as const satisfies Record<string, LutPattern>;
+} as const satisfies Record<PatternName, LutPattern>;
 
 /** A key of `patterns`. */
-export type PatternName = keyof typeof patterns;
+export type PatternName = "s" | "d" | "y" | "e";
 
 /** The pattern's offsets in an image turned by `quarter` quarter turns, seen from the unturned one. */
 export function turnPattern(pattern: LutPattern, quarter: number): LutPattern {

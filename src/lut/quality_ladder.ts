@@ -1,8 +1,8 @@
 /** What a frame may cost, best first: fusion net and residual, one blended table, bicubic. */
-export const qualities = ["full", "gate", "bicubic"] as const;
+export const qualities: readonly Quality[] = ["full", "gate", "bicubic"];
 
 /** One of `qualities`. */
-export type Quality = typeof qualities[number];
+export type Quality = "full" | "gate" | "bicubic";
 
 /** Frames between tries of a dearer step: a second or two of video, so that a try that fails is not seen as flicker. */
 const retryFrames = 48;

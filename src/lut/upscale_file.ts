@@ -8,6 +8,7 @@ import { enlargedHeader, y4mChunks, y4mFrames } from "./y4m_video.ts";
 export interface UpscaleFileOptions {
   /** Called after each frame; `total` is the container's own count, where it has one. */
   onFrame?: (done: number, total: number | undefined) => void;
+  /** Ends the work; what was written so far is a valid file. */
   signal?: AbortSignal;
   /** Constant rate factor of the encoder; default 18. */
   crf?: number;

@@ -3,13 +3,17 @@ export type ChromaLayout = "420" | "422" | "444" | "mono";
 
 /** One picture of 8-bit planes, row-major, no padding. */
 export interface VideoFrame {
+  /** Luma columns. */
   width: number;
+  /** Luma rows. */
   height: number;
+  /** How chroma is sampled. */
   layout: ChromaLayout;
   /** `width * height` bytes. */
   y: Uint8Array<ArrayBuffer>;
   /** Cb and Cr of `chromaSize`; empty for `mono`. */
   u: Uint8Array<ArrayBuffer>;
+  /** Second chroma plane. */
   v: Uint8Array<ArrayBuffer>;
   /** Seconds from the stream's origin, where the source has one. Passed through untouched. */
   timestamp?: number;

@@ -30,9 +30,11 @@ export interface VideoUpscalerOptions {
 
 /** What an upscaler has done so far. */
 export interface VideoUpscalerStats {
+  /** Frames given out. */
   frames: number;
   /** Frames by quality. */
   byQuality: Record<Quality, number>;
+  /** Cuts at which the previous frame was forgotten. */
   sceneCuts: number;
   /** Milliseconds spent computing. */
   busyMs: number;
@@ -52,7 +54,9 @@ const gateTolerance = 0.1;
  * difference tables, a gate net at half resolution and an int8 residual branch.
  */
 export class VideoUpscaler implements AsyncDisposable, Disposable {
+  /** Enlargement. */
   readonly scale: LutScale;
+  /** Counts since it was opened. */
   readonly stats: VideoUpscalerStats = {
     frames: 0,
     byQuality: { full: 0, gate: 0, bicubic: 0 },

@@ -2,6 +2,7 @@
 export interface RetrievalLoad {
   /** Sequences that decode by retrieval now, and those whose index is being built. */
   ready: number;
+  /** Indexes being built. */
   building: number;
   /** Bytes of keys, values and indexes in CPU memory. */
   cpuBytes: number;
