@@ -22,8 +22,8 @@ export interface RgbaImage {
 /** File formats. */
 export type ImageFormat = "png" | "jpeg";
 
-/** Pixels that a file may have: 100 megapixels, 400 MB as RGBA. */
-const maxPixels = 100_000_000;
+/** Pixels that a file may have unless the caller says otherwise: 100 megapixels, 400 MB as RGBA. */
+const mostPixels = 100_000_000;
 
 /** The format of a file's first bytes, or undefined. */
 export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
@@ -36,15 +36,19 @@ export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
 
 /**
  * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG. `name` stands for the file in errors.
- * @throws {ModelFormatError} for another format, damage, or more than 100 megapixels.
+ * @throws {ModelFormatError} for another format, damage, or more than `maxPixels` (default 100 megapixels).
  */
-export function decodeImage(bytes: Uint8Array<ArrayBuffer>, name = "image"): RgbaImage {
+export function decodeImage(
+  bytes: Uint8Array<ArrayBuffer>,
+  name = "image",
+  maxPixels = mostPixels,
+): RgbaImage {
   const format = sniffImage(bytes);
   if (format === undefined) {
     throw new ModelFormatError(`${name}: the file is neither PNG nor JPEG`);
   }
   try {
-    return format === "png" ? fromPng(bytes, name) : fromJpeg(bytes);
+    return format === "png" ? fromPng(bytes, name, maxPixels) : fromJpeg(bytes, maxPixels);
   } catch (error) {
     if (error instanceof ModelFormatError) throw error;
     throw new ModelFormatError(
@@ -69,7 +73,7 @@ export function encodeImage(
   return new Uint8Array(jpeg.encode({ width, height, data: rgba }, quality).data);
 }
 
-function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string): RgbaImage {
+function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number): RgbaImage {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 33) throw new ModelFormatError(`${name}: the PNG ends inside its header`);
   const pixels = view.getUint32(16) * view.getUint32(20);
@@ -112,7 +116,7 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string): RgbaImage {
   return { width, height, channels: alpha ? 4 : 3, data: out };
 }
 
-function fromJpeg(bytes: Uint8Array<ArrayBuffer>): RgbaImage {
+function fromJpeg(bytes: Uint8Array<ArrayBuffer>, maxPixels: number): RgbaImage {
   const { width, height, data } = jpeg.decode(bytes, {
     useTArray: true,
     formatAsRGBA: false,

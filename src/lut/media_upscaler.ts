@@ -1,9 +1,7 @@
 import { decodeBase64, encodeBase64 } from "./base64.ts";
-import { enlargePlane } from "../../ffi/lut_enlarge.ts";
-import { decodeImage, encodeImage } from "../formats/image.ts";
 import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
 import type { LutScale } from "./model_file.ts";
-import { imageOf, planesOf } from "./planes.ts";
+import { upscaleImageFile } from "./upscale_image_file.ts";
 import { WorkerUpscaler } from "./worker_upscaler.ts";
 import { enlargedHeader, y4mChunks, y4mFrames } from "./y4m_video.ts";
 
@@ -36,7 +34,10 @@ export class LutMediaUpscaler {
     switch (kind) {
       case "image/png":
       case "image/jpeg": {
-        const out = await image(bytes, kind, options, signal);
+        const out = await upscaleImageFile(bytes, (width, height) => ({
+          scale: wantedScale(options, width, height),
+          format: kind === "image/png" ? "png" : "jpeg",
+        }), { name: "data URL", signal });
         return `data:${kind};base64,${encodeBase64(out)}`;
       }
       case "video/x-yuv4mpeg": {
@@ -49,22 +50,6 @@ export class LutMediaUpscaler {
         );
     }
   }
-}
-
-async function image(
-  bytes: Uint8Array<ArrayBuffer>,
-  kind: "image/png" | "image/jpeg",
-  options: MediaUpscaleOptions,
-  signal: AbortSignal,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const picture = decodeImage(bytes, "data URL");
-  const scale = wantedScale(options, picture.width, picture.height);
-  const { frame, alpha } = planesOf(picture);
-  using upscaler = await WorkerUpscaler.open({ scale });
-  signal.throwIfAborted();
-  const big = await upscaler.upscaleFrame(frame);
-  const bigAlpha = alpha && enlargePlane(alpha, frame.width, frame.height, scale);
-  return encodeImage(imageOf(big, bigAlpha), kind === "image/png" ? "png" : "jpeg");
 }
 
 async function video(

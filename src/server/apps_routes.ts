@@ -19,6 +19,7 @@ import { readOperation } from "./parrot_schema.ts";
 const submitRoute = createRoute({
   method: "post",
   path: "/v1/apps",
+  tags: ["Applications"],
   summary: "Submit a whole application graph",
   request: { body: { required: true, content: { "application/json": { schema: appSchema } } } },
   responses: {
@@ -32,6 +33,7 @@ const submitRoute = createRoute({
 const describeRoute = createRoute({
   method: "get",
   path: "/v1/apps/{session}",
+  tags: ["Applications"],
   summary: "A session's graph: states, criteria, timings, prefix hits",
   request: {
     params: z.object({ session: z.string() }),

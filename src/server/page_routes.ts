@@ -6,6 +6,7 @@ const pages: Record<string, string> = {
   "/": "/index.html",
   "/docs": "/docs.html",
   "/video": "/video.html",
+  "/apps": "/apps.html",
 };
 
 /** The pages run no code but their own, load nothing from elsewhere, and sit in no one's frame. */
@@ -17,7 +18,7 @@ const headers: Record<string, string> = {
 };
 
 /**
- * The pages: `/`, `/docs`, and their files under `/web/`. They are read from disk, so a server imported over the
+ * The pages: `/`, `/apps`, `/video`, `/docs`, and their files under `/web/`. They are read from disk, so a server imported over the
  * network has none.
  */
 export function pageRoutes(router: AppRouter): void {

@@ -113,6 +113,7 @@ export function describeParrotRoutes(router: AppRouter): void {
     router.openAPIRegistry.registerPath({
       method,
       path,
+      tags: ["Applications"],
       summary,
       request: {
         ...(path.includes("{id}") ? { params: idParameter } : {}),

@@ -5,11 +5,9 @@ import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { enlargedHeader, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
 import { ApiError } from "./api_error.ts";
 import type { AppRouter } from "./context.ts";
+import { maxFramePixels } from "./frame_limit.ts";
 import { VideoSession } from "./video_session.ts";
 import { readVideoQuery } from "./video_query.ts";
-
-/** Pixels a frame may have: 1920x1080 in, 7680x4320 out. */
-export const maxFramePixels = 1920 * 1088;
 
 /**
  * Video over HTTP and WebSocket.

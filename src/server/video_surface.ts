@@ -1,13 +1,19 @@
 import type { Surface } from "./context.ts";
+import { imageRoutes } from "./image_routes.ts";
+import { describeMediaRoutes } from "./media_openapi.ts";
 import { videoRoutes } from "./video_routes.ts";
 import type { VideoSession } from "./video_session.ts";
 
-/** Video upscaling: a streamed route and live sessions. */
+/** Super-resolution of pictures and video: one route for files, a streamed one, and live sessions. */
 export function videoSurface(): Surface {
   const sessions = new Set<VideoSession>();
   return {
     name: "video",
-    mount: (router) => videoRoutes(router, sessions),
+    mount(router) {
+      imageRoutes(router);
+      videoRoutes(router, sessions);
+      describeMediaRoutes(router);
+    },
     close() {
       for (const session of sessions) session.close();
       sessions.clear();

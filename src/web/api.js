@@ -26,7 +26,7 @@ export function setKey(key) {
  * @param {RequestInit} [init]
  * @returns {Promise<Response>}
  */
-async function call(path, init = {}) {
+export async function call(path, init = {}) {
   const headers = new Headers(init.headers);
   const key = sessionStorage.getItem(keyName);
   if (key) headers.set("Authorization", `Bearer ${key}`);
@@ -40,7 +40,8 @@ async function call(path, init = {}) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   throw new ServerError(
-    body.error?.message ?? `The server answered ${response.status}.`,
+    // OpenAI's shape, or Parrot's.
+    body.error?.message ?? body.error ?? `The server answered ${response.status}.`,
     response.status,
   );
 }
@@ -63,6 +64,18 @@ export async function* streamEvents(path, body, signal) {
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
     signal,
   });
+  for await (const event of readEvents(response)) {
+    if (event.error) throw new ServerError(event.error.message, 0);
+    yield event;
+  }
+}
+
+/**
+ * The data of a response's server-sent events, parsed, up to the end that its wire names: `[DONE]`, or an event that says
+ * `done`. Throws `ServerError` when the stream ends before.
+ * @param {Response} response
+ */
+export async function* readEvents(response) {
   let rest = "";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
@@ -76,8 +89,8 @@ export async function* streamEvents(path, body, signal) {
         const data = block.slice("data: ".length);
         if (data === "[DONE]") return;
         const event = JSON.parse(data);
-        if (event.error) throw new ServerError(event.error.message, 0);
         yield event;
+        if (event.done) return;
       }
     }
   } finally {

@@ -3,6 +3,7 @@
 import { listModels, ServerError, setKey, streamEvents } from "./api.js";
 import { addMessage, clearMessages } from "./conversation.js";
 import { rememberSettings, samplingFields, systemPrompt } from "./settings.js";
+import { suggestions } from "./suggestions.js";
 
 /** @param {string} id */
 const element = (id) => document.getElementById(id);
@@ -58,6 +59,7 @@ function showModel() {
   element("welcome").textContent = model.has_chat_template
     ? `Chat with ${model.id}. It runs on this machine.`
     : `${model.id} continues the text you write; it was not trained to chat. It runs on this machine.`;
+  element("suggestions").hidden = !model.has_chat_template;
   input.placeholder = model.has_chat_template ? "Write a message" : "Write the beginning of a text";
   element("system").disabled = !model.has_chat_template;
 }
@@ -152,6 +154,16 @@ async function answer(text) {
   }
 }
 
+element("suggestions").replaceChildren(...suggestions.map(({ title, text }) => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = title;
+  button.addEventListener("click", () => {
+    input.value = text;
+    input.focus();
+  });
+  return button;
+}));
 element("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = input.value;

@@ -71,6 +71,25 @@ pageTest(
 );
 
 pageTest(
+  "chat page offers messages to begin with until there is one",
+  { reply },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    const offers = "document.querySelectorAll('#suggestions button')";
+    const shown = "getComputedStyle(document.querySelector('#start')).display";
+    await page.evaluate(`${offers}[1].click()`);
+    assertStringIncludes(await page.evaluate("document.querySelector('#input').value"), "VAR ");
+    assertEquals(await page.evaluate(shown), "block");
+    await page.press("Enter");
+    await page.waitFor(`${answer} === ${JSON.stringify(reply())}`);
+    assertEquals(await page.evaluate(shown), "none");
+    await page.evaluate("document.querySelector('#new-chat').click()");
+    assertEquals(await page.evaluate(shown), "block");
+    assertEquals(page.errors, []);
+  },
+);
+
+pageTest(
   "chat page stops on the button and on Escape, and frees the engine",
   { reply: () => "word ".repeat(2000), tokenDelayMs: 4, contextLength: 1e6 },
   async (page, _server, pool) => {

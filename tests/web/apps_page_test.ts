@@ -1,0 +1,92 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { serve } from "../../src/server/serve.ts";
+import { ChromiumPage, findChromium } from "../support/chromium.ts";
+import { FakeEnginePool, type FakePoolOptions } from "../support/fake_engine_pool.ts";
+
+const chromium = await findChromium();
+if (chromium === undefined) {
+  console.log("skipped: the applications page in a browser (no chromium on PATH)");
+}
+
+function pageTest(
+  name: string,
+  fake: FakePoolOptions,
+  body: (page: ChromiumPage, pool: FakeEnginePool) => Promise<void>,
+): void {
+  Deno.test({
+    name,
+    ignore: chromium === undefined,
+    fn: async () => {
+      const pool = new FakeEnginePool(fake);
+      await using server = await serve({ port: 0, pool });
+      await using page = await ChromiumPage.open(chromium as string);
+      await page.goto(`${server.url}/apps`);
+      await body(page, pool);
+      assertEquals(page.errors, []);
+    },
+  });
+}
+
+const ended = "!document.querySelector('#run').hidden";
+const text = (id: string) => `document.querySelector('${id}').textContent`;
+/** Picks an example by its name. */
+const pick = (name: string) =>
+  `(() => { const s = document.querySelector('#example'); s.value = '${name}'; s.dispatchEvent(new Event('change')); })()`;
+
+pageTest(
+  "apps page runs each example: a box for every call, edges for what is read, the outputs' text",
+  { reply: () => "4417" },
+  async (page) => {
+    for (
+      const [name, calls, edges, outputs] of [
+        ["Map-reduce", 5, 4, 1],
+        ["Chain", 4, 3, 1],
+        ["Shared prompt", 4, 0, 4],
+      ] as const
+    ) {
+      await page.evaluate(pick(name));
+      await page.click("#run");
+      await page.waitFor("document.querySelector('.output') !== null");
+      await page.waitFor(ended);
+      assertMatch(await page.evaluate(text("#totals")), new RegExp(`^${calls} of ${calls} calls`));
+      assertEquals(
+        await page.evaluate(
+          "['g.done', 'path', '.output'].map((q) => document.querySelectorAll(q).length)",
+        ),
+        [calls, edges, outputs],
+      );
+      assertEquals(await page.evaluate(text(".output p")), "4417");
+    }
+  },
+);
+
+pageTest(
+  "apps page stops a running application and frees its engine",
+  { reply: () => "word ".repeat(2000), tokenDelayMs: 4, contextLength: 1e6 },
+  async (page, pool) => {
+    await page.evaluate(pick("Chain"));
+    await page.evaluate(
+      "document.querySelector('#body').value = document.querySelector('#body').value.replaceAll('\"max_gen_length\": 40', '\"max_gen_length\": 2000')",
+    );
+    await page.click("#run");
+    await page.waitFor("document.querySelector('g.running') !== null");
+    await page.click("#stop");
+    await page.waitFor(ended);
+    assertEquals(pool.cancelled, 1);
+  },
+);
+
+pageTest("apps page says what is wrong with a body", {}, async (page) => {
+  for (
+    const [body, words] of [
+      ["{", "not JSON"],
+      ['{"calls": [{"template": 5}]}', "template"],
+      ['{"outputs": {"nothing": "latency"}}', "nothing"],
+    ]
+  ) {
+    await page.evaluate(`document.querySelector('#body').value = ${JSON.stringify(body)}`);
+    await page.click("#run");
+    await page.waitFor(`!document.querySelector('#notice').hidden && ${ended}`);
+    assertStringIncludes(await page.evaluate(text("#notice")), words);
+  }
+});
