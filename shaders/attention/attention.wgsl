@@ -4,16 +4,14 @@
 // A workgroup is one group of 8 lanes. For Q K^T a lane owns 8 of the 64 keys; for P V it owns 8 dimensions of each 64 of the output.
 // Queries and probabilities travel by shuffles: no workgroup memory, no barrier. Row sums stay in their lane until the end; only the
 // row maximum is reduced per page. Queries come scaled by log2(e) / sqrt(head dimension), so that exp2 serves.
-// What a row yields does not depend on the rows beside it. attention_prefill.wgsl and attention_decode.wgsl say what a row is.
+// What a row yields does not depend on the rows beside it. attention_prefill.wgsl, attention_decode.wgsl and attention_shared.wgsl say
+// what a row is; from_start.wgsl or from_carried.wgsl where it begins, to_output.wgsl or to_carried.wgsl where it ends up.
 
 override HEADS: u32;
 override KV_HEADS: u32;
 override QUERIES_PER_KV: u32;
-override OUTPUT_QUADS: u32;      // quads of a head's true dimension; query and cache pad it to 16 * CHUNKS
-override OUTPUT_ROW_QUADS: u32;  // quads from one output row to the next
 
-@group(0) @binding(3) var<storage, read> query: array<vec4<f32>>;         // [row][head][16 * CHUNKS]
-@group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;  // [row: OUTPUT_ROW_QUADS][head][OUTPUT_QUADS]
+@group(0) @binding(3) var<storage, read> query: array<vec4<f32>>;  // [row][head][16 * CHUNKS]
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
@@ -30,14 +28,14 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
   let query_#j = (row_of(own_#j) * HEADS + head_of(own_#j)) * #(16 * CHUNKS)u;
   //#end
   //#for r in 0..ROWS
-  var top_#r = MASKED;
-  var sum_#r = 0.0;
+  var top_#r = top_before(#(r)u);
+  var sum_#r = sum_before(#(r)u);
   //#for d in 0..CHUNKS * 2
-  var out_#r_#d = vec4<f32>(0.0);
+  var out_#r_#d = out_before(#(r)u, #(d / 2 * 16 + d % 2)u + lane_id * 2u);
   //#end
   //#end
   let last = limit_of(total - 1u);
-  for (var base = 0u; base <= last; base += PAGE_TOKENS) {
+  for (var base = tokens_before(); base <= last; base += PAGE_TOKENS) {
     let page = (pages[table + base / PAGE_TOKENS] * KV_HEADS + kv) * #(64 * 8 * CHUNKS)u;
     //#for r in 0..ROWS
     var score_#r_0 = vec4<f32>(0.0);
@@ -114,20 +112,10 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
   }
   //#for r in 0..ROWS
   {
-    let mass = lane_sum(sum_#r);
-    let inverse = 1.0 / mass;
+    let scale = settle(#(r)u, top_#r, sum_#r);
     if (#(r)u < total) {
-      if (lane_id == 0u) {
-        note_mass(row_of(#(r)u), head_of(#(r)u), top_#r, mass);
-      }
-      let start = row_of(#(r)u) * OUTPUT_ROW_QUADS + head_of(#(r)u) * OUTPUT_QUADS;
       //#for d in 0..CHUNKS * 2
-      {
-        let quad = #(d / 2 * 16 + d % 2)u + lane_id * 2u;
-        if (quad < OUTPUT_QUADS) {
-          output[start + quad] = out_#r_#d * inverse;
-        }
-      }
+      put(#(r)u, #(d / 2 * 16 + d % 2)u + lane_id * 2u, out_#r_#d * scale);
       //#end
     }
   }

@@ -10,6 +10,11 @@ fn begin(group_id: vec3<u32>) {
   first_head = group_id.y * #(ROWS)u;
 }
 
+// Index among the decoding rows.
+fn sequence() -> u32 {
+  return row + step.decodes - step.rows;
+}
+
 fn row_total() -> u32 {
   return #(ROWS)u;
 }

@@ -1,5 +1,5 @@
-// Decode attention on a real GPU: one token of one sequence, the query heads of one key/value head, one span of its pages (split-KV, as
-// Flash-Decoding does). attention_merge.wgsl joins the spans by log-sum-exp.
+// Decode attention on a real GPU: the query heads of one key/value head, one span of pages (split-KV, as Flash-Decoding does), of one row
+// (attention_decode.wgsl) or of several that share the span (attention_shared.wgsl). attention_merge.wgsl joins the spans by log-sum-exp.
 //
 // 64 threads take 256 keys a round: for Q K^T a thread owns 4 keys; for P V, 8 dimensions of every 8th (CHUNKS = 1) or 4th (2) key, so that
 // neighbouring threads read neighbouring bytes of V. Span length is fixed, so a result does not depend on the batch.
@@ -12,7 +12,6 @@ override SPANS: u32;
 
 @group(0) @binding(3) var<storage, read> query: array<vec4<f32>>;               // [row][head][16 * CHUNKS], scaled
 @group(0) @binding(5) var<storage, read_write> partial: array<vec4<f32>>;       // [sequence][span][head][16 * CHUNKS], not normalised
-@group(0) @binding(6) var<storage, read> rows: array<StepRow>;
 @group(0) @binding(7) var<storage, read_write> partial_state: array<vec2<f32>>; // (maximum, sum) likewise
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
@@ -27,19 +26,19 @@ var<workgroup> joined: array<vec4<f32>, 128>;
 @compute @workgroup_size(64)
 fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   let thread = local.x;
-  let sequence = group_id.x;
-  let row = step.rows - step.decodes + sequence;
-  let first_head = group_id.y * #(ROWS)u;
-  let kv = first_head / QUERIES_PER_KV;
-  let length = rows[row].position + 1u;
-  let begin = group_id.z * SPAN_PAGES * PAGE_TOKENS;
-  if (begin >= length) {
+  begin(group_id);
+  let kv = kv_head();
+  let table = page_table();
+  let total = row_total();
+  let length = limit_of(0u) + 1u;
+  let first = group_id.z * SPAN_PAGES * PAGE_TOKENS;
+  if (first >= length || first < tokens_before()) {
     return;
   }
-  let end = min(length, begin + SPAN_PAGES * PAGE_TOKENS);
-  let table = rows[row].table;
+  let end = min(length, first + SPAN_PAGES * PAGE_TOKENS);
   for (var i = thread; i < #(ROWS * 16 * CHUNKS)u; i += 64u) {
-    q_tile[i] = query[(row * HEADS + first_head) * #(16 * CHUNKS)u + i];
+    let r = min(i / #(16 * CHUNKS)u, total - 1u);
+    q_tile[i] = query[(row_of(r) * HEADS + head_of(r)) * #(16 * CHUNKS)u + i % #(16 * CHUNKS)u];
   }
   //#for r in 0..ROWS
   var top_#r = MASKED;
@@ -49,7 +48,7 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   //#end
   let eight = thread % #(8 * CHUNKS)u;
   let lane = thread / #(8 * CHUNKS)u;
-  for (var base = begin; base < end; base += KEYS) {
+  for (var base = first; base < end; base += KEYS) {
     workgroupBarrier();
     //#for r in 0..ROWS
     var best_#r = MASKED;
@@ -114,26 +113,28 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
     }
   }
   // Join the threads that took different keys.
-  let slot = (sequence * SPANS + group_id.z) * HEADS + first_head;
   //#for r in 0..ROWS
   workgroupBarrier();
   joined[2u * thread] = low_#r;
   joined[2u * thread + 1u] = high_#r;
   tops[thread] = sum_#r;
   workgroupBarrier();
-  if (thread < #(16 * CHUNKS)u) {
-    var total = vec4<f32>(0.0);
-    for (var i = 0u; i < #(8 / CHUNKS)u; i++) {
-      total += joined[i * #(16 * CHUNKS)u + thread];
+  if (#(r)u < total) {
+    let slot = ((row_of(#(r)u) + step.decodes - step.rows) * SPANS + group_id.z) * HEADS + head_of(#(r)u);
+    if (thread < #(16 * CHUNKS)u) {
+      var sum = vec4<f32>(0.0);
+      for (var i = 0u; i < #(8 / CHUNKS)u; i++) {
+        sum += joined[i * #(16 * CHUNKS)u + thread];
+      }
+      partial[slot * #(16 * CHUNKS)u + thread] = sum;
     }
-    partial[(slot + #(r)u) * #(16 * CHUNKS)u + thread] = total;
-  }
-  if (thread == 0u) {
-    var total = 0.0;
-    for (var i = 0u; i < 64u; i++) {
-      total += tops[i];
+    if (thread == 0u) {
+      var sum = 0.0;
+      for (var i = 0u; i < 64u; i++) {
+        sum += tops[i];
+      }
+      partial_state[slot] = vec2<f32>(top_#r, sum);
     }
-    partial_state[slot + #(r)u] = vec2<f32>(top_#r, total);
   }
   //#end
 }

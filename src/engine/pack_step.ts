@@ -3,6 +3,7 @@ import { SAMPLE_BYTES, STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
 import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
 import type { RowWindow } from "../retrieval/window.ts";
+import { planShared } from "./shared_prefixes.ts";
 import type { StepRow } from "./step.ts";
 
 /** Token id that stands for "what this slot sampled last": shaders/lib/step.wgsl. */
@@ -17,14 +18,14 @@ export interface WindowedRows {
 
 /**
  * Lays a batch out for the kernels and uploads it: prefill rows first, then decoding rows, those with a window last; prefill cut into
- * blocks of one sequence each.
+ * blocks of one sequence each, decoding rows that share pages in blocks side by side. In a step with windows no pages are shared.
  *
  * @param targets when given, every row is listed for scoring with these tokens, and none for sampling
  * @throws {RangeError} when the batch is over the runner's sizes.
  */
 export function packStep(
   gpu: Gpu,
-  { buffers, shape }: Transformer,
+  { buffers, shape, sharedTiles }: Transformer,
   batch: readonly StepRow[],
   maxRows: number,
   targets?: Uint32Array,
@@ -76,10 +77,25 @@ export function packStep(
   };
   batch.forEach((row, index) => row.tokens.length > 0 && place(row, index));
   const prefillRows = at;
-  const decodes = (row: StepRow, inWindow: boolean) =>
-    row.tokens.length === 0 && (windowed?.windows.has(row) ?? false) === inWindow;
-  batch.forEach((row, index) => decodes(row, false) && place(row, index));
-  batch.forEach((row, index) => decodes(row, true) && place(row, index));
+  const inWindow = (row: StepRow) => windowed?.windows.has(row) ?? false;
+  const decoding = batch.flatMap((row, index) => row.tokens.length === 0 ? [{ row, index }] : []);
+  const dense = decoding.filter(({ row }) => !inWindow(row));
+  const { order, blocks } = planShared(
+    dense.map(({ row }) => row),
+    dense.length === decoding.length ? sharedTiles : { ...sharedTiles, rows: [] },
+  );
+  const shared = sharedTiles.rows.map((): number[] => []);
+  const pagesDone = new Uint32Array(decoding.length);
+  const tableOf = order.map((each) => {
+    const start = table;
+    place(dense[each].row, dense[each].index);
+    return start;
+  });
+  for (const { kind, first, rows: height, pages: done } of blocks) {
+    shared[kind].push(prefillRows + first, height, done, tableOf[first]);
+    pagesDone.fill(done, first, first + height);
+  }
+  for (const { row, index } of decoding) if (inWindow(row)) place(row, index);
 
   const samples = targets ? packTargets(targets) : packSamples(batch, lastRow);
   const sampleCount = samples.byteLength / SAMPLE_BYTES;
@@ -94,6 +110,7 @@ export function packStep(
     largeBlocks: large.length / 4,
     smallBlocks: small.length / 4,
     samples: sampleCount,
+    shared: shared.map((words) => words.length / 4),
   };
   buffers.writeCounts({ rows: count, samples: sampleCount, decodes: step.decodes });
   const pool = gpu.buffers;
@@ -104,6 +121,10 @@ export function packStep(
   if (pages.length > 0) pool.write(buffers.pages, 0, pages);
   if (large.length > 0) pool.write(buffers.largeBlocks, 0, Uint32Array.from(large));
   if (small.length > 0) pool.write(buffers.smallBlocks, 0, Uint32Array.from(small));
+  shared.forEach((words, kind) =>
+    words.length > 0 && pool.write(buffers.sharedBlocks[kind], 0, Uint32Array.from(words))
+  );
+  if (blocks.length > 0) pool.write(buffers.pagesDone, 0, pagesDone);
   if (sampleCount > 0) pool.write(buffers.samples, 0, samples);
   return step;
 }

@@ -40,6 +40,8 @@ export interface RunnerOptions {
 }
 
 const MIN_KV_TOKENS = 32768;
+/** Pages that warming up shares: enough for a few rows to gain by it. */
+const WARM_UP_PAGES = 48;
 
 /** Runs steps of one model on one device. Owns both. */
 export class GpuStepRunner implements StepRunner {
@@ -143,9 +145,19 @@ export class GpuStepRunner implements StepRunner {
   #warmUp(): void {
     const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
     const longest = Math.min(this.maxBatchTokens, this.contextLength, PAGE_TOKENS) - 1;
-    // Sequences × tokens; 0 is a decode. Products have kernels for 1, 8 and more rows, prefill for short and tall blocks.
+    // Rows that share so many pages that they attend to them together, in blocks of every kind.
+    const sharing = this.#transformer.sharedTiles.rows.reduce((sum, rows) => sum + rows, 0);
+    const pages = Math.min(WARM_UP_PAGES, Math.floor(this.contextLength / PAGE_TOKENS) - 1);
+    // Sequences × tokens after pages; no tokens are a decode. Products have kernels for 1, 8 and more rows, prefill for short and tall blocks.
     for (
-      const [sequences, count] of [[1, 0], [8, 0], [32, 0], [1, SMALL_BLOCK_ROWS], [1, longest]]
+      const [sequences, count, before] of [
+        [1, 0, 0],
+        [8, 0, 0],
+        [32, 0, 0],
+        [1, SMALL_BLOCK_ROWS, 0],
+        [1, longest, 0],
+        [sharing, 0, Math.max(0, pages)],
+      ]
     ) {
       const tokens = new Uint32Array(count);
       const rows = Array.from(
@@ -153,8 +165,8 @@ export class GpuStepRunner implements StepRunner {
         (_, slot): StepRow => ({
           slot,
           tokens,
-          position: 0,
-          pages: [0],
+          position: before * PAGE_TOKENS,
+          pages: new Array(before + 1).fill(0),
           sample: true,
           sampling,
           sampleIndex: 0,

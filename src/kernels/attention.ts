@@ -3,24 +3,22 @@ import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionShape } from "./attention_shape.ts";
-import {
-  cacheBindings,
-  createDecodeAttention,
-  decodeSpans,
-  headConstants,
-  outputConstants,
-} from "./decode_attention.ts";
+import { cacheBindings, decodeSpans, headConstants, outputConstants } from "./attention_parts.ts";
+import { createDecodeAttention } from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
 import type { StepBuffers } from "./step_buffers.ts";
 
-export { decodeGroup } from "./decode_attention.ts";
+export { decodeGroup } from "./attention_parts.ts";
+export { type SharedTiles, sharedTiles } from "./shared_tiles.ts";
 
 /** Blocks of prefill rows and decoding rows of a step. */
 export interface AttentionWork {
   largeBlocks: number;
   smallBlocks: number;
   decodes: number;
+  /** Blocks of decoding rows that share pages, by kind: `sharedTiles`. Default: no row shares any. */
+  shared?: readonly number[];
 }
 
 /** What attention reads and writes. `scratch` may be shared by layers, which run one after the other. */
@@ -33,10 +31,13 @@ export interface AttentionBuffers {
   scratch: AttentionScratch;
 }
 
-/** Partial results of decode attention in the wide family. */
+/** Partial results of decode attention. */
 export interface AttentionScratch {
+  /** Of the spans of a row, in the wide family. */
   partial: GPUBuffer;
   state: GPUBuffer;
+  /** Of the pages that a row shares, in the lanes family. */
+  carried: GPUBuffer;
 }
 
 /** Rows of the short blocks that the ends of chunks are cut into. */
@@ -47,19 +48,21 @@ export function largeBlockRows(gpu: Gpu, paddedHeadDim: number): number {
   return gpu.kernels === "wide" ? 32 : 2048 / paddedHeadDim;
 }
 
-/** Allocates partial results for `maxSequences` decoding sequences; empty in the lanes family, which needs none. */
+/** Allocates partial results for `maxSequences` decoding sequences; each family needs its own. */
 export function createAttentionScratch(
   gpu: Gpu,
   shape: AttentionShape,
   maxSequences: number,
   contextPages: number,
 ): AttentionScratch {
-  const slots = gpu.kernels === "wide"
-    ? maxSequences * decodeSpans(contextPages).spans * shape.heads
-    : 0;
+  const wide = gpu.kernels === "wide";
+  const slots = wide ? maxSequences * decodeSpans(contextPages).spans * shape.heads : 0;
+  // Per row and head the output so far, and of each lane a quad with its sum and the maximum.
+  const carried = wide ? 0 : maxSequences * shape.heads * (shape.paddedHeadDim * 4 + 128);
   return {
     partial: gpu.buffers.storage("partial attention", slots * shape.paddedHeadDim * 4),
     state: gpu.buffers.storage("partial attention state", slots * 8),
+    carried: gpu.buffers.storage("carried attention", carried),
   };
 }
 
@@ -109,7 +112,10 @@ async function createLanes(
         "lib/step",
         `attention/kv_load_${shape.kvType}`,
         "attention/attention_prefill",
+        "attention/none_done",
+        "attention/from_start",
         "attention/mass_dropped",
+        "attention/to_output",
         "attention/attention",
       ),
       { ROWS: rows, ROW_LOADS: Math.ceil(rows / 8), CHUNKS: shape.paddedHeadDim / 64 },
@@ -126,10 +132,10 @@ async function createLanes(
     prefill(SMALL_BLOCK_ROWS, step.smallBlocks),
     createDecodeAttention(gpu, shape, contextPages, buffers),
   ]);
-  return (pass, { largeBlocks, smallBlocks, decodes }) => {
+  return (pass, { largeBlocks, smallBlocks, decodes, shared }) => {
     pass.dispatch(large, [largeBlocks, shape.heads]);
     pass.dispatch(small, [smallBlocks, shape.heads]);
-    decode(pass, decodes);
+    decode(pass, decodes, shared);
   };
 }
 
@@ -157,9 +163,9 @@ async function createWide(
     prefill(step.smallBlocks),
     createDecodeAttention(gpu, shape, contextPages, buffers),
   ]);
-  return (pass, { largeBlocks, smallBlocks, decodes }) => {
+  return (pass, { largeBlocks, smallBlocks, decodes, shared }) => {
     pass.dispatch(large, [largeBlocks, shape.heads]);
     pass.dispatch(small, [smallBlocks, shape.heads]);
-    decode(pass, decodes);
+    decode(pass, decodes, shared);
   };
 }

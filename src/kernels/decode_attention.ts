@@ -4,11 +4,22 @@ import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionBuffers } from "./attention.ts";
 import type { AttentionShape } from "./attention_shape.ts";
+import {
+  cacheBindings,
+  decodeGroup,
+  decodeSpans,
+  headConstants,
+  outputConstants,
+} from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
-import { shaderFragments } from "./shader_files.ts";
+import { shaderFragments, type ShaderPath } from "./shader_files.ts";
+import { createSharedAttention } from "./shared_attention.ts";
 
-/** Records attention of the step's last `decodes` rows, one token of one sequence each. */
-export type RecordDecode = (pass: StepPass, decodes: number) => void;
+/**
+ * Records attention of the step's last `decodes` rows, one token of one sequence each; of those that share pages, in `shared[kind]` blocks
+ * of each kind, first to the shared pages. A row's result is the same to the bit either way.
+ */
+export type RecordDecode = (pass: StepPass, decodes: number, shared?: readonly number[]) => void;
 
 /** What makes decode attention a part of attention over more keys than the pages hold. */
 export interface WindowBindings {
@@ -18,36 +29,29 @@ export interface WindowBindings {
   logMass: GPUBuffer;
 }
 
-/**
- * Query heads that one decode workgroup serves: those of a KV head, split while there are more than 8, or 4 of dimension 256, whose
- * scores and queries would not fit the 16 KiB of workgroup memory that WebGPU guarantees.
- */
-export function decodeGroup({ heads, kvHeads, paddedHeadDim }: AttentionShape): number {
-  const ratio = heads / kvHeads;
-  for (let group = Math.min(ratio, paddedHeadDim > 128 ? 4 : 8); group > 1; group--) {
-    if (ratio % group === 0) return group;
-  }
-  return 1;
-}
-
-/** Pages that one workgroup of decode attention takes in the wide family, and how many spans a context then has. */
-export function decodeSpans(contextPages: number): { spanPages: number; spans: number } {
-  // 512 tokens keep a workgroup busy for long enough; 64 spans of one (sequence, KV head) fill a large GPU.
-  const spanPages = Math.max(8, Math.ceil(contextPages / 64));
-  return { spanPages, spans: Math.ceil(contextPages / spanPages) };
-}
-
-/** Decode attention over all pages of each row, or with `window` over those that its own rows name. */
-export function createDecodeAttention(
+/** Decode attention over all pages of each row, or with `window` over those that its own rows name, of which none are shared. */
+export async function createDecodeAttention(
   gpu: Gpu,
   shape: AttentionShape,
   contextPages: number,
   buffers: AttentionBuffers,
   window?: WindowBindings,
 ): Promise<RecordDecode> {
-  return gpu.kernels === "lanes"
-    ? createLanes(gpu, shape, buffers, window)
-    : createWide(gpu, shape, contextPages, buffers, window);
+  const create = (resumed: boolean) =>
+    gpu.kernels === "lanes"
+      ? createLanes(gpu, shape, buffers, window, resumed)
+      : createWide(gpu, shape, contextPages, buffers, window, resumed);
+  if (window) return await create(false);
+  const [alone, rest, shared] = await Promise.all([
+    create(false),
+    create(true),
+    createSharedAttention(gpu, shape, contextPages, buffers),
+  ]);
+  return (pass, decodes, blocks = []) => {
+    if (!blocks.some((count) => count > 0)) return alone(pass, decodes);
+    shared(pass, blocks);
+    rest(pass, decodes);
+  };
 }
 
 async function createLanes(
@@ -55,8 +59,12 @@ async function createLanes(
   shape: AttentionShape,
   buffers: AttentionBuffers,
   window: WindowBindings | undefined,
+  resumed: boolean,
 ): Promise<RecordDecode> {
   const rows = decodeGroup(shape);
+  const start: ShaderPath[] = resumed
+    ? ["attention/pages_done", "attention/from_carried"]
+    : ["attention/none_done", "attention/from_start"];
   const shader = assembleShader(
     `attention_decode ${rows}`,
     shaderFragments(
@@ -64,7 +72,9 @@ async function createLanes(
       "lib/step",
       `attention/kv_load_${shape.kvType}`,
       "attention/attention_decode",
+      ...start,
       massFragment(window),
+      "attention/to_output",
       "attention/attention",
     ),
     { ROWS: rows, ROW_LOADS: Math.ceil(rows / 8), CHUNKS: shape.paddedHeadDim / 64 },
@@ -73,10 +83,12 @@ async function createLanes(
     ...headConstants(shape),
     ...outputConstants(shape),
   });
+  const { step, scratch, output } = buffers;
   const call = bindKernel(gpu, pipeline, {
     ...cacheBindings(buffers),
     ...rowBindings(buffers, window),
-    output: buffers.output,
+    output,
+    ...(resumed ? { carried: scratch.carried, pages_done: step.pagesDone } : {}),
   });
   return (pass, decodes) => pass.dispatch(call, [decodes, shape.heads / rows]);
 }
@@ -87,8 +99,9 @@ async function createWide(
   contextPages: number,
   buffers: AttentionBuffers,
   window: WindowBindings | undefined,
+  resumed: boolean,
 ): Promise<RecordDecode> {
-  const { step: { step }, output, scratch: { partial, state } } = buffers;
+  const { step, output, scratch: { partial, state } } = buffers;
   const group = decodeGroup(shape);
   const chunks = { CHUNKS: shape.paddedHeadDim / 64 };
   const { spanPages, spans } = decodeSpans(contextPages);
@@ -96,7 +109,13 @@ async function createWide(
   const { rows, ...mass } = rowBindings(buffers, window);
   const splitShader = assembleShader(
     "attention_split",
-    shaderFragments("lib/step", `attention/kv_load_${shape.kvType}`, "attention/attention_split"),
+    shaderFragments(
+      "lib/step",
+      `attention/kv_load_${shape.kvType}`,
+      "attention/attention_decode",
+      resumed ? "attention/pages_done" : "attention/none_done",
+      "attention/attention_split",
+    ),
     { ...chunks, ROWS: group },
   );
   const mergeShader = assembleShader(
@@ -116,8 +135,12 @@ async function createWide(
     }),
   ]);
   const parts = { rows, partial, partial_state: state };
-  const split = bindKernel(gpu, splitPipeline, { ...cacheBindings(buffers), ...parts });
-  const merge = bindKernel(gpu, mergePipeline, { step, output, ...parts, ...mass });
+  const split = bindKernel(gpu, splitPipeline, {
+    ...cacheBindings(buffers),
+    ...parts,
+    ...(resumed ? { pages_done: step.pagesDone } : {}),
+  });
+  const merge = bindKernel(gpu, mergePipeline, { step: step.step, output, ...parts, ...mass });
   return (pass, decodes) => {
     pass.dispatch(split, [decodes, shape.heads / group, spans]);
     pass.dispatch(merge, [decodes, shape.heads]);
@@ -133,23 +156,4 @@ function rowBindings(
   window: WindowBindings | undefined,
 ): { rows: GPUBuffer; log_mass?: GPUBuffer } {
   return window ? { rows: window.rows, log_mass: window.logMass } : { rows: step.rows };
-}
-
-/** Constants of kernels that map query heads to key/value heads. */
-export function headConstants({ heads, kvHeads }: AttentionShape): Record<string, number> {
-  return { HEADS: heads, KV_HEADS: kvHeads, QUERIES_PER_KV: heads / kvHeads };
-}
-
-/** Constants of kernels that write attention's output. */
-export function outputConstants(
-  { headDim, outputRowQuads }: AttentionShape,
-): Record<string, number> {
-  return { OUTPUT_QUADS: headDim / 4, OUTPUT_ROW_QUADS: outputRowQuads };
-}
-
-/** Bindings that all kernels over the cache share. */
-export function cacheBindings(
-  { step, query, keys, values }: AttentionBuffers,
-): Record<string, GPUBuffer> {
-  return { step: step.step, query, key_cache: keys, value_cache: values, pages: step.pages };
 }

@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionShape } from "./attention_shape.ts";
-import { outputConstants } from "./decode_attention.ts";
+import { outputConstants } from "./attention_parts.ts";
 import { shaderFragments } from "./shader_files.ts";
 
 /** Log-mass of a part without keys; finite, since WGSL does not promise infinities. */

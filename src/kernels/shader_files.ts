@@ -8,8 +8,11 @@ import attention from "../../shaders/attention/attention.wgsl" with { type: "tex
 import attentionDecode from "../../shaders/attention/attention_decode.wgsl" with { type: "text" };
 import attentionMerge from "../../shaders/attention/attention_merge.wgsl" with { type: "text" };
 import attentionPrefill from "../../shaders/attention/attention_prefill.wgsl" with { type: "text" };
+import attentionShared from "../../shaders/attention/attention_shared.wgsl" with { type: "text" };
 import attentionSplit from "../../shaders/attention/attention_split.wgsl" with { type: "text" };
 import attentionTiled from "../../shaders/attention/attention_tiled.wgsl" with { type: "text" };
+import fromCarried from "../../shaders/attention/from_carried.wgsl" with { type: "text" };
+import fromStart from "../../shaders/attention/from_start.wgsl" with { type: "text" };
 import finishQkv from "../../shaders/attention/finish_qkv.wgsl" with { type: "text" };
 import kvLoadF16 from "../../shaders/attention/kv_load_f16.wgsl" with { type: "text" };
 import kvLoadF32 from "../../shaders/attention/kv_load_f32.wgsl" with { type: "text" };
@@ -18,6 +21,10 @@ import kvStoreF32 from "../../shaders/attention/kv_store_f32.wgsl" with { type: 
 import massDropped from "../../shaders/attention/mass_dropped.wgsl" with { type: "text" };
 import massKept from "../../shaders/attention/mass_kept.wgsl" with { type: "text" };
 import mergeRetrieved from "../../shaders/attention/merge_retrieved.wgsl" with { type: "text" };
+import noneDone from "../../shaders/attention/none_done.wgsl" with { type: "text" };
+import pagesDone from "../../shaders/attention/pages_done.wgsl" with { type: "text" };
+import toCarried from "../../shaders/attention/to_carried.wgsl" with { type: "text" };
+import toOutput from "../../shaders/attention/to_output.wgsl" with { type: "text" };
 import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
 import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
 import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
@@ -56,12 +63,19 @@ const sources = {
   "attention/attention_decode": attentionDecode,
   "attention/attention_merge": attentionMerge,
   "attention/attention_prefill": attentionPrefill,
+  "attention/attention_shared": attentionShared,
   "attention/attention_split": attentionSplit,
   "attention/attention_tiled": attentionTiled,
   "attention/finish_qkv": finishQkv,
+  "attention/from_carried": fromCarried,
+  "attention/from_start": fromStart,
   "attention/mass_dropped": massDropped,
   "attention/mass_kept": massKept,
   "attention/merge_retrieved": mergeRetrieved,
+  "attention/none_done": noneDone,
+  "attention/pages_done": pagesDone,
+  "attention/to_carried": toCarried,
+  "attention/to_output": toOutput,
   "attention/kv_load_f16": kvLoadF16,
   "attention/kv_load_f32": kvLoadF32,
   "attention/kv_store_f16": kvStoreF16,

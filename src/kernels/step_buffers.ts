@@ -6,7 +6,9 @@ import { shaderFragments } from "./shader_files.ts";
 export const STEP_ROW_BYTES = 16;
 /** Bytes of a `Sample` in shaders/lib/sample_struct.wgsl. */
 export const SAMPLE_BYTES = 32;
-/** Bytes of a prefill block in shaders/attention/attention_prefill.wgsl. */
+/** Kinds of blocks, by height, of decoding rows that share pages. */
+export const SHARED_TILES = 2;
+/** Bytes of a block in shaders/attention/attention_shared.wgsl and of a prefill block in shaders/attention/attention_prefill.wgsl. */
 export const BLOCK_BYTES = 16;
 
 /** What a step tells its kernels; sizes are fixed at opening, so that bind groups live as long as the model. */
@@ -24,6 +26,10 @@ export class StepBuffers {
   readonly largeBlocks: GPUBuffer;
   /** Prefill work in blocks of few rows. */
   readonly smallBlocks: GPUBuffer;
+  /** Blocks of decoding rows that share pages, by kind. */
+  readonly sharedBlocks: readonly GPUBuffer[];
+  /** Per decoding row, the pages that its shared block attends to. */
+  readonly pagesDone: GPUBuffer;
 
   /**
    * @param maxRows tokens in a step
@@ -44,6 +50,11 @@ export class StepBuffers {
     this.samples = buffers.storage("step samples", maxSamples * SAMPLE_BYTES);
     this.largeBlocks = buffers.storage("prefill blocks", maxRows * BLOCK_BYTES);
     this.smallBlocks = buffers.storage("small prefill blocks", maxRows * BLOCK_BYTES);
+    this.sharedBlocks = Array.from(
+      { length: SHARED_TILES },
+      () => buffers.storage("shared blocks", maxRows * BLOCK_BYTES),
+    );
+    this.pagesDone = buffers.storage("pages done", maxRows * 4);
   }
 
   /** Uploads the counts of this step. */

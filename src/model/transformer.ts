@@ -8,6 +8,8 @@ import {
   type AttentionBuffers,
   type AttentionScratch,
   createAttentionScratch,
+  type SharedTiles,
+  sharedTiles,
 } from "../kernels/attention.ts";
 import type { AttentionShape, KvType } from "../kernels/attention_shape.ts";
 import { createEmbed } from "../kernels/embed.ts";
@@ -54,6 +56,8 @@ export interface StepShape {
   smallBlocks: number;
   /** Rows listed in `buffers.samples`. */
   samples: number;
+  /** Blocks in `buffers.sharedBlocks`, by kind: decoding rows that share pages. Default: none. */
+  shared?: readonly number[];
 }
 
 interface Layer {
@@ -78,6 +82,8 @@ export class Transformer {
   readonly #score: KernelCall;
   readonly #layers: Layer[];
   readonly #inlineNormRows: number;
+  /** How decoding rows that share pages may be put together. */
+  readonly sharedTiles: SharedTiles;
   /** What attention of each layer reads and writes. */
   readonly attentionBuffers: readonly AttentionBuffers[];
 
@@ -110,6 +116,7 @@ export class Transformer {
     this.#score = calls.score;
     this.#layers = calls.layers;
     this.attentionBuffers = calls.layers.map((layer) => layer.attentionBuffers);
+    this.sharedTiles = sharedTiles(gpu, shape, contextPages);
     this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
   }
 
