@@ -4,6 +4,7 @@ import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { Readback } from "../../src/gpu/readback.ts";
 import type { Bench, BenchContext } from "./harness.ts";
+import { benchDecode } from "./kernels/bench_decode.ts";
 import { benchFlash } from "./kernels/bench_flash.ts";
 import { benchLinear } from "./kernels/bench_linear.ts";
 import { GpuClock, type GpuWork } from "./kernels/gpu_clock.ts";
@@ -53,7 +54,26 @@ async function run(context: BenchContext): Promise<void> {
       ratio: gflops / peak,
     });
   }
+  await sharedDecode(gpu, clock, context);
   await readbackLatency(gpu, context);
+}
+
+/** Rows that share a prefix of 6,144 tokens: each walking it alone, and together. */
+async function sharedDecode(gpu: Gpu, clock: GpuClock, context: BenchContext): Promise<void> {
+  for (const rows of [2, 8, 32]) {
+    const { each, shared, differing } = await benchDecode(gpu, rows, 6144);
+    const wrong = await differing();
+    if (wrong > 0) throw new Error(`bench shared decode: ${wrong} values differ, expected none`);
+    const [eachMs, sharedMs] = clock.race([each, shared]);
+    context.report({
+      case: `decode_attention_shared_${rows}x6k`,
+      metric: "ms",
+      value: sharedMs,
+      unit: "ms",
+      baseline: `each row by itself, ${eachMs.toFixed(2)} ms`,
+      ratio: eachMs / sharedMs,
+    });
+  }
 }
 
 async function readbackLatency(gpu: Gpu, context: BenchContext): Promise<void> {

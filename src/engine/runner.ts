@@ -35,6 +35,8 @@ export interface RunnerOptions {
    * dense then. So it is without the native library, and with keys and values in f32.
    */
   retrieval?: RetrievalOptions | false;
+  /** Let decoding rows that share pages attend to them together, where that is faster; default true. Their text is the same either way. */
+  sharedAttention?: boolean;
   /** Told of each part of the model that is loaded: parts done, and of how many. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -105,6 +107,7 @@ export class GpuStepRunner implements StepRunner {
         maxSequences: sizes.maxSequences,
         contextLength: sizes.contextLength,
         kvType: options.kvType ?? "f16",
+        sharedAttention: options.sharedAttention ?? true,
         onProgress: options.onProgress,
       });
       const readback = await Readback.open(gpu, sizes.maxSequences * 4);

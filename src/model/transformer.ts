@@ -42,6 +42,8 @@ export interface TransformerOptions {
   /** Longest sequence in tokens. */
   contextLength: number;
   kvType: KvType;
+  /** Whether decoding rows that share pages may attend to them together. Default true. */
+  sharedAttention?: boolean;
   onProgress?: LoadProgress;
 }
 
@@ -82,8 +84,6 @@ export class Transformer {
   readonly #score: KernelCall;
   readonly #layers: Layer[];
   readonly #inlineNormRows: number;
-  /** How decoding rows that share pages may be put together. */
-  readonly sharedTiles: SharedTiles;
   /** What attention of each layer reads and writes. */
   readonly attentionBuffers: readonly AttentionBuffers[];
 
@@ -100,6 +100,8 @@ export class Transformer {
     readonly logitsPerRow: number,
     /** Pages of the longest sequence. */
     readonly contextPages: number,
+    /** How decoding rows that share pages may be put together. */
+    readonly sharedTiles: SharedTiles,
     calls: {
       scales: KernelCall;
       embed: KernelCall;
@@ -116,7 +118,6 @@ export class Transformer {
     this.#score = calls.score;
     this.#layers = calls.layers;
     this.attentionBuffers = calls.layers.map((layer) => layer.attentionBuffers);
-    this.sharedTiles = sharedTiles(gpu, shape, contextPages);
     this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
   }
 
@@ -157,6 +158,7 @@ export class Transformer {
       Promise.all(weights.layers.map((layer, index) => build.layer(layer, index))),
     ]);
     gpu.check();
+    const tiles = sharedTiles(gpu, shape, pagesPerSequence);
     return new Transformer(
       gpu,
       config,
@@ -167,6 +169,7 @@ export class Transformer {
       build.logits,
       weights.output.rows,
       pagesPerSequence,
+      options.sharedAttention === false ? { ...tiles, rows: [] } : tiles,
       {
         scales,
         embed,

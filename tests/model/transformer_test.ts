@@ -191,6 +191,47 @@ for (const family of families) {
 }
 
 gpuTest(
+  "Transformer gives a row the same bits alone and among rows that share its prefix",
+  async () => {
+    const under = await model("lanes", "tiny_arcee_q8_0", "f16");
+    // Two prefixes of 6 pages, 24 rows on each, and as many that share nothing.
+    const fork = (slot: number): TestSequence => {
+      const prefix = slot % 3;
+      const pages = Array.from({ length: 6 }, (_, i) => prefix * 6 + i);
+      const sequence = new TestSequence(slot, prefix < 2 ? [...pages, 12 + slot] : [12 + slot]);
+      sequence.position = prefix < 2 ? 384 : 0;
+      under.step([sequence.prefill(tokens(1 + slot % 50, slot), true)]);
+      return sequence;
+    };
+    for (const prefix of [0, 1]) {
+      const whole = new TestSequence(0, Array.from({ length: 6 }, (_, i) => prefix * 6 + i));
+      for (let chunk = 0; chunk < 2; chunk++) {
+        under.step([whole.prefill(tokens(192, 90 + 2 * prefix + chunk), false)]);
+      }
+    }
+    const slots = Array.from({ length: 72 }, (_, slot) => slot);
+    const alone = slots.map((slot) => {
+      const sequence = fork(slot);
+      return [under.step([sequence.decode()]), under.step([sequence.decode()])];
+    });
+    assert(alone.flat().every((step) => step.sharedBlocks === 0));
+    const together = slots.map(fork);
+    for (const step of [0, 1]) {
+      const found = under.step(together.map((sequence) => sequence.decode()));
+      assert(found.sharedBlocks >= 4, `${found.sharedBlocks} blocks are shared`);
+      for (const slot of slots) {
+        assertSameBits(
+          found.logits[slot],
+          alone[slot][step].logits[0],
+          `row ${slot}, step ${step}`,
+        );
+        assertEquals(found.tokens[slot], alone[slot][step].tokens[0]);
+      }
+    }
+  },
+);
+
+gpuTest(
   "Transformer continues on a copied page as on the page itself, and leaves that alone",
   async () => {
     const under = await model("lanes", "tiny_arcee_q8_0", "f16");

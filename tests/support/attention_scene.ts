@@ -32,6 +32,23 @@ export interface SceneStep {
   large?: SceneRow[][];
   small?: SceneRow[][];
   decodes?: SceneRow[];
+  /** Successive rows of `decodes` that attend together to the first pages of their tables. */
+  shared?: SceneBlock[];
+}
+
+/** A block of decoding rows that share pages. */
+export interface SceneBlock {
+  kind: number;
+  /** Index into the step's decoding rows. */
+  first: number;
+  rows: number;
+  pages: number;
+}
+
+/** A sequence whose table begins with pages of an earlier one. */
+export interface SceneFork {
+  of: number;
+  pages: number;
 }
 
 /** The finite number of f16 that is farthest from 0. */
@@ -54,12 +71,14 @@ export class AttentionScene {
   /**
    * @param lengths keys of each sequence
    * @param spread about the standard deviation of scores
+   * @param forks by sequence; none by default
    */
   constructor(
     readonly gpu: Gpu,
     readonly shape: AttentionShape,
     readonly lengths: readonly number[],
     readonly spread: number,
+    readonly forks: ReadonlyMap<number, SceneFork> = new Map(),
   ) {
     this.#rng = new Rng(shape.heads * 1000 + shape.headDim);
     const { kvHeads, paddedHeadDim: padded, kvType } = shape;
@@ -70,16 +89,21 @@ export class AttentionScene {
       keys: new Float32Array(size).fill(NaN),
       values: new Float32Array(size).fill(NaN),
     };
-    this.#sequences = lengths.map((length) => {
+    const sequences: TestKeys[] = [];
+    lengths.forEach((length, sequence) => {
       const table = tables.length;
-      const pages = free.splice(0, Math.ceil(length / PAGE));
+      const fork = forks.get(sequence);
+      const base = fork && sequences[fork.of];
+      const common = fork && base ? tables.slice(base.table, base.table + fork.pages) : [];
+      const pages = [...common, ...free.splice(0, Math.ceil(length / PAGE) - common.length)];
       // The entry behind a table's end names a page of NaN.
       tables.push(...pages, free.at(-1)!);
-      const fill = (array: Float32Array, scale: number) =>
+      const fill = (array: Float32Array, scale: number, shared?: Float32Array[][]) =>
         Array.from(
           { length: kvHeads },
           (_, head) =>
             Array.from({ length: pages.length * PAGE }, (_, t) => {
+              if (shared && t < common.length * PAGE) return shared[head][t];
               const at = ((pages[Math.floor(t / PAGE)] * kvHeads + head) * PAGE + t % PAGE) *
                 padded;
               array.fill(0, at, at + padded);
@@ -93,8 +117,14 @@ export class AttentionScene {
               return row;
             }),
         );
-      return { length, table, keys: fill(cache.keys, 1), values: fill(cache.values, 3) };
+      sequences.push({
+        length,
+        table,
+        keys: fill(cache.keys, 1, base?.keys),
+        values: fill(cache.values, 3, base?.values),
+      });
     });
+    this.#sequences = sequences;
     const encode = (array: Float32Array<ArrayBuffer>) =>
       kvType === "f32" ? array : Uint16Array.from(array, numberToF16);
     const { buffers } = gpu;
@@ -114,16 +144,30 @@ export class AttentionScene {
     });
   }
 
+  /** Pages of the longest sequence. */
+  get contextPages(): number {
+    return Math.ceil(Math.max(...this.lengths) / PAGE);
+  }
+
   /** Compiles attention over the scene. */
   attention(): Promise<Attention> {
-    const contextPages = Math.ceil(Math.max(...this.lengths) / PAGE);
+    const { contextPages } = this;
+    const scratch = createAttentionScratch(
+      this.gpu,
+      this.shape,
+      this.lengths.length,
+      contextPages,
+    );
+    for (const buffer of Object.values(scratch)) {
+      this.gpu.buffers.write(buffer, 0, new Float32Array(buffer.size / 4).fill(NaN));
+    }
     return Attention.create(this.gpu, this.shape, contextPages, {
       step: this.#step,
       query: this.#query,
       keys: this.#keys,
       values: this.#values,
       output: this.#output,
-      scratch: createAttentionScratch(this.gpu, this.shape, this.lengths.length, contextPages),
+      scratch,
     });
   }
 
@@ -133,7 +177,7 @@ export class AttentionScene {
    */
   async run(
     attention: Attention,
-    { large = [], small = [], decodes = [] }: SceneStep,
+    { large = [], small = [], decodes = [], shared = [] }: SceneStep,
   ): Promise<Float32Array[]> {
     const { gpu, shape: { heads, headDim, paddedHeadDim, outputRowQuads } } = this;
     const step = this.#step;
@@ -152,6 +196,7 @@ export class AttentionScene {
       { sequence, position },
     ) => [0, 0, position, this.#sequences[sequence].table]);
     gpu.buffers.write(step.rows, 0, Uint32Array.from(words));
+    const counts = this.#writeShared(rows, decodes.length, shared);
     step.writeCounts({ rows: rows.length, samples: 0, decodes: decodes.length });
 
     // Queries of no row are NaN.
@@ -173,6 +218,7 @@ export class AttentionScene {
       largeBlocks: large.length,
       smallBlocks: small.length,
       decodes: decodes.length,
+      shared: counts,
     });
     pass.submit();
     const found = new Float32Array(await readBuffer(gpu, this.#output));
@@ -184,6 +230,23 @@ export class AttentionScene {
       }
     });
     return rows.map((_, i) => found.slice(i * stride, i * stride + heads * headDim));
+  }
+
+  /** Writes blocks of decoding rows, the last `decodes` of `rows`; returns how many of each kind there are. */
+  #writeShared(rows: SceneRow[], decodes: number, shared: SceneBlock[]): number[] {
+    const before = rows.length - decodes;
+    const done = new Uint32Array(decodes);
+    const counts = this.#step.sharedBlocks.map((buffer, kind) => {
+      const words = shared.filter((block) => block.kind === kind).flatMap((block) => {
+        done.fill(block.pages, block.first, block.first + block.rows);
+        const { table } = this.#sequences[rows[before + block.first].sequence];
+        return [before + block.first, block.rows, block.pages, table];
+      });
+      this.gpu.buffers.write(buffer, 0, Uint32Array.from(words));
+      return words.length / 4;
+    });
+    this.gpu.buffers.write(this.#step.pagesDone, 0, done);
+    return counts;
   }
 
   /** What the oracle says of a row. */

@@ -14,6 +14,8 @@ import { Transformer } from "../../src/model/transformer.ts";
 export interface StepResult {
   tokens: number[];
   logits: Float32Array[];
+  /** Blocks of decoding rows that attended to common pages together. */
+  sharedBlocks: number;
 }
 
 /** A transformer that a test drives step by step, and whose logits it sees. */
@@ -72,6 +74,7 @@ export class ModelUnderTest {
     return {
       tokens: Array.from(tokens.subarray(0, step.samples)),
       logits: Array.from({ length: step.samples }, (_, i) => row(i)),
+      sharedBlocks: step.shared?.reduce((sum, count) => sum + count, 0) ?? 0,
     };
   }
 
