@@ -89,7 +89,7 @@ Deno.test("planShared finds the division of few rows that saves most", () => {
   const best = (rows: DecodingRow[], sets: DecodingRow[][]): number => {
     if (rows.length === 0) return sets.reduce((sum, set) => sum + savedBy(set), 0);
     const [first, ...rest] = rows;
-    const joined = sets.map((set, i) =>
+    const joined = sets.map((_, i) =>
       best(rest, sets.map((other, j) => i === j ? [...other, first] : other))
     );
     return Math.max(best(rest, [...sets, [first]]), ...joined);

@@ -7,7 +7,7 @@ nativeProblem();
 export const hasAdapter: boolean = await navigator.gpu?.requestAdapter() !== null;
 
 /** Registers `test`, or a skipped test that says why. */
-export function gpuTest(name: string, test: () => Promise<void>): void {
+export function gpuTest(name: string, test: () => void | Promise<void>): void {
   const reason = hasAdapter ? "" : " (skipped: no WebGPU adapter; install mesa-vulkan-drivers)";
   Deno.test({
     name: name + reason,

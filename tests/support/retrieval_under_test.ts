@@ -46,6 +46,7 @@ export class RetrievalUnderTest implements AsyncDisposable {
         { length: step.samples },
         (_, i) => logits.slice(start(i), start(i) + vocabulary),
       ),
+      sharedBlocks: step.shared?.reduce((sum, count) => sum + count, 0) ?? 0,
     };
   }
 
