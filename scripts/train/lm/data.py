@@ -11,12 +11,13 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from scripts.train.lm.config import Phase, TrainConfig
-from scripts.train.lm.corpus import PLAY, WIKI, training_texts
+from scripts.train.lm.corpus import PLAY, WIKI
 from scripts.train.lm.dialogue import Dialogue, Filler, dialogue
 from scripts.train.lm.instructions import instruction
-from scripts.train.lm.lexicon import Lexicon, corpus_words
+from scripts.train.lm.lexicon import Lexicon
+from scripts.train.lm.prepare import Corpus
 from scripts.train.lm.sample import Sample
-from scripts.train.lm.tasks import FAMILIES, DENSITY
+from scripts.train.lm.tasks import DENSITY, FAMILIES, PACKED
 from scripts.train.lm.templates import INTROS
 from scripts.train.lm.tokenizer import FastEncoder
 
@@ -37,12 +38,12 @@ class Batch:
 class Source:
     """Everything a worker needs to make sequences."""
 
-    def __init__(self, data: Path, tokenizer: Tokenizer, config: TrainConfig) -> None:
+    def __init__(self, corpus: Path, tokenizer: Tokenizer, config: TrainConfig) -> None:
         self.config = config
         self.encode = FastEncoder(tokenizer)
-        texts = training_texts(data)
-        self.lexicon = Lexicon.of(corpus_words(list(texts.values())), "train", "train")
-        self.texts = {name: self.encode.corpus(text) for name, text in texts.items()}
+        prepared = Corpus.load(corpus)
+        self.lexicon = Lexicon.of(prepared.words, "train", "train")
+        self.texts = prepared.texts
         self.names = list(self.texts)
         weight = {WIKI: config.wiki_weight, PLAY: PLAY_WEIGHT}
         sizes = np.array([len(self.texts[name]) * weight.get(name, 1.0) for name in self.names])
@@ -94,8 +95,10 @@ class Source:
                 weights += [0.0, 0.0][:len(part)] + [self.config.copy_weight] * (len(part) - 2)
         return ids[:length], weights[:length]
 
-    def task_sample(self, length: int, rng: Random) -> Sample:
-        name = rng.choices(self.families, self.family_shares)[0]
+    def family(self, rng: Random) -> str:
+        return rng.choices(self.families, self.family_shares)[0]
+
+    def task_sample(self, name: str, length: int, rng: Random) -> Sample:
         generator = FAMILIES[name][0]
         # A fact takes about 24 tokens: at most two fifths of the row. Turns go on until the row is full.
         most = max(2, length // 60)
@@ -103,7 +106,7 @@ class Source:
         queries = max(2, min(192, length // 16))
         sample = generator(rng, self.lexicon, facts, queries)
         if sample.filler and length >= 768 and rng.random() < 0.4:
-            other = FAMILIES[rng.choices(self.families, self.family_shares)[0]][0](
+            other = FAMILIES[self.family(rng)][0](
                 rng, self.lexicon, max(1, facts // 2), queries)
             if other.filler:
                 sample = _interleave(sample, other, rng)
@@ -141,9 +144,13 @@ class Source:
                                 self.config.answer_weight)
             else:
                 # Most rows are one context; a few hold several short ones.
-                part = part if rng.random() < 0.15 else room
+                name = self.family(rng)
+                if name in PACKED and rng.random() < 0.7:
+                    part = min(room, rng.choice((256, 512, 1024, 1024, 2048)))
+                elif rng.random() >= 0.15:
+                    part = room
                 hidden = rng.random() < (0.35 if length <= 1024 else 0.85)
-                more = dialogue(self.task_sample(part, rng), part, self.encode, self.filler if hidden else None, rng,
+                more = dialogue(self.task_sample(name, part, rng), part, self.encode, self.filler if hidden else None, rng,
                                 self.config.answer_weight, phase.filler_weight)
             ids += more[0] + [self.encode.end_of_text]
             weights += more[1] + [0.0]
@@ -153,9 +160,10 @@ class Source:
             weights += [0.0] * len(more_ids)
         return ids[:length], weights[:length]
 
-    def batch(self, phase: Phase, rng: Random) -> Batch:
+    def batch(self, phase: Phase, tokens: int, rng: Random) -> Batch:
+        """Rows of the phase's length that hold `tokens` tokens together, but at least one."""
         length = phase.length
-        rows = max(1, phase.tokens_per_step // length)
+        rows = max(1, tokens // length)
         ids = np.empty((rows, length + 1), dtype=np.uint16)
         weights = np.empty((rows, length + 1), dtype=np.float32)
         positions = np.empty((rows, length), dtype=np.int32)
@@ -203,34 +211,3 @@ def _interleave(a: Sample, b: Sample, rng: Random) -> Sample:
     return Sample([next(streams[which]) for which in order], turns, intro=a.intro)
 
 
-def _work(data: Path, tokenizer: str, config: TrainConfig, plan: list[Phase], seed: int, first: int, stride: int,
-          queue: mp.Queue) -> None:
-    source = Source(data, Tokenizer.from_file(tokenizer), config)
-    for step in range(first, len(plan), stride):
-        queue.put((step, source.batch(plan[step], Random(seed * 1_000_003 + step))))
-
-
-class BatchStream:
-    """Batches of `plan` in order. A batch depends on the seed and its step alone, not on the workers."""
-
-    def __init__(self, data: Path, tokenizer: Path, config: TrainConfig, plan: list[Phase], seed: int,
-                 workers: int) -> None:
-        context = mp.get_context("spawn")
-        self._queues = [context.Queue(maxsize=4) for _ in range(workers)]
-        self._processes = [
-            context.Process(target=_work, daemon=True,
-                            args=(data, str(tokenizer), config, plan, seed, index, workers, queue))
-            for index, queue in enumerate(self._queues)
-        ]
-        for process in self._processes:
-            process.start()
-
-    def get(self, step: int) -> Batch:
-        made, batch = self._queues[step % len(self._queues)].get(timeout=300)
-        if made != step:
-            raise RuntimeError(f"batch {made} arrived where {step} was expected")
-        return batch
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.terminate()

@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from scripts.train.lm.model import Decoder, ModelConfig
+from scripts.train.lm.model import Decoder
+from scripts.train.lm.model_config import ModelConfig
 
 SHARD_BYTES = 15 << 20
+_SCALES = ".scales"
 
 
 def save_weights(model: Decoder, folder: Path, step: int) -> None:
@@ -38,14 +40,35 @@ def save_weights(model: Decoder, folder: Path, step: int) -> None:
 
 
 def load_weights(folder: Path) -> tuple[Decoder, int]:
-    """The model saved by `save_weights`, on the CPU in f32, and the step it was saved at."""
+    """The model saved by `save_weights` or `save_bytes`, on the CPU in f32, and the step it was saved at."""
     saved = json.loads((folder / "config.json").read_text())
     model = Decoder(ModelConfig(**saved["model"]))
     state: dict[str, Tensor] = {}
     for shard in sorted(folder.glob("weights-*.safetensors")):
         state.update(load_file(shard))
+    for name in [name for name in state if name.endswith(_SCALES)]:
+        whole = name.removesuffix(_SCALES)
+        blocks = state[whole].float().view(*state[name].shape, -1)
+        state[whole] = (blocks * state.pop(name).float()[..., None]).view_as(state[whole])
     model.load(state)
     return model, saved["step"]
+
+
+def save_bytes(model: Decoder, folder: Path, step: int) -> None:
+    """Writes the weights in half the room, to be trained on: matrices in signed bytes, a scale for every 32 of a row."""
+    state: dict[str, Tensor] = {}
+    for name, value in model.state().items():
+        value = value.detach().float().cpu()
+        if value.ndim < 2:
+            state[name] = value
+            continue
+        blocks = value.view(value.shape[0], -1, 32)
+        scales = (blocks.abs().amax(-1) / 127).clamp(min=1e-6).half()
+        state[name] = (blocks / scales.float()[..., None]).round().clamp(-127, 127).to(torch.int8).view_as(value)
+        state[name + _SCALES] = scales
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / "weights-0.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model": asdict(model.config), "step": step}, indent=1) + "\n")
 
 
 def export_gguf(model: Decoder, tokenizer: Tokenizer, path: Path, name: str, quantization: str) -> None:
@@ -61,16 +84,20 @@ def export_gguf(model: Decoder, tokenizer: Tokenizer, path: Path, name: str, qua
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder written by the trainer")
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--quantization", default="q8_0", choices=["f32", "f16", "q8_0"])
+    parser.add_argument("--tokenizer", type=Path, help="for GGUF")
+    parser.add_argument("--name", help="for GGUF")
+    parser.add_argument("--quantization", default="q8_0", choices=["f32", "f16", "q8_0", "bytes"],
+                        help="of the GGUF file; bytes: instead a folder of half the size to resume training from")
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    model, step = load_weights(arguments.weights)
-    tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
-    export_gguf(model, tokenizer, arguments.out, arguments.name, arguments.quantization)
-    print(f"{arguments.out}: step {step}, {sum(p.numel() for p in model.parameters())} parameters, "
-          f"{arguments.out.stat().st_size} bytes")
+    a = parser.parse_args()
+    model, step = load_weights(a.weights)
+    if a.quantization == "bytes":
+        save_bytes(model, a.out, step)
+        return
+    if a.tokenizer is None or a.name is None:
+        parser.error("GGUF needs --tokenizer and --name")
+    export_gguf(model, Tokenizer.from_file(str(a.tokenizer)), a.out, a.name, a.quantization)
+    print(f"{a.out}: step {step}, {sum(p.numel() for p in model.parameters())} parameters, {a.out.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

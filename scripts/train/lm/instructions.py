@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from scripts.train.lm.lexicon import CITIES, COLOURS, JOBS, Lexicon
+from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.sample import Sample, Turn
+from scripts.train.lm.templates import RELATIONS
 
 NAME = "Sparrow"
 CHAT = (
@@ -65,8 +66,8 @@ def _about_list(rng: Random, lexicon: Lexicon) -> tuple[str, str]:
 
 
 def _about_record(rng: Random, lexicon: Lexicon) -> tuple[str, str]:
-    record = [("name", lexicon.person(rng)), ("city", rng.choice(CITIES)), ("job", rng.choice(JOBS)),
-              ("colour", rng.choice(COLOURS)), ("age", str(rng.randint(18, 90))), ("code", lexicon.code(rng)),
+    record = [("name", lexicon.person(rng)), ("city", rng.choice(RELATIONS["city"].objects)), ("job", rng.choice(RELATIONS["job"].objects)),
+              ("colour", rng.choice(RELATIONS["colour"].objects)), ("age", str(rng.randint(18, 90))), ("code", lexicon.code(rng)),
               ("number", lexicon.number(rng)), ("note", f"{lexicon.word(rng)} {lexicon.word(rng)}")]
     rng.shuffle(record)
     record = record[:rng.randint(3, 7)]

@@ -3,24 +3,19 @@ splits, one for training and one for evaluation."""
 
 from __future__ import annotations
 
-import json
 import re
 import string
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Literal
 
+from scripts.train.lm.grammar import WORDINGS
+
 Split = Literal["train", "held_out"]
 
-_ALL = json.loads((Path(__file__).parent / "wordings.json").read_text(encoding="utf-8"))
-FIRST_NAMES: list[str] = _ALL["firstNames"]
-CITIES: list[str] = _ALL["cities"]
-JOBS: list[str] = _ALL["jobs"]
-COLOURS: list[str] = _ALL["colours"]
-PETS: list[str] = _ALL["pets"]
+FIRST_NAMES: list[str] = WORDINGS["firstNames"]
 
 
 def is_held_out(word: str) -> bool:

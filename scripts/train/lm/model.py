@@ -4,33 +4,12 @@ attention, rotary positions, tied embeddings. Parameter names are those of Huggi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.convert.decoder import DecoderShape
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes are multiples of 64, and of 128 where a quantised row runs along them."""
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    hidden: int
-    context: int
-    rope_base: float
-    head_dim: int = 64
-    norm_epsilon: float = 1e-5
-
-    def shape(self) -> DecoderShape:
-        return DecoderShape("arcee", self.layers, self.width, self.heads, self.kv_heads, self.head_dim, self.hidden,
-                            self.vocabulary, self.context, self.rope_base, self.norm_epsilon)
+from scripts.train.lm.model_config import ModelConfig
 
 
 def rms_norm(x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
@@ -70,13 +49,18 @@ def before_attention(x: Tensor, gain: Tensor, q: Tensor, k: Tensor, v: Tensor, c
 
 
 def after_attention(x: Tensor, mixed: Tensor, o: Tensor, gain: Tensor, up: Tensor, down: Tensor, epsilon: float,
-                    dropout: float) -> tuple[Tensor, Tensor]:
-    """The block's output, and mean over root mean square of its hidden activations before squaring: a measure of how
-    many neurons are live that ignores scale (0.56 when half are, as at the start)."""
+                    dropout: float, most_live: float) -> tuple[Tensor, Tensor]:
+    """The block's output; then the share of hidden neurons that fire, and how far on average a token's softened share
+    lies above `most_live`. Softened: a sigmoid whose width is a tenth of the token's root mean square, so that scale
+    does not matter and neurons just below zero are pushed further down."""
     x = x + F.dropout(linear(mixed, o), dropout)
-    live = F.relu(linear(rms_norm(x, gain, epsilon), up))
-    wide = live.float()
-    return x + F.dropout(linear(live.square(), down), dropout), wide.mean() * torch.rsqrt(wide.square().mean() + 1e-12)
+    before = linear(rms_norm(x, gain, epsilon), up)
+    wide = before.float()
+    scale = 10 * torch.rsqrt(wide.detach().square().mean(-1, keepdim=True) + 1e-12)
+    excess = (torch.sigmoid(wide * scale).mean(-1) - most_live).clamp(min=0).mean()
+    firing = (wide.detach() > 0).float().mean()
+    x = x + F.dropout(linear(F.relu(before).square(), down), dropout)
+    return x, torch.stack((firing, excess))
 
 
 class Attention(nn.Module):
@@ -145,9 +129,9 @@ class Decoder(nn.Module):
         self._after = torch.compile(after_attention, dynamic=False)
 
     def forward(self, ids: Tensor, positions: Tensor, dtype: torch.dtype, dropout: float = 0.0,
-                attention: AttentionFunction = causal_attention) -> tuple[Tensor, Tensor]:
-        """Final normalised states `[tokens, width]` of `ids` `[sequences, length]`, and how active every layer
-        is. `attention` maps rotated q, k, v, the length and the layer's index to `[tokens, heads * head_dim]`."""
+                attention: AttentionFunction = causal_attention, most_live: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Final normalised states `[tokens, width]` of `ids` `[sequences, length]`, and of every layer what
+        `after_attention` says of its neurons, `[layers, 2]`. `attention` maps rotated q, k, v, the length and the layer's index to `[tokens, heads * head_dim]`."""
         config = self.config
         x = self.embed_tokens(ids.reshape(-1)).to(dtype)
         cos, sin = rotary_table(positions, config)
@@ -158,7 +142,7 @@ class Decoder(nn.Module):
                                    mix.v_proj.weight, cos, sin, config)
             x, live = self._after(x, attention(q, k, v, ids.shape[1], index), mix.o_proj.weight,
                                   layer.post_attention_layernorm.weight, feed.up_proj.weight, feed.down_proj.weight,
-                                  config.norm_epsilon, dropout)
+                                  config.norm_epsilon, dropout, most_live)
             activity.append(live)
         return rms_norm(x, self.norm.weight, config.norm_epsilon), torch.stack(activity)
 

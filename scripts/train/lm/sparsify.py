@@ -1,7 +1,7 @@
 """Makes chosen feed-forward layers sparser after training: each is refitted to its own outputs, with a price on every
 neuron that fires. Layers are fitted one by one on states that the earlier, already refitted ones produce.
 
-    python -m scripts.train.lm.sparsify --weights DIR --data DIR --tokenizer FILE --layers 0,1 --out DIR
+    python -m scripts.train.lm.sparsify --weights DIR --corpus FILE --tokenizer FILE --layers 0,1 --out DIR
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.train.lm.export import load_weights, save_weights
 from scripts.train.lm.model import Decoder, linear, rms_norm
 
 #: Rows that the layers are fitted on: half running text, half tasks.
-MIXTURE = Phase(2048, 0, 0.5, 0.05, 0.4, 0.05, tokens_per_step=24576, skip=0.2)
+MIXTURE = Phase(2048, 0, 0.5, 0.05, 0.4, 0.05, skip=0.2)
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def refit(model: Decoder, states: Tensor, layer: int, target: float, price: floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--layers", default="0,1")
     parser.add_argument("--target", type=float, default=0.22, help="share of neurons that may fire")
@@ -81,8 +81,8 @@ def main() -> None:
     a = parser.parse_args()
     torch.manual_seed(1)
     model, step = load_weights(a.weights)
-    source = Source(a.data, Tokenizer.from_file(str(a.tokenizer)), CONFIGS["tiny"])
-    batch = source.batch(MIXTURE, Random(5))
+    source = Source(a.corpus, Tokenizer.from_file(str(a.tokenizer)), CONFIGS["tiny"])
+    batch = source.batch(MIXTURE, 24576, Random(5))
     ids, positions = torch.from_numpy(batch.ids.astype("int64")), torch.from_numpy(batch.positions)
     for layer in (int(text) for text in a.layers.split(",")):
         refit(model, layer_inputs(model, ids, positions, layer), layer, a.target, a.price, a.steps)

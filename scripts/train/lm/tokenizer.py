@@ -97,10 +97,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    from scripts.train.lm.lexicon import Lexicon, corpus_words
     from scripts.train.lm.tasks import sample_texts
 
     texts = training_texts(arguments.data)
-    tokenizer = train_tokenizer(texts, arguments.size, sample_texts(400))
+    words = Lexicon.of(corpus_words(list(texts.values())), "train", "train").words
+    tokenizer = train_tokenizer(texts, arguments.size, sample_texts(400, words))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(arguments.out))
     for name, text in texts.items():

@@ -1,0 +1,136 @@
+"""Facts under keys: one or many, one key or several in a question, one value or several under a key."""
+
+from __future__ import annotations
+
+from random import Random
+
+from scripts.train.lm.grammar import fill, sentence
+from scripts.train.lm.lexicon import Lexicon
+from scripts.train.lm.sample import Sample, Turn
+from scripts.train.lm.templates import (HELD_OUT, NOUNS, PASSKEY_NOUNS, STYLES, TRAINING_NOUNS, Wordings, compose,
+                                        question)
+
+#: Answers have one form, whatever the wording: what varies is to be read, not to be written.
+ANSWER = "The {n} of {k} is {v}."
+SEVERAL = "The {n}s of {k} are: {v}."
+_KINDS = ("number", "number", "word", "pair", "short_hex", "uuid", "code")
+
+
+def key_kind(rng: Random) -> str:
+    return rng.choices(("word", "pair", "number", "uuid", "person", "code"), (35, 30, 10, 10, 10, 5))[0]
+
+
+def _nouns(rng: Random, lexicon: Lexicon, count: int) -> list[tuple[str, str]]:
+    """Different nouns with their kinds of value; in training some are words of the books, with any kind."""
+    if lexicon.split == "held_out":
+        return rng.sample(NOUNS, count)
+    drawn = dict(rng.sample(TRAINING_NOUNS, count))
+    if rng.random() < 0.35:
+        drawn = {word: rng.choice(_KINDS) for word in lexicon.distinct("word", count, rng)}
+    return list(drawn.items())
+
+
+def short_answer(kind: str, value: str) -> str:
+    """A short answer's form: digits stand alone, words follow a space as they do in the text."""
+    return value if kind in ("number", "uuid", "short_hex") else f"It is {value}."
+
+
+def multi_key(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """Facts about different keys; some keys have a second fact under another noun as a hard distractor."""
+    wordings = Wordings("facts", "fact", "fact_question", rng, lexicon)
+    main, other = _nouns(rng, lexicon, 2)
+    keys = lexicon.distinct(key_kind(rng), max(1, facts), rng)
+    nouns = [main] * len(keys)
+    if facts > 3 and rng.random() < 0.3:
+        for index in range(len(keys) // 2):
+            keys[index], nouns[index] = keys[-1 - index], other
+        order = rng.sample(range(len(keys)), len(keys))
+        keys, nouns = [keys[index] for index in order], [nouns[index] for index in order]
+    rows = [(key, noun, kind, getattr(lexicon, kind)(rng)) for key, (noun, kind) in zip(keys, nouns)]
+    turns = []
+    for index in rng.sample(range(len(rows)), min(queries, len(rows))):
+        k, n, kind, v = rows[index]
+        style, short = rng.choice(STYLES)
+        answer = short_answer(kind, v) if short else fill(ANSWER, n=n, k=k, v=v)
+        turns.append(Turn(sentence(fill(wordings.question() + style, n=n, k=k)), answer, (v,)))
+    return Sample([fill(wordings.statement()[0], n=n, k=k, v=v) for k, n, _, v in rows], turns)
+
+
+def single_needle(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """One fact; the rest of the context is filler."""
+    return multi_key(rng, lexicon, 1, 1)
+
+
+def recall(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """Bare associative recall: a list of pairs, then keys to complete. The cheapest form to learn retrieval from."""
+    separator = rng.choice((": ", " = ", " -> ", " is ", " | "))
+    kind = rng.choice(("word", "pair", "short_hex", "number", "word"))
+    value = rng.choice(("word", "word", "number", "pair", "short_hex"))
+    keys = lexicon.distinct(kind, max(2, facts), rng)
+    rows = [(k, getattr(lexicon, value)(rng)) for k in keys]
+    turns = []
+    for k, v in rng.sample(rows, min(queries, len(rows))):
+        full = rng.random() < 0.4
+        turns.append(Turn(f"Complete: {k}?" if full else f"What goes with {k}?",
+                          f"- {k}{separator}{v}" if full else short_answer(value, v), (v,)))
+    return Sample([f"- {k}{separator}{v}" for k, v in rows], turns, filler=rng.random() < 0.5)
+
+
+def multi_value(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """Several values under one key; the answer lists them in the order of the text. Most values are words: where
+    every token is a digit, many values begin alike."""
+    wordings = Wordings("facts", "fact", "fact_question", rng, lexicon)
+    wordy = lexicon.split == "held_out" or rng.random() < 0.85
+    while True:
+        name, kind = _nouns(rng, lexicon, 1)[0]
+        if (kind in ("word", "pair")) == wordy:
+            break
+    draw = key_kind(rng)
+    groups = max(1, min(queries, facts // 4))
+    keys = lexicon.distinct(draw, groups + facts, rng)
+    rows: list[tuple[str, str]] = []
+    for key in keys[:groups]:
+        rows += [(key, value) for value in lexicon.distinct(kind, rng.randint(2, 5), rng)]
+    rows += [(key, getattr(lexicon, kind)(rng)) for key in keys[groups:facts - len(rows) + groups]]
+    rng.shuffle(rows)
+    values: dict[str, list[str]] = {}
+    for key, value in rows:
+        values.setdefault(key, []).append(value)
+    turns = []
+    for key, found in values.items():
+        if len(found) > 1 or rng.random() < 0.1:
+            asked = question("multiValue", "multi_value_question", rng, lexicon)
+            turns.append(Turn(sentence(fill(asked, n=name, k=key)), fill(SEVERAL, n=name, k=key, v=", ".join(found)),
+                              tuple(found)))
+    rng.shuffle(turns)
+    return Sample([fill(wordings.statement()[0], n=name, k=k, v=v) for k, v in rows], turns[:queries])
+
+
+def multi_query(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """Several keys in one question; the answer gives each fact in the order asked."""
+    wordings = Wordings("facts", "fact", "fact_question", rng, lexicon)
+    name, kind = _nouns(rng, lexicon, 1)[0]
+    keys = lexicon.distinct(key_kind(rng), max(4, facts), rng)
+    rows = [(key, getattr(lexicon, kind)(rng)) for key in keys]
+    turns = []
+    for _ in range(min(queries, max(1, len(rows) // 2))):
+        asked = rng.sample(rows, rng.randint(2, 4))
+        listing = ", ".join(key for key, _ in asked[:-1]) + " and " + asked[-1][0]
+        answers = "\n".join(fill(ANSWER, n=name, k=key, v=value) for key, value in asked)
+        wording = question("multiQuery", "multi_query_question", rng, lexicon)
+        turns.append(Turn(sentence(fill(wording, n=name, k=listing)), answers, tuple(value for _, value in asked)))
+    return Sample([fill(wordings.statement()[0], n=name, k=k, v=v) for k, v in rows], turns)
+
+
+def passkey(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """The one number to remember."""
+    value = lexicon.number(rng)
+    if lexicon.wording == "held_out":
+        statement, asked = rng.choice(HELD_OUT["passkeys"])
+    else:
+        noun = rng.choice(PASSKEY_NOUNS)
+        statement = fill(compose("passkey", rng, lexicon), n=noun)
+        asked = sentence(fill(compose("passkey_question", rng, lexicon), n=noun))
+    bare = lexicon.split == "train" and rng.random() < 0.3
+    turn = (Turn(asked + " Only the number.", value, (value,)) if bare else Turn(asked, f"It is {value}.", (value,)))
+    return Sample([fill(statement, v=value)], [turn])
