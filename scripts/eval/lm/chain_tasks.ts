@@ -1,13 +1,15 @@
 import { between, distinct, pick, shuffled } from "./draw.ts";
 import type { TaskFamily } from "./task.ts";
-import { choose, fill, wordings } from "./wordings.ts";
+import { both, compose, fill, heldOut, sentence, wordings } from "./wordings.ts";
 
 /** Chains of one to four assignments, mixed; all variables that hold a value are wanted. */
 export const variableTracking: TaskFamily = {
   facts: (tokens) => Math.min(20, Math.max(4, Math.floor((tokens - 300) / 40))),
   sample({ lexicon, wording, facts, questions }) {
     const { rng } = lexicon;
-    const [first, copy, question] = choose(wordings.variables, wording, rng);
+    const [first, copy, asked] = wording === "held_out"
+      ? heldOut("variables", rng)
+      : both(compose("assignment", lexicon));
     const hops = Array.from(
       { length: Math.max(1, Math.floor(facts / 4)) },
       () => between(1, 4, rng),
@@ -22,7 +24,13 @@ export const variableTracking: TaskFamily = {
       const steps = variables.map((x, i) =>
         i === 0 ? fill(first, { x, v }) : fill(copy, { x, y: variables[i - 1] })
       );
-      return { steps, question: { text: fill(question, { v }), values: variables } };
+      return {
+        steps,
+        question: {
+          text: fill(asked ?? compose("chain_question", lexicon), { v }),
+          values: variables,
+        },
+      };
     });
     const order = shuffled(chains.flatMap((chain) => chain.steps.map(() => chain)), rng);
     const next = new Map(chains.map((chain) => [chain, 0]));
@@ -43,24 +51,21 @@ export const qa: TaskFamily = {
   facts: (tokens) => Math.min(24, Math.max(2, Math.floor((tokens - 300) / 40))),
   sample({ lexicon, wording, facts, questions }) {
     const { rng } = lexicon;
-    const objects: Record<string, string[]> = {
-      city: wordings.cities,
-      job: wordings.jobs,
-      colour: wordings.colours,
-      pet: wordings.pets,
-    };
     const people = distinct(Math.max(1, Math.floor(facts / 2)), () => lexicon.draw("person"));
+    const asked = Object.values(wordings.relations).filter(({ heldOut }) => heldOut.length > 0);
     const rows = shuffled(
       people.flatMap((p) =>
-        shuffled(wordings.relations, rng).slice(0, 2).map(([relation, forms]) => {
-          const [statement, question] = pick(
-            wording === "seen" ? forms.slice(0, -1) : forms.slice(-1),
-            rng,
-          );
-          const o = pick(objects[relation], rng);
+        shuffled(asked, rng).slice(0, 2).map((relation) => {
+          const [clause, question] = wording === "seen"
+            ? pick(relation.forms, rng)
+            : pick(relation.heldOut, rng).map(([text]) => text);
+          const o = pick(relation.objects, rng);
+          const statement = wording === "seen"
+            ? fill(compose("relation_frame", lexicon), { c: clause })
+            : `${clause}.`;
           return {
-            statement: fill(statement, { p, o }),
-            question: { text: fill(question, { p }), values: [o] },
+            statement: sentence(fill(sentence(statement), { p, o })),
+            question: { text: sentence(fill(question, { p })), values: [o] },
           };
         })
       ),

@@ -1,28 +1,24 @@
-import { between, distinct, pick, shuffled } from "./draw.ts";
+import { between, distinct, shuffled } from "./draw.ts";
 import type { TaskFamily } from "./task.ts";
+import { fill, question } from "./wordings.ts";
 
 /** A JSON object of random identifiers that fills the context: about 80 tokens an entry. */
 export const keyValue: TaskFamily = {
   facts: (tokens) => Math.max(4, Math.floor((tokens - 300) / 80)),
-  sample({ lexicon, facts, questions }) {
+  sample({ lexicon, wording, facts, questions }) {
     const { rng } = lexicon;
     const keys = distinct(facts, () => lexicon.draw("uuid"));
     const rows = keys.map((key) => ({ key, value: lexicon.draw("uuid") }));
-    const wording = pick(
-      [
-        'What is the value of "{k}"?',
-        'Extract the value stored under "{k}".',
-        'What is the value of "{k}"? Give the value only.',
-      ],
-      rng,
-    );
+    const ask = (k: string) =>
+      fill(question("keyValue", "key_value_question", wording, lexicon), { k }) +
+      (rng.uniform() < 0.5 ? " Give the value only." : "");
     return {
       intro: "JSON data:",
       statements: rows.map(({ key, value }, index) =>
         `${index === 0 ? "{" : ""}"${key}": "${value}"${index + 1 < rows.length ? "," : "}"}`
       ),
       questions: shuffled(rows, rng).slice(0, questions)
-        .map(({ key, value }) => ({ text: wording.replace("{k}", key), values: [value] })),
+        .map(({ key, value }) => ({ text: ask(key), values: [value] })),
       filler: false,
     };
   },
@@ -31,7 +27,7 @@ export const keyValue: TaskFamily = {
 /** A numbered list in which 2 to 5 words come ten times and the others twice. */
 export const commonWords: TaskFamily = {
   facts: (tokens) => Math.max(20, Math.floor((tokens - 300) / 8)),
-  sample({ lexicon, facts }) {
+  sample({ lexicon, wording, facts }) {
     const { rng } = lexicon;
     const wanted = between(2, 5, rng);
     const rare = Math.min(600, Math.max(1, Math.floor((facts - wanted * 10) / 2)));
@@ -44,7 +40,9 @@ export const commonWords: TaskFamily = {
     return {
       statements: bag.map((word, index) => `${index + 1}. ${word}`),
       questions: [{
-        text: `What are the ${wanted} most common words in the above list?`,
+        text: fill(question("commonWords", "common_question", wording, lexicon), {
+          c: String(wanted),
+        }),
         values: words.slice(0, wanted),
       }],
       filler: false,
@@ -55,7 +53,7 @@ export const commonWords: TaskFamily = {
 /** Lines of words whose frequencies fall like rank to the power of -2: the first three are wanted. */
 export const frequentWords: TaskFamily = {
   facts: (tokens) => Math.max(40, Math.floor((tokens - 300) / 3)),
-  sample({ lexicon, facts }) {
+  sample({ lexicon, wording, facts }) {
     const { rng } = lexicon;
     const words = distinct(30, () => lexicon.word());
     const sums: number[] = [];
@@ -76,7 +74,7 @@ export const frequentWords: TaskFamily = {
         (_, line) => `> ${bag.slice(line * 12, line * 12 + 12).join(" ")}`,
       ),
       questions: [{
-        text: "What are the three most frequently appeared words in the above coded text?",
+        text: question("frequentWords", "frequent_question", wording, lexicon),
         values: ranked,
       }],
       filler: false,

@@ -56,7 +56,7 @@ class TrainConfig:
     copy_weight: float = 0.5
     #: Price, summed over layers, of the share of neurons by which a token's firing ones lie above `most_live`.
     sparsity_penalty: float = 0.0
-    most_live: float = 0.15
+    most_live: float = 0.17
     #: How often the encyclopaedia is read relative to its size.
     wiki_weight: float = 2.0
     #: Up to this share of a text row's input tokens is replaced at random.
@@ -105,22 +105,22 @@ CONFIGS: dict[str, TrainConfig] = {
         "tiny", TINY,
         (
             Run((
-                Phase(512, 12000, 0.12, 0.12, 0.71, 0.05, 0.14, 32768, dropout=0.05),
-                Phase(1024, 10000, 0.08, 0.08, 0.79, 0.05, 0.13, 32768, dropout=0.05),
-                Phase(2048, 10000, 0.07, 0.05, 0.82, 0.06, 0.15, 32768, dropout=0.05),
-                Phase(4096, 5000, 0.06, 0.03, 0.86, 0.05, 0.15),
-                Phase(8192, 4000, 0.05, 0.03, 0.9, 0.02, 0.14, skip=0.4, refresh_every=3, filler_weight=0.02),
-                Phase(16384, 2000, 0.04, 0.03, 0.93, 0.0, 0.11, skip=0.3, refresh_every=2, filler_weight=0.02),
-                Phase(32768, 1200, 0.04, 0.02, 0.94, 0.0, 0.09, skip=0.2, refresh_every=2, filler_weight=0.02),
+                Phase(512, 12000, 0.08, 0.12, 0.75, 0.05, 0.14, 32768, dropout=0.05),
+                Phase(1024, 10000, 0.05, 0.08, 0.82, 0.05, 0.13, 32768, dropout=0.05),
+                Phase(2048, 10000, 0.05, 0.05, 0.84, 0.06, 0.15, 32768, dropout=0.05),
+                Phase(4096, 5000, 0.04, 0.03, 0.88, 0.05, 0.15),
+                Phase(8192, 4000, 0.04, 0.03, 0.91, 0.02, 0.14, skip=0.4, refresh_every=3, filler_weight=0.02),
+                Phase(16384, 2000, 0.03, 0.03, 0.94, 0.0, 0.11, skip=0.3, refresh_every=2, filler_weight=0.02),
+                Phase(32768, 1200, 0.03, 0.02, 0.95, 0.0, 0.09, skip=0.2, refresh_every=2, filler_weight=0.02),
                 Phase(65536, 500, 0.0, 0.02, 0.98, 0.0, 0.05, skip=0.1, refresh_every=2, filler_weight=0.02),
                 Phase(131072, 300, 0.0, 0.0, 1.0, 0.0, 0.05, 131072, skip=0.0, refresh_every=1, filler_weight=0.02),
             ), peak=1.0, flat=0.6, end=0.3),
             Run((
-                Phase(512, 6000, 0.05, 0.04, 0.86, 0.05, 0.05, 32768, skip=0.4),
-                Phase(1024, 6000, 0.05, 0.03, 0.87, 0.05, 0.07, 32768, skip=0.4),
-                Phase(2048, 9000, 0.06, 0.02, 0.87, 0.05, 0.12, 32768, skip=0.4),
-                Phase(4096, 5000, 0.07, 0.02, 0.87, 0.04, 0.14, skip=0.3),
-                Phase(8192, 4000, 0.06, 0.02, 0.92, 0.0, 0.13, skip=0.2, refresh_every=4),
+                Phase(512, 6000, 0.04, 0.04, 0.87, 0.05, 0.05, 32768, skip=0.4),
+                Phase(1024, 6000, 0.04, 0.03, 0.88, 0.05, 0.07, 32768, skip=0.4),
+                Phase(2048, 9000, 0.04, 0.02, 0.89, 0.05, 0.12, 32768, skip=0.4),
+                Phase(4096, 5000, 0.05, 0.02, 0.89, 0.04, 0.14, skip=0.3),
+                Phase(8192, 4000, 0.05, 0.02, 0.93, 0.0, 0.13, skip=0.2, refresh_every=4),
                 Phase(16384, 2000, 0.03, 0.02, 0.95, 0.0, 0.14, skip=0.2, refresh_every=3),
                 Phase(32768, 1500, 0.02, 0.02, 0.96, 0.0, 0.13, skip=0.1, refresh_every=3),
                 Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.0, refresh_every=2),

@@ -15,13 +15,13 @@ python3 -m tarfile -e "$pack/texts.tar.xz" "$work"
 status=0
 python3 -m scripts.train.lm.train --config "${CONFIG:-tiny}" --run "$run" --corpus "$pack/corpus.npz" \
   --tokenizer "$pack/tokenizer.json" --out "$out/weights" --seconds $((total - scoring)) \
-  ${resume:+--resume "$resume"} ${DEVICES:+--devices "$DEVICES"} ${WORKERS:+--workers "$WORKERS"} \
+  ${resume:+--resume "$resume"} ${DEVICES:+--devices "$DEVICES"} --workers "${WORKERS:-8}" \
   >"$out/train.log" 2>&1 || status=$?
 tail -n 25 "$out/train.log"
 left=$((total - $(date +%s) + began - 6))
 if [ -f "$out/weights/config.json" ] && [ "$left" -gt 15 ]; then
   python3 -m scripts.train.lm.evaluate --weights "$out/weights" --corpus "$pack/corpus.npz" --data "$work" \
     --tokenizer "$pack/tokenizer.json" --lengths "${LENGTHS:-$lengths}" --answers "$answers" --seconds "$left" \
-    --json "$out/scores.json" || status=$?
+    ${NO_TEXT:+--no-text} --json "$out/scores.json" || status=$?
 fi
 exit "$status"

@@ -46,10 +46,10 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
            device: torch.device) -> tuple[Tensor, list[Tensor]]:
     """The loss to minimise; then, to watch, the running text's and the answers' mean loss in nats and the share of
     neurons that fire in the most active layer."""
-    ids = torch.from_numpy(batch.ids.astype(np.int32)).to(device, non_blocking=True)
-    targets = torch.from_numpy(batch.targets.astype(np.int64)).to(device, non_blocking=True).view(-1)
-    weights = torch.from_numpy(batch.weights).to(device, non_blocking=True).float().view(-1)
-    positions = torch.from_numpy(batch.positions).to(device, non_blocking=True).view(-1)
+    ids = _to_device(batch.ids.astype(np.int32), device)
+    targets = _to_device(batch.targets.astype(np.int64), device).view(-1)
+    weights = _to_device(batch.weights, device).float().view(-1)
+    positions = _to_device(batch.positions, device).view(-1)
     states, activity = model(ids, positions, torch.bfloat16, phase.dropout, most_live=config.most_live)
     each = head(states, model.embed_tokens.weight, targets)
     loss = (each * weights).sum() / weights.sum().clamp(min=1)
@@ -58,6 +58,12 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     if config.sparsity_penalty:
         loss = loss + config.sparsity_penalty * activity[:, 1].sum()
     return loss, [*means, activity[:, 0].detach().max()]
+
+
+def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copies without waiting for the device's earlier work: from pinned memory, where there is a GPU."""
+    given = torch.from_numpy(values)
+    return given.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else given
 
 
 def warm_up(model: Decoder, head, config: TrainConfig, shapes: set[tuple[int, int, float]], device: torch.device) -> None:

@@ -37,18 +37,6 @@ for (const [name, family] of Object.entries(families)) {
   });
 }
 
-Deno.test("the wordings of the two splits differ", () => {
-  const first = (wording: Split, seed: number) =>
-    families.passkey.sample({
-      lexicon: new Lexicon(new Rng(seed)),
-      wording,
-      facts: 1,
-      questions: 1,
-    }).questions[0].text;
-  const seen = new Set(Array.from({ length: 60 }, (_, seed) => first("seen", seed)));
-  for (let seed = 0; seed < 60; seed++) assert(!seen.has(first("held_out", seed)));
-});
-
 Deno.test("Lexicon draws multiples of 11 and words kept from training", () => {
   const lexicon = new Lexicon(new Rng(4));
   for (let i = 0; i < 200; i++) {

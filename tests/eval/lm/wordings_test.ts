@@ -1,0 +1,115 @@
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { Rng } from "../../../src/common/rng.ts";
+import { expand, reachable } from "../../../scripts/eval/lm/grammar.ts";
+import { Lexicon } from "../../../scripts/eval/lm/lexicon.ts";
+import { both, compose, type Marked, wordings } from "../../../scripts/eval/lm/wordings.ts";
+
+/** The rules that training composes each text of a family's held-out forms from. */
+const starts = {
+  facts: ["fact", "fact_question"],
+  multiValue: ["multi_value_question"],
+  multiQuery: ["multi_query_question"],
+  variables: ["assignment", "assignment", "chain_question"],
+  passkeys: ["passkey", "passkey_question"],
+  commonWords: ["common_question"],
+  frequentWords: ["frequent_question"],
+  keyValue: ["key_value_question"],
+};
+
+/** Whether `marker` stands in `text` as a word of its own. */
+function holds(text: string, marker: string): boolean {
+  const literal = marker.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return new RegExp(`(?<![a-z])${literal}(?![a-z])`, "i").test(text);
+}
+
+/** All texts that `rule` is made of, `lead` included: it may stand before any. */
+function pieces(rule: string): string[] {
+  return [...reachable(wordings.rules, rule), "lead"].flatMap((name) =>
+    (wordings.rules[name] ?? []).map((each) => typeof each === "string" ? each : each[1])
+  );
+}
+
+function assertUnwritable(form: Marked[], texts: string[][]) {
+  assertEquals(form.length, texts.length);
+  form.forEach(([text, marker], index) => {
+    assert(holds(text, marker), `"${marker}" is not a word of "${text}"`);
+    const piece = texts[index].find((each) => holds(each, marker));
+    assertEquals(piece, undefined, `"${marker}" of "${text}" can be written`);
+  });
+}
+
+for (const [family, rules] of Object.entries(starts)) {
+  Deno.test(`no held-out form of ${family} can be composed: each has a word that no rule writes`, () => {
+    const texts = rules.map(pieces);
+    for (const form of wordings.heldOut[family as keyof typeof starts]) {
+      assertUnwritable(form, texts);
+    }
+  });
+}
+
+Deno.test("no held-out form of a relation can be composed", () => {
+  const frame = pieces("relation_frame");
+  for (const relation of Object.values(wordings.relations)) {
+    const clauses = relation.forms.map(([clause]) => clause);
+    const questions = [...relation.forms.map(([, question]) => question), ...relation.questions];
+    for (const form of relation.heldOut) {
+      assertUnwritable(form, [[...clauses, ...frame], questions]);
+    }
+  }
+});
+
+Deno.test("held-out forms keep keys and values after a space, as composed ones do", () => {
+  const loose = /(?<! )\{[kvxy]\}/;
+  for (const forms of Object.values(wordings.heldOut)) {
+    for (const [text] of forms.flat()) {
+      if (!/^\{k\} came|"\{k\}"/.test(text)) assert(!loose.test(text), text);
+    }
+  }
+  for (const rule of ["fact", "assignment", "fact_question", "chain_question", "passkey"]) {
+    const lexicon = new Lexicon(new Rng(3));
+    for (let i = 0; i < 3000; i++) {
+      for (const text of both(compose(rule, lexicon))) {
+        assert(!loose.test(text), `${rule}: ${text}`);
+        assert(!/<[a-z_]+>|\[\[|\]\]/.test(text.replace("[[ ", "[ ")), `${rule}: ${text}`);
+      }
+    }
+  }
+});
+
+Deno.test("a fact's statement holds its key, noun and value once", () => {
+  const lexicon = new Lexicon(new Rng(5));
+  const different = new Set<string>();
+  for (let i = 0; i < 3000; i++) {
+    const text = compose("fact", lexicon);
+    different.add(text);
+    for (const place of ["{k}", "{n}", "{v}"]) {
+      assertEquals(text.split(place).length, 2, `${place} in "${text}"`);
+    }
+  }
+  assert(different.size > 1400, `${different.size} different statements of 3000`);
+});
+
+Deno.test("an assignment's two texts differ in the value alone", () => {
+  const lexicon = new Lexicon(new Rng(6));
+  for (let i = 0; i < 1000; i++) {
+    const [first, copy] = both(compose("assignment", lexicon));
+    assertMatch(first, /\{v\}/);
+    assertMatch(copy, /\{y\}/);
+    assert(!first.includes("{y}") && !copy.includes("{v}"), `${first} / ${copy}`);
+    for (const text of [first, copy]) assertEquals(text.split("{x}").length, 2, text);
+  }
+});
+
+Deno.test("expand draws by weight and names a rule that is missing", () => {
+  const rules = { a: [[3, "x<b>"], "y"], b: ["1", "2"], c: ["<d>"] } as const;
+  const rng = new Rng(1);
+  const counts: Record<string, number> = {};
+  for (let i = 0; i < 4000; i++) {
+    const text = expand(structuredClone(rules) as never, "a", rng, () => "");
+    counts[text] = (counts[text] ?? 0) + 1;
+  }
+  for (const [text, wanted] of [["x1", 1500], ["x2", 1500], ["y", 1000]] as const) {
+    assert(Math.abs(counts[text] - wanted) < 150, `${text}: ${counts[text]} of 4000`);
+  }
+  assertThrows(() => expand(rules as never, "c", rng, () => ""), TypeError, "no rule <d>");
+});
