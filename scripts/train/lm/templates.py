@@ -52,7 +52,11 @@ _PLACES = ("{k}", "{v}", "{x}", "{y}", "[[{v}", "[[{y}")
 
 
 def compose(rule: str, rng: Random, lexicon: Lexicon) -> str:
-    """A text of the rule that begins with a capital, with a word before a key or value that would begin it."""
+    """A text of the rule that begins with a capital, with a word before a key or value that would begin it. Training
+    also draws wordings whose words are random, from the rule's `_any`."""
+    if lexicon.split == "train" and f"{rule}_any" in WORDINGS["rules"]:
+        rule += "_any"
+
     def word(rng: Random) -> str:
         while (found := lexicon.word(rng)) in MARKERS:
             pass

@@ -6,11 +6,11 @@ import { both, compose, type Marked, wordings } from "../../../scripts/eval/lm/w
 
 /** The rules that training composes each text of a family's held-out forms from. */
 const starts = {
-  facts: ["fact", "fact_question"],
-  multiValue: ["multi_value_question"],
-  multiQuery: ["multi_query_question"],
-  variables: ["assignment", "assignment", "chain_question"],
-  passkeys: ["passkey", "passkey_question"],
+  facts: ["fact_any", "fact_question_any"],
+  multiValue: ["multi_value_question_any"],
+  multiQuery: ["multi_query_question_any"],
+  variables: ["assignment_any", "assignment_any", "chain_question_any"],
+  passkeys: ["passkey_any", "passkey_question_any"],
   commonWords: ["common_question"],
   frequentWords: ["frequent_question"],
   keyValue: ["key_value_question"],
@@ -65,7 +65,15 @@ Deno.test("held-out forms keep keys and values after a space, as composed ones d
       if (!/^\{k\} came|"\{k\}"/.test(text)) assert(!loose.test(text), text);
     }
   }
-  for (const rule of ["fact", "assignment", "fact_question", "chain_question", "passkey"]) {
+  for (
+    const rule of [
+      "fact_any",
+      "assignment_any",
+      "fact_question_any",
+      "chain_question_any",
+      "passkey",
+    ]
+  ) {
     const lexicon = new Lexicon(new Rng(3));
     for (let i = 0; i < 3000; i++) {
       for (const text of both(compose(rule, lexicon))) {
@@ -80,7 +88,7 @@ Deno.test("a fact's statement holds its key, noun and value once", () => {
   const lexicon = new Lexicon(new Rng(5));
   const different = new Set<string>();
   for (let i = 0; i < 3000; i++) {
-    const text = compose("fact", lexicon);
+    const text = compose("fact_any", lexicon);
     different.add(text);
     for (const place of ["{k}", "{n}", "{v}"]) {
       assertEquals(text.split(place).length, 2, `${place} in "${text}"`);
@@ -92,7 +100,7 @@ Deno.test("a fact's statement holds its key, noun and value once", () => {
 Deno.test("an assignment's two texts differ in the value alone", () => {
   const lexicon = new Lexicon(new Rng(6));
   for (let i = 0; i < 1000; i++) {
-    const [first, copy] = both(compose("assignment", lexicon));
+    const [first, copy] = both(compose("assignment_any", lexicon));
     assertMatch(first, /\{v\}/);
     assertMatch(copy, /\{y\}/);
     assert(!first.includes("{y}") && !copy.includes("{v}"), `${first} / ${copy}`);
