@@ -18,7 +18,7 @@ Generator = Callable[[Random, Lexicon, int, int], Sample]
 FAMILIES: dict[str, tuple[Generator, float]] = {
     "single_needle": (single_needle, 4),
     "multi_key": (multi_key, 22),
-    "recall": (recall, 3),
+    "recall": (recall, 5),
     "multi_value": (multi_value, 18),
     "multi_query": (multi_query, 9),
     "variable_tracking": (variable_tracking, 22),
