@@ -18,7 +18,7 @@ python3 -m scripts.train.lm.train --config "${CONFIG:-tiny}" --run "$run" --corp
   ${resume:+--resume "$resume"} ${DEVICES:+--devices "$DEVICES"} --workers "${WORKERS:-8}" \
   >"$out/train.log" 2>&1 || status=$?
 tail -n 25 "$out/train.log"
-left=$((total - $(date +%s) + began - 6))
+left=$((total - $(date +%s) + began - 14))
 if [ -f "$out/weights/config.json" ] && [ "$left" -gt 15 ]; then
   python3 -m scripts.train.lm.evaluate --weights "$out/weights" --corpus "$pack/corpus.npz" --data "$work" \
     --tokenizer "$pack/tokenizer.json" --lengths "${LENGTHS:-$lengths}" --answers "$answers" --seconds "$left" \
