@@ -46,7 +46,7 @@ def _made_up(rng: Random, lexicon: Lexicon) -> tuple[str, str]:
         ("a {o} {a} {p}", "What {a} {p}?"), ("{p} {a} the {b} {o}", "How did {p} {a} the {b}?"),
         ("the {a} of {p} {b} in {o}", "In which {o} does the {a} of {p} {b}?".replace("{o}", "place")),
         ("{p} is {a} for being a {o}", "What is {p} {a} for being?"), ("{p} is {a} of the {o}", "What is {p} {a} of?"),
-        ("{o} is where {p} {a} {b}", "Where does {p} {a} {b}?"), ("{p} {a} a {b} as a {o}", "How does {p} {a} a {b}?"),
+        ("there {o} is where {p} {a} {b}", "Where does {p} {a} {b}?"), ("{p} {a} a {b} as a {o}", "How does {p} {a} a {b}?"),
         ("{p} has a {a} in {o}", "Where does {p} have a {a}?"), ("{p} {a} with the {o}", "With what does {p} {a}?")))
     return fill(clause, a=first, b=second), fill(asked, a=first, b=second)
 
@@ -71,7 +71,7 @@ def qa(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
                 clause, asked = rng.choice(relation.forms)
                 if not own_words:
                     asked = rng.choice(relation.questions)
-                elif training and rng.random() < 0.25:
+                elif training and rng.random() < 0.08:
                     # A second fact of the same kind, told apart by its words alone.
                     other, _ = rng.choice(relation.forms)
                     if other != clause:

@@ -100,15 +100,20 @@ class Source:
 
     def task_sample(self, name: str, length: int, rng: Random) -> Sample:
         generator = FAMILIES[name][0]
-        # A fact takes about 24 tokens: at most two fifths of the row. Turns go on until the row is full.
-        most = max(2, length // 60)
-        facts = max(1, round(most ** rng.uniform(0.4, 1.0))) * DENSITY.get(name, 1)
+        # A fact takes about 24 tokens and its turn 35. Turns go on until the row is full.
+        most = max(2, length // 45)
+        # Mostly many: questions are what is learnt from, and few facts are the easy case.
+        facts = max(1, round(most ** rng.uniform(0.4 if rng.random() < 0.3 else 0.75, 1.0) * DENSITY.get(name, 1)))
         queries = max(2, min(192, length // 16))
         sample = generator(rng, self.lexicon, facts, queries)
+        # Long identifiers: fewer facts, so that the questions are not cut off.
+        while facts > 1 and _tokens(sample) > 0.75 * length:
+            facts = facts * 2 // 3
+            sample = generator(rng, self.lexicon, facts, queries)
         if sample.filler and length >= 768 and rng.random() < 0.4:
             other = FAMILIES[self.family(rng)][0](
                 rng, self.lexicon, max(1, facts // 2), queries)
-            if other.filler:
+            if other.filler and _tokens(sample) + _tokens(other) < 0.75 * length:
                 sample = _interleave(sample, other, rng)
         if sample.filler and rng.random() < 0.4:
             sample.intro = rng.choice(INTROS)
@@ -199,6 +204,11 @@ def skipped_positions(length: int, context: int, rng: Random) -> np.ndarray:
     for gap, share in zip(range(gaps), np.diff(np.concatenate(([0.0], parts)))):
         jumps[rng.randrange(1, length)] += int(share * (span - length))
     return np.arange(length, dtype=np.int32) + np.cumsum(jumps)
+
+
+def _tokens(sample: Sample) -> float:
+    """About how many tokens the statements take: identifiers have two characters a token, words four."""
+    return 0.4 * sum(map(len, sample.statements))
 
 
 def _interleave(a: Sample, b: Sample, rng: Random) -> Sample:

@@ -83,7 +83,9 @@ def add_context(made: Dialogue, sample: Sample, length: int, filler: Filler | No
     inline = (filler is not None and sample.filler and rng.random() < 0.4
               and all(statement.endswith((".", ";")) for statement in sample.statements))
     statements = [encode(f" {statement}" if inline else f"{statement}\n") for statement in sample.statements]
-    room = length - len(made.ids) - sum(map(len, statements)) - 1
+    # Every statement on a line of its own may take a line break before it.
+    breaks = 1 if inline else 1 + len(statements)
+    room = length - len(made.ids) - sum(map(len, statements)) - breaks
     if filler is not None and sample.filler and room > 8:
         text, cuts = filler.take(room, rng)
         places = sorted(rng.choices([0, *cuts], k=len(statements)))

@@ -119,14 +119,14 @@ def main() -> None:
     parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS))
     parser.add_argument("--wordings", type=lambda text: text.split(","), default=list(WORDINGS), help="train,held_out")
     parser.add_argument("--answers", type=int, default=32, help="answers in a cell to aim for")
-    parser.add_argument("--processes", type=int, help="default: five for each GPU, or one")
+    parser.add_argument("--processes", type=int, help="default: ten for each GPU, or one")
     parser.add_argument("--no-text", action="store_true", help="skip bits per byte and sparsity")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--show", action="store_true", help="print every answer that is not fully right")
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
-    count = a.processes or (5 * torch.cuda.device_count() if torch.cuda.is_available() else 1)
+    count = a.processes or (10 * torch.cuda.device_count() if torch.cuda.is_available() else 1)
     with tempfile.TemporaryDirectory() as folder:
         if count == 1:
             _work(0, 1, a, started, folder)

@@ -35,7 +35,7 @@ def _counts(rng: Random, bag: list[str], most: int) -> list[Turn]:
 
 
 def common_words(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
-    """A list in which a few words come back often: which ones? The answer's order is free, so it is drawn."""
+    """A list in which a few words come back often: which ones? The answer names them in the order of their first occurrence."""
     wanted = rng.randint(2, 5) if facts >= 60 else rng.randint(1, 3)
     often, seldom = (10, 2)
     if lexicon.split == "train":
@@ -46,14 +46,15 @@ def common_words(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sam
     words = lexicon.distinct("word", wanted + seldom_count, rng)
     bag = words[:wanted] * often + words[wanted:] * seldom
     rng.shuffle(bag)
+    common = sorted(words[:wanted], key=bag.index)
     asked = fill(question("commonWords", "common_question", rng, lexicon), c=str(wanted))
-    answer = "The most common words are: " + ", ".join(words[:wanted]) + "."
-    turns = [Turn(asked, answer, tuple(words[:wanted]))]
+    answer = "The most common words are: " + ", ".join(common) + "."
+    turns = [Turn(asked, answer, tuple(common))]
     form = 0
     if lexicon.split == "train":
         form = rng.choice((0, 0, 0, 1, 2))
-        if size <= 400 and rng.random() < 0.5:
-            turns += _counts(rng, bag, 6)
+        if size <= 400 and rng.random() < 0.2:
+            turns += _counts(rng, bag, 2)
             rng.shuffle(turns)
     lines = ([f"{i + 1}. {word}" for i, word in enumerate(bag)] if form == 0 else [f"- {word}" for word in bag]
              if form == 1 else [", ".join(bag)])
@@ -71,7 +72,7 @@ def frequent_words(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> S
     lines = ["> " + " ".join(bag[i:i + 12]) for i in range(0, len(bag), 12)]
     turns = [Turn(question("frequentWords", "frequent_question", rng, lexicon),
                   "The most frequent words are: " + ", ".join(counts) + ".", tuple(counts))]
-    if lexicon.split == "train" and len(bag) <= 600 and rng.random() < 0.3:
-        turns += _counts(rng, bag, 3)
+    if lexicon.split == "train" and len(bag) <= 600 and rng.random() < 0.2:
+        turns += _counts(rng, bag, 2)
         rng.shuffle(turns)
     return Sample(lines, turns, intro="Read the following coded text.", filler=False)

@@ -7,7 +7,7 @@ run=$1 pack=$2 out=$3 total=$4 resume=${5:-}
 began=$(date +%s)
 export TORCHINDUCTOR_COMPILE_THREADS=8 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=4 PYTHONUNBUFFERED=1
 if [ "$run" = 0 ]; then scoring=60 answers=16 lengths=4096,32768; else
-  scoring=120 answers=32 lengths=4096,16384,32768,65536,131072; fi
+  scoring=80 answers=32 lengths=4096,32768,16384,131072; fi
 mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

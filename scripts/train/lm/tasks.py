@@ -17,19 +17,20 @@ Generator = Callable[[Random, Lexicon, int, int], Sample]
 #: Family name to generator and its share of generated sequences.
 FAMILIES: dict[str, tuple[Generator, float]] = {
     "single_needle": (single_needle, 4),
-    "multi_key": (multi_key, 22),
-    "recall": (recall, 5),
-    "multi_value": (multi_value, 18),
-    "multi_query": (multi_query, 9),
-    "variable_tracking": (variable_tracking, 22),
-    "key_value": (key_value, 4),
+    "multi_key": (multi_key, 26),
+    "recall": (recall, 2),
+    "multi_value": (multi_value, 26),
+    "multi_query": (multi_query, 8),
+    "variable_tracking": (variable_tracking, 18),
+    "key_value": (key_value, 2),
     "passkey": (passkey, 3),
-    "qa": (qa, 9),
-    "common_words": (common_words, 5),
-    "frequent_words": (frequent_words, 4),
+    "qa": (qa, 8),
+    "common_words": (common_words, 2),
+    "frequent_words": (frequent_words, 2),
 }
-#: Families whose statements are shorter than a fact: this many times as many fill the same room.
-DENSITY = {"common_words": 6, "frequent_words": 8, "variable_tracking": 2, "recall": 2}
+#: Families whose statements are shorter than a fact or share a turn: this many times as many fill the same room.
+DENSITY = {"common_words": 6, "frequent_words": 8, "variable_tracking": 1.5, "recall": 2, "multi_value": 1.5,
+           "key_value": 0.5}
 #: Families with few questions a context: short contexts are packed, so that a row holds several.
 PACKED = ("common_words", "frequent_words", "single_needle", "passkey")
 
