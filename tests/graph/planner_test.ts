@@ -166,6 +166,24 @@ Deno.test("Planner places work where its prefix is, and elsewhere when that engi
   assertEquals(here, 8);
 });
 
+Deno.test("Planner counts what a new prefix costs the tasks that are already on an engine", () => {
+  const made = planner({}, [load({ pagesTotal: 1000 }), load({ pagesTotal: 1000 })]);
+  const place = (one: Named, cached: number) => {
+    made.enqueue(one);
+    const next = made.next()!;
+    made.prefilled(next.task, one.promptTokens, cached);
+    return next.engine;
+  };
+  const long = () =>
+    task({ prefix: prefix(4096), chars: 4400, promptTokens: 1100, maxTokens: 700 });
+  const short = () => task({ prefix: prefix(5000), chars: 5040, promptTokens: 1260, maxTokens: 9 });
+  const home = place(long(), 0);
+  assertEquals(place(short(), 0), 1 - home);
+  for (let i = 0; i < 9; i++) assertEquals(place(short(), 1250), 1 - home);
+  // Far fewer tokens are resident on the other engine, but every step of 10 tasks there would read 1,100 more.
+  for (let i = 0; i < 9; i++) assertEquals(place(long(), 1024), home);
+});
+
 Deno.test("Planner holds sharers of a prefix back until it is filled, and lets them go when the fill fails", () => {
   for (const failed of [false, true]) {
     const made = planner({}, [load({ pagesTotal: 1000 })]);

@@ -49,8 +49,8 @@ function applications(texts: Texts): Record<string, Run> {
 
 /** Runs the applications on the embedded model; leaves rows out, with a word, where no engine can be opened. */
 export async function realRows(context: BenchContext, texts: Texts): Promise<void> {
-  const path = fromFileUrl(new URL("../../../models/sparrow-mini.gguf", import.meta.url));
-  await using pool = new HostedEnginePool({ models: [{ id: "sparrow-mini", model: { path } }] });
+  const path = fromFileUrl(new URL("../../../models/sparrow-tiny.gguf", import.meta.url));
+  await using pool = new HostedEnginePool({ models: [{ id: "sparrow-tiny", model: { path } }] });
   try {
     await pool.models();
   } catch (error) {
