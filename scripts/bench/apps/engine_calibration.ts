@@ -8,16 +8,17 @@ import type { Texts } from "./texts.ts";
 /** Tokens that a calibrating generation puts out. */
 const DECODE_TOKENS = 24;
 /** Batches whose steps are timed. */
-const ROWS = [1, 4, 8];
+const ROWS = [1, 4, 8, 16];
 /** Characters of the prompts that are timed. */
 const PROMPTS = [600, 2400, 6000];
 
-/** A real engine in the simulator's terms. */
-export interface FittedEngine {
+/** A real engine in the simulator's terms, for an application of which one simulated token stands for `tokensPerSimulated` real ones. */
+export type FittedEngine = (tokensPerSimulated: number) => {
   cost: CostModel;
   /** Characters of a token that it generates, as near as the simulator comes. */
   generatedChars: number;
-}
+  pageTokens: number;
+};
 
 interface PromptTimes {
   chars: number;
@@ -36,7 +37,6 @@ export class EngineCalibration {
   readonly #texts: Texts;
   readonly #steps = new Map<number, number>();
   readonly #prompts: PromptTimes[];
-  #chunk = 0;
 
   constructor(pool: EnginePool, texts: Texts) {
     this.#pool = pool;
@@ -72,7 +72,7 @@ export class EngineCalibration {
     }
   }
 
-  /** The constants, with token counts in the simulator's tokens of four characters, so that equal text costs the same. */
+  /** The constants, per token of the model's own vocabulary. */
   fit(): FittedEngine {
     const { slope: decodeMs, offset } = line([...this.#steps]);
     const overheadMs = Math.max(0.05, offset);
@@ -81,30 +81,32 @@ export class EngineCalibration {
     );
     const [first, , last] = this.#prompts;
     const attention = Math.max(0, (last.stepMs - first.stepMs) / (last.tokens - first.tokens));
-    const charsPerToken = last.chars / last.tokens;
-    const scale = TOKEN_CHARS / charsPerToken;
     const [load] = this.#pool.load();
-    const cost = {
-      overheadMs,
-      weightsMs: 0,
-      computeMsPerToken: compute * scale,
-      decodeMsPerRow: Math.max(0.001, decodeMs),
-      attentionMsPerToken: attention * scale,
-      prefillAttentionMs: quadratic * 1000 * scale * scale,
-      kvTokens: Math.floor(load.pagesTotal * 64 / scale),
-      batchTokens: Math.floor(512 / scale),
-      mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
-      sequences: 64,
-      latencyTokens: Infinity,
-      latencyPrefillTokens: Infinity,
-    };
-    return { cost, generatedChars: Math.min(4, Math.max(2, Math.round(charsPerToken))) };
+    return (scale) => ({
+      cost: {
+        overheadMs,
+        weightsMs: 0,
+        computeMsPerToken: compute * scale,
+        decodeMsPerRow: Math.max(0.001, decodeMs),
+        attentionMsPerToken: attention * scale,
+        prefillAttentionMs: quadratic * 1000 * scale * scale,
+        kvTokens: Math.floor(load.pagesTotal * 64 / scale),
+        batchTokens: Math.floor(512 / scale),
+        mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
+        sequences: 64,
+        latencyTokens: Infinity,
+        latencyPrefillTokens: Infinity,
+      },
+      generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
+      // The engine shares prefixes to the token.
+      pageTokens: 8,
+    });
   }
 
-  /** Text of the kind that applications send: what a character costs depends on the vocabulary. */
+  /** Always the same text of a length: other text has other tokens, and the shortest of several times would be of some other prompt. */
   async #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
     const id = `calibration-${crypto.randomUUID()}`;
-    const text = this.#texts.article(this.#chunk++, chars / TOKEN_CHARS);
+    const text = this.#texts.article(0, chars / TOKEN_CHARS);
     const generation = this.#pool.submit({
       id,
       prompt: { type: "parts", parts: [{ type: "text", text }] },

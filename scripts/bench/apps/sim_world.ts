@@ -20,6 +20,8 @@ export interface SimRun<T> {
   value: T;
   /** Virtual milliseconds. */
   ms: number;
+  /** Tokens of all prompts, in the simulator's tokens. */
+  promptTokens: number;
   /** Prompt tokens that engines processed, fills ahead included, over those that calls submitted. */
   prefilledShare: number;
 }
@@ -33,6 +35,7 @@ export interface SimOptions {
   cached?: boolean;
   sharedAttention?: SimulatedPoolOptions["sharedAttention"];
   generatedChars?: number;
+  pageTokens?: number;
 }
 
 /** Runs an application once in virtual time, on engines of its own. */
@@ -48,6 +51,7 @@ export async function simulate<T>(
     cost: options.cost,
     engines: options.engines,
     generatedChars: options.generatedChars,
+    pageTokens: options.pageTokens,
     sharing: graphMode || options.cached ? "pages" : "none",
     sharedAttention: graphMode || options.cached ? options.sharedAttention : "each",
     admitTokens: mode.kind === "latency_first" ? mode.admitTokens : undefined,
@@ -76,7 +80,7 @@ export async function simulate<T>(
   const submitted = graphMode
     ? callers.reduce((sum, each) => sum + submittedTokens(each as GraphCaller), 0)
     : loads.reduce((sum, load) => sum + load.promptTokens, 0);
-  return { value, ms: clock.now(), prefilledShare: prefilled / submitted };
+  return { value, ms: clock.now(), promptTokens: submitted, prefilledShare: prefilled / submitted };
 }
 
 function submittedTokens(caller: GraphCaller): number {

@@ -15,6 +15,8 @@ export interface SimEngineOptions {
    * it. `lca`: once, but only what is common to all rows of the step, as the paper's kernel does.
    */
   sharedAttention?: "each" | "once" | "lca";
+  /** Tokens of a page, of which whole ones are shared. Default 64; 8 comes near an engine that shares a part of one by copying. */
+  pageTokens?: number;
   /** Characters of a generated token, 2 to 4: vocabularies differ. Default 4, as in prompts. */
   generatedChars?: number;
   /** Tokens of all running sequences together: what bounds a batch beside memory. */
@@ -37,6 +39,7 @@ export class SimEngine {
   readonly model: string;
   readonly options: SimEngineOptions;
   readonly pages: SimPages;
+  readonly pageTokens: number;
   readonly totals: Totals = {
     promptTokens: 0,
     cachedPromptTokens: 0,
@@ -57,7 +60,8 @@ export class SimEngine {
     this.options = options;
     this.#clock = clock;
     this.#cost = options.cost;
-    this.pages = new SimPages(Math.floor(options.cost.kvTokens / SIM_PAGE_TOKENS));
+    this.pageTokens = options.pageTokens ?? SIM_PAGE_TOKENS;
+    this.pages = new SimPages(Math.floor(options.cost.kvTokens / this.pageTokens));
   }
 
   get load(): EngineLoad {
@@ -66,9 +70,9 @@ export class SimEngine {
       state: "ready",
       waiting: this.#waiting.length,
       running: this.#running.size,
-      pagesTotal: this.pages.total,
-      pagesUsed: this.pages.used,
-      pagesCached: this.pages.cached,
+      pagesTotal: this.#wholePages(this.pages.total),
+      pagesUsed: this.#wholePages(this.pages.used),
+      pagesCached: this.#wholePages(this.pages.cached),
       promptTokens: this.totals.promptTokens,
       cachedPromptTokens: this.totals.cachedPromptTokens,
       generatedTokens: this.totals.generatedTokens,
@@ -77,6 +81,11 @@ export class SimEngine {
       restarts: 0,
       gpuBytes: 0,
     };
+  }
+
+  /** Loads count pages of the real engine's size. */
+  #wholePages(pages: number): number {
+    return Math.ceil(pages * this.pageTokens / SIM_PAGE_TOKENS);
   }
 
   submit(sequence: SimSequence): void {
@@ -122,22 +131,28 @@ export class SimEngine {
   }
 
   #admit(): void {
-    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+    const { pageTokens } = this;
+    for (let at = 0; at < this.#waiting.length;) {
       if (this.#running.size >= this.#cost.sequences) return;
+      const next = this.#waiting[at];
       const share = this.options.sharing !== "none";
       // The last token of a prompt is always processed: its logits are needed.
-      const most = Math.floor((next.prompt.length - 1) / SIM_PAGE_TOKENS);
+      const most = Math.floor((next.prompt.length - 1) / pageTokens);
       const shared = share ? Math.min(this.pages.match(next.keys), most) : 0;
+      if (share && this.#isFilling(next, shared, most)) {
+        at++;
+        continue;
+      }
       const length = next.prompt.length + next.outputTokens;
-      const own = Math.ceil(length / SIM_PAGE_TOKENS) - shared;
-      const tokens = length - shared * SIM_PAGE_TOKENS;
+      const own = Math.ceil(length / pageTokens) - shared;
+      const tokens = length - shared * pageTokens;
       const full = this.#running.size > 0 &&
         this.#reserved + tokens > (this.options.admitTokens ?? Infinity);
       if (full || !this.pages.fits(next.keys, shared, own)) return;
-      this.#waiting.shift();
+      this.#waiting.splice(at, 1);
       next.shared = this.pages.take(next.keys, shared, own);
       next.ownPages = own;
-      next.cached = next.filled = shared * SIM_PAGE_TOKENS;
+      next.cached = next.filled = shared * pageTokens;
       next.published = shared;
       this.#reserved += tokens;
       this.#running.add(next);
@@ -145,6 +160,17 @@ export class SimEngine {
       this.totals.cachedPromptTokens += next.cached;
       next.emit({ type: "started", promptTokens: next.prompt.length, cachedTokens: next.cached });
     }
+  }
+
+  /** Whether another sequence is filling at least 64 tokens more of the prompt of `next` than the cache holds: as in the real engine, it waits. */
+  #isFilling(next: SimSequence, cached: number, most: number): boolean {
+    const worth = cached + Math.ceil(SIM_PAGE_TOKENS / this.pageTokens);
+    if (worth > most) return false;
+    for (const other of this.#running) {
+      if (other.decoding || other.published >= worth) continue;
+      if (other.keys.length >= worth && other.keys[worth - 1] === next.keys[worth - 1]) return true;
+    }
+    return false;
   }
 
   #step(): void {
@@ -214,7 +240,7 @@ export class SimEngine {
       for (const row of rows) {
         while (common > 0 && row.shared[common - 1] !== rows[0].shared[common - 1]) common--;
       }
-      return context - (rows.length - 1) * common * SIM_PAGE_TOKENS;
+      return context - (rows.length - 1) * common * this.pageTokens;
     }
     let saved = 0;
     for (const row of rows) {
@@ -223,13 +249,13 @@ export class SimEngine {
         page.stamp = this.totals.steps;
       }
     }
-    return context - saved * SIM_PAGE_TOKENS;
+    return context - saved * this.pageTokens;
   }
 
   #filled(sequence: SimSequence, tokens: number): void {
     if (!this.#running.has(sequence)) return;
     sequence.filled += tokens;
-    const pages = Math.floor(sequence.filled / SIM_PAGE_TOKENS);
+    const pages = Math.floor(sequence.filled / this.pageTokens);
     if (this.options.sharing !== "none") {
       for (; sequence.published < pages; sequence.published++) {
         const page = this.pages.publish(sequence.keys[sequence.published]);

@@ -10,7 +10,11 @@ export interface SimPage {
 }
 
 /** Keys of the full pages of a prompt: each stands for all tokens up to its end. */
-export function pageKeys(ids: readonly number[], scope: string): string[] {
+export function pageKeys(
+  ids: readonly number[],
+  scope: string,
+  pageTokens: number = SIM_PAGE_TOKENS,
+): string[] {
   const keys: string[] = [];
   let a = 0x9e3779b9;
   let b = 0x85ebca6b;
@@ -18,7 +22,7 @@ export function pageKeys(ids: readonly number[], scope: string): string[] {
   for (let i = 0; i < ids.length; i++) {
     a = Math.imul(a ^ ids[i], 0x9e3779b1);
     b = Math.imul(b ^ ids[i], 0x5f356495) ^ (a >>> 15);
-    if ((i + 1) % SIM_PAGE_TOKENS === 0) keys.push(`${i}:${a >>> 0}:${b >>> 0}`);
+    if ((i + 1) % pageTokens === 0) keys.push(`${i}:${a >>> 0}:${b >>> 0}`);
   }
   return keys;
 }

@@ -37,13 +37,14 @@ export class SimSequence implements Generation {
       outputTokens: number;
       answer?: number[];
       arrived: number;
+      pageTokens?: number;
       cancelled: (sequence: SimSequence) => void;
     },
   ) {
     this.id = request.id;
     this.request = request;
     this.prompt = prompt;
-    this.keys = pageKeys(prompt, request.cacheScope ?? "");
+    this.keys = pageKeys(prompt, request.cacheScope ?? "", options.pageTokens);
     const { temperature, seed } = request.sampling;
     this.seed = hashIds(prompt) ^ (temperature > 0 ? seed : 0);
     this.outputTokens = options.outputTokens;

@@ -7,7 +7,7 @@ import type {
 } from "../../engine/types.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { SimEngine, type SimEngineOptions } from "./sim_engine.ts";
-import { pageKeys, SIM_PAGE_TOKENS } from "./sim_pages.ts";
+import { pageKeys } from "./sim_pages.ts";
 import { SimSequence } from "./sim_sequence.ts";
 import { decode, encode } from "./sim_tokenizer.ts";
 
@@ -72,18 +72,19 @@ export class SimulatedPool implements EnginePool {
       outputTokens: limit === 0 ? 0 : Math.max(1, Math.min(limit, answer?.length ?? limit)),
       answer,
       arrived: this.#clock.now(),
+      pageTokens: this.#options.pageTokens,
       cancelled: (sequence) => this.#owners.get(sequence)?.cancel(sequence),
     });
     this.#owners.set(sequence, engine);
     const fault = this.#options.fault?.(text, request);
-    const pages = Math.ceil((prompt.length + sequence.outputTokens) / SIM_PAGE_TOKENS);
+    const pages = Math.ceil((prompt.length + sequence.outputTokens) / engine.pageTokens);
     if (fault) sequence.fail(fault);
     else if (prompt.length === 0) sequence.fail(new RangeError("The prompt holds no token"));
     else if (pages > engine.pages.total) {
       sequence.fail(
         new RangeError(
           `The prompt's ${prompt.length} tokens and ${sequence.outputTokens} to come exceed the ` +
-            `engine's ${engine.pages.total * SIM_PAGE_TOKENS}`,
+            `engine's ${engine.pages.total * engine.pageTokens}`,
         ),
       );
     } else engine.submit(sequence);
@@ -94,9 +95,10 @@ export class SimulatedPool implements EnginePool {
     ids: number[],
     options: { model?: string; cacheScope?: string } = {},
   ): Promise<number> {
-    const keys = pageKeys(ids, options.cacheScope ?? "");
+    const { pageTokens } = this.engines[0];
+    const keys = pageKeys(ids, options.cacheScope ?? "", pageTokens);
     const pages = this.engines.map((engine) => engine.pages.match(keys));
-    return Promise.resolve(Math.max(...pages) * SIM_PAGE_TOKENS);
+    return Promise.resolve(Math.max(...pages) * pageTokens);
   }
 
   load(): EngineLoad[] {
