@@ -34,7 +34,7 @@ export class GraphTransport {
     this.#fetch = options.fetch ?? ((request) => fetch(request));
   }
 
-  /** Sends a request; throws `GraphRequestError` for any answer but a good one. */
+  /** Sends a request; throws `GraphRequestError` for any answer but a good one, and a `TypeError` that names the server when none comes. */
   async send(
     method: string,
     path: string,
@@ -47,7 +47,7 @@ export class GraphTransport {
     const headers = new Headers();
     if (this.#apiKey !== undefined) headers.set("Authorization", `Bearer ${this.#apiKey}`);
     if (options.json !== undefined) headers.set("Content-Type", "application/json");
-    const answer = await this.#fetch(
+    const answer = await this.#answer(
       new Request(url, {
         method,
         headers,
@@ -57,6 +57,22 @@ export class GraphTransport {
     );
     if (answer.ok) return answer;
     throw new GraphRequestError(answer.status, messageOf(await answer.text()));
+  }
+
+  /** `fetch` says no more than that it failed; why stands in the cause. */
+  async #answer(request: Request): Promise<Response> {
+    try {
+      return await this.#fetch(request);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      const { cause, message } = error;
+      throw new TypeError(
+        `${request.method} ${request.url}: no answer from the server (${
+          cause instanceof Error ? cause.message : message
+        }); expected one that listens at ${this.#base}`,
+        { cause: error },
+      );
+    }
   }
 }
 

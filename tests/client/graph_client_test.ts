@@ -153,3 +153,16 @@ Deno.test("example shared_prompt_chat fills the shared prompt once", async () =>
   assert(pieces > 8);
   assertLess(prefilledShare ?? 1, 0.3);
 });
+
+Deno.test("GraphSession names the server that does not answer", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const url = `http://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
+  listener.close();
+  const session = new GraphSession({ url });
+  const { said } = session.call(echo, { text: "a" });
+  await assertRejects(
+    () => said.get(),
+    TypeError,
+    `expected one that listens at ${url}`,
+  );
+});
