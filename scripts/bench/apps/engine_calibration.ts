@@ -8,9 +8,9 @@ import type { Texts } from "./texts.ts";
 /** Tokens that a calibrating generation puts out. */
 const DECODE_TOKENS = 24;
 /** Batches whose steps are timed. */
-const ROWS = [1, 4, 8, 16];
+export const ROWS = [1, 4, 8, 16];
 /** Characters of the prompts that are timed. */
-const PROMPTS = [600, 2400, 6000];
+export const PROMPTS = [600, 2400, 6000];
 
 /** A real engine in the simulator's terms, for an application of which one simulated token stands for `tokensPerSimulated` real ones. */
 export type FittedEngine = (tokensPerSimulated: number) => {
@@ -20,7 +20,8 @@ export type FittedEngine = (tokensPerSimulated: number) => {
   pageTokens: number;
 };
 
-interface PromptTimes {
+/** Times of a prompt: until its first token, and of each further one. */
+export interface PromptTimes {
   chars: number;
   tokens: number;
   fillMs: number;
@@ -74,51 +75,73 @@ export class EngineCalibration {
 
   /** The constants, per token of the model's own vocabulary. */
   fit(): FittedEngine {
-    const { slope: decodeMs, offset } = line([...this.#steps]);
-    const overheadMs = Math.max(0.05, offset);
-    const { compute, quadratic } = fitPrefill(
-      this.#prompts.map(({ tokens, fillMs }) => [tokens, fillMs - overheadMs]),
-    );
-    const [first, , last] = this.#prompts;
-    const attention = Math.max(0, (last.stepMs - first.stepMs) / (last.tokens - first.tokens));
-    const [load] = this.#pool.load();
-    return (scale) => ({
-      cost: {
-        overheadMs,
-        weightsMs: 0,
-        computeMsPerToken: compute * scale,
-        decodeMsPerRow: Math.max(0.001, decodeMs),
-        attentionMsPerToken: attention * scale,
-        prefillAttentionMs: quadratic * 1000 * scale * scale,
-        kvTokens: Math.floor(load.pagesTotal * 64 / scale),
-        batchTokens: Math.floor(512 / scale),
-        mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
-        sequences: 64,
-        latencyTokens: Infinity,
-        latencyPrefillTokens: Infinity,
-      },
-      generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
-      // The engine shares prefixes to the token.
-      pageTokens: 8,
-    });
+    return fitEngine([...this.#steps], this.#prompts, this.#pool.load()[0].pagesTotal);
   }
 
-  /** Always the same text of a length: other text has other tokens, and the shortest of several times would be of some other prompt. */
-  async #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
-    const id = `calibration-${crypto.randomUUID()}`;
-    const text = this.#texts.article(0, chars / TOKEN_CHARS);
-    const generation = this.#pool.submit({
-      id,
-      prompt: { type: "parts", parts: [{ type: "text", text }] },
-      maxTokens,
-      ignoreEos: true,
-      sampling: greedy,
-      cacheScope: id,
-      criteria: "throughput",
-    });
-    for await (const event of generation) if (event.type === "finished") return event.usage;
-    throw new Error("the generation ended without saying why");
+  #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
+    return generate(this.#pool, this.#texts, chars, maxTokens);
   }
+}
+
+/** Always the same text of a length: other text has other tokens, and the shortest of several times would be of some other prompt. */
+export async function generate(
+  pool: EnginePool,
+  texts: Texts,
+  chars: number,
+  maxTokens: number,
+): Promise<GenerateUsage> {
+  const id = `calibration-${crypto.randomUUID()}`;
+  const text = texts.article(0, chars / TOKEN_CHARS);
+  const generation = pool.submit({
+    id,
+    prompt: { type: "parts", parts: [{ type: "text", text }] },
+    maxTokens,
+    ignoreEos: true,
+    sampling: greedy,
+    cacheScope: id,
+    criteria: "throughput",
+  });
+  for await (const event of generation) if (event.type === "finished") return event.usage;
+  throw new Error("the generation ended without saying why");
+}
+
+/**
+ * The cost model of an engine.
+ *
+ * @param steps milliseconds of a decode step, by its rows
+ * @param prompts from the shortest to the longest
+ */
+export function fitEngine(
+  steps: [rows: number, ms: number][],
+  prompts: readonly PromptTimes[],
+  pagesTotal: number,
+): FittedEngine {
+  const { slope: decodeMs, offset } = line(steps);
+  const overheadMs = Math.max(0.05, offset);
+  const { compute, quadratic } = fitPrefill(
+    prompts.map(({ tokens, fillMs }) => [tokens, fillMs - overheadMs]),
+  );
+  const [first, last] = [prompts[0], prompts[prompts.length - 1]];
+  const attention = Math.max(0, (last.stepMs - first.stepMs) / (last.tokens - first.tokens));
+  return (scale) => ({
+    cost: {
+      overheadMs,
+      weightsMs: 0,
+      computeMsPerToken: compute * scale,
+      decodeMsPerRow: Math.max(0.001, decodeMs),
+      attentionMsPerToken: attention * scale,
+      prefillAttentionMs: quadratic * 1000 * scale * scale,
+      kvTokens: Math.floor(pagesTotal * 64 / scale),
+      batchTokens: Math.floor(512 / scale),
+      mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
+      sequences: 64,
+      latencyTokens: Infinity,
+      latencyPrefillTokens: Infinity,
+    },
+    generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
+    // The engine shares prefixes to the token.
+    pageTokens: 8,
+  });
 }
 
 /** Fits ms = n · compute + n²/2 · quadratic, both at least 0, with the least relative error. */

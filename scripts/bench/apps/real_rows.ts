@@ -9,6 +9,7 @@ import { chainSummary, mapReduce, multiAgent, sharedPrompt } from "./application
 import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
 import { EngineCalibration, type FittedEngine } from "./engine_calibration.ts";
 import { mixed, type MixedResult } from "./mixed.ts";
+import { processorRows } from "./processor_rows.ts";
 import { type Mode, simulate } from "./sim_world.ts";
 import type { Texts } from "./texts.ts";
 
@@ -71,6 +72,7 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   const fitted = calibration.fit();
   context.note(`apps: fitted ${JSON.stringify(fitted(1))}`);
   for (const each of measured) await report(context, fitted, each);
+  await processorRows(context, pool, texts, applications(texts));
 }
 
 interface Case {

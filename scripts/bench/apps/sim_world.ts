@@ -20,6 +20,8 @@ export interface SimRun<T> {
   value: T;
   /** Virtual milliseconds. */
   ms: number;
+  /** Milliseconds in which engines worked, all of them together. */
+  busyMs: number;
   /** Tokens of all prompts, in the simulator's tokens. */
   promptTokens: number;
   /** Prompt tokens that engines processed, fills ahead included, over those that calls submitted. */
@@ -80,7 +82,14 @@ export async function simulate<T>(
   const submitted = graphMode
     ? callers.reduce((sum, each) => sum + submittedTokens(each as GraphCaller), 0)
     : loads.reduce((sum, load) => sum + load.promptTokens, 0);
-  return { value, ms: clock.now(), promptTokens: submitted, prefilledShare: prefilled / submitted };
+  const busyMs = pool.engines.reduce((sum, engine) => sum + engine.totals.busyMs, 0);
+  return {
+    value,
+    ms: clock.now(),
+    busyMs,
+    promptTokens: submitted,
+    prefilledShare: prefilled / submitted,
+  };
 }
 
 function submittedTokens(caller: GraphCaller): number {

@@ -28,6 +28,8 @@ interface Totals {
   cachedPromptTokens: number;
   generatedTokens: number;
   steps: number;
+  /** Milliseconds of all steps. */
+  busyMs: number;
 }
 
 /**
@@ -45,6 +47,7 @@ export class SimEngine {
     cachedPromptTokens: 0,
     generatedTokens: 0,
     steps: 0,
+    busyMs: 0,
   };
   readonly #clock: Clock;
   readonly #cost: CostModel;
@@ -191,6 +194,7 @@ export class SimEngine {
     const kvRead = this.#kvRead(rows);
     const ms = stepMs(this.#cost, { prefill, prefillContext, rows: rows.length, kvRead });
     this.totals.steps++;
+    this.totals.busyMs += ms;
     this.#cancelStep = this.#clock.after(ms, () => {
       for (const [sequence, tokens] of chunks) this.#filled(sequence, tokens);
       for (const row of rows) if (this.#running.has(row)) this.#token(row);
