@@ -32,8 +32,8 @@ interface Segment {
 /**
  * Finds decoding rows whose page tables begin with the same pages, and puts them into blocks whose attention loads those pages once
  * (Parrot, section 7: "shared prefix"). Pages are shared by being the same pages, so equal numbers are all there is to find. Several prefixes
- * may be shared in one step, each by its own rows; of rows that share more among themselves than with others, the division that saves
- * most is taken. Rows that gain nothing stay alone, in the order given.
+ * may be shared in one step, each by its own rows; of rows that share more among themselves than with others, the division into runs
+ * of neighbouring tables that saves most is taken. Rows that gain nothing stay alone, in the order given.
  */
 export function planShared(rows: readonly DecodingRow[], tiles: SharedTiles): SharedPlan {
   const byFirstPage = new Map<number, number[]>();
@@ -75,7 +75,10 @@ function usable({ position, pages }: DecodingRow, tiles: SharedTiles): number {
   return most - most % tiles.pages;
 }
 
-/** The division of rows with a common first page into segments that saves most. */
+/**
+ * The division of rows with a common first page that saves most, of those into runs of neighbours once tables are in order: rows that have
+ * most in common are neighbours then. (Now and then a set with a gap would save a little more; to find it takes exponential time.)
+ */
 function divide(
   rows: readonly DecodingRow[],
   bucket: readonly number[],
