@@ -212,12 +212,17 @@ gpuTest(
     const slots = Array.from({ length: 72 }, (_, slot) => slot);
     const alone = slots.map((slot) => {
       const sequence = fork(slot);
-      return [under.step([sequence.decode()]), under.step([sequence.decode()])];
+      return [0, 1, 2].map(() => under.step([sequence.decode()]));
     });
+    const chunk = tokens(19, 99);
+    const prefill = under.step([new TestSequence(79, [95]).prefill(chunk)]);
     assert(alone.flat().every((step) => step.sharedBlocks === 0));
     const together = slots.map(fork);
-    for (const step of [0, 1]) {
-      const found = under.step(together.map((sequence) => sequence.decode()));
+    for (const step of [0, 1, 2]) {
+      // The last one beside a prompt, which goes before the decoding rows.
+      const late = step === 2 ? [new TestSequence(79, [95]).prefill(chunk)] : [];
+      const found = under.step([...together.map((sequence) => sequence.decode()), ...late]);
+      if (step === 2) assertSameBits(found.logits.at(-1)!, prefill.logits[0], "the prompt");
       assert(found.sharedBlocks >= 4, `${found.sharedBlocks} blocks are shared`);
       for (const slot of slots) {
         assertSameBits(
