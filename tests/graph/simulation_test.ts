@@ -85,6 +85,22 @@ Deno.test("simulated engine shares pages, keeps them while there is room, and gi
   );
 });
 
+Deno.test("simulated engine: a request waits for the prefix that another one fills", async () => {
+  for (const [pageTokens, cached] of [[64, 448], [8, 496]]) {
+    const clock = new VirtualClock();
+    await using pool = new SimulatedPool({ cost, clock, pageTokens });
+    const prompt = "x".repeat(4 * 500);
+    const both = await clock.run(Promise.all([
+      finish(pool, request(prompt + "a", 3)),
+      finish(pool, request(prompt + "b", 3)),
+      finish(pool, request("y".repeat(4 * 500), 3)),
+    ]));
+    assertEquals(both.map(({ usage }) => usage.cachedTokens), [0, cached, 0]);
+    assertLess(both[2].usage.ttftMs, both[1].usage.ttftMs, "others do not wait behind it");
+    assertEquals(pool.load()[0].pagesTotal, Math.floor(cost.kvTokens / 64));
+  }
+});
+
 Deno.test("simulated engine: latency work is quick beside bulk work, which goes on", async () => {
   const clock = new VirtualClock();
   await using pool = new SimulatedPool({ cost: { ...cost, latencyTokens: 2000 }, clock });
