@@ -13,15 +13,27 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from random import Random
+from uuid import UUID
 
 import gguf
 import xllamacpp
 
-#: Chosen from eight for the most varied continuations; greedy text of so small a model soon repeats itself.
+def _look_up(keys: str, rng: Random) -> str:
+    """A chat that states an identifier for each key and asks for all of them, the last key first."""
+    facts = "\n".join(f"The identifier of {key} is {UUID(int=rng.getrandbits(128))}." for key in keys.split())
+    first, *others = keys.split()
+    asked = f"{', '.join(reversed(others))} and {first}"
+    return f"<|im_start|>user\n{facts}\n\nWhat are the identifiers of {asked}?<|im_end|>\n<|im_start|>assistant\n"
+
+
+#: Greedy prose of so small a model soon repeats itself (the third is the most varied of forty-nine tried); identifiers
+#: that it looks up do not, and last for more than `TOKENS`: llama.cpp forbids the end that it is told to ignore, the
+#: engine writes it and goes on.
 PROMPTS = (
-    "CHAPTER IX\n\nIn the month of July, 1807, the two emperors met.",
-    "Don Quixote raised his lance, and Sancho",
-    "Napoleon ordered the guard to",
+    _look_up("apple river stone lamp cloud orchard bridge glass", Random(1)),
+    _look_up("quiet-harbour old-stone green-lantern silver-meadow little-tower wooden-bridge", Random(2)),
+    "Kutuzov sat in his chair and",
 )
 TOKENS = 200
 

@@ -20,7 +20,10 @@ gpuTest(
       model: new URL("../../../models/sparrow-tiny.gguf", import.meta.url),
     });
     const written = await Promise.all(expected.map(async ({ prompt, tokens }) => {
-      const { text, ids } = await engine.complete(prompt, { maxTokens: tokens, ignoreEos: true });
+      const { text, ids } = await engine.complete([{ type: "text", text: prompt, special: true }], {
+        maxTokens: tokens,
+        ignoreEos: true,
+      });
       assertEquals(ids.length, tokens);
       return text;
     }));
