@@ -1,8 +1,9 @@
 //! The index of one set of keys: clusters, bytes, graph, and the choice among them.
 
 use rayon::prelude::*;
-use sparrow_kernels::{Buffer, best, f16, pack_byte_blocks};
+use sparrow_kernels::{Buffer, best, f16};
 
+use crate::byte_keys::ByteKeys;
 use crate::choose::Measured;
 use crate::error::{IndexError, Result};
 use crate::geometry::Geometry;
@@ -68,10 +69,10 @@ pub struct AttentionIndex {
     pub(crate) ids: Buffer<u32>,
     /// `[keys, dim]` in cluster order.
     pub(crate) halves: Buffer<f16>,
-    /// `[keys, row_len]`.
-    pub(crate) codes: Buffer<u8>,
-    /// The same in blocks, when the strategy scans all of them.
-    pub(crate) blocks: Buffer<u8>,
+    /// The same as bytes.
+    pub(crate) codes: ByteKeys,
+    /// Centroids of the clusters as bytes.
+    pub(crate) centroids: ByteKeys,
     pub(crate) quantiser: Quantiser,
     pub(crate) geometry: Geometry,
     pub(crate) partition: Partition,
@@ -124,8 +125,8 @@ impl AttentionIndex {
             cluster_size: options.cluster_size,
             ids: Buffer::new(&order),
             halves: Buffer::new(&to_halves(ordered.data)),
-            codes: Buffer::new(&encode(&quantiser, ordered)),
-            blocks: Buffer::new(&[]),
+            codes: ByteKeys::new(&encode(&quantiser, ordered), dim, graph.is_some(), true),
+            centroids: encode_centroids(&quantiser, &partition, dim),
             quantiser,
             geometry,
             partition,
@@ -140,20 +141,18 @@ impl AttentionIndex {
     /// Searches with `strategy` from now on, and drops what it does not need.
     pub(crate) fn keep_only(&mut self, strategy: Strategy) {
         self.strategy = strategy;
-        if !matches!(strategy, Strategy::Graph { .. }) {
+        let walks = matches!(strategy, Strategy::Graph { .. });
+        if !walks {
             self.graph = None;
         }
-        if !matches!(strategy, Strategy::Flat { .. }) {
-            self.blocks = Buffer::new(&[]);
-        }
+        self.codes.keep(walks, !walks);
     }
 
     /// Whether a search with this strategy is possible.
     pub(crate) fn can(&self, strategy: Strategy) -> bool {
         match strategy {
             Strategy::Graph { .. } => self.graph.is_some(),
-            Strategy::Clusters { .. } => true,
-            Strategy::Flat { .. } => !self.blocks.is_empty(),
+            Strategy::Clusters { .. } | Strategy::Flat { .. } => self.codes.blocks().is_some(),
         }
     }
 
@@ -196,12 +195,9 @@ impl AttentionIndex {
         let numbers: Vec<u32> = (first..first + keys.len() as u32).collect();
         self.ids.extend_from_slice(&numbers);
         self.halves.extend_from_slice(&to_halves(keys.data));
-        self.codes.extend_from_slice(&encode(&self.quantiser, keys));
+        self.codes.push(&encode(&self.quantiser, keys));
         if self.len() - self.partition.keys() >= TAIL {
             self.absorb();
-        }
-        if let Strategy::Flat { .. } = self.strategy {
-            self.blocks = self.pack();
         }
         Ok(())
     }
@@ -219,8 +215,9 @@ impl AttentionIndex {
         self.ids.overwrite(from, &numbers);
         self.halves.overwrite(from * dim, &to_halves(&ordered[from * dim..]));
         let codes = encode(&self.quantiser, Rows { data: &ordered[from * dim..], dim });
-        self.codes.overwrite(from * Quantiser::row_len(dim), &codes);
+        self.codes.overwrite(from, &codes);
         self.partition.append(partition);
+        self.centroids = encode_centroids(&self.quantiser, &self.partition, dim);
         if let Some(graph) = &mut self.graph {
             let mapped = self.geometry.map(Rows { data: &ordered, dim });
             let mut beam = Beam::default();
@@ -229,10 +226,6 @@ impl AttentionIndex {
                 graph.insert(space, &mut beam);
             }
         }
-    }
-
-    pub(crate) fn pack(&self) -> Buffer<u8> {
-        Buffer::new(&pack_byte_blocks(&self.codes, Quantiser::row_len(self.dim), 128))
     }
 }
 
@@ -249,8 +242,8 @@ impl VectorIndex for AttentionIndex {
         let graph = self.graph.as_ref().map_or(0, Graph::bytes);
         4 * self.ids.len()
             + 2 * self.halves.len()
-            + self.codes.len()
-            + self.blocks.len()
+            + self.codes.bytes()
+            + self.centroids.bytes()
             + self.partition.bytes()
             + graph
     }
@@ -277,6 +270,10 @@ fn split(chosen: &[u32]) -> (Vec<u32>, Vec<u32>) {
 
 pub(crate) fn to_halves(values: &[f32]) -> Vec<f16> {
     values.par_iter().with_min_len(1 << 16).map(|x| f16::from_f32(*x)).collect()
+}
+
+pub(crate) fn encode_centroids(quantiser: &Quantiser, partition: &Partition, dim: usize) -> ByteKeys {
+    ByteKeys::new(&encode(quantiser, Rows { data: &partition.centroids(), dim }), dim, false, true)
 }
 
 fn encode(quantiser: &Quantiser, rows: Rows<'_>) -> Vec<u8> {

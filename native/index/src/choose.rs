@@ -32,7 +32,6 @@ impl AttentionIndex {
         if kinds.is_empty() {
             kinds.push(Strategy::Flat { rerank: 0 });
         }
-        self.blocks = self.pack();
         let measured: Vec<Vec<Measured>> =
             kinds.iter().map(|kind| self.sweep(*kind, held, &truth, k, options.recall)).collect();
         let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
@@ -45,6 +44,15 @@ impl AttentionIndex {
         if !options.keep_all {
             self.keep_only(self.strategy);
         }
+    }
+
+    /// The cheapest measured strategy that needs no graph.
+    pub(crate) fn by_blocks(&self) -> Strategy {
+        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
+        // The last of a kind is the one that reached the recall.
+        let last = |name: &str| self.measured.iter().rfind(|m| m.strategy.name() == name);
+        let found = [last("clusters"), last("flat")].into_iter().flatten().min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        found.map_or(Strategy::Flat { rerank: 120 }, |m| m.strategy)
     }
 
     /// Raises the effort until the recall is reached.
@@ -84,7 +92,10 @@ impl AttentionIndex {
             }
             Strategy::Clusters { .. } => {
                 let clusters = self.partition.clusters();
-                let shares = [2, 3, 5, 7, 10, 14, 20, 28, 40, 60, 90, 130, 200, 300, 450, 700, 1000];
+                let shares = [
+                    2, 4, 6, 8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 50, 60, 75, 90, 110, 130, 160, 200, 300, 450, 700,
+                    1000,
+                ];
                 let mut efforts: Vec<usize> = shares.iter().map(|s| (s * clusters / 1000).max(1)).collect();
                 efforts.dedup();
                 efforts

@@ -11,7 +11,7 @@ use crate::hash64::hash64;
 
 const MAGIC: &[u8; 8] = b"SPARROWX";
 /// Raised whenever the meaning of a section changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 64;
 const ENTRY: usize = 32;
 

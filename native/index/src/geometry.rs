@@ -7,6 +7,7 @@
 //! published inner-product geometry never got there.)
 
 use rayon::prelude::*;
+use sparrow_kernels::{best, pack_blocks};
 
 use crate::rows::Rows;
 
@@ -17,6 +18,8 @@ const CHUNK: usize = 4096;
 #[derive(Clone)]
 pub struct Geometry {
     factor: Vec<f64>,
+    /// S⁻¹ in blocks, so that [`Geometry::query_norm`] is one scan. (Solving S y = q took 0.7 µs at 32 dimensions, 2.4 at 64.)
+    inverse: Vec<f32>,
     dim: usize,
 }
 
@@ -29,12 +32,17 @@ impl Geometry {
         // differ only there still differ.
         let ridge = 1e-3 * (0..dim).map(|i| covariance[i * dim + i]).sum::<f64>() / dim as f64;
         (0..dim).for_each(|i| covariance[i * dim + i] += ridge.max(1e-12));
-        Self { factor: cholesky(&covariance, dim), dim }
+        Self::from_lower(cholesky(&covariance, dim), dim)
+    }
+
+    fn from_lower(factor: Vec<f64>, dim: usize) -> Self {
+        let inverse: Vec<f32> = inverse(&factor, dim).iter().map(|x| *x as f32).collect();
+        Self { factor, inverse: pack_blocks(&inverse, dim, 0.0), dim }
     }
 
     /// The geometry of plain distances.
     pub fn identity(dim: usize) -> Self {
-        Self { factor: (0..dim * dim).map(|i| if i / dim == i % dim { 1.0 } else { 0.0 }).collect(), dim }
+        Self::from_lower((0..dim * dim).map(|i| if i / dim == i % dim { 1.0 } else { 0.0 }).collect(), dim)
     }
 
     /// `Sᵀ x` for every row.
@@ -61,16 +69,16 @@ impl Geometry {
 
     /// `|S⁻¹ q|`: by Cauchy-Schwarz, a query's scores of two keys differ by at most this times the mapped keys' distance.
     pub fn query_norm(&self, query: &[f32]) -> f32 {
-        let dim = self.dim;
-        let mut solved = vec![0f64; dim];
-        let mut norm = 0.0;
-        for i in 0..dim {
-            let row = &self.factor[i * dim..][..i + 1];
-            let known: f64 = row[..i].iter().zip(&solved).map(|(s, y)| s * y).sum();
-            solved[i] = (f64::from(query[i]) - known) / row[i];
-            norm += solved[i] * solved[i];
-        }
-        norm.sqrt() as f32
+        let rows = self.inverse.len() / self.dim;
+        let (mut few, mut many) = ([0f32; 128], Vec::new());
+        let solved = if rows <= few.len() {
+            &mut few[..rows]
+        } else {
+            many.resize(rows, 0f32);
+            &mut many[..]
+        };
+        best().scan_f32(query, self.dim, &self.inverse, solved);
+        best().dot_f32(solved, solved).sqrt()
     }
 
     /// The factor's elements, for saving.
@@ -83,7 +91,7 @@ impl Geometry {
         let good = factor.len() == dim * dim
             && factor.iter().all(|x| x.is_finite())
             && (0..dim).all(|i| factor[i * dim + i] > 0.0);
-        good.then(|| Self { factor: factor.iter().map(|x| f64::from(*x)).collect(), dim })
+        good.then(|| Self::from_lower(factor.iter().map(|x| f64::from(*x)).collect(), dim))
     }
 }
 
@@ -126,6 +134,22 @@ fn cholesky(matrix: &[f64], dim: usize) -> Vec<f64> {
         }
     }
     factor
+}
+
+/// The inverse of a lower factor.
+fn inverse(factor: &[f64], dim: usize) -> Vec<f64> {
+    let mut inverse = vec![0f64; dim * dim];
+    for i in 0..dim {
+        let (done, row) = inverse.split_at_mut(i * dim);
+        let row = &mut row[..dim];
+        for (j, factor) in factor[i * dim..][..i].iter().enumerate() {
+            row.iter_mut().zip(&done[j * dim..][..j + 1]).for_each(|(sum, x)| *sum -= factor * x);
+        }
+        row[i] = 1.0;
+        let scale = 1.0 / factor[i * dim + i];
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+    inverse
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use sparrow_kernels::{Buffer, MappedFile, f16};
 
-use crate::attention_index::AttentionIndex;
+use crate::attention_index::{AttentionIndex, encode_centroids};
+use crate::byte_keys::ByteKeys;
 use crate::container::{Reader, Source, Writer};
 use crate::error::{IndexError, Result};
 use crate::geometry::Geometry;
@@ -48,7 +49,11 @@ impl AttentionIndex {
         writer.add("meta", &[self.dim as u32, self.len() as u32, kind, effort, low, high, size, stride, repaired]);
         writer.add("ids", &self.ids);
         writer.add("halves", &self.halves);
-        writer.add("codes", &self.codes);
+        for (name, codes) in [("codes", self.codes.rows()), ("code_blocks", self.codes.blocks())] {
+            if let Some(codes) = codes {
+                writer.add(name, codes);
+            }
+        }
         writer.add("quantiser", &self.quantiser.parameters());
         writer.add("geometry", &self.geometry.factor());
         writer.add("starts", &self.partition.starts);
@@ -94,7 +99,6 @@ impl AttentionIndex {
         };
         let ids = sized::<u32>(reader, "ids", len)?;
         let halves = sized::<f16>(reader, "halves", len * dim)?;
-        let codes = sized::<u8>(reader, "codes", len * Quantiser::row_len(dim))?;
         let quantiser = Quantiser::from_parameters(&reader.section::<f32>("quantiser")?, dim)
             .ok_or_else(|| wrong("section \"quantiser\" holds no steps".into()))?;
         let geometry = Geometry::from_factor(&reader.section::<f32>("geometry")?, dim)
@@ -105,29 +109,28 @@ impl AttentionIndex {
             .filter(|partition| partition.keys() <= len)
             .ok_or_else(|| wrong("the clusters do not fit each other".into()))?;
         check_ids(&ids, partition.keys())?;
+        let layout = |name: &str, wanted: bool| wanted.then(|| reader.section::<u8>(name)).transpose();
+        let codes = ByteKeys::from_parts(dim, len, layout("codes", kind == 0)?, layout("code_blocks", kind != 0)?)
+            .ok_or_else(|| wrong(format!("the bytes are not those of {len} keys")))?;
         let graph = if stride > 0 { Some(read_graph(reader, &partition, stride, repaired, dim)?) } else { None };
         if graph.is_none() && kind == 0 {
             return Err(wrong("its strategy is a graph, but it has none".into()));
         }
-        let mut index = Self {
+        Ok(Self {
             dim,
             seed: u64::from(low) | u64::from(high) << 32,
             cluster_size: size as usize,
             ids,
             halves,
             codes,
-            blocks: Buffer::new(&[]),
+            centroids: encode_centroids(&quantiser, &partition, dim),
             quantiser,
             geometry,
             partition,
             graph,
             strategy,
             measured: Vec::new(),
-        };
-        if kind == 2 {
-            index.blocks = index.pack();
-        }
-        Ok(index)
+        })
     }
 }
 

@@ -7,8 +7,10 @@
 
 mod attention;
 mod attention_index;
+mod byte_keys;
 mod choose;
 mod container;
+mod cut;
 mod error;
 mod flat;
 mod geometry;

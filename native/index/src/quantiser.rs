@@ -17,6 +17,8 @@ pub struct ByteQuery {
     pub scale: f32,
     /// Score of a product of 0.
     pub offset: f32,
+    /// The query with the steps folded in.
+    folded: Vec<f32>,
 }
 
 impl Quantiser {
@@ -58,13 +60,17 @@ impl Quantiser {
 
     /// Prepares a query.
     pub fn query(&self, query: &[f32], out: &mut ByteQuery) {
-        let folded = || query.iter().zip(&self.step).map(|(q, step)| q * step);
-        let largest = folded().fold(0f32, |most, x| most.max(x.abs()));
+        let row_len = Self::row_len(query.len());
+        out.folded.clear();
+        out.folded.extend(query.iter().zip(&self.step).map(|(q, step)| q * step));
+        let largest = out.folded.iter().fold(0f32, |most, x| if x.abs() > most { x.abs() } else { most });
         let unit = (largest / 127.0).max(f32::MIN_POSITIVE);
+        // Adding and taking away 1.5 * 2^23 rounds to the nearest integer without a call.
+        const ROUND: f32 = 12_582_912.0;
         out.codes.clear();
-        out.codes.extend(folded().map(|x| (x / unit).round() as i8));
+        out.codes.extend(out.folded.iter().map(|x| ((x / unit + ROUND) - ROUND) as i8));
+        out.codes.resize(row_len, 0);
         let sum: i32 = out.codes.iter().map(|x| i32::from(*x)).sum();
-        out.codes.resize(Self::row_len(query.len()), 0);
         let centre: f32 = query.iter().zip(&self.mean).map(|(q, mean)| q * mean).sum();
         out.scale = unit;
         out.offset = centre - unit * 128.0 * sum as f32;

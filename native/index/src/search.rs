@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use sparrow_kernels::{Kernels, best, prefetch};
 
 use crate::attention_index::AttentionIndex;
+use crate::cut::cut;
 use crate::graph::{Beam, Scorer};
-use crate::quantiser::{ByteQuery, Quantiser};
+use crate::quantiser::ByteQuery;
 use crate::strategy::Strategy;
-use crate::top::{Hit, Top};
+use crate::top::{Hit, Top, better};
 use crate::vector_index::VectorIndex;
 
 /// Memory of a search, one per thread.
@@ -20,7 +21,21 @@ struct Scratch {
     dots: Vec<i32>,
     nodes: Vec<u32>,
     entries: Vec<u32>,
-    top: Option<Top>,
+    top: Top,
+    /// Clusters to look at.
+    probed: Vec<u32>,
+    /// (score, place) of those that pass a threshold.
+    passed: Vec<(f32, u32)>,
+    ranks: Vec<u32>,
+}
+
+/// Longest lists that are put in order by comparing all with all. (118: 0.4 µs, and 0.9 µs by sorting; 600 were equal.)
+const RANKED: usize = 512;
+
+/// Candidates by bytes that are scored again in half precision, for `k` wanted. (Recall@100 among all keys as bytes: 0.9998
+/// from 120, 0.998 from 110, 0.98 from 100.)
+fn rescored(k: usize) -> usize {
+    k + k / 8 + 4
 }
 
 thread_local! {
@@ -62,12 +77,12 @@ impl AttentionIndex {
     /// Candidates by graph, into `scratch.nodes`.
     fn walk(&self, kernels: &dyn Kernels, query: &[f32], pool: usize, scratch: &mut Scratch) -> usize {
         scratch.nodes.clear();
-        let Some(graph) = &self.graph else { return 0 };
+        let (Some(graph), Some(codes)) = (&self.graph, self.codes.rows()) else { return 0 };
         graph.entries.find(kernels, query, &mut scratch.scores, &mut scratch.entries);
         let mut scorer = ByteScorer {
             kernels,
-            codes: &self.codes,
-            row_len: Quantiser::row_len(self.dim),
+            codes,
+            row_len: self.codes.row_len(),
             query: &scratch.query.codes,
             dots: &mut scratch.dots,
         };
@@ -76,72 +91,101 @@ impl AttentionIndex {
         scored + graph.entries.len()
     }
 
-    /// Candidates by clusters: their keys as bytes, the best 1.5 k of them.
+    /// Candidates by clusters: their keys as bytes, the best of them.
     fn probe(&self, kernels: &dyn Kernels, query: &[f32], probes: usize, k: usize, scratch: &mut Scratch) -> usize {
-        self.partition.scores(kernels, query, &mut scratch.scores);
         let clusters = self.partition.clusters();
+        let Scratch { query: bytes, scores, dots, nodes, passed, probed, .. } = scratch;
+        dots.clear();
+        self.centroids.scan(&bytes.codes, 0..clusters, dots);
         // A cluster's best key is about half its spread above its mean for such a query (measured: 7 % fewer keys than
         // by the mean alone).
-        let reach = 0.5 * self.geometry.query_norm(query);
-        let scores = &mut scratch.scores[..clusters];
-        scores.iter_mut().zip(&self.partition.spreads).for_each(|(score, spread)| *score += reach * spread);
-        let top = scratch.top.get_or_insert_with(|| Top::new(0));
-        top.reset(probes);
-        top.push(kernels, scores, 0);
-        scratch.nodes.clear();
-        for (_, c) in top.unsorted() {
-            scratch.nodes.extend(self.partition.range(*c as usize).map(|place| place as u32));
+        let reach = 0.5 * self.geometry.query_norm(query) / bytes.scale;
+        scores.clear();
+        scores.extend(dots.iter().zip(&self.partition.spreads).map(|(dot, spread)| *dot as f32 + reach * spread));
+        passed.clear();
+        kernels.above(scores, cut(kernels, scores, probes, 1 + probes / 8), 0, passed);
+        // Scores of all chosen clusters side by side, in their order.
+        probed.clear();
+        probed.extend(passed.iter().map(|entry| entry.1));
+        scores.clear();
+        for (number, c) in probed.iter().enumerate() {
+            if let Some(next) = probed.get(number + 1) {
+                self.codes.prefetch(self.partition.range(*next as usize));
+            }
+            let range = self.partition.range(*c as usize);
+            dots.clear();
+            let skip = self.codes.scan(&bytes.codes, range.clone(), dots);
+            scores.extend(dots[skip..][..range.len()].iter().map(|dot| *dot as f32));
         }
-        let scanned = scratch.nodes.len();
-        scratch.dots.clear();
-        scratch.dots.resize(scanned, 0);
-        kernels.gather_dot_u8(&scratch.query.codes, &self.codes, &scratch.nodes, &mut scratch.dots);
-        scratch.scores.clear();
-        scratch.scores.extend(scratch.dots.iter().map(|dot| *dot as f32));
-        top.reset(k + k / 2 + 8);
-        top.push(kernels, &scratch.scores, 0);
-        let best: Vec<u32> = top.unsorted().iter().map(|(_, place)| scratch.nodes[*place as usize]).collect();
-        scratch.nodes.clear();
-        scratch.nodes.extend(best);
-        scanned + clusters
+        let wanted = rescored(k);
+        let threshold = cut(kernels, scores, wanted, wanted / 16);
+        passed.clear();
+        let mut at = 0;
+        for c in probed.iter() {
+            let range = self.partition.range(*c as usize);
+            kernels.above(&scores[at..at + range.len()], threshold, range.start as u32, passed);
+            at += range.len();
+        }
+        // More only where many keys are equal.
+        if passed.len() > 2 * wanted + 64 {
+            passed.select_nth_unstable_by(wanted, better);
+            passed.truncate(wanted);
+        }
+        nodes.clear();
+        nodes.extend(passed.iter().map(|entry| entry.1));
+        at + clusters
     }
 
     /// Candidates by scanning all bytes.
     fn sweep_all(&self, kernels: &dyn Kernels, rerank: usize, scratch: &mut Scratch) -> usize {
-        let row_len = Quantiser::row_len(self.dim);
         let keys = self.len();
-        let top = scratch.top.get_or_insert_with(|| Top::new(0));
+        let Scratch { query: bytes, scores, dots, nodes, top, .. } = scratch;
         top.reset(rerank);
         const TILE: usize = 4096;
-        scratch.dots.resize(TILE.max(scratch.dots.len()), 0);
-        for (number, tile) in self.blocks.chunks(TILE * row_len).enumerate() {
-            let dots = &mut scratch.dots[..tile.len() / row_len];
-            kernels.scan_u8(&scratch.query.codes, row_len, tile, dots);
-            scratch.scores.clear();
-            scratch.scores.extend(dots.iter().map(|dot| *dot as f32));
-            let first = number * TILE;
-            let real = scratch.scores.len().min(keys - first);
-            top.push(kernels, &scratch.scores[..real], first as u32);
+        for first in (0..keys).step_by(TILE) {
+            let range = first..(first + TILE).min(keys);
+            dots.clear();
+            self.codes.scan(&bytes.codes, range.clone(), dots);
+            scores.clear();
+            scores.extend(dots[..range.len()].iter().map(|dot| *dot as f32));
+            top.push(kernels, scores, first as u32);
         }
-        scratch.nodes.clear();
-        scratch.nodes.extend(top.unsorted().iter().map(|hit| hit.1));
+        nodes.clear();
+        nodes.extend(top.unsorted().iter().map(|hit| hit.1));
         keys
     }
 
     /// Scores the candidates in half precision and keeps the best.
     fn rerank(&self, kernels: &dyn Kernels, query: &[f32], k: usize, scratch: &mut Scratch, hits: &mut Vec<Hit>) {
-        for node in &scratch.nodes {
+        let Scratch { nodes, scores, ranks, .. } = scratch;
+        for node in nodes.iter() {
             let start = *node as usize * self.dim;
             for offset in (0..self.dim).step_by(32) {
                 prefetch(&self.halves, start + offset);
             }
         }
-        scratch.scores.clear();
-        scratch.scores.resize(scratch.nodes.len(), 0.0);
-        kernels.gather_dot_f16(query, &self.halves, &scratch.nodes, &mut scratch.scores);
+        scores.clear();
+        scores.resize(nodes.len(), 0.0);
+        kernels.gather_dot_f16(query, &self.halves, nodes, scores);
         hits.clear();
-        hits.extend(scratch.scores.iter().zip(&scratch.nodes).map(|(score, id)| Hit { score: *score, id: *id }));
-        hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        hits.extend(scores.iter().zip(nodes.iter()).map(|(score, id)| Hit { score: *score, id: *id }));
+        if hits.len() > RANKED {
+            hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        } else {
+            ranks.clear();
+            ranks.resize(hits.len(), 0);
+            kernels.ranks(scores, ranks);
+            // Equal scores have equal ranks: each takes the next free place.
+            const FREE: u32 = u32::MAX;
+            hits.iter_mut().for_each(|hit| hit.id = FREE);
+            for ((score, node), rank) in scores.iter().zip(nodes.iter()).zip(ranks.iter()) {
+                let mut place = *rank as usize;
+                while hits[place].id != FREE {
+                    place += 1;
+                }
+                hits[place] = Hit { score: *score, id: *node };
+            }
+        }
         hits.truncate(k);
     }
 }

@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
-use crate::portable::{Portable, exp_sum, max, row, scan_shape};
+use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape};
 
 /// Kernels for machines with AVX2, FMA and F16C.
 pub struct Avx2(());
@@ -239,6 +239,16 @@ fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn count_above_wide(values: &[f32], threshold: f32) -> usize {
+    count_above(values, threshold)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn ranks_wide(values: &[f32], out: &mut [u32]) {
+    ranks(values, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn max_wide(values: &[f32]) -> f32 {
     max(values)
 }
@@ -328,6 +338,16 @@ impl Kernels for Avx2 {
     fn max(&self, values: &[f32]) -> f32 {
         // SAFETY: as above.
         unsafe { max_wide(values) }
+    }
+
+    fn count_above(&self, values: &[f32], threshold: f32) -> usize {
+        // SAFETY: as above.
+        unsafe { count_above_wide(values, threshold) }
+    }
+
+    fn ranks(&self, values: &[f32], ranks: &mut [u32]) {
+        // SAFETY: as above.
+        unsafe { ranks_wide(values, ranks) }
     }
 
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {

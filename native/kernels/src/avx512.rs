@@ -18,7 +18,8 @@ impl Avx512 {
         let there = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni");
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("popcnt");
         there.then_some(&SET)
     }
 }
@@ -85,57 +86,95 @@ fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
     _mm512_reduce_add_ps(_mm512_add_ps(even, odd))
 }
 
-#[target_feature(enable = "avx512f")]
-fn gather_dot_f32(query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
-    assert_eq!(ids.len(), out.len());
-    for (id, out) in ids.iter().zip(out) {
-        *out = dot_f32(query, row(rows, query.len(), *id));
-    }
+/// The sums of the lanes of four registers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn sum_four(x: [__m512; 4]) -> [f32; 4] {
+    let first = _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+    let second = _mm512_add_ps(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+    // Each quarter now holds a partial sum of every register.
+    let low = _mm512_shuffle_ps::<0b01_00_01_00>(first, second);
+    let high = _mm512_shuffle_ps::<0b11_10_11_10>(first, second);
+    let all = _mm512_add_ps(low, high);
+    let half = _mm256_add_ps(
+        _mm512_castps512_ps256(all),
+        _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b11_10_11_10>(all, all)),
+    );
+    let quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf32x4_ps::<1>(half));
+    let mut sums = [0f32; 4];
+    // SAFETY: the target is four elements long.
+    unsafe { _mm_storeu_ps(sums.as_mut_ptr(), quarter) };
+    sums
 }
 
-#[target_feature(enable = "avx512f")]
-fn gather_l2_f32(query: &[f32], rows: &[f32], ids: &[u32], out: &mut [f32]) {
-    assert_eq!(ids.len(), out.len());
-    for (id, out) in ids.iter().zip(out) {
-        *out = l2_f32(query, row(rows, query.len(), *id));
-    }
+/// As [`sum_four`] for integers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn sum_four_i32(x: [__m512i; 4]) -> [i32; 4] {
+    let first = _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+    let second = _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    let quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti32x4_epi32::<1>(half));
+    let mut sums = [0i32; 4];
+    // SAFETY: the target is four elements long.
+    unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), quarter) };
+    sums
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn gather_dot_f16(query: &[f32], rows: &[f16], ids: &[u32], out: &mut [f32]) {
-    assert_eq!(ids.len(), out.len());
-    for (id, out) in ids.iter().zip(out) {
-        let row = row(rows, query.len(), *id);
-        let (mut even, mut odd) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-        for i in (0..query.len()).step_by(32) {
-            even = _mm512_fmadd_ps(load_f32(query, i), load_f16(row, i), even);
-            if i + 16 < query.len() {
-                odd = _mm512_fmadd_ps(load_f32(query, i + 16), load_f16(row, i + 16), odd);
+/// Four rows at a time, so that one reduction serves four sums; the last ones repeat a row. (118 half-precision rows of 32
+/// elements: 0.27 µs, one at a time 0.50.)
+macro_rules! gather {
+    ($name:ident, $element:ty, $features:literal, $load:ident, |$query:ident, $row:ident, $sum:ident| $step:expr) => {
+        #[target_feature(enable = $features)]
+        fn $name(query: &[f32], rows: &[$element], ids: &[u32], out: &mut [f32]) {
+            assert_eq!(ids.len(), out.len());
+            for (ids, out) in ids.chunks(4).zip(out.chunks_mut(4)) {
+                let four: [&[$element]; 4] =
+                    std::array::from_fn(|i| row(rows, query.len(), ids[if i < ids.len() { i } else { 0 }]));
+                let mut sums = [_mm512_setzero_ps(); 4];
+                let whole = query.len() / LANES * LANES;
+                for i in (0..whole).step_by(LANES) {
+                    let $query = load_f32(&query[i..i + LANES], 0);
+                    for ($sum, four) in sums.iter_mut().zip(four) {
+                        let $row = $load(&four[i..i + LANES], 0);
+                        *$sum = $step;
+                    }
+                }
+                if whole < query.len() {
+                    let $query = load_f32(query, whole);
+                    for ($sum, four) in sums.iter_mut().zip(four) {
+                        let $row = $load(four, whole);
+                        *$sum = $step;
+                    }
+                }
+                out.copy_from_slice(&sum_four(sums)[..out.len()]);
             }
         }
-        *out = _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
-    }
+    };
 }
+gather!(gather_dot_f32, f32, "avx512f,avx512vl", load_f32, |query, row, sum| _mm512_fmadd_ps(query, row, *sum));
+gather!(gather_dot_f16, f16, "avx512f,avx512bw,avx512vl", load_f16, |query, row, sum| _mm512_fmadd_ps(
+    query, row, *sum
+));
+gather!(gather_l2_f32, f32, "avx512f,avx512vl", load_f32, |query, row, sum| {
+    let difference = _mm512_sub_ps(query, row);
+    _mm512_fmadd_ps(difference, difference, *sum)
+});
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn gather_dot_u8(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
     assert_eq!(ids.len(), out.len());
-    if query.len() == 64 {
-        // One line, one instruction: the head dimension 64 of most models.
-        let query = load_bytes(query, 0);
-        for (id, out) in ids.iter().zip(out) {
-            let sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), load_bytes(row(rows, 64, *id), 0), query);
-            *out = _mm512_reduce_add_epi32(sum);
-        }
-        return;
-    }
-    for (id, out) in ids.iter().zip(out) {
-        let row = row(rows, query.len(), *id);
-        let mut sum = _mm512_setzero_si512();
+    for (ids, out) in ids.chunks(4).zip(out.chunks_mut(4)) {
+        let four: [&[u8]; 4] = std::array::from_fn(|i| row(rows, query.len(), ids[if i < ids.len() { i } else { 0 }]));
+        let mut sums = [_mm512_setzero_si512(); 4];
         for i in (0..query.len()).step_by(64) {
-            sum = _mm512_dpbusd_epi32(sum, load_bytes(row, i), load_bytes(query, i));
+            let query = load_bytes(query, i);
+            for (sum, four) in sums.iter_mut().zip(four) {
+                *sum = _mm512_dpbusd_epi32(*sum, load_bytes(four, i), query);
+            }
         }
-        *out = _mm512_reduce_add_epi32(sum);
+        out.copy_from_slice(&sum_four_i32(sums)[..out.len()]);
     }
 }
 
@@ -185,6 +224,26 @@ fn scan_u8<const Q: usize>(queries: &[i8], first: usize, dim: usize, blocks: &[u
             // SAFETY: the target is 16 elements long.
             unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), sum) };
         }
+    }
+}
+
+/// One query of `GROUPS` times four dimensions, which stay in registers over all keys. (Against the loop above at one query:
+/// 32K keys of 32 dimensions in 12 µs instead of 22.)
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn scan_u8_one<const GROUPS: usize>(query: &[i8], blocks: &[u8], out: &mut [i32]) {
+    let fours = &query.as_chunks::<4>().0[..GROUPS];
+    let query: [__m512i; GROUPS] =
+        std::array::from_fn(|j| _mm512_set1_epi32(i32::from_le_bytes(fours[j].map(|x| x as u8))));
+    for (block, out) in blocks.chunks_exact(GROUPS * 64).zip(out.chunks_exact_mut(LANES)) {
+        // Two sums hide the latency of the product.
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for j in 0..GROUPS {
+            // SAFETY: a block is `GROUPS` times 64 bytes.
+            let values = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * j).cast()) };
+            sums[j & 1] = _mm512_dpbusd_epi32(sums[j & 1], values, query[j]);
+        }
+        // SAFETY: the target is 16 elements long.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(sums[0], sums[1])) };
     }
 }
 
@@ -247,6 +306,47 @@ fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
 fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
     assert_eq!(rows.len(), weights.len() * sum.len());
     add_rows(weights.iter().copied().zip(rows.chunks_exact(sum.len().max(1))), sum);
+}
+
+#[target_feature(enable = "avx512f,popcnt")]
+fn count_above(values: &[f32], threshold: f32) -> usize {
+    let bar = _mm512_set1_ps(threshold);
+    let mut count = 0;
+    for start in (0..values.len()).step_by(LANES) {
+        let live = low16(values.len() - start);
+        count += (_mm512_cmp_ps_mask::<_CMP_GT_OQ>(load_f32(values, start), bar) & live).count_ones();
+    }
+    count as usize
+}
+
+#[target_feature(enable = "avx512f")]
+fn ranks(values: &[f32], ranks: &mut [u32]) {
+    assert_eq!(values.len(), ranks.len());
+    let one = _mm512_set1_epi32(1);
+    for start in (0..values.len()).step_by(2 * LANES) {
+        // Two groups of lanes at a time, each with a count of its own for odd values: four chains of additions.
+        let second = (start + LANES).min(values.len());
+        let lanes = [load_f32(values, start), load_f32(values, second)];
+        let mut counts = [[_mm512_setzero_si512(); 2]; 2];
+        for pair in values.chunks(2) {
+            for (parity, value) in pair.iter().enumerate() {
+                let value = _mm512_set1_ps(*value);
+                for (lanes, counts) in lanes.iter().zip(&mut counts) {
+                    let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(value, *lanes);
+                    counts[parity] = _mm512_mask_add_epi32(counts[parity], larger, counts[parity], one);
+                }
+            }
+        }
+        for (group, counts) in counts.into_iter().enumerate() {
+            let from = start + group * LANES;
+            if from < ranks.len() {
+                let target = &mut ranks[from..];
+                let sum = _mm512_add_epi32(counts[0], counts[1]);
+                // SAFETY: the mask leaves only lanes inside the slice.
+                unsafe { _mm512_mask_storeu_epi32(target.as_mut_ptr().cast(), low16(target.len()), sum) };
+            }
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -317,6 +417,13 @@ impl Kernels for Avx512 {
     }
 
     fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]) {
+        if queries.len() == dim && matches!(dim, 32 | 64) {
+            scan_shape(dim, dim, blocks.len(), out.len());
+            // SAFETY: as above.
+            return unsafe {
+                if dim == 32 { scan_u8_one::<8>(queries, blocks, out) } else { scan_u8_one::<16>(queries, blocks, out) }
+            };
+        }
         in_groups!(scan_u8, queries, dim, blocks, out)
     }
 
@@ -338,6 +445,16 @@ impl Kernels for Avx512 {
     fn max(&self, values: &[f32]) -> f32 {
         // SAFETY: as above.
         unsafe { max_wide(values) }
+    }
+
+    fn count_above(&self, values: &[f32], threshold: f32) -> usize {
+        // SAFETY: as above.
+        unsafe { count_above(values, threshold) }
+    }
+
+    fn ranks(&self, values: &[f32], ranks: &mut [u32]) {
+        // SAFETY: as above.
+        unsafe { self::ranks(values, ranks) }
     }
 
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {

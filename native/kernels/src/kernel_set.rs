@@ -55,6 +55,13 @@ pub trait Kernels: Send + Sync {
     /// The largest value, ignoring NaN; `-inf` when there is none.
     fn max(&self, values: &[f32]) -> f32;
 
+    /// How many values are above `threshold`. NaN is never above.
+    fn count_above(&self, values: &[f32], threshold: f32) -> usize;
+
+    /// `ranks[i]` = how many values are larger than `values[i]`, by comparing all with all: for a few hundred values that is
+    /// faster than any sort, since nothing is predicted wrong. Equal lengths.
+    fn ranks(&self, values: &[f32], ranks: &mut [u32]);
+
     /// Appends `(scores[i], first + i)` for every score above `threshold`, in order. NaN is never above.
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>);
 }

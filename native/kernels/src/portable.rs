@@ -109,6 +109,36 @@ pub(crate) fn max(values: &[f32]) -> f32 {
     tail.iter().chain(&best).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
+/// The body of [`Kernels::count_above`], inlined into each set as [`exp_sum`] is.
+#[inline(always)]
+pub(crate) fn count_above(values: &[f32], threshold: f32) -> usize {
+    let mut counts = [0u32; 2 * LANES];
+    let (heads, tail) = values.as_chunks::<{ 2 * LANES }>();
+    for chunk in heads {
+        for lane in 0..2 * LANES {
+            counts[lane] += u32::from(chunk[lane] > threshold);
+        }
+    }
+    counts.iter().sum::<u32>() as usize + tail.iter().filter(|x| **x > threshold).count()
+}
+
+/// The body of [`Kernels::ranks`], inlined into each set as [`exp_sum`] is.
+#[inline(always)]
+pub(crate) fn ranks(values: &[f32], ranks: &mut [u32]) {
+    assert_eq!(values.len(), ranks.len());
+    for (own, ranks) in values.chunks(LANES).zip(ranks.chunks_mut(LANES)) {
+        let mut lanes = [f32::NAN; LANES];
+        lanes[..own.len()].copy_from_slice(own);
+        let mut counts = [0u32; LANES];
+        for value in values {
+            for lane in 0..LANES {
+                counts[lane] += u32::from(*value > lanes[lane]);
+            }
+        }
+        ranks.copy_from_slice(&counts[..own.len()]);
+    }
+}
+
 impl Kernels for Portable {
     fn name(&self) -> &'static str {
         if cfg!(target_arch = "aarch64") { "neon" } else { "portable" }
@@ -201,6 +231,14 @@ impl Kernels for Portable {
 
     fn max(&self, values: &[f32]) -> f32 {
         max(values)
+    }
+
+    fn count_above(&self, values: &[f32], threshold: f32) -> usize {
+        count_above(values, threshold)
+    }
+
+    fn ranks(&self, values: &[f32], out: &mut [u32]) {
+        ranks(values, out);
     }
 
     fn above(&self, scores: &[f32], threshold: f32, first: u32, out: &mut Vec<(f32, u32)>) {

@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_are_exact(groups in 1usize..40, keys in 1usize..40, count in 1usize..12, seed in any::<u32>(), extreme in any::<bool>()) {
+    fn bytes_are_exact(groups in prop_oneof![Just(8usize), Just(16), 1usize..40], keys in 1usize..40, count in prop_oneof![Just(1usize), 1usize..12], seed in any::<u32>(), extreme in any::<bool>()) {
         let dim = groups * 4;
         let mut state = seed;
         let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); if extreme { 255 } else { (state >> 16) as u8 } };
@@ -158,6 +158,12 @@ proptest! {
             set.above(&scores, threshold, 7, &mut out);
             prop_assert_eq!(&out, &expected);
             prop_assert_eq!(set.max(&scores), largest, "{} max", set.name());
+            prop_assert_eq!(set.count_above(&scores, threshold), expected.len(), "{} count", set.name());
+            let mut ranks = vec![u32::MAX; scores.len()];
+            set.ranks(&scores, &mut ranks);
+            for (rank, own) in ranks.iter().zip(&scores) {
+                prop_assert_eq!(*rank as usize, scores.iter().filter(|x| *x > own).count(), "{} rank", set.name());
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ impl AttentionHead {
         let mut scores = Vec::new();
         // One pass over the centroids for all queries of the group.
         let stride = partition.scores(kernels, queries, &mut scores);
-        let (mut view, mut places) = (View::default(), Vec::<u32>::new());
+        let (mut view, mut opened) = (View::default(), Vec::<u32>::new());
         let each = queries.chunks_exact(self.index.dim).zip(scores.chunks_exact(stride.max(1)));
         each.map(|(query, scores)| {
             self.view_of(&scores[..clusters], query, &mut view);
@@ -28,15 +28,13 @@ impl AttentionHead {
             // Half of the error may come from clusters not opened, half from keys not read in those that were.
             let allowed = 0.5 * (threshold * total).powi(2);
             let chosen = worst(&errors, allowed);
-            places.clear();
-            for (c, _) in chosen.iter().enumerate().filter(|(_, chosen)| **chosen) {
-                places.extend(partition.range(c).map(|place| place as u32));
-            }
+            opened.clear();
+            opened.extend(chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(c, _)| c as u32));
             let mut running = Running::new(self.value_dim);
             running.raise(unit);
             let mut rest: Vec<f32> =
                 masses.iter().zip(&chosen).map(|(mass, chosen)| if *chosen { 0.0 } else { *mass }).collect();
-            self.open(kernels, query, &places, allowed, &mut running, &mut rest);
+            let read = self.open(kernels, query, &opened, allowed, &mut running, &mut rest);
             let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
             let unread: f32 = rest.iter().zip(&chosen).filter(|x| *x.1).map(|x| x.0).sum();
@@ -51,47 +49,56 @@ impl AttentionHead {
             } else {
                 1.0
             };
-            let scanned = (places.len() + tail + clusters) as u32;
+            let scanned = (read + tail + clusters) as u32;
             (running.finish(), Report { scanned, rest: share.clamp(0.0, 1.0), bound: most })
         })
         .collect()
     }
 
-    /// Adds the keys at `places` (whole clusters, ascending): all are scored as bytes, and those whose weight is large
-    /// are read in full. The weights of the others, whose squares sum to at most `allowed`, go to `rest` in units of
-    /// `exp(running.most)` as it was on entry: they are given their cluster's mean value.
+    /// Adds the keys of the `opened` clusters: all are scored as bytes, and those whose weight is large are read in full. The
+    /// weights of the others, whose squares sum to at most `allowed`, go to `rest` in units of `exp(running.most)` as it was
+    /// on entry: they are given their cluster's mean value. Returns the number of keys.
     fn open(
         &self,
         kernels: &dyn Kernels,
         query: &[f32],
-        places: &[u32],
+        opened: &[u32],
         allowed: f32,
         running: &mut Running,
         rest: &mut [f32],
-    ) {
+    ) -> usize {
         let unit = running.most;
+        let (index, partition) = (&self.index, &self.index.partition);
         let mut bytes = ByteQuery::default();
-        self.index.quantiser.query(query, &mut bytes);
-        let mut dots = vec![0i32; places.len()];
-        kernels.gather_dot_u8(&bytes.codes, &self.index.codes, places, &mut dots);
-        let mut weights: Vec<f32> = dots.iter().map(|dot| bytes.scale * *dot as f32 + bytes.offset).collect();
+        index.quantiser.query(query, &mut bytes);
+        let (mut dots, mut weights) = (Vec::new(), Vec::new());
+        for (number, c) in opened.iter().enumerate() {
+            if let Some(next) = opened.get(number + 1) {
+                index.codes.prefetch(partition.range(*next as usize));
+            }
+            let range = partition.range(*c as usize);
+            dots.clear();
+            let skip = index.codes.scan(&bytes.codes, range.clone(), &mut dots);
+            weights.extend(dots[skip..][..range.len()].iter().map(|dot| bytes.scale * *dot as f32 + bytes.offset));
+        }
         kernels.exp_sum(&mut weights, unit / self.scale, self.scale);
         let squares: Vec<f32> = weights.iter().map(|weight| weight * weight).collect();
         let read = worst(&squares, allowed);
         let mut full = Vec::new();
-        let (mut cluster, mut end) = (0, 0);
-        for ((place, weight), read) in places.iter().zip(&weights).zip(&read) {
-            if *place >= end {
-                cluster = self.index.partition.cluster_of(*place);
-                end = self.index.partition.range(cluster).end as u32;
-            }
-            if *read {
-                full.push(*place);
-            } else {
-                rest[cluster] += weight;
+        let mut at = 0;
+        for c in opened {
+            let range = partition.range(*c as usize);
+            for place in range {
+                if read[at] {
+                    full.push(place as u32);
+                } else {
+                    rest[*c as usize] += weights[at];
+                }
+                at += 1;
             }
         }
         self.add_places(kernels, query, &full, running);
+        weights.len()
     }
 
     /// Estimated masses in units of `exp(unit)`, and the expected squares of their errors: n keys whose weights scatter

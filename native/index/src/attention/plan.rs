@@ -59,10 +59,11 @@ impl AttentionHead {
         self.plan = plans[0].1;
         match self.plan {
             Plan::Exact => {
-                self.index.keep_only(Strategy::Clusters { probes: 1 });
+                self.index.keep_only(self.index.by_blocks());
                 self.exact = Some(exact);
             }
-            Plan::Clusters { .. } => self.index.keep_only(self.index.strategy),
+            // What is read in whole clusters needs no graph: a fixed number of keys is then found by clusters too.
+            Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
             Plan::Keys { strategy } => self.index.keep_only(strategy),
         }
     }
