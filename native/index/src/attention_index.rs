@@ -37,9 +37,9 @@ pub struct BuildOptions {
     pub recall: f32,
     /// See `recall`.
     pub k: usize,
-    /// The strategies allowed; all when empty.
+    /// The strategies allowed; all when empty, and then a graph is built only where it could be the cheapest.
     pub strategies: Vec<&'static str>,
-    /// Keeps what every allowed strategy needs, not only the chosen one.
+    /// Keeps what every measured strategy needs, not only the chosen one.
     pub keep_all: bool,
 }
 
@@ -113,28 +113,28 @@ impl AttentionIndex {
         let ordered = keys.take(&order);
         let ordered = Rows { data: &ordered, dim };
         let quantiser = Quantiser::fit(ordered);
-        let allowed = |name: &str| options.strategies.is_empty() || options.strategies.contains(&name);
-        let graph = allowed("graph").then(|| {
-            let lists = exact_neighbours(ordered, trained, LISTED);
-            let mapped = geometry.map(ordered);
-            Graph::build(ordered, &mapped, trained, &lists, LISTED.min(keys.len()), options.seed)
-        });
+        let codes = ByteKeys::new(&encode(&quantiser, ordered), dim, true, true);
+        let centroids = encode_centroids(&quantiser, &partition, dim);
         let mut index = Self {
             dim,
             seed: options.seed,
             cluster_size: options.cluster_size,
             ids: Buffer::new(&order),
             halves: Buffer::new(&to_halves(ordered.data)),
-            codes: ByteKeys::new(&encode(&quantiser, ordered), dim, graph.is_some(), true),
-            centroids: encode_centroids(&quantiser, &partition, dim),
+            codes,
+            centroids,
             quantiser,
             geometry,
             partition,
-            graph,
+            graph: None,
             strategy: Strategy::Flat { rerank: 0 },
             measured: Vec::new(),
         };
-        index.choose(held, ordered, options);
+        index.choose(held, ordered, options, |index| {
+            let lists = exact_neighbours(ordered, trained, LISTED);
+            let mapped = index.geometry.map(ordered);
+            index.graph = Some(Graph::build(ordered, &mapped, trained, &lists, LISTED.min(keys.len()), options.seed));
+        });
         Ok(index)
     }
 
@@ -151,7 +151,7 @@ impl AttentionIndex {
     /// Whether a search with this strategy is possible.
     pub(crate) fn can(&self, strategy: Strategy) -> bool {
         match strategy {
-            Strategy::Graph { .. } => self.graph.is_some(),
+            Strategy::Graph { .. } => self.graph.is_some() && self.codes.rows().is_some(),
             Strategy::Clusters { .. } | Strategy::Flat { .. } => self.codes.blocks().is_some(),
         }
     }

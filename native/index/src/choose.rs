@@ -8,6 +8,9 @@ use crate::rows::Rows;
 use crate::strategy::Strategy;
 use crate::vector_index::VectorIndex;
 
+/// A search of the graph for `k` keys looks at no fewer than this times `k` (3.9 on the easiest of four real heads of 32K keys).
+const LEAST_WALK: usize = 4;
+
 /// What a strategy achieved on the held-out queries.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -20,26 +23,42 @@ pub struct Measured {
 }
 
 impl AttentionIndex {
-    /// Measures what each strategy needs for the wanted recall and keeps the cheapest.
-    pub(crate) fn choose(&mut self, held: Rows<'_>, ordered: Rows<'_>, options: &BuildOptions) {
+    /// Measures what each strategy needs for the wanted recall and keeps the cheapest. `build_graph` is called where a graph
+    /// was asked for by name, or is allowed and could be the cheapest: it takes four fifths of the time of a build.
+    pub(crate) fn choose(
+        &mut self,
+        held: Rows<'_>,
+        ordered: Rows<'_>,
+        options: &BuildOptions,
+        build_graph: impl FnOnce(&mut Self),
+    ) {
         let k = options.k.min(self.len());
         let truth = exact_neighbours(ordered, held, k);
+        let allowed = |name: &str| options.strategies.is_empty() || options.strategies.contains(&name);
         let mut kinds = vec![Strategy::Flat { rerank: 0 }, Strategy::Clusters { probes: 0 }];
-        if self.graph.is_some() {
-            kinds.push(Strategy::Graph { pool: 0 });
-        }
-        kinds.retain(|kind| options.strategies.is_empty() || options.strategies.contains(&kind.name()));
-        if kinds.is_empty() {
-            kinds.push(Strategy::Flat { rerank: 0 });
-        }
-        let measured: Vec<Vec<Measured>> =
-            kinds.iter().map(|kind| self.sweep(*kind, held, &truth, k, options.recall)).collect();
+        kinds.retain(|kind| allowed(kind.name()));
+        let measure = |index: &Self, kind| index.sweep(kind, held, &truth, k, options.recall);
+        let mut measured: Vec<Vec<Measured>> = kinds.iter().map(|kind| measure(self, *kind)).collect();
         let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
-        // Flat always reaches the recall, so there is a last of which the recall is enough.
-        let reached = measured.iter().filter_map(|sweep| sweep.last()).filter(|last| last.recall >= options.recall);
-        let cheapest = reached.min_by(|a, b| cost(a).total_cmp(&cost(b)));
-        let fallback = measured.iter().filter_map(|sweep| sweep.last()).max_by(|a, b| a.recall.total_cmp(&b.recall));
-        self.strategy = cheapest.or(fallback).map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
+        let cheapest = |measured: &[Vec<Measured>]| {
+            let last = measured.iter().filter_map(|sweep| sweep.last()).filter(|last| last.recall >= options.recall);
+            last.min_by(|a, b| cost(a).total_cmp(&cost(b))).cloned()
+        };
+        if allowed("graph") {
+            let graph = Strategy::Graph { pool: 0 };
+            let least = (LEAST_WALK * k) as f64 / self.len() as f64 * graph.cost_per_key(1);
+            let asked = options.strategies.contains(&"graph");
+            if asked || cheapest(&measured).is_none_or(|other| cost(&other) > least) {
+                build_graph(self);
+                measured.push(measure(self, graph));
+            }
+        }
+        let fallback = || {
+            let last = measured.iter().filter_map(|sweep| sweep.last());
+            last.max_by(|a, b| a.recall.total_cmp(&b.recall)).cloned()
+        };
+        let chosen = cheapest(&measured).or_else(fallback);
+        self.strategy = chosen.map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
         self.measured = measured.into_iter().flatten().collect();
         if !options.keep_all {
             self.keep_only(self.strategy);

@@ -110,7 +110,7 @@ impl AttentionIndex {
             .ok_or_else(|| wrong("the clusters do not fit each other".into()))?;
         check_ids(&ids, partition.keys())?;
         let layout = |name: &str, wanted: bool| wanted.then(|| reader.section::<u8>(name)).transpose();
-        let codes = ByteKeys::from_parts(dim, len, layout("codes", kind == 0)?, layout("code_blocks", kind != 0)?)
+        let codes = ByteKeys::from_parts(dim, len, layout("codes", stride > 0)?, layout("code_blocks", kind != 0)?)
             .ok_or_else(|| wrong(format!("the bytes are not those of {len} keys")))?;
         let graph = if stride > 0 { Some(read_graph(reader, &partition, stride, repaired, dim)?) } else { None };
         if graph.is_none() && kind == 0 {

@@ -10,7 +10,8 @@ use sparrow_index::{
 use support::{dense, head, relative, to_half_grid};
 
 fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Option<f32>) -> AttentionHead {
-    let options = BuildOptions { keep_all: true, ..BuildOptions::default() };
+    let options =
+        BuildOptions { keep_all: true, strategies: vec!["graph", "clusters", "flat"], ..BuildOptions::default() };
     let queries = Rows { data: queries, dim };
     let index = AttentionIndex::build(Rows { data: keys, dim }, queries, &options).unwrap();
     let value_dim = values.len() / (keys.len() / dim);

@@ -46,7 +46,12 @@ fn a_build_is_the_same_for_a_seed_whatever_the_threads() {
     let build = |threads, seed| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let options = BuildOptions { seed, keep_all: true, ..BuildOptions::default() };
+            let options = BuildOptions {
+                seed,
+                keep_all: true,
+                strategies: vec!["graph", "clusters", "flat"],
+                ..BuildOptions::default()
+            };
             let index =
                 AttentionIndex::build(Rows { data: &keys, dim }, Rows { data: &queries, dim }, &options).unwrap();
             index.to_bytes()
