@@ -11,8 +11,10 @@ pub struct Head {
     pub keys: Vec<f32>,
     /// Queries that may be used for building, `[count, dim]`.
     pub train: Vec<f32>,
-    /// Queries used for measuring alone.
+    /// Queries used for measuring alone: those of a token's `group` heads follow each other.
     pub test: Vec<f32>,
+    /// Query heads that share the keys.
+    pub group: usize,
     /// `[keys, dim]`.
     pub values: Vec<f32>,
 }
@@ -41,14 +43,70 @@ pub fn real(folder: &str, tests: usize) -> Result<Vec<Head>, String> {
             (0..group).for_each(|member| target.extend(row(&queries, query_heads, token, kv * group + member)));
         }
         let test: Vec<f32> = Rng::new(2)
-            .sample(test.len() / dim, tests)
+            .sample(test.len() / (group * dim), tests / group)
             .iter()
-            .flat_map(|q| test[*q as usize * dim..][..dim].to_vec())
+            .flat_map(|token| test[*token as usize * group * dim..][..group * dim].to_vec())
             .collect();
         let values = made_values(&own_keys, dim);
-        heads.push(Head { name: format!("bitllama_l2h{kv}"), dim, keys: own_keys, train, test, values });
+        heads.push(Head { name: format!("bitllama_l2h{kv}"), dim, keys: own_keys, train, test, group, values });
     }
     Ok(heads)
+}
+
+/// Latest positions of a dump whose queries are held out for measuring, and which are no keys.
+const HELD_OUT: usize = 4096;
+
+/// The heads of one layer of a model's dump (`layer<n>.{q,k,v}.npy`, half precision, `[heads, tokens, dim]`, after rotary
+/// positions): queries of the latest positions measure, a sample of the others' builds, as it is when a model decodes.
+pub fn dumped(folder: &str, layer: usize, tests: usize) -> Result<Vec<Head>, String> {
+    let load = |part: &str| -> Result<([usize; 3], Vec<f32>), String> {
+        let path = format!("{folder}/layer{layer}.{part}.npy");
+        let bytes = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+        let (shape, values) = numpy(&bytes).ok_or_else(|| format!("{path}: no half-precision array"))?;
+        let shape =
+            <[usize; 3]>::try_from(shape).map_err(|shape| format!("{path}: shape {shape:?}, expected three"))?;
+        Ok((shape, values))
+    };
+    let ([query_heads, tokens, dim], queries) = load("q")?;
+    let ([kv_heads, key_tokens, key_dim], keys) = load("k")?;
+    let (value_shape, values) = load("v")?;
+    let good = tokens == key_tokens && dim == key_dim && value_shape == [kv_heads, tokens, dim];
+    if !good || kv_heads == 0 || !query_heads.is_multiple_of(kv_heads) || tokens < 2 * HELD_OUT {
+        return Err(format!("{folder}: layer {layer} has shapes that do not fit, or too few tokens"));
+    }
+    let (group, count) = (query_heads / kv_heads, tokens - HELD_OUT);
+    let trained = Rng::new(4).sample(count, (count / 8).max(4096) / group);
+    let tested: Vec<u32> = Rng::new(2).sample(HELD_OUT, tests / group).iter().map(|at| at + count as u32).collect();
+    let heads = (0..kv_heads).map(|kv| {
+        let rows = |all: &[f32], head: usize, from: usize, to: usize| {
+            all[(head * tokens + from) * dim..(head * tokens + to) * dim].to_vec()
+        };
+        let queries = &queries;
+        let taken = |positions: &[u32]| -> Vec<f32> {
+            let of = |at: usize| (0..group).flat_map(move |member| rows(queries, kv * group + member, at, at + 1));
+            positions.iter().flat_map(|at| of(*at as usize)).collect()
+        };
+        Head {
+            name: format!("lm{}k_l{layer}h{kv}", tokens / 1024),
+            dim,
+            keys: rows(&keys, kv, 0, count),
+            train: taken(&trained),
+            test: taken(&tested),
+            group,
+            values: rows(&values, kv, 0, count),
+        }
+    });
+    Ok(heads.collect())
+}
+
+/// Layers of a dump, ascending.
+pub fn dumped_layers(folder: &str) -> Result<Vec<usize>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{folder}: {error}"))?;
+    let number = |name: String| name.strip_prefix("layer")?.strip_suffix(".q.npy")?.parse().ok();
+    let mut layers: Vec<usize> =
+        entries.filter_map(|entry| number(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+    layers.sort_unstable();
+    if layers.is_empty() { Err(format!("{folder}: no layer<n>.q.npy")) } else { Ok(layers) }
 }
 
 /// Values for keys that come without: a common part, a part that follows the key, and noise. (Values of trained models have
@@ -146,7 +204,7 @@ pub fn made(count: usize, train: usize, tests: usize, seed: u64) -> Head {
     let test = tested.iter().flat_map(|position| query(count + *position as usize)).collect();
     let values = made_values(&keys, DIM);
     let name = if count >= 1 << 20 { "synthetic1m_l0" } else { "synthetic128k_l0" };
-    Head { name: name.into(), dim: DIM, keys, train, test, values }
+    Head { name: name.into(), dim: DIM, keys, train, test, group: 4, values }
 }
 
 /// Content of a text-like stream: documents with a topic each, Zipf-distributed tokens that differ between topics, the
@@ -244,8 +302,8 @@ fn array(file: &[u8], name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
 }
 
 fn numpy(bytes: &[u8]) -> Option<(Vec<usize>, Vec<f32>)> {
-    let header_len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let header = std::str::from_utf8(&bytes[10..][..header_len]).ok()?;
+    let header_len = usize::from(u16::from_le_bytes([*bytes.get(8)?, *bytes.get(9)?]));
+    let header = std::str::from_utf8(bytes.get(10..10 + header_len)?).ok()?;
     if !header.contains("'<f2'") || header.contains("'fortran_order': True") {
         return None;
     }

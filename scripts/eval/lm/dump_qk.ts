@@ -1,5 +1,5 @@
 /**
- * `deno task dump:qk --data DIR [--model FILE] [--layers LIST] [--tokens N] [--out DIR]`: writes queries, keys and values
+ * `deno task dump:qk --data DIR [--model FILE] [--layers LIST] [--tokens N] [--out DIR] [--ids FILE]`: writes queries, keys and values
  * after rotary positions, for work on indexes and sparse prefill, and reports for each head how far queries lie from the
  * keys' distribution and how much attention the strongest tenth of the keys holds.
  * @module
@@ -22,6 +22,12 @@ const flags = [
   { name: "tokens", kind: "number", value: "N", help: "Length of the text (default 4096)" },
   { name: "text", kind: "text", value: "FILE", help: "Text file instead of the held-out book" },
   { name: "out", kind: "text", value: "DIR", help: "Folder for the .npy files (default dumps)" },
+  {
+    name: "ids",
+    kind: "text",
+    value: "FILE",
+    help: "Write the text's token ids (u32, little endian) and stop: for dump_qk.py, which takes long texts",
+  },
   { name: "report-only", kind: "switch", help: "Write no files" },
 ] as const satisfies readonly Flag[];
 
@@ -39,11 +45,15 @@ async function main(args: string[]): Promise<number> {
     ? cleanBook(await Deno.readTextFile(join(given.data ?? "", "text", "2701-0.txt")))
     : await Deno.readTextFile(given.text);
   using file = GgufFile.open(path);
-  const model = new FloatModel(file);
   const ids = Tokenizer.fromGguf(file.metadata).encode(text.slice(0, tokens * 12)).slice(0, tokens);
   if (ids.length < tokens) {
     throw new RangeError(`the text has ${ids.length} tokens, expected ${tokens}`);
   }
+  if (given.ids !== undefined) {
+    await Deno.writeFile(given.ids, new Uint8Array(Uint32Array.from(ids).buffer));
+    return 0;
+  }
+  const model = new FloatModel(file);
   const wanted = given.layers?.split(",").map(Number);
   if (!given["report-only"]) await Deno.mkdir(out, { recursive: true });
   console.log("layer head  queries' gap to keys  mass of the top 10 % of keys");
