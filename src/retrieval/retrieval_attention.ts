@@ -9,9 +9,11 @@ import { PAGE_TOKENS } from "../model/kv_cache.ts";
 import type { StepAttention } from "../model/step_attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
 import { FRESH_TOKENS } from "./fresh_tokens.ts";
+import { IndexedPrefix } from "./indexed_prefix.ts";
 import { KvSession } from "./kv_session.ts";
 import { PageTransit } from "./page_transit.ts";
 import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
+import { PrefixShelf } from "./prefix_shelf.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
 import type { RetrievalLoad } from "./retrieval_load.ts";
 import { RetrievalTotals } from "./retrieval_totals.ts";
@@ -29,6 +31,13 @@ export interface RetrievalOptions extends Partial<WindowOptions> {
   waitForIndex?: boolean;
   /** Submit attention to the window by itself, so that the GPU works on it while the CPU searches. Default: on real GPUs. */
   overlap?: boolean;
+  /**
+   * Tokens that may leave the window and stay on the GPU all the same: until they are more, a prefix stays as its prompt left it, and other
+   * sequences whose prompts start alike share it. Default 512.
+   */
+  tail?: number;
+  /** Most bytes of prefixes kept in CPU memory for sequences to come. Default 2 GiB. */
+  idleBytes?: number;
 }
 
 /** What retrieval needs to know of one sequence's share of a step. */
@@ -49,6 +58,13 @@ const SAMPLE_BYTES = 16 * 2 ** 20;
 const SAMPLE_ROWS = 128;
 /** Pages moved in a step at most, so that a long prompt found in the prefix cache does not stall others: 4096 tokens. */
 const PAGES_PER_STEP = 64;
+/**
+ * Pages before the window that a prompt's first reader leaves on the GPU: prompts that start alike and end in questions of about the same
+ * length then share a prefix, even when the later one is 128 tokens shorter.
+ */
+const SLACK_PAGES = 2;
+const TAIL_TOKENS = 512;
+const IDLE_BYTES = 2 * 2 ** 30;
 /** One step in so many reports the bound on the mass not computed, which costs as much again as the estimate does. */
 const BOUND_INTERVAL = 32;
 
@@ -73,7 +89,10 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #sampleRows: number;
   readonly #overlapped: boolean;
   readonly #sessions = new Map<number, KvSession>();
-  readonly #closing = new Set<Promise<void>>();
+  readonly #shelf: PrefixShelf<IndexedPrefix>;
+  readonly #tailPages: number;
+  /** Page tables of the sequences that read a prefix. */
+  readonly #tables = new Map<IndexedPrefix, readonly number[]>();
   #vacant: VacantPages[] = [];
   #step: PlannedStep | undefined;
   readonly #totals = new RetrievalTotals();
@@ -87,6 +106,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       crossover: number;
       waitForIndex: boolean;
       overlap: boolean;
+      tail: number;
+      idleBytes: number;
       shape: KvContextShape;
     },
     parts: { transit: PageTransit; queries: Readback; kernels: WindowKernels; sampleRows: number },
@@ -102,6 +123,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#kernels = parts.kernels;
     this.#sampleRows = parts.sampleRows;
     this.#overlapped = options.overlap;
+    this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
+    this.#shelf = new PrefixShelf(PAGE_TOKENS, options.idleBytes);
   }
 
   /**
@@ -136,6 +159,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
       // decoding's time with, 0.89 without).
       overlap: options.overlap ?? gpu.adapterClass !== "software",
+      tail: options.tail ?? TAIL_TOKENS,
+      idleBytes: options.idleBytes ?? IDLE_BYTES,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
     }, { transit, queries, kernels, sampleRows });
@@ -151,17 +176,19 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const samples: SampledRows[] = [];
     let at = 0;
     let room = this.#sampleRows;
+    this.#shelf.write(rows);
     for (const row of rows) {
       const count = row.tokens.length;
       const session = this.#sessions.get(row.slot) ?? this.#admit(row);
-      if (session?.state === "reading" && count > 0) {
+      const state = session?.prefix.state;
+      if (session?.leads && state === "reading" && count > 0) {
         // Many short chunks may round up to a few rows more than there is room for.
         const chosen = sampled(row.position, count, session.stride).slice(0, room);
         if (chosen.length > 0) samples.push({ session, rows: chosen.map((i) => at + i) });
         room -= chosen.length;
       }
-      if (session?.state === "ready" && count === 0) {
-        const { firstPages, end } = session;
+      if (session && state === "ready" && count === 0) {
+        const { firstPages, end } = session.prefix;
         windows.set(row, rowWindow(row.pages, row.position, firstPages, end));
         retrieving.push(session);
       }
@@ -211,7 +238,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       reports: result.reports,
       bound,
       rows: count,
-      keysHeld: retrieving.reduce((sum, session) => sum + session.tokensHeld, 0) * heads,
+      keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
       seconds: (performance.now() - start) / 1000,
     });
 
@@ -237,17 +264,17 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     }
   }
 
-  /** Forgets the sequence of a slot, and frees its CPU memory. */
+  /** Forgets the sequence of a slot. Its prefix stays in CPU memory while others use it, or may. */
   leave(slot: number): void {
     const session = this.#sessions.get(slot);
     if (!session) return;
+    const { prefix } = session;
     this.#sessions.delete(slot);
     this.#vacant = this.#vacant.filter((pages) => pages.slot !== slot);
-    session[Symbol.dispose]();
-    const closing = session.built.then(() => {
-      this.#closing.delete(closing);
-    });
-    this.#closing.add(closing);
+    this.#tables.delete(prefix);
+    // Others may have counted on what it was reading.
+    if (session.leads && prefix.state === "reading") prefix.state = "failed";
+    this.#shelf.give(prefix);
   }
 
   /** Pages that became vacant since the last call. */
@@ -260,10 +287,15 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** A snapshot. */
   get load(): RetrievalLoad {
     const sessions = [...this.#sessions.values()];
+    const prefixes = [...this.#shelf.prefixes];
+    const bytes = (some: readonly IndexedPrefix[]) =>
+      some.reduce((sum, { context }) => sum + context.bytes, 0);
     return {
-      ready: sessions.filter((session) => session.state === "ready").length,
-      building: sessions.filter((session) => session.state === "building").length,
-      cpuBytes: sessions.reduce((sum, session) => sum + session.context.bytes, 0),
+      ready: sessions.filter(({ prefix }) => prefix.state === "ready").length,
+      building: prefixes.filter(({ state }) => state === "building").length,
+      cpuBytes: bytes(prefixes),
+      idleBytes: bytes(prefixes.filter(({ owners }) => owners === 0)),
+      shared: sessions.filter(({ leads }) => !leads).length,
       ...this.#totals.snapshot,
     };
   }
@@ -271,7 +303,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** Frees everything, after the layers whose indexes are being built. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const slot of [...this.#sessions.keys()]) this.leave(slot);
-    await Promise.all(this.#closing);
+    await this.#shelf.close();
     this.#queries.dispose();
     this.#transit[Symbol.dispose]();
   }
@@ -282,9 +314,28 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     if (promptTokens === undefined || tokens.length === 0) return undefined;
     if (!wantsRetrieval(decode, promptTokens, this.#crossover)) return undefined;
     const firstPages = this.#window.first / PAGE_TOKENS;
+    const cold = coldEnd(promptTokens, this.#window);
     // The window sees all there is.
-    if (coldEnd(promptTokens, this.#window) <= firstPages) return undefined;
-    const fresh = promptTokens - position;
+    if (cold <= firstPages) return undefined;
+    const known = Math.min(cold, Math.floor(position / PAGE_TOKENS));
+    const found = this.#shelf.find(row.pages, known, (prefix) => this.#tables.get(prefix));
+    const session = found
+      ? new KvSession(row.slot, found, budgetOf(decode), promptTokens, 0)
+      : this.#lead(row, promptTokens, firstPages, cold);
+    if (!session) return undefined;
+    this.#shelf.take(session.prefix);
+    this.#sessions.set(row.slot, session);
+    return session;
+  }
+
+  /** A session that reads a prefix of its own. */
+  #lead(
+    row: RetrievalRow,
+    promptTokens: number,
+    firstPages: number,
+    cold: number,
+  ): KvSession | undefined {
+    const fresh = promptTokens - row.position;
     // Fewer queries would make a poor index: so it is when the cache held nearly all of a prompt.
     if (fresh < Math.min(FRESH_TOKENS, promptTokens)) return undefined;
     const { heads, kvHeads } = this.#contextShape;
@@ -293,16 +344,14 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       heads / kvHeads,
       this.#sampleRows / this.#transformer.buffers.maxRows,
     );
-    const session = new KvSession(
-      row.slot,
-      this.#contextShape,
-      budgetOf(decode),
-      firstPages,
-      promptTokens,
-      stride,
-    );
-    this.#sessions.set(row.slot, session);
-    return session;
+    // Others find no more of it in the cache than this, since the end of their prompts is computed again.
+    const findable = coldEnd(promptTokens, { ...this.#window, last: FRESH_TOKENS });
+    const goal = this.#tailPages < SLACK_PAGES
+      ? cold
+      : Math.max(firstPages + 1, Math.min(cold, findable) - SLACK_PAGES);
+    const prefix = new IndexedPrefix(this.#contextShape, firstPages, goal);
+    this.#tables.set(prefix, row.pages);
+    return new KvSession(row.slot, prefix, budgetOf(row.decode), promptTokens, stride);
   }
 
   #recordWindow(pass: StepPass, layer: number, step: StepShape, dense: Attention): void {
@@ -342,27 +391,34 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
 
   /** Moves what can go to the CPU, and goes from reading to building, after a step in which the sequence had `row`. */
   #advance(session: KvSession, row: RetrievalRow): void {
+    const { prefix } = session;
     const computed = row.position + Math.max(1, row.tokens.length);
-    const { state } = session;
-    if (state === "building" || state === "failed") return;
-    // While reading, what the prompt's end will have outside the window; afterwards, what has left it meanwhile.
-    const goal = state === "reading"
-      ? Math.min(coldEnd(session.promptTokens, this.#window), Math.floor(computed / PAGE_TOKENS))
-      : coldEnd(computed, this.#window);
-    const end = Math.min(goal, session.end + PAGES_PER_STEP);
-    if (end > session.end) {
-      this.#transit.move(row.pages.slice(session.end, end), session.context);
-      session.end = end;
+    if (prefix.state === "reading") {
+      if (!session.leads) return;
+      this.#tables.set(prefix, row.pages);
+      this.#take(prefix, row, Math.min(prefix.goal, Math.floor(computed / PAGE_TOKENS)));
+      if (prefix.end < prefix.goal || computed < session.promptTokens) return;
+      this.#tables.delete(prefix);
+      if (this.#waitForIndex) prefix.buildNow();
+      else prefix.startBuild();
+      return;
     }
-    if (session.state === "reading") {
-      if (session.end < coldEnd(session.promptTokens, this.#window)) return;
-      if (computed < session.promptTokens) return;
-      if (this.#waitForIndex) session.buildNow();
-      else session.startBuild();
-    } else if (session.end > session.vacated) {
-      this.#vacant.push({ slot: session.slot, from: session.firstPages, to: session.end });
-      session.vacated = session.end;
+    if (prefix.state !== "ready" || computed < session.promptTokens) return;
+    // What is more than a tail goes too, if that changes it for no other sequence.
+    const cold = coldEnd(computed, this.#window);
+    if (prefix.owners === 1 && cold > prefix.end + this.#tailPages) this.#take(prefix, row, cold);
+    if (prefix.end > session.vacated) {
+      this.#vacant.push({ slot: session.slot, from: prefix.firstPages, to: prefix.end });
+      session.vacated = prefix.end;
     }
+  }
+
+  /** Moves pages of `row` up to `goal`, a part in each step. */
+  #take(prefix: IndexedPrefix, row: RetrievalRow, goal: number): void {
+    const pages = row.pages.slice(prefix.end, Math.min(goal, prefix.end + PAGES_PER_STEP));
+    if (pages.length === 0) return;
+    this.#transit.move(pages, prefix.context);
+    prefix.pages.push(...pages.map((page) => this.#shelf.written(page)));
   }
 
   #results(count: number): AttendResult {

@@ -6,6 +6,10 @@ export interface RetrievalLoad {
   building: number;
   /** Bytes of keys, values and indexes in CPU memory. */
   cpuBytes: number;
+  /** Of `cpuBytes`, those that no sequence uses now but another whose prompt starts alike may. */
+  idleBytes: number;
+  /** Sequences that use a prefix which another has read. */
+  shared: number;
   /** Tokens decoded by retrieval. */
   tokens: number;
   /** Keys and centroids scored on the CPU, all heads and layers. */

@@ -40,7 +40,7 @@ export class RetrievalTotals {
   }
 
   /** The counts so far. */
-  get snapshot(): Omit<RetrievalLoad, "ready" | "building" | "cpuBytes"> {
+  get snapshot(): Omit<RetrievalLoad, "ready" | "building" | "cpuBytes" | "idleBytes" | "shared"> {
     return {
       tokens: this.#tokens,
       keysScanned: this.#keysScanned,

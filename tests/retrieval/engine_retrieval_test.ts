@@ -46,7 +46,7 @@ async function generate(
 }
 
 test("Engine decodes by retrieval what it decodes densely, on fewer pages, and frees what it kept", async () => {
-  const retrieval = { crossover: 1500, waitForIndex: true, last: 256 };
+  const retrieval = { crossover: 1500, waitForIndex: true, last: 256, tail: 0, idleBytes: 0 };
   // The load after the latest step that left a sequence running.
   let load: EngineLoad | undefined;
   const onStep = () => {
@@ -85,7 +85,7 @@ test("Engine decodes by retrieval what it decodes densely, on fewer pages, and f
 });
 
 test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
-  const retrieval = { last: 128 };
+  const retrieval = { last: 128, idleBytes: 0 };
   await using engine = await Engine.open(() =>
     openModel({ path, contextLength: 2048, maxSequences: 4, retrieval })
   );
@@ -100,4 +100,60 @@ test("Engine goes on densely while an index is built, and reads many streams bes
   );
   assertEquals(together.map(({ out }) => out), alone);
   assertEquals(engine.load().retrieval!.cpuBytes, 0);
+});
+
+test("Engine reads a document once for all who ask about it, and answers each as if alone", async () => {
+  const retrieval = { waitForIndex: true, last: 128, tail: 1024 };
+  let load: EngineLoad | undefined;
+  const onStep = () => {
+    const now = engine.load();
+    if (now.running > 0) load = now;
+  };
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 2048, maxSequences: 4, retrieval }),
+    { onStep },
+  );
+  const ids = Array.from({ length: 90 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  const document = ids.slice(0, 1500);
+  // Questions of different lengths, the later ones shorter and longer.
+  const prompts = [40, 10, 70].map((length, i) => [
+    ...document,
+    ...ids.slice(1600 + 7 * i, 1600 + 7 * i + length),
+  ]);
+  const policies: DecodePolicy[] = [
+    { kind: "retrieval", mass: 1 },
+    { kind: "retrieval" },
+    { kind: "retrieval", k: 20 },
+  ];
+  const dense = [];
+  for (const prompt of prompts) {
+    dense.push((await generate(engine, prompt, 40, { kind: "dense" })).out);
+  }
+  const first = await generate(engine, prompts[0], 40, policies[0]);
+  assertEquals(first.out, dense[0]);
+  assertEquals(load!.retrieval!.shared, 0);
+  const { cpuBytes, idleBytes } = engine.load().retrieval!;
+  assert(idleBytes === cpuBytes && idleBytes > 0);
+  for (const [i, prompt] of prompts.entries()) {
+    const { out } = await generate(engine, prompt, 40, policies[0]);
+    assertEquals(out, dense[i]);
+    assertEquals(load!.retrieval!.shared, 1, `question ${i}`);
+    assertEquals(engine.load().retrieval!.cpuBytes, cpuBytes, "no second copy");
+  }
+  // Together, each with a budget of its own.
+  const together = await Promise.all(
+    prompts.map((prompt, i) => generate(engine, prompt, 40, policies[i])),
+  );
+  assertEquals(together[0].out, dense[0]);
+  assertEquals(load!.retrieval!.idleBytes, 0);
+  const alone = [];
+  for (const [i, prompt] of prompts.entries()) {
+    alone.push((await generate(engine, prompt, 40, policies[i])).out);
+  }
+  assertEquals(together.map(({ out }) => out), alone);
+  // A document that only begins alike is another.
+  const other = [...document.slice(0, 700), ...ids.slice(1000, 1900)];
+  const otherDense = await generate(engine, other, 40, { kind: "dense" });
+  assertEquals((await generate(engine, other, 40, policies[0])).out, otherDense.out);
+  assertEquals(load!.retrieval!.shared, 0);
 });

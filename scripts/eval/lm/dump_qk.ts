@@ -26,7 +26,8 @@ const flags = [
     name: "ids",
     kind: "text",
     value: "FILE",
-    help: "Write the text's token ids (u32, little endian) and stop: for dump_qk.py, which takes long texts",
+    help:
+      "Write the text's token ids (u32, little endian) and stop: for dump_qk.py, which takes long texts",
   },
   { name: "report-only", kind: "switch", help: "Write no files" },
 ] as const satisfies readonly Flag[];
