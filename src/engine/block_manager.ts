@@ -185,7 +185,7 @@ export class BlockManager {
     for (let i = table.pages.length - 1; i >= to; i--) {
       const page = table.pages[i];
       if (!this.#trie.has(page)) continue;
-      if (!this.#forgetContinuations(page)) return 0;
+      if (this.#references[page] > 1 || !this.#forgetContinuations(page)) return 0;
       this.#trie.remove(page);
     }
     let taken = 0;

@@ -407,7 +407,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     // What is more than a tail goes too, if that changes it for no other sequence.
     const cold = coldEnd(computed, this.#window);
     if (prefix.owners === 1 && cold > prefix.end + this.#tailPages) this.#take(prefix, row, cold);
-    if (prefix.end > session.vacated) {
+    // Asked again now and then: nothing is given back while another sequence goes on from these pages.
+    if (prefix.end > session.vacated || computed % PAGE_TOKENS === 0) {
       this.#vacant.push({ slot: session.slot, from: prefix.firstPages, to: prefix.end });
       session.vacated = prefix.end;
     }
