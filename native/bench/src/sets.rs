@@ -53,8 +53,10 @@ pub fn real(folder: &str, tests: usize) -> Result<Vec<Head>, String> {
     Ok(heads)
 }
 
-/// Latest positions of a dump whose queries are held out for measuring, and which are no keys.
+/// Latest positions of a dump, which are no keys: decoding happens there.
 const HELD_OUT: usize = 4096;
+/// The first of these end the prompt: some of their queries build too, as the last of all.
+const PROMPT_END: usize = 1024;
 
 /// The heads of one layer of a model's dump (`layer<n>.{q,k,v}.npy`, half precision, `[heads, tokens, dim]`, after rotary
 /// positions): queries of the latest positions measure, a sample of the others' builds, as it is when a model decodes.
@@ -75,8 +77,10 @@ pub fn dumped(folder: &str, layer: usize, tests: usize) -> Result<Vec<Head>, Str
         return Err(format!("{folder}: layer {layer} has shapes that do not fit, or too few tokens"));
     }
     let (group, count) = (query_heads / kv_heads, tokens - HELD_OUT);
-    let trained = Rng::new(4).sample(count, (count / 8).max(4096) / group);
-    let tested: Vec<u32> = Rng::new(2).sample(HELD_OUT, tests / group).iter().map(|at| at + count as u32).collect();
+    let mut trained = Rng::new(4).sample(count, (count / 8).max(4096) / group);
+    trained.extend(Rng::new(3).sample(PROMPT_END, 64).iter().map(|at| at + count as u32));
+    let tested = Rng::new(2).sample(HELD_OUT - PROMPT_END, tests / group);
+    let tested: Vec<u32> = tested.iter().map(|at| at + (count + PROMPT_END) as u32).collect();
     let heads = (0..kv_heads).map(|kv| {
         let rows = |all: &[f32], head: usize, from: usize, to: usize| {
             all[(head * tokens + from) * dim..(head * tokens + to) * dim].to_vec()

@@ -21,6 +21,16 @@ pub struct ByteQuery {
     folded: Vec<f32>,
 }
 
+impl ByteQuery {
+    /// About the standard deviation of the difference between a score by bytes and the exact one: rounding a code is off by
+    /// 1/√12 of its step on average, on either side, and codes of keys are about 40 large.
+    pub fn noise(&self) -> f32 {
+        let squares: f32 = self.folded.iter().map(|x| x * x).sum();
+        let query = self.scale * self.scale * 1600.0 * self.folded.len() as f32;
+        ((squares + query) / 12.0).sqrt()
+    }
+}
+
 impl Quantiser {
     /// Fits mean and steps to the rows.
     pub fn fit(rows: Rows<'_>) -> Self {

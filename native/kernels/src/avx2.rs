@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
-use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape};
+use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape, sum_below};
 
 /// Kernels for machines with AVX2, FMA and F16C.
 pub struct Avx2(());
@@ -249,6 +249,11 @@ fn ranks_wide(values: &[f32], out: &mut [u32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
+    sum_below(values, threshold)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn max_wide(values: &[f32]) -> f32 {
     max(values)
 }
@@ -343,6 +348,11 @@ impl Kernels for Avx2 {
     fn count_above(&self, values: &[f32], threshold: f32) -> usize {
         // SAFETY: as above.
         unsafe { count_above_wide(values, threshold) }
+    }
+
+    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { sum_below_wide(values, threshold) }
     }
 
     fn ranks(&self, values: &[f32], ranks: &mut [u32]) {

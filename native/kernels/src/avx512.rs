@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
-use crate::portable::{exp_sum, max, row, scan_shape};
+use crate::portable::{exp_sum, max, row, scan_shape, sum_below};
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -350,6 +350,11 @@ fn ranks(values: &[f32], ranks: &mut [u32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
+    sum_below(values, threshold)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn max_wide(values: &[f32]) -> f32 {
     max(values)
 }
@@ -450,6 +455,11 @@ impl Kernels for Avx512 {
     fn count_above(&self, values: &[f32], threshold: f32) -> usize {
         // SAFETY: as above.
         unsafe { count_above(values, threshold) }
+    }
+
+    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { sum_below_wide(values, threshold) }
     }
 
     fn ranks(&self, values: &[f32], ranks: &mut [u32]) {

@@ -58,6 +58,9 @@ pub trait Kernels: Send + Sync {
     /// How many values are above `threshold`. NaN is never above.
     fn count_above(&self, values: &[f32], threshold: f32) -> usize;
 
+    /// The sum of the values below `threshold`. NaN is never below.
+    fn sum_below(&self, values: &[f32], threshold: f32) -> f32;
+
     /// `ranks[i]` = how many values are larger than `values[i]`, by comparing all with all: for a few hundred values that is
     /// faster than any sort, since nothing is predicted wrong. Equal lengths.
     fn ranks(&self, values: &[f32], ranks: &mut [u32]);

@@ -122,6 +122,19 @@ pub(crate) fn count_above(values: &[f32], threshold: f32) -> usize {
     counts.iter().sum::<u32>() as usize + tail.iter().filter(|x| **x > threshold).count()
 }
 
+/// The body of [`Kernels::sum_below`], inlined into each set as [`exp_sum`] is.
+#[inline(always)]
+pub(crate) fn sum_below(values: &[f32], threshold: f32) -> f32 {
+    let mut sums = [0f32; 4 * LANES];
+    let (heads, tail) = values.as_chunks::<{ 4 * LANES }>();
+    for chunk in heads {
+        for lane in 0..4 * LANES {
+            sums[lane] += if chunk[lane] < threshold { chunk[lane] } else { 0.0 };
+        }
+    }
+    sums.iter().sum::<f32>() + tail.iter().filter(|x| **x < threshold).sum::<f32>()
+}
+
 /// The body of [`Kernels::ranks`], inlined into each set as [`exp_sum`] is.
 #[inline(always)]
 pub(crate) fn ranks(values: &[f32], ranks: &mut [u32]) {
@@ -235,6 +248,10 @@ impl Kernels for Portable {
 
     fn count_above(&self, values: &[f32], threshold: f32) -> usize {
         count_above(values, threshold)
+    }
+
+    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
+        sum_below(values, threshold)
     }
 
     fn ranks(&self, values: &[f32], out: &mut [u32]) {

@@ -159,6 +159,8 @@ proptest! {
             prop_assert_eq!(&out, &expected);
             prop_assert_eq!(set.max(&scores), largest, "{} max", set.name());
             prop_assert_eq!(set.count_above(&scores, threshold), expected.len(), "{} count", set.name());
+            let below = scores.iter().filter(|x| **x < threshold).map(|x| f64::from(*x));
+            close(set.name(), set.sum_below(&scores, threshold), below.clone().sum(), below.map(f64::abs).sum());
             let mut ranks = vec![u32::MAX; scores.len()];
             set.ranks(&scores, &mut ranks);
             for (rank, own) in ranks.iter().zip(&scores) {

@@ -2,6 +2,8 @@
 //! with the number of clusters following the error instead of being fixed). Within a cluster, too, only the keys that
 //! matter are read in full.
 
+use std::cell::RefCell;
+
 use sparrow_kernels::{Kernels, best};
 
 use super::estimate::{View, bennett};
@@ -12,93 +14,165 @@ use crate::quantiser::ByteQuery;
 impl AttentionHead {
     /// Whole clusters until the estimated error of the rest is under `threshold` of the whole.
     pub(super) fn by_cluster(&self, queries: &[f32], threshold: f32, bound: bool) -> Vec<(Partial, Report)> {
+        SCRATCH.with_borrow_mut(|scratch| self.by_cluster_with(queries, threshold, bound, scratch))
+    }
+
+    fn by_cluster_with(
+        &self,
+        queries: &[f32],
+        threshold: f32,
+        bound: bool,
+        scratch: &mut Scratch,
+    ) -> Vec<(Partial, Report)> {
         let kernels = best();
         let partition = &self.index.partition;
         let clusters = partition.clusters();
         let mut scores = Vec::new();
         // One pass over the centroids for all queries of the group.
         let stride = partition.scores(kernels, queries, &mut scores);
-        let (mut view, mut opened) = (View::default(), Vec::<u32>::new());
+        let (mut view, mut slope) = (View::default(), Vec::new());
         let each = queries.chunks_exact(self.index.dim).zip(scores.chunks_exact(stride.max(1)));
         each.map(|(query, scores)| {
             self.view_of(&scores[..clusters], query, &mut view);
             let unit = kernels.max(&view.logs);
-            let (masses, errors) = self.masses_and_errors(kernels, &view, unit);
+            let (mut masses, errors) = self.masses_and_errors(kernels, &view, unit);
             let total: f32 = masses.iter().sum();
             // Half of the error may come from clusters not opened, half from keys not read in those that were.
             let allowed = 0.5 * (threshold * total).powi(2);
-            let chosen = worst(&errors, allowed);
-            opened.clear();
-            opened.extend(chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(c, _)| c as u32));
+            let chosen = worst(kernels, &errors, allowed);
+            let opened: Vec<u32> =
+                chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(c, _)| c as u32).collect();
+            let mut bytes = ByteQuery::default();
+            self.index.quantiser.query(query, &mut bytes);
+            self.score(&opened, &bytes, scratch);
+            // A key may be far above what its cluster promised.
+            let most = unit.max(kernels.max(&scratch.scores));
+            let factor = (unit - most).exp();
+            masses.iter_mut().for_each(|mass| *mass *= factor);
             let mut running = Running::new(self.value_dim);
-            running.raise(unit);
-            let mut rest: Vec<f32> =
-                masses.iter().zip(&chosen).map(|(mass, chosen)| if *chosen { 0.0 } else { *mass }).collect();
-            let read = self.open(kernels, query, &opened, allowed, &mut running, &mut rest);
+            running.raise(most);
+            let mut rest = Rest { masses, lean: 0.0, unread: 0.0 };
+            // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
+            for (c, chosen) in chosen.iter().enumerate() {
+                if *chosen {
+                    rest.masses[c] = 0.0;
+                } else {
+                    rest.lean += rest.masses[c] * view.variances[c].min(4.0);
+                }
+            }
+            let allowed = allowed * factor * factor;
+            let read =
+                self.open(kernels, query, &opened, &view, allowed, bytes.noise(), scratch, &mut running, &mut rest);
             let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
-            let unread: f32 = rest.iter().zip(&chosen).filter(|x| *x.1).map(|x| x.0).sum();
-            // The tail may have raised the unit since the estimates were made.
-            let factor = (unit - running.most).exp();
-            rest.iter_mut().for_each(|mass| *mass *= factor);
-            kernels.add_rows_f16(&rest, &self.value_means, &mut running.sum);
-            running.weight += rest.iter().sum::<f32>();
+            // Keys and tail may have raised the unit since the estimates were made.
+            let factor = (most - running.most).exp();
+            rest.masses.iter_mut().for_each(|mass| *mass *= factor);
+            kernels.add_rows_f16(&rest.masses, &self.value_means, &mut running.sum);
+            running.weight += rest.masses.iter().sum::<f32>();
+            self.slope.of(kernels, query, self.scale, &mut slope);
+            let lean = rest.lean * factor;
+            running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * slope);
             let share = 1.0 - exact / running.weight;
             let most = if bound {
-                self.bound(&view, query, |c| !chosen[c], running.most, exact, unread * factor)
+                self.bound(&view, query, |c| !chosen[c], running.most, exact, rest.unread * factor)
             } else {
                 1.0
             };
-            let scanned = (read + tail + clusters) as u32;
-            (running.finish(), Report { scanned, rest: share.clamp(0.0, 1.0), bound: most })
+            let scanned: usize = opened.iter().map(|c| partition.range(*c as usize).len()).sum();
+            let report = Report {
+                scanned: (scanned + tail + clusters) as u32,
+                read: (read + tail) as u32,
+                rest: share.clamp(0.0, 1.0),
+                bound: most,
+            };
+            (running.finish(), report)
         })
         .collect()
     }
 
-    /// Adds the keys of the `opened` clusters: all are scored as bytes, and those whose weight is large are read in full. The
-    /// weights of the others, whose squares sum to at most `allowed`, go to `rest` in units of `exp(running.most)` as it was
-    /// on entry: they are given their cluster's mean value. Returns the number of keys.
+    /// Scaled scores by bytes of all keys of the clusters, one cluster after another, into `scratch.scores`.
+    fn score(&self, clusters: &[u32], query: &ByteQuery, scratch: &mut Scratch) {
+        let (index, partition) = (&self.index, &self.index.partition);
+        let (scale, offset) = (query.scale * self.scale, query.offset * self.scale);
+        let Scratch { dots, scores, .. } = scratch;
+        scores.clear();
+        for (number, c) in clusters.iter().enumerate() {
+            if let Some(next) = clusters.get(number + 1) {
+                index.codes.prefetch(partition.range(*next as usize));
+            }
+            let range = partition.range(*c as usize);
+            dots.clear();
+            let skip = index.codes.scan(&query.codes, range.clone(), dots);
+            scores.extend(dots[skip..][..range.len()].iter().map(|dot| scale * *dot as f32 + offset));
+        }
+    }
+
+    /// Adds the keys of the `opened` clusters, whose scores by bytes, off by about `noise` before scaling, are in
+    /// `scratch.scores`. The values of keys that matter are read; the scores of those that matter much are computed again in
+    /// half precision. The weights of the others, whose squares sum to at most `allowed`, go to `rest`: they are given their
+    /// cluster's mean value. Weights are in units of `exp(running.most)` as it is on entry. Returns the number of values read.
+    #[expect(clippy::too_many_arguments, reason = "one step of by_cluster, split for its length")]
     fn open(
         &self,
         kernels: &dyn Kernels,
         query: &[f32],
         opened: &[u32],
+        view: &View,
         allowed: f32,
+        noise: f32,
+        scratch: &mut Scratch,
         running: &mut Running,
-        rest: &mut [f32],
+        rest: &mut Rest,
     ) -> usize {
-        let unit = running.most;
-        let (index, partition) = (&self.index, &self.index.partition);
-        let mut bytes = ByteQuery::default();
-        index.quantiser.query(query, &mut bytes);
-        let (mut dots, mut weights) = (Vec::new(), Vec::new());
-        for (number, c) in opened.iter().enumerate() {
-            if let Some(next) = opened.get(number + 1) {
-                index.codes.prefetch(partition.range(*next as usize));
-            }
-            let range = partition.range(*c as usize);
-            dots.clear();
-            let skip = index.codes.scan(&bytes.codes, range.clone(), &mut dots);
-            weights.extend(dots[skip..][..range.len()].iter().map(|dot| bytes.scale * *dot as f32 + bytes.offset));
-        }
-        kernels.exp_sum(&mut weights, unit / self.scale, self.scale);
-        let squares: Vec<f32> = weights.iter().map(|weight| weight * weight).collect();
-        let read = worst(&squares, allowed);
-        let mut full = Vec::new();
+        let partition = &self.index.partition;
+        let Scratch { scores, weights, squares, read, places, ones, .. } = scratch;
+        weights.clear();
+        weights.extend_from_slice(scores);
+        kernels.exp_sum(weights, running.most, 1.0);
+        squares.clear();
+        squares.extend(weights.iter().map(|weight| weight * weight));
+        let read_from = limit(kernels, squares, allowed).sqrt();
+        // Weights above this by bytes alone would add more than a quarter of the rest to the error.
+        let noise = (noise * self.scale).max(1e-6);
+        let full_from = limit(kernels, squares, 0.25 * allowed / (noise * noise)).sqrt().max(read_from);
+        read.clear();
         let mut at = 0;
         for c in opened {
             let range = partition.range(*c as usize);
-            for place in range {
-                if read[at] {
-                    full.push(place as u32);
-                } else {
-                    rest[*c as usize] += weights[at];
-                }
-                at += 1;
+            let (weights, scores) = (&weights[at..at + range.len()], &scores[at..at + range.len()]);
+            at += range.len();
+            if ones.len() < range.len() {
+                ones.resize(range.len(), 1.0);
             }
+            let mean = view.means[*c as usize];
+            let mut unread = kernels.dot_f32(weights, &ones[..range.len()]);
+            let mut lean = kernels.dot_f32(weights, scores) - unread * mean;
+            let first = read.len();
+            // Strictly above: the largest number below the limit.
+            kernels.above(weights, read_from.next_down(), range.start as u32, read);
+            for (weight, place) in &read[first..] {
+                unread -= weight;
+                lean -= weight * (scores[*place as usize - range.start] - mean);
+            }
+            // What rounding leaves of nothing.
+            let unread = unread.max(0.0);
+            rest.masses[*c as usize] += unread;
+            rest.unread += unread;
+            rest.lean += lean;
         }
-        self.add_places(kernels, query, &full, running);
-        weights.len()
+        places.clear();
+        weights.clear();
+        for (weight, place) in read.iter().filter(|entry| entry.0 < full_from) {
+            weights.push(*weight);
+            places.push(*place);
+        }
+        running.weight += weights.iter().sum::<f32>();
+        kernels.gather_add_f16(weights, &self.values, places, &mut running.sum);
+        places.clear();
+        places.extend(read.iter().filter(|entry| entry.0 >= full_from).map(|entry| entry.1));
+        self.add_places(kernels, query, places, running);
+        read.len()
     }
 
     /// Estimated masses in units of `exp(unit)`, and the expected squares of their errors: n keys whose weights scatter
@@ -136,17 +210,54 @@ impl AttentionHead {
     }
 }
 
+/// What is not computed key by key.
+struct Rest {
+    /// Mass of each cluster.
+    masses: Vec<f32>,
+    /// Sum of masses times how far their keys' scores lie above the cluster's mean.
+    lean: f32,
+    /// Mass of keys in opened clusters.
+    unread: f32,
+}
+
 /// Marks the clusters of largest error such that the errors of the others sum to at most `allowed`.
-fn worst(errors: &[f32], allowed: f32) -> Vec<bool> {
-    // A histogram over exponent and two bits of the mantissa finds the cut without sorting.
-    let bucket = |error: f32| (error.max(0.0).to_bits() >> 21) as usize;
-    let mut sums = [0f32; 1 << 10];
-    errors.iter().for_each(|error| sums[bucket(*error)] += error);
-    let mut kept = 0f32;
-    let mut cut = 0;
-    while cut < sums.len() && kept + sums[cut] <= allowed {
-        kept += sums[cut];
-        cut += 1;
+fn worst(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> Vec<bool> {
+    let from = limit(kernels, errors, allowed);
+    errors.iter().map(|error| *error >= from).collect()
+}
+
+/// The value below which errors sum to at most `allowed`, to within a quarter of it; infinity when all do.
+fn limit(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> f32 {
+    // Bisects exponent and two bits of the mantissa: ten sums, each a tenth of what sorting into buckets costs.
+    let value = |step: u32| f32::from_bits(step << 21);
+    let (mut low, mut high) = (0, f32::INFINITY.to_bits() >> 21);
+    if kernels.sum_below(errors, f32::INFINITY) <= allowed {
+        return f32::INFINITY;
     }
-    errors.iter().map(|error| bucket(*error) >= cut).collect()
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if kernels.sum_below(errors, value(middle)) <= allowed {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    value(low)
+}
+
+/// Memory of a step, one per thread.
+#[derive(Default)]
+struct Scratch {
+    dots: Vec<i32>,
+    scores: Vec<f32>,
+    weights: Vec<f32>,
+    squares: Vec<f32>,
+    /// (weight, place) of the keys whose values are read.
+    read: Vec<(f32, u32)>,
+    places: Vec<u32>,
+    ones: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

@@ -71,7 +71,12 @@ impl AttentionHead {
         kernels.add_rows_f16(&clusters, &self.value_means, &mut running.sum);
         let share = 1.0 - exact / running.weight;
         let most = if bound { self.bound(view, query, |_| true, running.most, exact, 0.0) } else { 1.0 };
-        let report = Report { scanned: (scanned + tail) as u32, rest: share.clamp(0.0, 1.0), bound: most };
+        let report = Report {
+            scanned: (scanned + tail) as u32,
+            read: (places.len() + tail) as u32,
+            rest: share.clamp(0.0, 1.0),
+            bound: most,
+        };
         (running.finish(), report)
     }
 }

@@ -7,6 +7,7 @@ use super::estimate::View;
 use super::exact::{ExactAttention, add};
 use super::partial::{Partial, Running};
 use super::plan::Plan;
+use super::slope::Slope;
 use crate::attention_index::{AttentionIndex, to_halves};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -28,6 +29,8 @@ pub enum Budget {
 pub struct Report {
     /// Keys and centroids scored.
     pub scanned: u32,
+    /// Keys whose values were read.
+    pub read: u32,
     /// Estimated share of the attention mass that was not computed key by key.
     pub rest: f32,
     /// No more than this share was left out or estimated; 1 when it was not asked for.
@@ -53,6 +56,10 @@ pub struct AttentionHead {
     pub(crate) value_means: Vec<f16>,
     /// Part of the bound on a cluster's score variance that is there on average.
     pub(crate) share: f32,
+    /// How values follow keys within clusters.
+    pub(super) slope: Slope,
+    /// Root mean square norm of the outputs of the layer's heads; 0 when it is not known.
+    pub(super) usual: f32,
     pub(crate) scale: f32,
     pub(crate) plan: Plan,
     pub(super) exact: Option<ExactAttention>,
@@ -66,13 +73,16 @@ impl AttentionHead {
             let (found, wanted) = (values.len(), index.len());
             return Err(IndexError::Argument(format!("attention head: {found} values for {wanted} keys")));
         }
-        let ordered = values.take(&index.ids);
+        let ordered = to_halves(&values.take(&index.ids));
+        let slope = Slope::measure(&index.partition, &index.halves, index.dim, &ordered, values.dim);
         let mut head = Self {
             index,
-            values: Buffer::new(&to_halves(&ordered)),
+            values: Buffer::new(&ordered),
             value_dim: values.dim,
             value_means: Vec::new(),
             share: 1.0,
+            slope,
+            usual: 0.0,
             scale,
             plan: Plan::Exact,
             exact: None,
@@ -127,7 +137,7 @@ impl AttentionHead {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let exact = self.exact.as_ref().map_or(0, ExactAttention::bytes);
-        self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact
+        self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact + self.slope.bytes()
     }
 
     /// Adds keys with their values.
@@ -180,7 +190,7 @@ impl AttentionHead {
 
     /// Attention over every key.
     fn attend_all(&self, queries: &[f32]) -> Vec<(Partial, Report)> {
-        let report = Report { scanned: self.len() as u32, rest: 0.0, bound: 0.0 };
+        let report = Report { scanned: self.len() as u32, read: self.len() as u32, rest: 0.0, bound: 0.0 };
         let with = |exact: &ExactAttention| exact.attend(best(), queries, &self.values, self.scale);
         let partials = match &self.exact {
             Some(exact) => with(exact),
@@ -224,7 +234,8 @@ impl AttentionHead {
         let mut view = View::default();
         let rest = self.view(kernels, query, &mut view) - partial.lse;
         // Estimated mass of everything against the mass found.
-        let report = Report { scanned: scanned as u32, rest: (1.0 - (-rest).exp()).clamp(0.0, 1.0), bound: 1.0 };
+        let rest = (1.0 - (-rest).exp()).clamp(0.0, 1.0);
+        let report = Report { scanned: scanned as u32, read: places.len() as u32, rest, bound: 1.0 };
         (partial, report)
     }
 

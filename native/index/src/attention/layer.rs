@@ -2,15 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::head::{AttendOptions, AttentionHead, Report};
+use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
-use crate::rng::Rng;
 use crate::rows::Rows;
 
 /// Queries of each query head on which a KV head's plan is chosen.
-const MEASURED: usize = 16;
+const MEASURED: usize = 32;
+/// Queries of each query head on which the size of outputs is measured.
+const NORMED: usize = 8;
 
 /// The KV heads of a layer, each shared by `query_heads / kv_heads` query heads.
 pub struct AttentionLayer {
@@ -41,7 +42,7 @@ pub struct LayerOptions {
 
 impl AttentionLayer {
     /// `keys`: `[kv_heads, tokens, dim]`; `values`: `[kv_heads, tokens, value_dim]`; `queries`:
-    /// `[query_heads, samples, dim]`, a sample of the prompt's own queries.
+    /// `[query_heads, samples, dim]`, a sample of the prompt's own queries in order of position.
     pub fn build(keys: &[f32], values: &[f32], queries: &[f32], options: &LayerOptions) -> Result<Self> {
         let LayerOptions { kv_heads, query_heads, dim, value_dim, scale, .. } = *options;
         if kv_heads == 0 || query_heads == 0 || query_heads % kv_heads != 0 {
@@ -52,20 +53,25 @@ impl AttentionLayer {
         let (keys, values) = (split("keys", keys, kv_heads, dim)?, split("values", values, kv_heads, value_dim)?);
         let queries = split("queries", queries, kv_heads, dim)?;
         // Heads one after another: each uses all threads, and only one head's working memory is needed at a time.
-        let heads: Result<Vec<AttentionHead>> = keys
-            .iter()
-            .zip(values)
-            .zip(queries)
-            .map(|((keys, values), queries)| {
-                let build = BuildOptions { keep_all: true, ..options.build.clone() };
-                let index = AttentionIndex::build(*keys, queries, &build)?;
-                let mut head = AttentionHead::new(index, values, scale)?;
-                let sample = Rng::new(build.seed ^ 0x5eed).sample(queries.len(), MEASURED * group);
-                head.choose_plan(&queries.take(&sample), options.target);
-                Ok(head)
-            })
-            .collect();
-        Ok(Self { heads: heads?, group, dim, value_dim })
+        let sampled = |queries: &Rows<'_>, count: usize| queries.take(&latest(queries.len(), group, count));
+        let mut heads = Vec::with_capacity(kv_heads);
+        let (mut squares, mut count) = (0f64, 0u32);
+        for ((keys, values), queries) in keys.iter().zip(values).zip(&queries) {
+            let build = BuildOptions { keep_all: true, ..options.build.clone() };
+            let index = AttentionIndex::build(*keys, *queries, &build)?;
+            let head = AttentionHead::new(index, values, scale)?;
+            let all = AttendOptions { budget: Budget::All, bound: false };
+            for (partial, _) in head.attend(&sampled(queries, NORMED), all) {
+                squares += partial.output.iter().map(|x| f64::from(x * x)).sum::<f64>();
+                count += 1;
+            }
+            heads.push(head);
+        }
+        let usual = (squares / f64::from(count.max(1))).sqrt() as f32;
+        for (head, queries) in heads.iter_mut().zip(&queries) {
+            head.choose_plan(&sampled(queries, MEASURED), options.target, usual);
+        }
+        Ok(Self { heads, group, dim, value_dim })
     }
 
     /// The KV heads.
@@ -111,6 +117,15 @@ impl AttentionLayer {
         let parts: Vec<_> = keys.into_iter().zip(values).collect();
         self.heads.par_iter_mut().zip(parts).try_for_each(|(head, (keys, values))| head.append(keys, values))
     }
+}
+
+/// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window
+/// and not among these keys; queries from the middle find their own surroundings here, and are answered by few keys.
+fn latest(rows: usize, group: usize, count: usize) -> Vec<u32> {
+    let samples = rows / group;
+    (0..group)
+        .flat_map(|member| (samples.saturating_sub(count)..samples).map(move |i| (member * samples + i) as u32))
+        .collect()
 }
 
 /// Equal parts of `data` for each head.

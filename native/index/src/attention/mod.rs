@@ -8,6 +8,7 @@ mod head;
 mod layer;
 mod partial;
 mod plan;
+mod slope;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};
