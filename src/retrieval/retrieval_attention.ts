@@ -264,6 +264,21 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     }
   }
 
+  /** An empty prefix of `tokens` tokens, a multiple of 64, whose context the caller fills and builds: from a file, or made. */
+  openPrefix(tokens: number): IndexedPrefix {
+    const first = this.#window.first / PAGE_TOKENS;
+    const count = tokens / PAGE_TOKENS;
+    const prefix = new IndexedPrefix(this.#contextShape, first, first + count);
+    prefix.pages.push(...Array.from({ length: count }, () => ({ page: -1, writes: 0 })));
+    return prefix;
+  }
+
+  /** Lets the sequence of a slot, which has read `promptTokens`, decode over a prefix of the caller's, which is built. */
+  adopt(slot: number, prefix: IndexedPrefix, promptTokens: number, decode: RetrievalPolicy): void {
+    this.#shelf.take(prefix);
+    this.#sessions.set(slot, new KvSession(slot, prefix, budgetOf(decode), promptTokens, 0));
+  }
+
   /** Forgets the sequence of a slot. Its prefix stays in CPU memory while others use it, or may. */
   leave(slot: number): void {
     const session = this.#sessions.get(slot);

@@ -21,11 +21,6 @@ static CONTEXTS: Slab<Context> = Slab::new("KV context");
 /// Tokens of a page, as on the GPU.
 const PAGE_TOKENS: usize = 64;
 
-/// Keys of a head from which a graph is considered. Below, clusters were always the cheapest (four real heads of 32 thousand
-/// keys: 3 µs a search against 20 by graph; a made one of 128 thousand: 36 against 120), and indexes are built in a fifth of the
-/// time without.
-const GRAPH_TOKENS: usize = 1 << 20;
-
 thread_local! {
     static POOL: OnceCell<Option<ThreadPool>> = const { OnceCell::new() };
 }
@@ -259,8 +254,8 @@ pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) ->
                 return Err(Failure::argument("build: the layer's index is built already"));
             };
             let wide = |parts: &[Vec<f16>]| -> Vec<f32> { parts.iter().flatten().map(|x| x.to_f32()).collect() };
-            let tokens = keys[0].len() / dim;
-            let strategies = if tokens < GRAPH_TOKENS { vec!["clusters", "flat"] } else { Vec::new() };
+            // Attention reads whole clusters wherever that is cheaper than all keys, and no graph was ever of use to it.
+            let strategies = vec!["clusters", "flat"];
             let build = BuildOptions { seed: seed ^ u64::from(layer) << 32, strategies, ..BuildOptions::default() };
             let options = LayerOptions { kv_heads, query_heads, dim, value_dim: dim, scale, target, build };
             *place = Layer::Built(AttentionLayer::build(&wide(keys), &wide(values), &wide(queries), &options)?);

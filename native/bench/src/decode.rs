@@ -34,7 +34,7 @@ pub fn measure(case: &str, heads: &[Head], report: &mut Report) -> Result<(), St
         value_dim: dim,
         scale,
         target: 0.01,
-        build: BuildOptions::default(),
+        build: BuildOptions { strategies: vec!["clusters", "flat"], ..BuildOptions::default() },
     };
     let start = Instant::now();
     let layer = AttentionLayer::build(&keys, &values, &queries, &options).map_err(|error| error.to_string())?;

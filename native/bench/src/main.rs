@@ -2,7 +2,8 @@
 //!
 //! `index [--data DIR]` searches the made 128K head, and the real ones of the folder; `retrieval` times decode steps at 128K
 //! tokens, with `--full` also at 1M. `--dump DIR` adds every layer that `deno task dump:qk` or `dump_qk.py` wrote there,
-//! `--only-dump` leaves the made ones out.
+//! `--only-dump` leaves the made ones out,
+//! `--only-1m` all but that length.
 
 mod decode;
 mod peers;
@@ -51,6 +52,10 @@ fn run(args: &[String]) -> Result<(), String> {
                 return Ok(());
             }
             // Four different heads: 134 MB of keys and values, beyond any cache.
+            let only_1m = args.iter().any(|arg| arg == "--only-1m");
+            if only_1m {
+                return decode::measure("decode_step_1m", &[sets::made(1 << 20, 65_536, 128, 3)], &mut report);
+            }
             let heads: Vec<sets::Head> = (0..4).map(|i| sets::made(1 << 17, 16_384, 128, 3 + i)).collect();
             decode::measure("decode_step_128k", &heads, &mut report)?;
             drop(heads);

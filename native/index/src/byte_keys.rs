@@ -112,19 +112,19 @@ impl ByteKeys {
         }
     }
 
-    /// Products of `query` with the keys of `range`, appended to `out`, after those of up to 15 keys before it: the number of
-    /// these is returned, and up to 15 keys after the range follow.
+    /// Products of each of the `queries` (`[queries, row_len]`) with the keys of `range`, appended to `out` query by query. Those of
+    /// up to 15 keys before it come first, their number is returned, and those of up to 15 after it last: whole blocks are read.
     ///
     /// # Panics
     /// When there are no blocks.
     #[inline]
-    pub fn scan(&self, query: &[i8], range: std::ops::Range<usize>, out: &mut Vec<i32>) -> usize {
+    pub fn scan(&self, queries: &[i8], range: std::ops::Range<usize>, out: &mut Vec<i32>) -> usize {
         let blocks = self.blocks.as_ref().expect("a scan needs blocks");
         let (first, end) = (range.start / LANES, range.end.div_ceil(LANES));
         let block_len = self.row_len * LANES;
         let start = out.len();
-        out.resize(start + (end - first) * LANES, 0);
-        best().scan_u8(query, self.row_len, &blocks[first * block_len..end * block_len], &mut out[start..]);
+        out.resize(start + queries.len() / self.row_len * (end - first) * LANES, 0);
+        best().scan_u8(queries, self.row_len, &blocks[first * block_len..end * block_len], &mut out[start..]);
         range.start - first * LANES
     }
 
@@ -162,7 +162,8 @@ mod tests {
         for dim in [3, 32, 64, 100] {
             let row_len = Quantiser::row_len(dim);
             let mut code = |count: usize| -> Vec<u8> { (0..count * row_len).map(|_| rng.below(256) as u8).collect() };
-            let query: Vec<i8> = code(1).iter().map(|x| *x as i8).collect();
+            let queries: Vec<i8> = code(3).iter().map(|x| *x as i8).collect();
+            let query = &queries[..row_len];
             let mut plain = code(21);
             let mut keys = ByteKeys::new(&plain, dim, true, true);
             for count in [1, 10, 16, 40, 3] {
@@ -174,11 +175,17 @@ mod tests {
             keys.overwrite(19, &changed);
             plain[19 * row_len..49 * row_len].copy_from_slice(&changed);
             assert_eq!(keys.rows().unwrap()[..], plain);
-            let expected = products(&query, &plain);
+            let expected = products(query, &plain);
             for range in [0..91, 5..6, 15..17, 16..48, 33..91] {
                 let mut out = vec![7];
-                let skip = keys.scan(&query, range.clone(), &mut out);
-                assert_eq!(out[1 + skip..][..range.len()], expected[range]);
+                let skip = keys.scan(query, range.clone(), &mut out);
+                assert_eq!(out[1 + skip..][..range.len()], expected[range.clone()]);
+                let mut all = Vec::new();
+                keys.scan(&queries, range.clone(), &mut all);
+                let width = all.len() / 3;
+                assert_eq!(all[..width], out[1..]);
+                let last = products(&queries[2 * row_len..], &plain);
+                assert_eq!(all[2 * width + skip..][..range.len()], last[range]);
             }
         }
     }

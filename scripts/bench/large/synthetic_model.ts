@@ -73,8 +73,9 @@ export function syntheticLlama(shape: LlamaShape): GgufFile {
   ];
   const { header, offsets, dataLength } = encodeGgufHeader(metadata, tensors);
   const block = ggmlTypeByName("Q8_0").bytes;
-  // One window of noise serves everywhere: scale 2^-9 keeps activations of this width near 1.
-  const noise = new Uint8Array(block * 4096);
+  // One window of noise serves everywhere: scale 2^-9 keeps activations of this width near 1. Its length in blocks is prime, so that
+  // no two rows of a matrix start at the same place of it and queries have as many dimensions as a head.
+  const noise = new Uint8Array(block * 4099);
   crypto.getRandomValues(noise.subarray(0, 65536));
   for (let at = 65536; at < noise.length; at += 65536) {
     noise.copyWithin(at, 0, Math.min(65536, noise.length - at));

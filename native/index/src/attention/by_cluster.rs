@@ -30,23 +30,20 @@ impl AttentionHead {
         let mut scores = Vec::new();
         // One pass over the centroids for all queries of the group.
         let stride = partition.scores(kernels, queries, &mut scores);
-        let (mut view, mut slope) = (View::default(), Vec::new());
         let each = queries.chunks_exact(self.index.dim).zip(scores.chunks_exact(stride.max(1)));
-        each.map(|(query, scores)| {
-            self.view_of(&scores[..clusters], query, &mut view);
-            let unit = kernels.max(&view.logs);
-            let (mut masses, errors) = self.masses_and_errors(kernels, &view, unit);
-            let total: f32 = masses.iter().sum();
-            // Half of the error may come from clusters not opened, half from keys not read in those that were.
-            let allowed = 0.5 * (threshold * total).powi(2);
-            let chosen = worst(kernels, &errors, allowed);
-            let opened: Vec<u32> =
-                chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(c, _)| c as u32).collect();
-            let mut bytes = ByteQuery::default();
-            self.index.quantiser.query(query, &mut bytes);
-            self.score(&opened, &bytes, scratch);
+        let mut asked: Vec<Asked> =
+            each.map(|(query, scores)| self.ask(kernels, query, &scores[..clusters], threshold)).collect();
+        for one in &mut asked {
+            one.scores = scratch.pool.pop().unwrap_or_default();
+            one.scores.clear();
+        }
+        self.score(&mut asked, scratch);
+        let mut slope = Vec::new();
+        let each = queries.chunks_exact(self.index.dim).zip(asked);
+        each.map(|(query, asked)| {
+            let Asked { view, mut masses, chosen, bytes, allowed, unit, scores } = asked;
             // A key may be far above what its cluster promised.
-            let most = unit.max(kernels.max(&scratch.scores));
+            let most = unit.max(kernels.max(&scores));
             let factor = (unit - most).exp();
             masses.iter_mut().for_each(|mass| *mass *= factor);
             let mut running = Running::new(self.value_dim);
@@ -61,8 +58,8 @@ impl AttentionHead {
                 }
             }
             let allowed = allowed * factor * factor;
-            let read =
-                self.open(kernels, query, &opened, &view, allowed, bytes.noise(), scratch, &mut running, &mut rest);
+            let opened = Opened { chosen: &chosen, scores: &scores, view: &view, noise: bytes.noise() };
+            let read = self.open(kernels, query, opened, allowed, scratch, &mut running, &mut rest);
             let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
             // Keys and tail may have raised the unit since the estimates were made.
@@ -79,54 +76,87 @@ impl AttentionHead {
             } else {
                 1.0
             };
-            let scanned: usize = opened.iter().map(|c| partition.range(*c as usize).len()).sum();
             let report = Report {
-                scanned: (scanned + tail + clusters) as u32,
+                scanned: (scores.len() + tail + clusters) as u32,
                 read: (read + tail) as u32,
                 rest: share.clamp(0.0, 1.0),
                 bound: most,
             };
+            scratch.pool.push(scores);
             (running.finish(), report)
         })
         .collect()
     }
 
-    /// Scaled scores by bytes of all keys of the clusters, one cluster after another, into `scratch.scores`.
-    fn score(&self, clusters: &[u32], query: &ByteQuery, scratch: &mut Scratch) {
+    /// What one query makes of the clusters, from the scores of their centroids.
+    fn ask(&self, kernels: &dyn Kernels, query: &[f32], scores: &[f32], threshold: f32) -> Asked {
+        let mut view = View::default();
+        self.view_of(scores, query, &mut view);
+        let unit = kernels.max(&view.logs);
+        let (masses, errors) = self.masses_and_errors(kernels, &view, unit);
+        let total: f32 = masses.iter().sum();
+        // Half of the error may come from clusters not opened, half from keys not read in those that were.
+        let allowed = 0.5 * (threshold * total).powi(2);
+        let chosen = worst(kernels, &errors, allowed);
+        let mut bytes = ByteQuery::default();
+        self.index.quantiser.query(query, &mut bytes);
+        Asked { view, masses, chosen, bytes, allowed, unit, scores: Vec::new() }
+    }
+
+    /// Scaled scores by bytes of all keys of the chosen clusters, one cluster after another. Queries that choose the same
+    /// cluster share its reading.
+    fn score(&self, asked: &mut [Asked], scratch: &mut Scratch) {
         let (index, partition) = (&self.index, &self.index.partition);
-        let (scale, offset) = (query.scale * self.scale, query.offset * self.scale);
-        let Scratch { dots, scores, .. } = scratch;
-        scores.clear();
-        for (number, c) in clusters.iter().enumerate() {
-            if let Some(next) = clusters.get(number + 1) {
-                index.codes.prefetch(partition.range(*next as usize));
+        let Scratch { dots, codes, .. } = scratch;
+        codes.clear();
+        asked.iter().for_each(|one| codes.extend_from_slice(&one.bytes.codes));
+        let row_len = index.codes.row_len();
+        let chosen = |asked: &[Asked], c: usize| asked.iter().filter(|one| one.chosen[c]).count();
+        let mut next = (0..partition.clusters()).find(|c| chosen(asked, *c) > 0);
+        while let Some(c) = next {
+            next = (c + 1..partition.clusters()).find(|c| chosen(asked, *c) > 0);
+            if let Some(next) = next {
+                index.codes.prefetch(partition.range(next));
             }
-            let range = partition.range(*c as usize);
+            let range = partition.range(c);
             dots.clear();
-            let skip = index.codes.scan(&query.codes, range.clone(), dots);
-            scores.extend(dots[skip..][..range.len()].iter().map(|dot| scale * *dot as f32 + offset));
+            let alone = chosen(asked, c) == 1;
+            let mut skip = 0;
+            if !alone {
+                skip = index.codes.scan(codes, range.clone(), dots);
+            }
+            let width = dots.len() / asked.len();
+            for (number, one) in asked.iter_mut().enumerate().filter(|(_, one)| one.chosen[c]) {
+                let from = if alone {
+                    index.codes.scan(&codes[number * row_len..][..row_len], range.clone(), dots)
+                } else {
+                    number * width + skip
+                };
+                let (scale, offset) = (one.bytes.scale * self.scale, one.bytes.offset * self.scale);
+                let dots = &dots[from..][..range.len()];
+                one.scores.extend(dots.iter().map(|dot| scale * *dot as f32 + offset));
+            }
         }
     }
 
-    /// Adds the keys of the `opened` clusters, whose scores by bytes, off by about `noise` before scaling, are in
-    /// `scratch.scores`. The values of keys that matter are read; the scores of those that matter much are computed again in
-    /// half precision. The weights of the others, whose squares sum to at most `allowed`, go to `rest`: they are given their
-    /// cluster's mean value. Weights are in units of `exp(running.most)` as it is on entry. Returns the number of values read.
+    /// Adds the keys of the opened clusters. The values of keys that matter are read; the scores of those that matter much are
+    /// computed again in half precision. The weights of the others, whose squares sum to at most `allowed`, go to `rest`: they
+    /// are given their cluster's mean value. Weights are in units of `exp(running.most)` as it is on entry. Returns the number
+    /// of values read.
     #[expect(clippy::too_many_arguments, reason = "one step of by_cluster, split for its length")]
     fn open(
         &self,
         kernels: &dyn Kernels,
         query: &[f32],
-        opened: &[u32],
-        view: &View,
+        opened: Opened<'_>,
         allowed: f32,
-        noise: f32,
         scratch: &mut Scratch,
         running: &mut Running,
         rest: &mut Rest,
     ) -> usize {
+        let Opened { chosen, scores, view, noise } = opened;
         let partition = &self.index.partition;
-        let Scratch { scores, weights, squares, read, places, ones, .. } = scratch;
+        let Scratch { weights, squares, read, places, ones, .. } = scratch;
         weights.clear();
         weights.extend_from_slice(scores);
         kernels.exp_sum(weights, running.most, 1.0);
@@ -138,14 +168,14 @@ impl AttentionHead {
         let full_from = limit(kernels, squares, 0.25 * allowed / (noise * noise)).sqrt().max(read_from);
         read.clear();
         let mut at = 0;
-        for c in opened {
-            let range = partition.range(*c as usize);
+        for (c, _) in chosen.iter().enumerate().filter(|entry| *entry.1) {
+            let range = partition.range(c);
             let (weights, scores) = (&weights[at..at + range.len()], &scores[at..at + range.len()]);
             at += range.len();
             if ones.len() < range.len() {
                 ones.resize(range.len(), 1.0);
             }
-            let mean = view.means[*c as usize];
+            let mean = view.means[c];
             let mut unread = kernels.dot_f32(weights, &ones[..range.len()]);
             let mut lean = kernels.dot_f32(weights, scores) - unread * mean;
             let first = read.len();
@@ -157,7 +187,7 @@ impl AttentionHead {
             }
             // What rounding leaves of nothing.
             let unread = unread.max(0.0);
-            rest.masses[*c as usize] += unread;
+            rest.masses[c] += unread;
             rest.unread += unread;
             rest.lean += lean;
         }
@@ -210,6 +240,30 @@ impl AttentionHead {
     }
 }
 
+/// What a query makes of the clusters.
+struct Asked {
+    view: View,
+    /// Estimated masses, in units of `exp(unit)`.
+    masses: Vec<f32>,
+    /// Clusters to open.
+    chosen: Vec<bool>,
+    bytes: ByteQuery,
+    /// Largest sum of squares of what is not read, in units of `exp(unit)`.
+    allowed: f32,
+    unit: f32,
+    /// Scaled scores of the keys of the chosen clusters.
+    scores: Vec<f32>,
+}
+
+/// The clusters that a query opens.
+struct Opened<'a> {
+    chosen: &'a [bool],
+    scores: &'a [f32],
+    view: &'a View,
+    /// How far scores by bytes are off, before scaling.
+    noise: f32,
+}
+
 /// What is not computed key by key.
 struct Rest {
     /// Mass of each cluster.
@@ -228,7 +282,7 @@ fn worst(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> Vec<bool> {
 
 /// The value below which errors sum to at most `allowed`, to within a quarter of it; infinity when all do.
 fn limit(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> f32 {
-    // Bisects exponent and two bits of the mantissa: ten sums, each a tenth of what sorting into buckets costs.
+    // Bisects exponent and two bits of the mantissa: ten sums of 0.04 ns a value each.
     let value = |step: u32| f32::from_bits(step << 21);
     let (mut low, mut high) = (0, f32::INFINITY.to_bits() >> 21);
     if kernels.sum_below(errors, f32::INFINITY) <= allowed {
@@ -249,7 +303,9 @@ fn limit(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> f32 {
 #[derive(Default)]
 struct Scratch {
     dots: Vec<i32>,
-    scores: Vec<f32>,
+    codes: Vec<i8>,
+    /// For the scores of queries: new memory for each would cost a page fault for a thousand keys.
+    pool: Vec<Vec<f32>>,
     weights: Vec<f32>,
     squares: Vec<f32>,
     /// (weight, place) of the keys whose values are read.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
+use super::plan::relative_error;
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -68,9 +69,10 @@ impl AttentionLayer {
             heads.push(head);
         }
         let usual = (squares / f64::from(count.max(1))).sqrt() as f32;
-        for (head, queries) in heads.iter_mut().zip(&queries) {
-            head.choose_plan(&sampled(queries, MEASURED), options.target, usual);
-        }
+        let samples: Vec<Vec<f32>> = queries.iter().map(|queries| sampled(queries, MEASURED)).collect();
+        let choose = |(head, sample): (&mut AttentionHead, &Vec<f32>)| head.choose_plan(sample, options.target, usual);
+        let truths: Vec<Vec<Partial>> = heads.iter_mut().zip(&samples).map(choose).collect();
+        calibrate(&mut heads, &samples, &truths, group, options.target);
         Ok(Self { heads, group, dim, value_dim })
     }
 
@@ -101,8 +103,20 @@ impl AttentionLayer {
 
     /// Attention of one token: `queries` is `[query_heads, dim]`, the result one part for each query head.
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        let each = self.heads.par_iter().zip(queries.par_chunks_exact(self.group * self.dim));
-        each.flat_map_iter(|(head, queries)| head.attend(queries, options)).collect()
+        // With more threads than heads, a head's queries are divided among some.
+        let parts = rayon::current_num_threads().div_ceil(self.heads.len());
+        let together = self.group.div_ceil(parts.min(self.group));
+        let width = self.group * self.dim;
+        (0..self.heads.len() * self.group.div_ceil(together))
+            .into_par_iter()
+            .flat_map_iter(|task| {
+                let tasks = self.group.div_ceil(together);
+                let (head, first) = (task / tasks, task % tasks * together);
+                let last = (first + together).min(self.group);
+                let own = &queries[head * width..][first * self.dim..last * self.dim];
+                self.heads[head].attend(own, options)
+            })
+            .collect()
     }
 
     /// Adds tokens: `keys` is `[kv_heads, tokens, dim]`, `values` `[kv_heads, tokens, value_dim]`.
@@ -117,6 +131,50 @@ impl AttentionLayer {
         let parts: Vec<_> = keys.into_iter().zip(values).collect();
         self.heads.par_iter_mut().zip(parts).try_for_each(|(head, (keys, values))| head.append(keys, values))
     }
+}
+
+/// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by
+/// their mean error when plans are chosen, and the layer's error is more than that where the errors of some are large.
+fn calibrate(heads: &mut [AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], group: usize, target: f32) {
+    let tokens = truths.first().map_or(0, |truth| truth.len() / group);
+    if tokens == 0 {
+        return;
+    }
+    let mut scaled = 1f32;
+    for _ in 0..6 {
+        let error = layer_error(heads, samples, truths, tokens);
+        // Within a tenth below 0.85 of what is asked for is near enough: these few tokens are not those to come.
+        let ratio = 0.85 * target / error.max(1e-3 * target);
+        if (1.0..1.1).contains(&ratio) {
+            break;
+        }
+        // Never looser than each head by itself would be.
+        let factor = ratio.clamp(0.4, 1.5).min(1.0 / scaled);
+        if factor == 1.0 {
+            break;
+        }
+        scaled *= factor;
+        heads.iter_mut().for_each(|head| head.scale_threshold(factor));
+    }
+}
+
+/// |found - truth| / |truth| of all heads' outputs together, the mean over tokens.
+fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], tokens: usize) -> f32 {
+    let (mut wrong, mut whole) = (vec![0f32; tokens], vec![0f32; tokens]);
+    let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
+    for (head, (sample, truths)) in heads.iter().zip(samples.iter().zip(truths)) {
+        let found: Vec<Partial> = sample
+            .par_chunks_exact(sample.len() / truths.len())
+            .flat_map_iter(|query| head.attend(query, options).into_iter().map(|answer| answer.0))
+            .collect();
+        for (i, (found, truth)) in found.iter().zip(truths).enumerate() {
+            let own: f32 = truth.output.iter().map(|x| x * x).sum();
+            whole[i % tokens] += own;
+            wrong[i % tokens] += relative_error(found, truth).powi(2) * own;
+        }
+    }
+    let errors = wrong.iter().zip(&whole).map(|(wrong, whole)| (wrong / whole.max(f32::MIN_POSITIVE)).sqrt());
+    errors.sum::<f32>() / tokens as f32
 }
 
 /// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window

@@ -29,8 +29,8 @@ impl AttentionHead {
     /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
-    /// the layer as a whole. (0: against the own norm alone.)
-    pub fn choose_plan(&mut self, queries: &[f32], target: f32, usual: f32) {
+    /// the layer as a whole. (0: against the own norm alone.) Returns exact attention of the queries.
+    pub fn choose_plan(&mut self, queries: &[f32], target: f32, usual: f32) -> Vec<Partial> {
         self.usual = usual;
         let exact = ExactAttention::build(&self.index.halves, self.index.dim);
         let truth = exact.attend(best(), queries, &self.values, self.scale);
@@ -69,6 +69,14 @@ impl AttentionHead {
             // What is read in whole clusters needs no graph: a fixed number of keys is then found by clusters too.
             Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
             Plan::Keys { strategy } => self.index.keep_only(strategy),
+        }
+        truth
+    }
+
+    /// Makes a plan by clusters look at more or less: its threshold becomes `factor` times what it was.
+    pub(super) fn scale_threshold(&mut self, factor: f32) {
+        if let Plan::Clusters { threshold } = &mut self.plan {
+            *threshold *= factor;
         }
     }
 

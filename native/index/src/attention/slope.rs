@@ -3,9 +3,9 @@
 //! A cluster stands in by its mean value, as if the weights of its keys had nothing to do with their values. They do: keys
 //! of higher score hold other values than the rest, and in much the same way in every cluster, so that small errors add up.
 //! The part of a value that is linear in its key is known from covariances pooled over clusters, Cov(v, k) and Cov(k, k):
-//! for a query q, values change by `Cov(v, k) q / (qᵀ Cov(k, k) q)` for each unit of score. (Eight real heads of 32K keys with
-//! every cluster estimated: the error of the output fell from 0.026 to 0.005 on the most even head, by half on four, by
-//! nothing on the two sharpest.)
+//! for a query q, values change by `Cov(v, k) q / (qᵀ Cov(k, k) q)` for each unit of score. (One head of each layer of a
+//! real model, 28K keys, every cluster estimated: the error of the output fell from 0.026 to 0.005 on the most even one, to a
+//! half or less on three, by a fifth on two, and not on the two sharpest.)
 
 use rayon::prelude::*;
 use sparrow_kernels::{Kernels, f16, pack_blocks};

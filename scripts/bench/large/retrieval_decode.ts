@@ -1,0 +1,138 @@
+import { median } from "../../../src/common/math.ts";
+import { Rng } from "../../../src/common/rng.ts";
+import { packStep } from "../../../src/engine/pack_step.ts";
+import { type StepRow, VACANT } from "../../../src/engine/step.ts";
+import { Gpu } from "../../../src/gpu/gpu.ts";
+import { StepPass } from "../../../src/gpu/pass.ts";
+import { readBuffer } from "../../../src/gpu/read_buffer.ts";
+import { Readback } from "../../../src/gpu/readback.ts";
+import { readModelConfig } from "../../../src/model/config.ts";
+import { PAGE_TOKENS } from "../../../src/model/kv_cache.ts";
+import { Transformer } from "../../../src/model/transformer.ts";
+import type { RetrievalPolicy } from "../../../src/retrieval/policy.ts";
+import { RetrievalAttention } from "../../../src/retrieval/retrieval_attention.ts";
+import { MadeContext } from "./made_context.ts";
+import { type LlamaShape, syntheticLlama } from "./synthetic_model.ts";
+
+/** Rows read at once when queries are sampled, and of the largest step. */
+const ROWS = 256;
+/**
+ * Spread of scores that keys are scaled to. Of 128K normal scores with this spread the best thousand hold 0.89 of the softmax mass, the
+ * figure of RetrievalAttention section 2.3 for this model: the share is Φ(spread − 2.43).
+ */
+const SCORE_SPREAD = 3.66;
+
+/** What decoding by retrieval took. */
+export interface RetrievalDecode {
+  msPerToken: number;
+  /** Of which the CPU searched and attended. */
+  searchMs: number;
+  gpuBytes: number;
+  cpuBytes: number;
+  buildSeconds: number;
+  /** Share of the keys in CPU memory that were scored. */
+  scanned: number;
+}
+
+/**
+ * Decodes `steps` tokens of a model of made weights over `tokens` tokens of context, of which all but the window is in CPU memory and made
+ * too. Index building is most of the time; `note` says how far it is.
+ */
+export async function retrievalDecode(
+  shape: LlamaShape,
+  tokens: number,
+  steps: number,
+  note: (text: string) => void,
+): Promise<RetrievalDecode> {
+  using gpu = await Gpu.open();
+  const file = syntheticLlama({ ...shape, contextLength: tokens });
+  let start = performance.now();
+  const seconds = () => ((performance.now() - start) / 1000).toFixed(1);
+  const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
+    pages: 64,
+    maxRows: ROWS,
+    maxSequences: 1,
+    contextLength: tokens,
+    kvType: "f16",
+  });
+  note(`loaded in ${seconds()} s, ${(gpu.buffers.bytes / 2 ** 30).toFixed(2)} GiB on the GPU`);
+  await using retrieval = await RetrievalAttention.open(gpu, transformer);
+  const readback = await Readback.open(gpu, 64);
+  const step = (row: StepRow) => {
+    const begin = performance.now();
+    const windows = retrieval.begin([row]);
+    const windowed = windows && { windows, buffer: retrieval.windowRows };
+    const packed = packStep(gpu, transformer, [row], ROWS, undefined, windowed);
+    const pass = transformer.record(new StepPass(gpu), packed, windows && retrieval);
+    transformer.recordSample(pass, packed.samples);
+    readback.record(pass, transformer.sampled, 0, 4);
+    pass.submit();
+    readback.read();
+    retrieval.finish([row]);
+    return performance.now() - begin;
+  };
+  const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+  const row = (part: Partial<StepRow>): StepRow => ({
+    slot: 0,
+    tokens: new Uint32Array(0),
+    position: 0,
+    pages: [],
+    sample: true,
+    sampling,
+    sampleIndex: 0,
+    decode: { kind: "dense" },
+    ...part,
+  });
+
+  // The queries of a text without meaning: with made weights, one layer's are like another's.
+  const rng = new Rng(3);
+  const text = Uint32Array.from({ length: ROWS }, () => rng.integer(shape.vocabulary));
+  step(row({ tokens: text, pages: [0, 1, 2, 3] }));
+  const { heads, kvHeads, headDim, paddedHeadDim } = transformer.shape;
+  const queryBytes = ROWS * heads * paddedHeadDim * 4;
+  const { query } = transformer.attentionBuffers[shape.layers - 1];
+  const queries = new Float32Array(await readBuffer(gpu, query, 0, queryBytes));
+  const size = Math.sqrt(queries.reduce((sum, x) => sum + x * x, 0) / (ROWS * heads));
+  // Queries carry the scale of scores, for powers of two.
+  const scale = SCORE_SPREAD / (Math.LN2 * size);
+  note(`queries of norm ${size.toFixed(2)}: keys are scaled by ${scale.toFixed(3)}`);
+
+  const made = new MadeContext(kvHeads, paddedHeadDim, headDim, scale);
+  const pages = Math.floor((tokens - steps - 64 - 640) / PAGE_TOKENS);
+  const prefix = retrieval.openPrefix(pages * PAGE_TOKENS);
+  start = performance.now();
+  for (let layer = 0; layer < shape.layers; layer++) {
+    made.fill(prefix.context, layer, pages);
+    prefix.context.sample(layer, queries);
+    prefix.context.buildNow(layer, 0.01);
+    note(`layer ${layer} of ${shape.layers} indexed, ${seconds()} s`);
+  }
+  prefix.state = "ready";
+  const buildSeconds = (performance.now() - start) / 1000;
+
+  const decode: RetrievalPolicy = { kind: "retrieval" };
+  const first = prefix.firstPages;
+  const prompt = (first + pages) * PAGE_TOKENS + 512;
+  retrieval.adopt(0, prefix, prompt, decode);
+  const table = [
+    ...Array.from({ length: first }, (_, i) => i),
+    ...Array<number>(pages).fill(VACANT),
+    ...Array.from({ length: 64 - first }, (_, i) => first + i),
+  ];
+  const times = Array.from(
+    { length: steps },
+    (_, i) => step(row({ position: prompt + i, pages: table, promptTokens: prompt, decode })),
+  );
+  const { load } = retrieval;
+  const result = {
+    // The first steps meet cold caches and pipelines.
+    msPerToken: median(times.slice(Math.min(4, steps - 1))),
+    searchMs: load.searchSeconds * 1000 / load.tokens,
+    gpuBytes: gpu.buffers.bytes,
+    cpuBytes: load.cpuBytes,
+    buildSeconds,
+    scanned: load.keysScanned / load.keysHeld,
+  };
+  readback.dispose();
+  return result;
+}
