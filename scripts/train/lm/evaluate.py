@@ -10,7 +10,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,17 +41,18 @@ class Context(NamedTuple):
     index: int
 
 
-def contexts(lengths: list[int], tasks: list[str], wordings: list[Split], answers: int) -> Iterator[Context]:
-    """All contexts, in rounds: each gives every cell about as many answers, so that time may run out at any point."""
-    for index in range(answers):
-        for length in lengths:
-            for task in tasks:
-                if task in SINGLE or index % _QUESTIONS == 0:
-                    for wording in wordings:
-                        yield Context(wording, length, task, index)
+def contexts(lengths: list[int], tasks: list[str], wordings: list[Split], answers: int, single: int) -> list[Context]:
+    """All contexts, in an order that gives every cell the same share of its answers, so that time may run out at any
+    point: `answers` for each cell of a task with several questions a context, `single` for the others."""
+    each: list[tuple[float, Context]] = []
+    for task in tasks:
+        count = single if task in SINGLE else -(-answers // _QUESTIONS)
+        each += [(index / count, Context(wording, length, task, index))
+                 for index in range(count) for length in lengths for wording in wordings]
+    return [context for _, context in sorted(each, key=lambda pair: pair[0])]
 
 
-def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: str) -> None:
+def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: str, taken: Synchronized[int]) -> None:
     cuda = torch.cuda.is_available()
     torch.set_num_threads(1 if count > 1 else torch.get_num_threads())
     model, _ = load_weights(a.weights)
@@ -59,6 +60,12 @@ def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: 
     judge = Evaluator(model, Tokenizer.from_file(str(a.tokenizer)), a.data, Corpus.load(a.corpus).words, a.show)
     found: list[tuple[Context, list[float]]] = []
     texts: dict[str, float] = {}
+
+    def save() -> None:
+        made = Path(folder, f"{rank}.part")
+        made.write_text(json.dumps([texts, found]))
+        made.replace(Path(folder, f"{rank}.json"))
+
     if rank == 0 and not a.no_text:
         wiki = read_text(a.data, "wikitext2_test.txt")
         texts["wikitext2_test/bits_per_byte"] = judge.bits_per_byte(wiki)
@@ -66,17 +73,19 @@ def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: 
         for layer, share in enumerate(judge.sparsity(wiki)):
             texts[f"ffn_L{layer}/activation_sparsity"] = share
         print({name: round(value, 3) for name, value in texts.items()}, flush=True)
-    each = list(contexts(a.lengths, a.tasks, a.wordings, a.answers))
-    for one in each[rank::count]:
-        if time.monotonic() - started > a.seconds:
+        save()
+    each = contexts(a.lengths, a.tasks, a.wordings, a.answers, a.single or a.answers)
+    while time.monotonic() - started < a.seconds:
+        with taken.get_lock():
+            index, taken.value = taken.value, taken.value + 1
+        if index >= len(each):
             break
+        one = each[index]
         seed = f"{a.seed} {one.length} {one.task} {one.index}"
         found.append((one, judge.scores(one.task, one.length, one.wording, 1 if one.task in SINGLE else _QUESTIONS,
                                         seed)))
         # A process that is cut off leaves what it has.
-        Path(folder, f"{rank}.json").write_text(json.dumps([texts, found]))
-    if not found:
-        Path(folder, f"{rank}.json").write_text(json.dumps([texts, found]))
+        save()
 
 
 def merge(parts: list[list]) -> dict[str, float]:
@@ -119,24 +128,33 @@ def main() -> None:
     parser.add_argument("--tasks", type=lambda text: text.split(","), default=list(TASKS))
     parser.add_argument("--wordings", type=lambda text: text.split(","), default=list(WORDINGS), help="train,held_out")
     parser.add_argument("--answers", type=int, default=32, help="answers in a cell to aim for")
+    parser.add_argument("--single", type=int, help="the same for tasks with one question a context")
     parser.add_argument("--processes", type=int, help="default: ten for each GPU, or one")
     parser.add_argument("--no-text", action="store_true", help="skip bits per byte and sparsity")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--show", action="store_true", help="print every answer that is not fully right")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="written every few seconds")
     a = parser.parse_args()
     count = a.processes or (10 * torch.cuda.device_count() if torch.cuda.is_available() else 1)
+    taken = mp.get_context("spawn").Value("q", 0)
+    scores: dict[str, float] = {}
+
+    def read() -> None:
+        scores.update(merge([json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]))
+        if a.json:
+            a.json.write_text(json.dumps(scores, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as folder:
         if count == 1:
-            _work(0, 1, a, started, folder)
+            _work(0, 1, a, started, folder, taken)
         else:
-            mp.spawn(_work, args=(count, a, started, folder), nprocs=count)
-        scores = merge([json.loads(path.read_text()) for path in sorted(Path(folder).iterdir())])
+            workers = mp.spawn(_work, args=(count, a, started, folder, taken), nprocs=count, join=False)
+            while not workers.join(timeout=5):
+                read()
+        read()
     print(table(scores))
     print(f"{time.monotonic() - started:.0f} s")
-    if a.json:
-        a.json.write_text(json.dumps(scores, indent=1) + "\n")
 
 
 if __name__ == "__main__":
