@@ -15,12 +15,12 @@ const chat = (question) => `<|im_start|>user\n${question}<|im_end|>\n<|im_start|
 /** @param {string} name @param {string} ref */
 const inputOf = (name, ref) => ({ name, is_output: false, ref });
 
-/** @param {string} name @param {string} ref @param {number} most @param {number} [temperature] */
-const outputOf = (name, ref, most, temperature = 0) => ({
+/** @param {string} name @param {string} ref @param {number} most */
+const outputOf = (name, ref, most) => ({
   name,
   is_output: true,
   ref,
-  sampling_config: { temperature, max_gen_length: most },
+  sampling_config: { temperature: 0, max_gen_length: most },
   transforms: [{ kind: "trim" }],
 });
 
@@ -47,13 +47,19 @@ const mapReduce = {
 };
 
 const chain = {
-  variables: [{ ref: "part_0", content: "The old man walked down to the harbour at dawn." }],
-  calls: [0, 1, 2, 3].map((i) => ({
-    func_name: "continue",
-    template: chat("Continue the story.\n{{before}}") + "{{after}}",
-    parameters: [inputOf("before", `part_${i}`), outputOf("after", `part_${i + 1}`, 40, 0.8)],
-  })),
-  outputs: { part_4: "TTFT" },
+  variables: [{ ref: "list_0", content: "- harbour\n- window\n- candle\n- orchard" }],
+  calls: [
+    "Number the items.",
+    "Reverse the list.",
+    "Write the list as bullets.",
+    "Summarise the list.",
+  ]
+    .map((request, i) => ({
+      func_name: "rewrite",
+      template: chat(`${request}\n\n{{before}}`) + "{{after}}",
+      parameters: [inputOf("before", `list_${i}`), outputOf("after", `list_${i + 1}`, 40)],
+    })),
+  outputs: { list_4: "TTFT" },
 };
 
 const shared = {
@@ -76,7 +82,7 @@ export const examples = [
   {
     name: "Chain",
     about:
-      "Each call continues what the one before wrote; the server starts it the moment its input is set.",
+      "Each call rewrites the list that the one before wrote; the server starts it the moment its input is set.",
     body: chain,
   },
   {

@@ -15,10 +15,13 @@ export const suggestions = [
   },
   {
     title: "Sum up a list",
-    text: "- harbour\n- window\n- candle\n- orchard\n\nSummarise the list.",
+    text: "Summarise the list.\n\n- harbour\n- window\n- candle\n- orchard",
   },
   {
-    title: "Continue a story",
-    text: "Continue the story.\nThe old man walked down to the harbour at dawn.",
+    title: "Collect values",
+    text: "One of the secret words of Otto is candle. Rain fell on the harbour all morning. " +
+      "One of the secret words of Otto is orchard. One of the secret words of Mira is window. " +
+      "Nobody had swept the yard since autumn. One of the secret words of Otto is silver.\n\n" +
+      "What are all the secret words of Otto?",
   },
 ];
