@@ -4,6 +4,8 @@ rotary positions), for texts as long as a GPU allows: 128K tokens of eight layer
     deno task dump:qk --data DIR --tokens 131072 --ids ids.u32
     python3 -m scripts.eval.lm.dump_qk --model models/sparrow-tiny.gguf --ids ids.u32 --out dumps --layers 0,2,4,6,7
 
+With `--report-only` it writes no files but what `dump:qk` prints of each head.
+
 Attention over earlier tokens is computed in half precision on a GPU, in f32 on a CPU.
 """
 
@@ -18,6 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from scripts.eval.lm.head_statistics import head_statistics
 
 #: struct formats of GGUF's scalar metadata types, by number; 8 is a string and 9 an array.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--ids", type=Path, required=True, help="token ids, 32 bits each, as dump:qk --ids writes them")
     parser.add_argument("--out", type=Path, default=Path("dumps"))
     parser.add_argument("--layers", help="comma-separated, default all")
+    parser.add_argument("--report-only", action="store_true")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gguf = Gguf(args.model)
@@ -111,7 +116,10 @@ def main() -> None:
     epsilon, base = get("attention.layer_norm_rms_epsilon"), get("rope.freq_base")
     wanted = range(layers) if args.layers is None else [int(layer) for layer in args.layers.split(",")]
     ids = torch.from_numpy(np.fromfile(args.ids, np.uint32).astype(np.int64)).to(device)
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.report_only:
+        print("layer head  queries' gap to keys  mass of the top 10 % of keys")
+    else:
+        args.out.mkdir(parents=True, exist_ok=True)
     weight = lambda name: gguf.tensor(name + ".weight").to(device)  # noqa: E731
     x = weight("token_embd")[ids]
     for layer in range(max(wanted) + 1):
@@ -120,7 +128,10 @@ def main() -> None:
         q = rotate((h @ part("attn_q").T).view(-1, heads, dim), base)
         k = rotate((h @ part("attn_k").T).view(-1, kv_heads, dim), base)
         v = (h @ part("attn_v").T).view(-1, kv_heads, dim)
-        if layer in wanted:
+        if layer in wanted and args.report_only:
+            for head, (gap, mass) in enumerate(head_statistics(q, k)):
+                print(f"{layer:5} {head:4}  {gap:20.2f}  {mass:28.3f}", flush=True)
+        elif layer in wanted:
             for name, rows in (("q", q), ("k", k), ("v", v)):
                 np.save(args.out / f"layer{layer}.{name}.npy", rows.transpose(0, 1).half().cpu().numpy())
         kind = torch.float16 if device.type == "cuda" else torch.float32
@@ -133,7 +144,8 @@ def main() -> None:
         x = x + mixed.flatten(1) @ part("attn_output").T
         live = F.relu(rms_norm(x, part("ffn_norm"), epsilon) @ part("ffn_up").T)
         x = x + live.square() @ part("ffn_down").T
-        print(f"layer {layer} of {layers}", flush=True)
+        if not args.report_only:
+            print(f"layer {layer} of {layers}", flush=True)
 
 
 if __name__ == "__main__":
