@@ -49,12 +49,13 @@ impl AttentionHead {
             let mut running = Running::new(self.value_dim);
             running.raise(most);
             let mut rest = Rest { masses, lean: 0.0, unread: 0.0 };
+            let variance = self.slope.of(kernels, query, self.scale, &mut slope);
             // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
             for (c, chosen) in chosen.iter().enumerate() {
                 if *chosen {
                     rest.masses[c] = 0.0;
                 } else {
-                    rest.lean += rest.masses[c] * view.variances[c].min(4.0);
+                    rest.lean += rest.masses[c] * (variance * partition.spreads[c].powi(2)).min(4.0);
                 }
             }
             let allowed = allowed * factor * factor;
@@ -67,7 +68,6 @@ impl AttentionHead {
             rest.masses.iter_mut().for_each(|mass| *mass *= factor);
             kernels.add_rows_f16(&rest.masses, &self.value_means, &mut running.sum);
             running.weight += rest.masses.iter().sum::<f32>();
-            self.slope.of(kernels, query, self.scale, &mut slope);
             let lean = rest.lean * factor;
             running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * slope);
             let share = 1.0 - exact / running.weight;

@@ -23,6 +23,8 @@ pub struct Slope {
     values: Vec<f32>,
     /// Cov(k, k), in blocks.
     keys: Vec<f32>,
+    /// Mean square spread of the measured clusters, as the partition has it.
+    spread: f32,
     dim: usize,
     value_dim: usize,
 }
@@ -50,15 +52,18 @@ impl Slope {
             })
             .collect();
         let count: usize = clusters.iter().map(|c| partition.range(*c).len()).sum();
+        let square = |c: &usize| partition.range(*c).len() as f64 * f64::from(partition.spreads[*c]).powi(2);
+        let spread = (clusters.iter().map(square).sum::<f64>() / count.max(1) as f64) as f32;
         let mut pooled = vec![0f64; (value_dim + dim) * dim];
         parts.iter().for_each(|part| pooled.iter_mut().zip(part).for_each(|(sum, x)| *sum += f64::from(*x)));
         let pooled: Vec<f32> = pooled.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect();
         let (of_values, of_keys) = pooled.split_at(value_dim * dim);
-        Self { values: pack_blocks(of_values, dim, 0.0), keys: pack_blocks(of_keys, dim, 0.0), dim, value_dim }
+        Self { values: pack_blocks(of_values, dim, 0.0), keys: pack_blocks(of_keys, dim, 0.0), spread, dim, value_dim }
     }
 
-    /// How much values change for each unit of scaled score of `query`, into `out` (`[value_dim]`).
-    pub fn of(&self, kernels: &dyn Kernels, query: &[f32], scale: f32, out: &mut Vec<f32>) {
+    /// How much values change for each unit of scaled score of `query`, into `out` (`[value_dim]`). Returns the variance of scaled
+    /// scores within a cluster, as a multiple of the square of its spread.
+    pub fn of(&self, kernels: &dyn Kernels, query: &[f32], scale: f32, out: &mut Vec<f32>) -> f32 {
         out.clear();
         out.resize((self.keys.len() / self.dim).max(self.values.len() / self.dim), 0.0);
         let keys = &mut out[..self.keys.len() / self.dim];
@@ -70,6 +75,7 @@ impl Slope {
         // Without spread there is nothing to follow.
         let factor = if variance > 1e-12 { 1.0 / variance } else { 0.0 };
         out.iter_mut().for_each(|x| *x *= factor);
+        if self.spread > 1e-12 { variance * scale / self.spread } else { 0.0 }
     }
 
     /// Bytes held.
