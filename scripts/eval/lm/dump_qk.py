@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,44 +98,25 @@ def rotate(x: Tensor, base: float) -> Tensor:
 
 
 @torch.no_grad()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--ids", type=Path, required=True, help="token ids, 32 bits each, as dump:qk --ids writes them")
-    parser.add_argument("--out", type=Path, default=Path("dumps"))
-    parser.add_argument("--layers", help="comma-separated, default all")
-    parser.add_argument("--report-only", action="store_true")
-    args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    gguf = Gguf(args.model)
+def forward(gguf: Gguf, ids: Tensor, layers: int, watch: Callable[[int, Tensor, Tensor, Tensor], None]) -> Tensor:
+    """States `[tokens, width]` after the first `layers` layers of an arcee model; `watch` sees each layer's number and its
+    queries, keys and values `[tokens, heads, head_dim]` after rotary positions."""
     architecture = gguf.metadata["general.architecture"]
     if architecture != "arcee":
-        raise ValueError(f"{args.model}: architecture is {architecture}, expected arcee")
+        raise ValueError(f"architecture is {architecture}, expected arcee")
     get = lambda key: gguf.metadata[f"arcee.{key}"]  # noqa: E731
-    layers, heads, kv_heads, dim = (get(key) for key in (
-        "block_count", "attention.head_count", "attention.head_count_kv", "attention.key_length"))
+    heads, kv_heads, dim = (get(f"attention.{key}") for key in ("head_count", "head_count_kv", "key_length"))
     epsilon, base = get("attention.layer_norm_rms_epsilon"), get("rope.freq_base")
-    wanted = range(layers) if args.layers is None else [int(layer) for layer in args.layers.split(",")]
-    ids = torch.from_numpy(np.fromfile(args.ids, np.uint32).astype(np.int64)).to(device)
-    if args.report_only:
-        print("layer head  queries' gap to keys  mass of the top 10 % of keys")
-    else:
-        args.out.mkdir(parents=True, exist_ok=True)
-    weight = lambda name: gguf.tensor(name + ".weight").to(device)  # noqa: E731
+    weight = lambda name: gguf.tensor(name + ".weight").to(ids.device)  # noqa: E731
     x = weight("token_embd")[ids]
-    for layer in range(max(wanted) + 1):
+    for layer in range(layers):
         part = lambda name: weight(f"blk.{layer}.{name}")  # noqa: B023, E731
         h = rms_norm(x, part("attn_norm"), epsilon)
         q = rotate((h @ part("attn_q").T).view(-1, heads, dim), base)
         k = rotate((h @ part("attn_k").T).view(-1, kv_heads, dim), base)
         v = (h @ part("attn_v").T).view(-1, kv_heads, dim)
-        if layer in wanted and args.report_only:
-            for head, (gap, mass) in enumerate(head_statistics(q, k)):
-                print(f"{layer:5} {head:4}  {gap:20.2f}  {mass:28.3f}", flush=True)
-        elif layer in wanted:
-            for name, rows in (("q", q), ("k", k), ("v", v)):
-                np.save(args.out / f"layer{layer}.{name}.npy", rows.transpose(0, 1).half().cpu().numpy())
-        kind = torch.float16 if device.type == "cuda" else torch.float32
+        watch(layer, q, k, v)
+        kind = torch.float16 if ids.is_cuda else torch.float32
         shared = heads // kv_heads
         mixed = torch.empty_like(q)
         # A head at a time: the kernels then need no copies of the keys for the heads that share them.
@@ -144,8 +126,41 @@ def main() -> None:
         x = x + mixed.flatten(1) @ part("attn_output").T
         live = F.relu(rms_norm(x, part("ffn_norm"), epsilon) @ part("ffn_up").T)
         x = x + live.square() @ part("ffn_down").T
-        if not args.report_only:
+    return x
+
+
+def read_ids(path: Path) -> Tensor:
+    """Token ids on the device that the work is done on."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.from_numpy(np.fromfile(path, np.uint32).astype(np.int64)).to(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--ids", type=Path, required=True, help="token ids, 32 bits each, as dump:qk --ids writes them")
+    parser.add_argument("--out", type=Path, default=Path("dumps"))
+    parser.add_argument("--layers", help="comma-separated, default all")
+    parser.add_argument("--report-only", action="store_true")
+    args = parser.parse_args()
+    gguf = Gguf(args.model)
+    layers = gguf.metadata["arcee.block_count"]
+    wanted = range(layers) if args.layers is None else [int(layer) for layer in args.layers.split(",")]
+    if args.report_only:
+        print("layer head  queries' gap to keys  mass of the top 10 % of keys")
+    else:
+        args.out.mkdir(parents=True, exist_ok=True)
+
+    def watch(layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
+        if args.report_only and layer in wanted:
+            for head, (gap, mass) in enumerate(head_statistics(q, k)):
+                print(f"{layer:5} {head:4}  {gap:20.2f}  {mass:28.3f}", flush=True)
+        elif layer in wanted:
+            for name, rows in (("q", q), ("k", k), ("v", v)):
+                np.save(args.out / f"layer{layer}.{name}.npy", rows.transpose(0, 1).half().cpu().numpy())
             print(f"layer {layer} of {layers}", flush=True)
+
+    forward(gguf, read_ids(args.ids), max(wanted) + 1, watch)
 
 
 if __name__ == "__main__":
