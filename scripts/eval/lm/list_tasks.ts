@@ -24,9 +24,12 @@ export const keyValue: TaskFamily = {
   },
 };
 
+/** Tokens of an entry of a numbered list of `tokens` tokens: a word, a line break and the digits of its number, which are one token each. */
+const entryTokens = (tokens: number) => 4 + Math.log10(tokens);
+
 /** A numbered list in which 2 to 5 words come ten times and the others twice. */
 export const commonWords: TaskFamily = {
-  facts: (tokens) => Math.max(20, Math.floor((tokens - 300) / 8)),
+  facts: (tokens) => Math.max(20, Math.floor((tokens - 300) / entryTokens(tokens))),
   sample({ lexicon, wording, facts }) {
     const { rng } = lexicon;
     const wanted = between(2, 5, rng);
