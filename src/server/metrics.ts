@@ -103,6 +103,19 @@ const engineSeries: readonly {
     value: (l) => l.retrieval?.cpuBytes ?? 0,
   },
   {
+    name: "sparrow_retrieval_idle_bytes",
+    help:
+      "Of sparrow_retrieval_cpu_bytes, what no sequence uses now and one whose prompt starts alike may",
+    kind: "gauge",
+    value: (l) => l.retrieval?.idleBytes ?? 0,
+  },
+  {
+    name: "sparrow_retrieval_shared_sequences",
+    help: "Sequences that use an index which another has built",
+    kind: "gauge",
+    value: (l) => l.retrieval?.shared ?? 0,
+  },
+  {
     name: "sparrow_retrieval_rest_share",
     help: "Share of the attention mass outside the window that was estimated, latest step",
     kind: "gauge",
