@@ -2,8 +2,8 @@
 import numpy as np
 import torch
 
-from samples import Clock, cosine, replayed
-from tables import PATTERNS, PixelNet, look_up, neighbours, simplex, source_order, stage, straight_round
+from samples import Clock, run
+from tables import PATTERNS, PixelNet, Tables, look_up, neighbours, source_order
 
 # Interval 32 (9 samples an axis): least squares gave 29.87 dB on Set5 for pattern e at 32 against 29.86 at 16, with a table
 # of a thirteenth of the size that stays in the second-level cache.
@@ -13,74 +13,58 @@ NAMES = ("s", "e")
 DIVISOR = 256
 
 
-def batch(pairs, count, size):
-    """One batch for every level: frames [levels, count, ...] and targets."""
-    parts = [pairs.crops(count, size, level) for level in range(pairs.levels)]
-    return torch.stack([p[0] for p in parts]), torch.stack([p[2] for p in parts])
+def train_experts(sampler, seconds, device, count=48, log=print):
+    """Tables {name: [levels, rows, scale²] int8}, each level in its share of the time."""
+    s, levels = sampler.scale, int(sampler.damaged[:, 6].max()) + 1
+    found = []
+    for level in range(levels):
+        pool = sampler.damaged[sampler.damaged[:, 6] == level]
+        tables = Tables(NAMES, SHIFT, s * s, DIVISOR).to(device)
+
+        def batch():
+            return sampler.undamaged(count, 0) if level == 0 else sampler.compressed(count, pool)
+        train_tables([tables], batch, s, seconds / levels, device, log, f"expert {level}")
+        found.append(tables.export())
+    return {n: np.stack([f[n] for f in found]) for n in NAMES}
 
 
-def train_experts(pairs, seconds, device, count=8, size=48, log=print):
-    """Tables {name: [levels, rows, scale²] int8}."""
-    s, levels = pairs.scale, pairs.levels
-    nets = {n: PixelNet(s * s, levels).to(device) for n in NAMES}
-    rate = torch.tensor(2e-3, device=device)
-    optimizer = torch.optim.Adam([p for n in nets.values() for p in n.parameters()], lr=rate, betas=(0.9, 0.99), capturable=device.type == "cuda")
+# Low-resolution pixels at a crop's edge that the loss leaves out, for each stage.
+EDGE = 2
+
+
+def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None):
+    """Trains `stages` in sequence: first the nets behind the tables, seen through sampling and rounding, then the entries.
+    Without `seconds` for nets (`start` given) only the latter."""
+    edge = EDGE * len(stages) * scale
     loss_value = torch.zeros((), device=device)
 
-    def forward(look):
-        frames, targets = batch(pairs, count, size)
-        out = stage(frames.flatten(0, 1), lambda n, p: look(n, p.reshape(levels, -1, 4)).reshape(*p.shape[:-1], s * s), NAMES, s, DIVISOR)
-        return ((out - targets.flatten(0, 1)) ** 2).mean()
+    def phase(parameters, rates, share, label):
+        rate = torch.tensor(rates[0], device=device)
+        optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), eps=1e-6, capturable=device.type == "cuda", foreach=device.type == "cuda")
+        average = [p.detach().clone() for p in parameters]
 
-    def net_step():
-        optimizer.zero_grad(set_to_none=False)
-        loss = forward(lambda n, p: nets[n](p) * (1 << SHIFT))
-        loss.backward()
-        optimizer.step()
-        loss_value.copy_(loss.detach())
-
-    run(net_step, rate, (2e-3, 1e-4), Clock(seconds * 0.45), device, loss_value, log, "expert nets")
-    tables = {n: nets[n].sample(SHIFT).requires_grad_() for n in NAMES}
-    rows = tables["s"].shape[1]
-    offset = torch.arange(levels, device=device)[:, None, None] * rows
-    fine_rate = torch.tensor(0.3, device=device)
-    fine = torch.optim.Adam(tables.values(), lr=fine_rate, betas=(0.9, 0.99), eps=1e-4, capturable=device.type == "cuda")
-    anchors = {n: t.detach().clone() for n, t in tables.items()}
-
-    def table_step():
-        fine.zero_grad(set_to_none=False)
-
-        def look(name, pixels):
-            index, weight = simplex(pixels, SHIFT)
-            flat = straight_round(tables[name].clamp(-127, 127)).reshape(levels * rows, -1)
-            values = flat.index_select(0, (index + offset).reshape(-1)).reshape(*index.shape, s * s)
-            return (values * weight[..., None]).sum(-2)
-        # Rows that no training pixel reaches stay where the net put them.
-        keep = sum(((tables[n] - anchors[n]) ** 2).mean() for n in NAMES)
-        loss = forward(look)
-        (loss + 1e-3 * keep).backward()
-        fine.step()
-        loss_value.copy_(loss.detach())
-
-    run(table_step, fine_rate, (0.3, 0.01), Clock(seconds * 0.5), device, loss_value, log, "expert tables")
-    return {n: t.detach().clamp(-127, 127).round().to(torch.int8).cpu().numpy() for n, t in tables.items()}
-
-
-def run(step, rate, rates, clock, device, loss_value, log, label):
-    """Repeats `step` until the clock is up, with a cosine learning rate."""
-    step = replayed(step, device)
-    n, average, logged = 0, 0.0, 0.0
-    while clock.done() < 1:
-        rate.fill_(cosine(clock.done(), *rates))
-        step()
-        n += 1
-        if n % 20 == 0:
-            value = loss_value.item()
-            average = value if average == 0 else 0.95 * average + 0.05 * value
-            if clock.done() - logged >= 0.2:
-                logged = clock.done()
-                log(f"{label}: step {n}, mean squared error {average:.3f}")
-    log(f"{label}: {n} steps, mean squared error {average:.3f}")
+        def step():
+            optimizer.zero_grad(set_to_none=False)
+            with torch.no_grad():
+                plane, _, target = batch()
+            for i, tables in enumerate(stages):
+                plane = tables(plane, scale if i == len(stages) - 1 else 1)
+                if i < len(stages) - 1:
+                    plane = (plane + (torch.round(plane) - plane).detach()).clamp(0, 255)
+            loss = ((plane - target)[:, edge:-edge, edge:-edge] ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
+            loss_value.copy_(loss.detach())
+        run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label)
+        with torch.no_grad():
+            torch._foreach_copy_([p.data for p in parameters], average)
+    if not start:
+        phase([p for t in stages for p in t.parameters()], rates, 0.6, f"{label}, nets")
+        for tables in stages:
+            tables.freeze()
+    phase([t.entries for t in stages], tuning, 1.0 if start else 0.4, f"{label}, tables")
 
 
 def upscale_exact(plane, tables, names, shift, scale, divisor):

@@ -1,112 +1,79 @@
-"""Least squares for one stage: conjugate gradients over whole images, from trained tables on.
+"""Least squares for one stage: conjugate gradients over crops of clean stills or of one damage level, from trained tables on.
 
-    python fit.py one --archive x4.npz --tables x4.experts.npz --out x4.fitted.npz
-    python fit.py two --archive x4.npz --tables x4.two_stage.npz --out x4.two_stage.npz   (its second stage)
-
-One stage is linear in its tables, so the tables of least mean square error can be computed. A pull of `--hold` pixels
-towards the starting point keeps rows that few pixels reach. Needs numpy, scipy and torch.
+One stage is linear in its tables, so the tables of least mean square error can be computed. A pull of `hold` pixels towards
+the starting point keeps rows that few pixels reach.
 """
-import argparse
-
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
-import experts
-import two_stage
-from main import report
-from tables import PATTERNS, neighbours, simplex, source_order
+from tables import PATTERNS, neighbours, simplex, turned_block
 
 # A step is half a grey level for 8 lookups of interval 32. At an eighth, 2 % of the clean expert's entries stood at +-127 and
 # Set5 lost 0.1 dB; in the two-stage tables 30 %.
-DIVISORS = {"one": 64, "two": 128}
+DIVISOR = 64
 
 
-def system(frames, names, shift):
-    """For each rotation a sparse matrix [pixels, patterns*rows] of interpolation weights."""
-    rows = ((256 >> shift) + 1) ** 4
-    plane = torch.from_numpy(frames).float()
-    out = []
-    for r in range(4):
-        places, weights = [], []
-        for j, name in enumerate(names):
-            place, weight = simplex(neighbours(plane, PATTERNS[name], r), shift)
-            places.append(place.reshape(-1, 5).numpy().astype(np.int32) + j * rows)
-            weights.append(weight.reshape(-1, 5).numpy().astype(np.float32))
-        place, weight = np.concatenate(places, 1), np.concatenate(weights, 1)
-        n, k = place.shape
-        out.append(csr_matrix((weight.reshape(-1), place.reshape(-1), np.arange(0, n * k + 1, k)), (n, len(names) * rows)))
-    return out
+class System:
+    """Interpolation of the middle of crops as a linear map from tables [patterns*rows, s²] to outputs [pixels, s²]."""
+
+    def __init__(self, frames, names, shift, scale, edge):
+        self.scale, self.size = scale, len(names) * ((256 >> shift) + 1) ** 4
+        self.place, self.weight = [], []
+        for r in range(4):
+            found = [simplex(neighbours(frames, PATTERNS[name], r)[:, edge:-edge, edge:-edge], shift) for name in names]
+            rows = [place + j * (self.size // len(names)) for j, (place, _) in enumerate(found)]
+            self.place.append(torch.cat(rows, -1).reshape(-1, 5 * len(names)).int())
+            self.weight.append(torch.cat([w for _, w in found], -1).reshape(-1, 5 * len(names)).half())
+
+    def turn(self, y, r):
+        return turned_block(y.unflatten(1, (self.scale, self.scale)), r, (1, 2)).flatten(1)
+
+    def apply(self, x, part=1 << 18):
+        out = 0
+        for r, (place, weight) in enumerate(zip(self.place, self.weight)):
+            rows = [(x[p.long()] * w.float()[..., None]).sum(1) for p, w in zip(place.split(part), weight.split(part))]
+            out = out + self.turn(torch.cat(rows), r)
+        return out
+
+    def adjoint(self, y, part=1 << 18):
+        out = torch.zeros(self.size, y.shape[1], device=y.device)
+        for r, (place, weight) in enumerate(zip(self.place, self.weight)):
+            turned = self.turn(y, -r)
+            for p, w, v in zip(place.split(part), weight.split(part), turned.split(part)):
+                for k in range(p.shape[1]):
+                    out.index_add_(0, p[:, k].long(), v * w[:, k : k + 1].float())
+        return out
 
 
-def solve(matrices, target, start, orders, hold, iterations, divisor):
+def solve(system, target, start, hold, iterations, log=print):
     """min |A x - target|² + hold |x - start|² by conjugate gradients; x [patterns*rows, outputs]."""
-    transposed = [m.T.tocsr() for m in matrices]
-
-    def apply(x):
-        return sum((m @ x)[:, order] for m, order in zip(matrices, orders))
-
-    def adjoint(y):
-        return sum(m @ np.ascontiguousarray(y[:, np.argsort(order)]) for m, order in zip(transposed, orders))
-    x = start.copy()
-    residual = target - apply(x)
-    g = adjoint(residual)
-    p, gg = g.copy(), np.vdot(g, g)
+    x = start.clone()
+    residual = target - system.apply(x)
+    g = system.adjoint(residual)
+    p, gg = g.clone(), (g.double() ** 2).sum()
     for i in range(iterations):
-        ap = apply(p)
-        alpha = gg / (np.vdot(ap, ap) + hold * np.vdot(p, p))
+        ap = system.apply(p)
+        alpha = (gg / ((ap.double() ** 2).sum() + hold * (p.double() ** 2).sum())).float()
         x += alpha * p
         residual -= alpha * ap
-        g = adjoint(residual) - hold * (x - start)
-        beta, gg = np.vdot(g, g) / gg, np.vdot(g, g)
+        g = system.adjoint(residual) - hold * (x - start)
+        new = (g.double() ** 2).sum()
+        beta, gg = (new / gg).float(), new
         p = g + beta * p
-        print(f"iteration {i}: mean square {np.mean(residual**2) / divisor**2:.3f}", flush=True)
+        if i % 10 == 9:
+            log(f"least squares, iteration {i + 1}: mean square {(residual.double() ** 2).mean().item():.1f} of table steps")
     return x
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("stages", choices=["one", "two"])
-    parser.add_argument("--archive", required=True)
-    parser.add_argument("--tables", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--test")
-    parser.add_argument("--images", type=int, default=160)
-    parser.add_argument("--iterations", type=int, default=16)
-    parser.add_argument("--levels", type=int, default=6)
-    parser.add_argument("--hold", type=float, default=1.0)
-    options = parser.parse_args()
-    two = options.stages == "two"
-    names, divisor = two_stage.NAMES if two else experts.NAMES, DIVISORS[options.stages]
-    with np.load(options.archive) as data:
-        low, high = data["low"][:, : options.images, 1], data["high"][: options.images]
-    with np.load(options.tables) as data:
-        arrays = {n: data[n].copy() for n in data.files}
-    first = {n: arrays[f"first.{n}"] for n in names} if two else None
-    tables = {n: arrays[f"second.{n}"][None] if two else arrays[n] for n in names}
-    before = int(arrays.get("divisor", two_stage.DIVISORS[1] if two else experts.DIVISOR))
-    s = high.shape[1] // low.shape[2]
-    orders = [np.array(source_order(s, r)) for r in range(4)]
-
-    def prepare(frame):
-        return experts.upscale_exact(frame, first, names, two_stage.SHIFTS[0], 1, two_stage.DIVISORS[0]) if two else frame
-    for level in range(1 if two else options.levels):
-        frames = np.stack([prepare(f) for f in low[level]])
-        n, h, w = frames.shape
-        blocks = high[:, : h * s, : w * s].reshape(n, h, s, w, s).transpose(0, 1, 3, 2, 4).reshape(-1, s * s).astype(np.float32)
-        target = (blocks - frames.reshape(-1, 1)) * divisor
-        start = np.concatenate([tables[name][level] for name in names]).astype(np.float32) * (divisor / before)
-        hold = options.hold * (1 << experts.SHIFT) ** 2
-        x = solve(system(frames, names, experts.SHIFT), target, start, orders, hold, options.iterations, divisor)
-        for name, part in zip(names, np.split(np.clip(np.round(x), -127, 127).astype(np.int8), len(names))):
-            tables[name][level] = part
-        if options.test:
-            best = {k: t[level] for k, t in tables.items()}
-            report(f"x{s} fitted {options.stages} stage(s), level {level}, on clean", options.test, s,
-                   lambda f: experts.upscale_exact(prepare(f), best, names, experts.SHIFT, s, divisor))
-    out = {f"second.{n}": t[0] for n, t in tables.items()} | {f"first.{n}": t for n, t in first.items()} if two else tables
-    np.savez(options.out, divisor=np.int32(divisor), **out)
-
-
-if __name__ == "__main__":
-    main()
+@torch.no_grad()
+def fit(batch, tables, names, shift, scale, before, divisor=DIVISOR, batches=400, iterations=60, hold=1.0, edge=2, log=print):
+    """{name: [rows, s²] int8} refitted on `batches` of `batch()` = (frames, targets); `before` is the divisor of `tables`."""
+    frames, targets = (torch.cat(x) for x in zip(*(batch() for _ in range(batches))))
+    system = System(frames, names, shift, scale, edge)
+    n, h, w = frames.shape
+    blocks = targets.reshape(n, h, scale, w, scale).permute(0, 1, 3, 2, 4)[:, edge:-edge, edge:-edge]
+    target = ((blocks - frames[:, edge:-edge, edge:-edge, None, None]) * divisor).reshape(-1, scale * scale)
+    start = torch.from_numpy(np.concatenate([tables[n] for n in names])).to(frames.device).float() * (divisor / before)
+    x = solve(system, target, start, hold * (1 << shift) ** 2, iterations, log)
+    parts = x.round().clamp(-127, 127).to(torch.int8).cpu().numpy()
+    return dict(zip(names, np.split(parts, len(names))))

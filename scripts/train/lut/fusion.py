@@ -5,15 +5,23 @@
 Gates are 0..127 of 64, not normalised (experts predict differences from the pixel, so a sum below one is harmless);
 the residual is in half grey levels, scale² channels that pixel-shuffle onto the output.
 """
+import time
+
 import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from experts import DIVISOR, NAMES, SHIFT, run
+from experts import DIVISOR, NAMES, SHIFT
 from quantized import STEP, QuantizedConv, split, straight
-from samples import Clock
-from tables import look_up, stage
+from samples import Clock, run
+from tables import PATTERNS, neighbours, simplex, turned_block
+
+# Low-resolution pixels at a crop's edge that the loss leaves out: their neighbours are the crop's, not the frame's.
+EDGE = 3
+# Keeps half-precision gradients clear of the smallest numbers.
+LOSS_SCALE = 4096.0
+PARTS = ("trunk", "gates")
 
 
 class FusionNet(nn.Module):
@@ -26,83 +34,139 @@ class FusionNet(nn.Module):
         self.gates = nn.ModuleList([QuantizedConv(a, b, True, 1.0 if i < 2 else 0.1) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))])
         nn.init.constant_(self.gates[-1].bias, 1 / max(experts, 1))
 
-    def residual(self, frame, previous, quantize):
-        """Grey levels, [B, s*h, s*w]."""
-        x = torch.cat([split(frame), split(previous)], 1)
+    def residual(self, frame, previous, quantize, dtype):
+        """Grey levels, [B, s², h, w]."""
+        x = torch.cat([split(frame), split(previous)], 1).to(dtype, memory_format=torch.channels_last)
         for layer in self.trunk:
             x = layer(x, quantize)
-        return F.pixel_shuffle(x, self.scale)[:, 0] * (STEP / 2)
+        return x.float() * (STEP / 2)
 
-    def weights(self, frame, previous, quantize):
+    def weights(self, frame, previous, quantize, dtype):
         """[B, experts, h, w], 1.0 = full weight."""
         h, w = frame.shape[1:]
         pad = (0, w % 2, 0, h % 2)
         pairs = [F.pixel_unshuffle(F.pad(torch.floor(f / 2)[:, None], pad, mode="replicate"), 2) / STEP for f in (frame, previous)]
-        x = torch.cat(pairs, 1)
+        x = torch.cat(pairs, 1).to(dtype, memory_format=torch.channels_last)
         for layer in self.gates:
             x = layer(x, quantize)
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:, :, :h, :w]
         return straight(x, torch.floor(x.detach() * STEP + 0.5) / STEP) if quantize else x
 
-    def forward(self, frame, previous, predictions, quantize, gate=None):
-        """predictions [B, experts, s*h, s*w], each expert's difference from the pixel, or None (conv only)."""
-        s = self.scale
-        out = frame.repeat_interleave(s, 1).repeat_interleave(s, 2)
+    def forward(self, frame, previous, predictions, quantize, dtype=torch.float32):
+        """predictions [B, h, w, s², experts], each expert's difference from the pixel, or None (conv only)."""
+        extra = self.residual(frame, previous, quantize, dtype)
         if predictions is not None:
-            g = self.weights(frame, previous, quantize).repeat_interleave(s, 2).repeat_interleave(s, 3) if gate is None else gate
-            out = out + (g * predictions).sum(1)
-        return out if self.trunk is None else out + self.residual(frame, previous, quantize)
+            gates = self.weights(frame, previous, quantize, dtype).permute(0, 2, 3, 1)
+            extra = extra + (predictions * gates[:, :, :, None]).sum(-1).permute(0, 3, 1, 2)
+        return F.pixel_shuffle(frame[:, None] + extra, self.scale)[:, 0]
+
+    def arrays(self):
+        """Everything exported, by name."""
+        out = {}
+        for part in PARTS:
+            for i, layer in enumerate(getattr(self, part)):
+                out.update({f"{part}.{i}.{name}": value for name, value in zip(("weight", "bias", "shift"), layer.export())})
+                # What training goes on from; the product takes the integers.
+                out.update({f"latent.{part}.{i}.{name}": getattr(layer, name).detach().cpu().numpy() for name in ("weight", "bias")})
+        return out
+
+    def restore(self, arrays):
+        for part in PARTS:
+            for i, layer in enumerate(getattr(self, part)):
+                latent = f"latent.{part}.{i}."
+                if latent + "weight" in arrays and arrays[latent + "weight"].shape == layer.weight.shape:
+                    with torch.no_grad():
+                        layer.weight.copy_(torch.from_numpy(arrays[latent + "weight"]))
+                        layer.bias.copy_(torch.from_numpy(arrays[latent + "bias"]))
+                elif f"{part}.{i}.weight" in arrays:
+                    layer.restore(*(arrays[f"{part}.{i}.{name}"] for name in ("weight", "bias", "shift")))
 
 
-@torch.no_grad()
-def predict(plane, tables, scale):
-    """Each expert's difference from the pixel, [B, experts, s*h, s*w] float16, exact to the table's arithmetic."""
-    out = []
-    for level in range(len(tables[NAMES[0]])):
-        level_tables = {n: torch.from_numpy(tables[n][level]).to(plane.device).float() for n in NAMES}
-        up = stage(plane, lambda n, p: look_up(p, level_tables[n], SHIFT), NAMES, scale, DIVISOR)
-        out.append(up - plane.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
-    return torch.stack(out, 1).half()
+def packed(tables, device, dtype):
+    """{pattern: [levels, rows, s²]} -> {pattern: [rows, s² * levels]}, all experts of a row side by side."""
+    return {n: torch.from_numpy(np.ascontiguousarray(tables[n].transpose(1, 2, 0))).to(device, dtype).flatten(1) for n in NAMES}
 
 
-def predict_all(pairs, tables):
-    """Predictions for every frame of the archive, laid out as `Pairs.high` is, per level and expert: [levels, n, experts, s*h*s*w]."""
-    frames = pairs.low.reshape(pairs.levels * pairs.n, 2, pairs.h, pairs.w)[:, 1]
-    parts = [predict(part.float(), tables, pairs.scale).flatten(2) for part in frames.split(8)]
-    return torch.cat(parts)
+def predict(plane, rows_of, scale):
+    """Each expert's difference from the pixel, [B, h, w, s², experts], in the type of `packed` tables."""
+    total = 0
+    for name in NAMES:
+        table = rows_of[name]
+        for r in range(4):
+            rows, weights = simplex(neighbours(plane, PATTERNS[name], r), SHIFT)
+            values = table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, -1)
+            found = (values * weights.to(table.dtype)[..., None]).sum(-2) * (1 / DIVISOR)
+            total = total + turned_block(found.unflatten(-1, (scale, scale, -1)), r, (-3, -2))
+    return total.flatten(-3, -2)
 
 
-def train_fusion(pairs, tables, seconds, device, count=32, size=48, clean_share=0.4, channels=32, layers=8, init=None, log=print):
-    """A trained FusionNet; conv only when `tables` is None. `init` names an exported net whose layers of equal shape are
-    the starting point."""
+def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), channels=32, layers=8, init=None, float_share=0.6, log=print, save=None):
+    """A trained FusionNet; conv only when `tables` is None. `kinds` are the shares of clean, softened and compressed crops.
+    `init` names an exported net whose layers of equal shape are the starting point."""
+    began, half = time.monotonic(), device.type == "cuda"
+    dtype = torch.float16 if half else torch.float32
     experts = len(tables[NAMES[0]]) if tables else 0
-    net = FusionNet(pairs.scale, experts, channels, layers)
+    net = FusionNet(sampler.scale, experts, channels, layers)
     if init:
         with np.load(init) as arrays:
-            for part in ("trunk", "gates"):
-                for i, layer in enumerate(getattr(net, part)):
-                    layer.restore(*(arrays[f"{part}.{i}.{name}"] for name in ("weight", "bias", "shift")))
+            net.restore(arrays)
     net = net.to(device, memory_format=torch.channels_last)
-    predictions = predict_all(pairs, tables) if tables else None
-    rate = torch.tensor(2e-3, device=device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=rate, betas=(0.9, 0.99), capturable=device.type == "cuda")
+    rows_of = packed(tables, device, dtype) if tables else None
+    guess = predict
+    if half and tables:
+        guess = compiled(predict, (torch.zeros(count, sampler.size, sampler.size, device=device), rows_of, sampler.scale), log)
+    seconds -= time.monotonic() - began
     loss_value = torch.zeros((), device=device)
+    soft, damaged = (round(count * share / sum(kinds)) for share in kinds[1:])
+    scale = LOSS_SCALE if half else 1.0
+    edge = EDGE * sampler.scale
 
-    def step_with(quantize):
+    def phase(label, quantize, share, rates, mean_square):
+        parameters = [p for p in net.parameters() if p.requires_grad]
+        average = [p.detach().clone() for p in parameters]
+        rate = torch.tensor(rates[0], device=device)
+        optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), capturable=half, foreach=half)
+
         def step():
             optimizer.zero_grad(set_to_none=False)
-            level = torch.randint(pairs.levels, (count, 1, 1), device=device)
-            level = torch.where(torch.rand(count, 1, 1, device=device) < clean_share, torch.zeros_like(level), level)
-            frame, previous, target, chosen = pairs.crops(count, size, level, predictions)
-            still = torch.rand(count, 1, 1, device=device) < 0.25
-            out = net(frame, torch.where(still, frame, previous), chosen, quantize)
+            with torch.no_grad():
+                frame, previous, target = sampler.mixture(count - soft - damaged, soft, damaged)
+                predictions = guess(frame, rows_of, sampler.scale) if tables else None
+            out = net(frame, previous, predictions, quantize, dtype)
+            error = (out - target)[:, edge:-edge, edge:-edge]
             # Between mean square (damaged crops would rule) and log (flat crops would).
-            loss = torch.sqrt(((out - target) ** 2).mean((1, 2)) + 1).mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0, foreach=True)
+            loss = torch.sqrt((error**2).mean((1, 2)) + 1).mean() if mean_square else torch.sqrt(error**2 + 0.1).mean()
+            (loss * scale).backward()
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, 1 / scale)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
             optimizer.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
             loss_value.copy_(loss.detach())
-        return step
-    run(step_with(False), rate, (2e-3, 6e-4), Clock(seconds * 0.55), device, loss_value, log, "fusion, float")
-    run(step_with(True), rate, (6e-4, 2e-6), Clock(seconds * 0.45), device, loss_value, log, "fusion, quantised")
+        run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label, checkpoint=quantize and save and (lambda: save(net)))
+        with torch.no_grad():
+            torch._foreach_copy_([p.data for p in parameters], average)
+    if float_share > 0:
+        for layer in net.trunk:
+            layer.split()
+        phase("float", False, float_share, (1.5e-3 if not init else 6e-4, 2e-4), False)
+        for layer in net.trunk:
+            layer.merge()
+        if save:
+            save(net)
+    phase("quantised", True, 1 - float_share, (4e-4, 1e-6), True)
     return net.eval()
+
+
+def compiled(function, example, log):
+    """`function` through torch.compile where that works and gives the same; itself otherwise."""
+    try:
+        made = torch.compile(function, dynamic=False)
+        with torch.no_grad():
+            if torch.allclose(made(*example).float(), function(*example).float(), atol=0.1):
+                return made
+        log("compiled prediction differs: running it uncompiled")
+    except Exception as error:  # a compiler that is missing fails in many ways, all with the same remedy
+        log(f"not compiled: {str(error)[:200]}")
+    return function

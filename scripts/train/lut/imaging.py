@@ -45,3 +45,7 @@ def psnr(a, b, shave):
     """Peak 255, after cutting `shave` pixels from each side."""
     d = a.astype(np.float64)[shave:-shave, shave:-shave] - b.astype(np.float64)[shave:-shave, shave:-shave]
     return 10 * np.log10(255**2 / np.mean(d * d))
+
+
+def to_bytes(x):
+    return np.clip(np.round(x), 0, 255).astype(np.uint8)

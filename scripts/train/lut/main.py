@@ -1,119 +1,156 @@
-"""Trains what models/lut ships.
+"""Trains one part of what models/lut ships.
 
-    python main.py experts   --archive x4.npz --seconds 40  --out x4.experts.npz
-    python main.py two_stage --archive x4.npz --seconds 90  --out x4.two_stage.npz
-    python main.py fusion    --archive x4.npz --seconds 150 --tables x4.experts.npz --out x4.fusion.npz
-    python main.py conv_only --archive x4.npz --seconds 150 --out x4.conv_only.npz
+    python main.py fusion    --folder DIR --scale 4 --bank clean --seconds 500 --tables x4.experts.npz --out x4.clean.npz
+    python main.py conv_only --folder DIR --scale 4 --bank clean --seconds 500 --out x4.conv_only.npz
+    python main.py two_stage --folder DIR --scale 4 --seconds 500 --out x4.two_stage.npz
+    python main.py single    --folder DIR --scale 4 --seconds 100 --tables x4.experts.npz --out x4.single.npz
+    python main.py experts   --folder DIR --scale 4 --seconds 100 --out x4.experts.npz
 
-Times are wall-clock: every schedule runs over seconds. `--test test.npz` prints PSNR on held-out images.
+DIR is what `prepare.py` made. Times are wall-clock, loading included: every schedule runs over seconds. `--test test.npz`
+reports PSNR on held-out images, as one JSON line.
 """
 import argparse
+import json
 import sys
+import time
 
 import numpy as np
 import torch
+from PIL import Image
 
 import experts
+import fit
 import fusion
 import two_stage
+from archive import Archive
 from imaging import psnr
-from samples import Pairs
+from samples import Sampler
 
-
-def read_archive(path):
-    with np.load(path) as data:
-        return data["low"], data["high"]
-
-
-def test_images(path, scale):
-    """(low, high) luma pairs of the named sets."""
-    with np.load(path) as data:
-        for key in sorted(data.files):
-            kind, s, name = key.split("|")
-            if kind == "low" and int(s) == scale:
-                yield name.split(".")[0], data[key], data[f"high|{s}|{name}"]
+# Shares of clean, softened and compressed crops that each bank of the fusion trains on.
+BANKS = {"clean": (0.9, 0.1, 0), "mixed": (0.25, 0.1, 0.65)}
+# Every so many-th clip is kept from training, for the report.
+HELD = 16
 
 
 def report(label, path, scale, upscale):
-    """Mean PSNR of each set."""
+    """Mean PSNR of each set in `path` (`low|scale|set.name`, `high|scale|set.name`)."""
     sums = {}
-    for group, low, high in test_images(path, scale):
-        out = upscale(low)
-        high = high[: out.shape[0], : out.shape[1]]
-        sums.setdefault(group, []).append(psnr(out[: high.shape[0], : high.shape[1]], high, scale))
-    print(label, {k: round(float(np.mean(v)), 3) for k, v in sums.items()}, flush=True)
+    with np.load(path) as data:
+        for key in sorted(data.files):
+            kind, s, name = key.split("|")
+            if kind != "low" or int(s) != scale:
+                continue
+            out, high = upscale(data[key], data[key]), data[f"high|{s}|{name}"]
+            sums.setdefault(name.split(".")[0], []).append(psnr(out, high[: out.shape[0], : out.shape[1]], scale))
+    print(json.dumps({"label": label, "x": scale, **{k: round(float(np.mean(v)), 3) for k, v in sums.items()}}), flush=True)
+
+
+def report_compressed(label, archive, held, upscale):
+    """Gain over bicubic on held-out compressed frames, by damage level."""
+    s, sums = archive.scale, {}
+    frames, sheets = archive.frames.cpu().numpy(), archive.sheets.cpu().numpy()
+    for frame, before, w, h, corner, stride, level, _ in held.tolist():
+        low, previous = (frames[at : at + w * h].reshape(h, w) for at in (frame, before))
+        rows = np.arange(h * s)[:, None] * stride + np.arange(w * s)
+        high = sheets[corner + rows].astype(float)
+        plain = np.asarray(Image.fromarray(low).resize((w * s, h * s), Image.BICUBIC))
+        errors = [np.mean((o[s:-s, s:-s] - high[s:-s, s:-s]) ** 2) for o in (plain, upscale(low, previous))]
+        sums.setdefault(level, []).append(10 * np.log10(errors[0] / errors[1]))
+    print(json.dumps({"label": label, "x": s, "gain_by_level": {k: [round(float(np.mean(v)), 3), len(v)] for k, v in sorted(sums.items())}}), flush=True)
 
 
 def fused(net, tables, device):
-    def upscale(low):
-        x = torch.from_numpy(low).to(device).float()[None]
+    rows_of = fusion.packed(tables, device, torch.float32) if tables else None
+
+    def upscale(low, previous):
+        x, p = (torch.from_numpy(np.ascontiguousarray(f)).to(device).float()[None] for f in (low, previous))
         with torch.no_grad():
-            predictions = fusion.predict(x, tables, net.scale).float() if tables else None
-            out = net(x, x, predictions, True)
+            out = net(x, p, fusion.predict(x, rows_of, net.scale) if tables else None, True)
         return torch.floor(out[0] + 0.5).clamp(0, 255).cpu().numpy().astype(np.uint8)
     return upscale
 
 
 def main():
+    began = time.time()
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=["experts", "two_stage", "fusion", "conv_only"])
-    parser.add_argument("--archive", required=True)
+    parser.add_argument("task", choices=["experts", "single", "two_stage", "fusion", "conv_only"])
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--tables")
+    parser.add_argument("--bank", choices=BANKS, default="clean")
+    parser.add_argument("--tables", help="experts.npz")
     parser.add_argument("--test")
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int, default=48)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--init", help="what to go on from: a fusion of another scale, or two-stage tables")
+    parser.add_argument("--limit", type=int, help="use only the first stills")
+    parser.add_argument("--workers", type=int, help="processes that decode the folder")
+    parser.add_argument("--float_share", type=float, default=0.6)
+    parser.add_argument("--init", help="what to go on from: a fusion (of any scale) or two-stage tables")
     options = parser.parse_args()
     torch.manual_seed(1)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    low, high = read_archive(options.archive)
-    pairs = Pairs(low, high[: low.shape[1]], device)
-    s, sizes = pairs.scale, {k: v for k, v in (("count", options.count), ("size", options.size)) if v}
+    s = options.scale
+    archive = Archive(options.folder, s, options.workers, options.limit)
+    held = archive.damaged[archive.damaged[:, 7] % HELD == 0]
+    archive.damaged = archive.damaged[archive.damaged[:, 7] % HELD != 0]
+    sampler = Sampler(archive.to(device), options.size, device)
+    label = f"x{s} {options.task} {options.bank}" if options.task in ("fusion", "conv_only") else f"x{s} {options.task}"
 
     def log(text):
-        print(f"x{s} {text}", file=sys.stderr, flush=True)
-    arrays = {}
+        print(f"{time.time() - began:4.0f}s {label}: {text}", file=sys.stderr, flush=True)
+    log(f"{len(archive.clean)} clean and {len(archive.soft)} soft places, {len(sampler.damaged)} compressed frames on {device}")
+    # Exact arithmetic of a report takes a while too.
+    seconds = options.seconds - (time.time() - began) - (15 if options.test else 3)
+    sizes = {"count": options.count} if options.count else {}
+    tables = None
+    if options.tables and options.task in ("fusion", "single"):
+        with np.load(options.tables) as data:
+            tables = {n: data[n] for n in experts.NAMES}
+
+    def exact(stages):
+        def upscale(low, _):
+            for i, (found, names, shift, divisor) in enumerate(stages):
+                low = experts.upscale_exact(low, found, names, shift, s if i == len(stages) - 1 else 1, divisor)
+            return low
+        return upscale
     if options.task == "experts":
-        tables = experts.train_experts(pairs, options.seconds, device, log=log, **sizes)
-        arrays = dict(tables)
-        for level in range(pairs.levels if options.test else 0):
-            report(f"x{s} expert {level} on clean", options.test, s, lambda x: experts.upscale_exact(x, {n: t[level] for n, t in tables.items()}, experts.NAMES, experts.SHIFT, s, experts.DIVISOR))
+        np.savez(options.out, **experts.train_experts(sampler, seconds, device, log=log, **sizes))
+    elif options.task == "single":
+        level, count = {n: t[0] for n, t in tables.items()}, options.count or 48
+        batches = 8000000 // (count * options.size**2) if device.type == "cuda" else 4
+
+        def batch():
+            frame, _, target = sampler.undamaged(count, 0)
+            return frame, target
+        found = fit.fit(batch, level, experts.NAMES, experts.SHIFT, s, experts.DIVISOR, batches=batches, log=log)
+        np.savez(options.out, **found)
+        if options.test:
+            report(label, options.test, s, exact([(found, experts.NAMES, experts.SHIFT, fit.DIVISOR)]))
     elif options.task == "two_stage":
         start = None
         if options.init:
             with np.load(options.init) as data:
                 start = [{n: data[f"{part}.{n}"] for n in two_stage.NAMES} for part in ("first", "second")]
-        first, second = two_stage.train_two_stage(pairs, options.seconds, device, start=start, log=log, **sizes)
-        arrays = {**{f"first.{n}": t for n, t in first.items()}, **{f"second.{n}": t for n, t in second.items()}}
+        first, second = two_stage.train_two_stage(sampler, seconds, device, start=start, log=log, **sizes)
+        np.savez(options.out, **{f"first.{n}": t for n, t in first.items()}, **{f"second.{n}": t for n, t in second.items()})
         if options.test:
-            def both(x):
-                middle = experts.upscale_exact(x, first, two_stage.NAMES, two_stage.SHIFTS[0], 1, two_stage.DIVISORS[0])
-                return experts.upscale_exact(middle, second, two_stage.NAMES, two_stage.SHIFTS[1], s, two_stage.DIVISORS[1])
-            report(f"x{s} two stages", options.test, s, both)
+            report(label, options.test, s, exact([(found, two_stage.NAMES, shift, divisor) for found, shift, divisor in zip((first, second), two_stage.SHIFTS, two_stage.DIVISORS)]))
     else:
-        tables = None
-        if options.task == "fusion":
-            with np.load(options.tables) as data:
-                tables = {n: data[n] for n in experts.NAMES}
-        net = fusion.train_fusion(pairs, tables, options.seconds, device, channels=options.channels, layers=options.layers, init=options.init, log=log, **sizes)
-        for part in ("trunk", "gates"):
-            for i, layer in enumerate(getattr(net, part)):
-                for name, value in zip(("weight", "bias", "shift"), layer.export()):
-                    arrays[f"{part}.{i}.{name}"] = value
-        np.savez(options.out, **arrays)
+        def save(net):
+            np.savez(options.out, **net.arrays())
+        net = fusion.train_fusion(sampler, tables, seconds, device, kinds=BANKS[options.bank], channels=options.channels, layers=options.layers,
+                                  init=options.init, float_share=options.float_share, log=log, save=save, **sizes)
+        save(net)
         if options.test:
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-            report(f"x{s} {options.task}", options.test, s, fused(net, tables, device))
-    np.savez(options.out, **arrays)
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
+            upscale = fused(net, tables, device)
+            report(label, options.test, s, upscale)
+            report_compressed(label, archive, held, upscale)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,31 @@
 One activation step is 1/64. A channel's weights are integers over 2**k with the largest k that keeps them within 127, so
 a layer runs as `(bias + sum(weight * activation)) >> k`, clamped to 0..127 (hidden) or -128..127 (last): the same integers
 on every processor. Seven bits, since a product pair then fits 16 bits on machines whose only byte product is vpmaddubsw.
+
+Float training sees a sum of parallel branches (a 3x3, a 1x1 into more channels and a 3x3 back, edge filters), which is one
+3x3 kernel again ("Edge-oriented Convolution Block for Real-time Super Resolution", ACM MM 2021); `merge` makes it that.
 """
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 STEP = 64.0
+EDGES = torch.tensor([[[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]]) / 4.0
+
+
+class Requantize(torch.autograd.Function):
+    """Rounds to steps within `low`..`high`; gradients pass where nothing was cut."""
+
+    @staticmethod
+    def forward(ctx, x, low, high):
+        ctx.save_for_backward(x)
+        ctx.range = low, high
+        return x.mul(STEP).add_(0.5).floor_().clamp_(low * STEP, high * STEP).mul_(1 / STEP)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,), (low, high) = ctx.saved_tensors, ctx.range
+        return gradient * ((x >= low) & (x <= high)), None, None
 
 
 def straight(x, rounded):
@@ -21,19 +40,46 @@ class QuantizedConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) * gain * (2 / (9 * inputs)) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.hidden = hidden
+        self.branches = None
+
+    def split(self):
+        """Adds branches; the kernel stays what it is."""
+        outputs, inputs = self.weight.shape[:2]
+        self.branches = nn.ParameterList([
+            nn.Parameter(torch.randn(2 * inputs, inputs) * inputs**-0.5), nn.Parameter(torch.zeros(outputs, 2 * inputs, 3, 3)),
+            nn.Parameter(torch.zeros(outputs, inputs, 3))]).to(self.weight.device)
+        self.register_buffer("edges", EDGES.to(self.weight.device), persistent=False)
+
+    def kernel(self):
+        if self.branches is None:
+            return self.weight
+        widen, narrow, edges = self.branches
+        return self.weight + torch.einsum("omyx,mi->oiyx", narrow, widen) + torch.einsum("oik,kyx->oiyx", edges, self.edges)
+
+    @torch.no_grad()
+    def merge(self):
+        self.weight.copy_(self.kernel())
+        self.branches = None
 
     def shifts(self):
         largest = self.weight.detach().abs().amax((1, 2, 3)).clamp(min=2.0**-7)
         return torch.floor(torch.log2(127 / largest)).clamp(0, 14)
 
     def forward(self, x, quantize):
-        w, b = self.weight, self.bias
+        w, b = self.kernel(), self.bias
         if quantize:
             unit = torch.exp2(self.shifts())[:, None, None, None]
             w = straight(w, torch.round(w.detach() * unit).clamp(-127, 127) / unit)
-        x = F.conv2d(x, w, b, padding=1)
-        x = x.clamp(0, 127 / STEP) if self.hidden else x.clamp(-128 / STEP, 127 / STEP)
-        return straight(x, torch.floor(x.detach() * STEP + 0.5) / STEP) if quantize else x
+        outputs = len(b)
+        if x.is_cuda:
+            # The device's matrix units want channels in eights.
+            fewer, less = -x.shape[1] % 8, -outputs % 8
+            if fewer:
+                x = F.pad(x, (0, 0, 0, 0, 0, fewer)).contiguous(memory_format=torch.channels_last)
+            w, b = F.pad(w, (0, 0, 0, 0, 0, fewer, 0, less)), F.pad(b, (0, less))
+        x = F.conv2d(x, w.to(x.dtype), b.to(x.dtype), padding=1)[:, :outputs]
+        low, high = (0.0, 127 / STEP) if self.hidden else (-128 / STEP, 127 / STEP)
+        return Requantize.apply(x, low, high) if quantize else F.hardtanh(x, low, high)
 
     @torch.no_grad()
     def export(self):

@@ -4,8 +4,7 @@ A table maps four pixels to outputs by samples at multiples of q = 2**shift (256
 four fractions, walks from the cell's low corner to its high corner along the axes in that order, and weighs the five
 corners met by the differences of neighbouring fractions. It is linear in the table and, inside one simplex, in the pixels.
 """
-import functools
-
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -32,10 +31,9 @@ def source_order(s, r):
     return [place(y, x) for y in range(s) for x in range(s)]
 
 
-@functools.cache
-def turned(s, r, device):
-    """`source_order` on the device (made once: a captured step may not copy from the host)."""
-    return torch.tensor(source_order(s, r), device=device)
+def turned_block(block, r, dims):
+    """An s x s block along `dims` under rotation r: `source_order` without an index."""
+    return torch.rot90(block, -r, dims)
 
 
 def neighbours(plane, pattern, r):
@@ -98,22 +96,50 @@ class PixelNet(nn.Module):
                 x = F.gelu(x)
         return 127 * torch.tanh(x)
 
+
+class Tables(nn.Module):
+    """One stage: the pixel plus the sum of lookups over patterns and four rotations, divided by `divisor`. Entries are a
+    net's values at the sample points, rounded with straight-through gradients, so that training sees sampling, rounding and
+    clamping from the first step; `freeze` makes the entries themselves what trains."""
+
+    def __init__(self, names, shift, outputs, divisor):
+        super().__init__()
+        self.names, self.shift, self.divisor, self.outputs = names, shift, divisor, outputs
+        self.nets = PixelNet(outputs, len(names))
+        axis = (torch.arange((256 >> shift) + 1) << shift).clamp(max=255).float()
+        self.register_buffer("grid", torch.cartesian_prod(axis, axis, axis, axis), persistent=False)
+        self.entries = None
+
+    def values(self):
+        """[patterns * rows, outputs]."""
+        entries = self.entries if self.entries is not None else self.nets(self.grid.expand(len(self.names), *self.grid.shape))
+        return straight_round(entries.clamp(-127, 127)).flatten(0, 1)
+
     @torch.no_grad()
-    def sample(self, shift):
-        """The nets' values at the table's sample points: [levels, rows, outputs]."""
-        axis = (torch.arange((256 >> shift) + 1, device=self.bias[0].device) << shift).clamp(max=255).float()
-        grid = torch.cartesian_prod(axis, axis, axis, axis)
-        return torch.cat([self(part.expand(len(self.bias[0]), *part.shape)) for part in grid.split(8192)], 1)
+    def freeze(self):
+        self.entries = nn.Parameter(self.nets(self.grid.expand(len(self.names), *self.grid.shape)))
+        self.nets = None
 
+    def load(self, arrays):
+        """Goes on from exported entries."""
+        entries = torch.from_numpy(np.stack([arrays[n] for n in self.names])).float()
+        self.entries, self.nets = nn.Parameter(entries.to(self.grid.device)), None
 
-def stage(plane, look, patterns, scale, divisor):
-    """One stage on plane [B,h,w] in 0..255: the pixel plus the sum over patterns and four rotations of `look(name, pixels)`
-    [...,scale²], divided by `divisor`. Returns [B, scale*h, scale*w], not rounded."""
-    b, h, w = plane.shape
-    total = 0
-    for name in patterns:
-        for r in range(4):
-            value = look(name, neighbours(plane, PATTERNS[name], r))
-            total = total + value.index_select(-1, turned(scale, r, value.device))
-    block = total / divisor + plane[..., None]
-    return block.reshape(b, h, w, scale, scale).permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
+    @torch.no_grad()
+    def export(self):
+        """{name: [rows, outputs] int8}."""
+        if self.entries is None:
+            self.freeze()
+        return {n: t.clamp(-127, 127).round().to(torch.int8).cpu().numpy() for n, t in zip(self.names, self.entries)}
+
+    def forward(self, plane, scale):
+        """plane [B,h,w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
+        b, h, w = plane.shape
+        # All patterns and rotations at once: their kernels are many and small.
+        rows, weights = simplex(torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r) for r in range(4)], 0) for n in self.names], 1), self.shift)
+        rows = rows + len(self.grid) * torch.arange(len(self.names), device=plane.device)[:, None, None, None, None]
+        values = self.values().index_select(0, rows.reshape(-1)).reshape(*rows.shape, self.outputs)
+        blocks = (values * weights[..., None]).sum((1, -2)).unflatten(-1, (scale, scale))
+        total = sum(turned_block(blocks[r], r, (-2, -1)) for r in range(4))
+        block = total / self.divisor + plane[..., None, None]
+        return block.permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
