@@ -47,14 +47,15 @@ interface Plan {
 export class GpuPath implements LumaPath {
   readonly description: string;
   readonly #gpu: Gpu;
-  readonly #model: LutFusionModel;
+  readonly #models: readonly LutFusionModel[];
   #stages: readonly LutStage[] | undefined;
-  #fusePlan: Plan | undefined;
+  readonly #fusePlans: (Plan | undefined)[] = [];
   #cascadePlan: Plan | undefined;
 
-  constructor(gpu: Gpu, model: LutFusionModel) {
+  /** One bank of weights for each model. */
+  constructor(gpu: Gpu, models: readonly LutFusionModel[]) {
     this.#gpu = gpu;
-    this.#model = model;
+    this.#models = models;
     this.description = gpu.description;
   }
 
@@ -63,13 +64,14 @@ export class GpuPath implements LumaPath {
     previous: Uint8Array<ArrayBuffer>,
     width: number,
     height: number,
+    bank = 0,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    if (!fits(this.#fusePlan, width, height)) {
-      this.#drop(this.#fusePlan);
-      this.#fusePlan = undefined;
-      this.#fusePlan = await this.#planFusion(width, height);
+    if (!fits(this.#fusePlans[bank], width, height)) {
+      this.#drop(this.#fusePlans[bank]);
+      this.#fusePlans[bank] = undefined;
+      this.#fusePlans[bank] = await this.#planFusion(this.#models[bank], width, height);
     }
-    return this.#run(this.#fusePlan!, frame, previous);
+    return this.#run(this.#fusePlans[bank]!, frame, previous);
   }
 
   setStages(stages: readonly LutStage[]): void {
@@ -94,9 +96,9 @@ export class GpuPath implements LumaPath {
 
   /** Frees the buffers. */
   [Symbol.dispose](): void {
-    this.#drop(this.#fusePlan);
+    for (const plan of this.#fusePlans.splice(0)) this.#drop(plan);
     this.#drop(this.#cascadePlan);
-    this.#fusePlan = this.#cascadePlan = undefined;
+    this.#cascadePlan = undefined;
   }
 
   #run(
@@ -170,8 +172,7 @@ export class GpuPath implements LumaPath {
     return await build.finish({ width, height, scale: stages.at(-1)!.scale, frame, result: from });
   }
 
-  async #planFusion(width: number, height: number): Promise<Plan> {
-    const model = this.#model;
+  async #planFusion(model: LutFusionModel, width: number, height: number): Promise<Plan> {
     const build = new Builder(this.#gpu);
     const frame = build.words("lut frame", width * height);
     const previous = build.words("lut previous frame", width * height);

@@ -4,12 +4,16 @@ import type { LutStage } from "../../ffi/lut_cascade.ts";
 export interface LumaPath extends Disposable {
   /** For people: "avx512", "llvmpipe …". */
   readonly description: string;
-  /** The fusion net's result for a frame and its predecessor (the frame itself after a cut). */
+  /**
+   * The fusion net's result for a frame and its predecessor (the frame itself after a cut), by the weights of `bank` (default
+   * 0, the first that the path was opened with).
+   */
   fuse(
     frame: Uint8Array<ArrayBuffer>,
     previous: Uint8Array<ArrayBuffer>,
     width: number,
     height: number,
+    bank?: number,
   ): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
   /** Replaces the stages that `cascade` runs. */
   setStages(stages: readonly LutStage[]): void;

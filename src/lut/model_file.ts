@@ -9,6 +9,9 @@ import { type PatternName, patterns } from "./patterns.ts";
 /** Enlargements that the embedded model has. */
 export type LutScale = 2 | 3 | 4;
 
+/** Weights of gates and trunk: for sharp clean input, and for compressed or soft input. Their order is the banks' order. */
+export const fusionBanks = ["clean", "mixed"] as const;
+
 /** One-stage tables for each damage level, from clean to the heaviest. */
 export interface SingleExperts {
   scale: LutScale;
@@ -31,9 +34,9 @@ export function embeddedModelPath(): string {
 }
 
 /**
- * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-1`. Tensors of scale N begin
- * with `xN.`: `experts.<pattern>` and `single.<pattern>` `[levels, rows, N²]`, `gates.<i>.*`, `trunk.<i>.*` and, for clean
- * input, `two_stage.{first,second}.<pattern>`.
+ * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-2`. Tensors of scale N begin
+ * with `xN.`: `experts.<pattern>` and `single.<pattern>` `[levels, rows, N²]`, `<bank>.gates.<i>.*`, `<bank>.trunk.<i>.*` and,
+ * for clean input, `two_stage.{first,second}.<pattern>`.
  */
 export class LutModelFile implements Disposable {
   readonly #file: SafetensorsFile;
@@ -49,29 +52,29 @@ export class LutModelFile implements Disposable {
   static open(path: string = embeddedModelPath()): LutModelFile {
     const file = SafetensorsFile.open(path);
     const format = file.metadata.format;
-    if (format !== "sparrow-video-1") {
+    if (format !== "sparrow-video-2") {
       file[Symbol.dispose]();
       throw new ModelFormatError(
-        `${path}: format is ${format ?? "absent"}, expected sparrow-video-1`,
+        `${path}: format is ${format ?? "absent"}, expected sparrow-video-2`,
       );
     }
     return new LutModelFile(file);
   }
 
-  /** Experts, gates and residual branch of one scale. */
-  fusion(scale: LutScale): LutFusionModel {
+  /** Experts, gates and residual branch of one scale, for each of `fusionBanks`. */
+  fusion(scale: LutScale): LutFusionModel[] {
     const names = this.#patterns("patterns");
     const tables = names.map((name) => this.#int8(`x${scale}.experts.${name}`));
-    return {
+    return fusionBanks.map((bank) => ({
       scale,
       shift: this.#number("shift"),
       divisorShift: Math.log2(this.#number("divisor")),
       experts: this.#file.tensor(`x${scale}.experts.${names[0]}`).shape[0],
       patterns: names.map((name) => patterns[name]),
       tables,
-      gates: this.#layers(`x${scale}.gates`),
-      trunk: this.#layers(`x${scale}.trunk`),
-    };
+      gates: this.#layers(`x${scale}.${bank}.gates`),
+      trunk: this.#layers(`x${scale}.${bank}.trunk`),
+    }));
   }
 
   /** One-stage tables of one scale, each level for itself. */

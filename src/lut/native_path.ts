@@ -6,13 +6,16 @@ import type { LumaPath } from "./luma_path.ts";
 /** Luma on the CPU, by the Rust library. */
 export class NativePath implements LumaPath {
   readonly description: string;
-  readonly #fusion: LutFusion;
+  readonly #banks: LutFusion[];
   readonly #options: Omit<LutRunOptions, "out">;
   #cascade: LutCascade | undefined;
 
-  /** @throws {Error} without the native library. */
-  constructor(model: LutFusionModel, options: Omit<LutRunOptions, "out"> = {}) {
-    this.#fusion = LutFusion.open(model);
+  /**
+   * One bank of weights for each model.
+   * @throws {Error} without the native library.
+   */
+  constructor(models: readonly LutFusionModel[], options: Omit<LutRunOptions, "out"> = {}) {
+    this.#banks = models.map((model) => LutFusion.open(model));
     this.#options = options;
     const best = lutIsas.findLast((isa) => lutIsaAvailable(isa))!;
     this.description = options.isa ?? best;
@@ -23,8 +26,9 @@ export class NativePath implements LumaPath {
     previous: Uint8Array<ArrayBuffer>,
     width: number,
     height: number,
+    bank = 0,
   ): Uint8Array<ArrayBuffer> {
-    return this.#fusion.run(frame, previous, width, height, this.#options);
+    return this.#banks[bank].run(frame, previous, width, height, this.#options);
   }
 
   setStages(stages: readonly LutStage[]): void {
@@ -44,6 +48,6 @@ export class NativePath implements LumaPath {
 
   [Symbol.dispose](): void {
     this.#cascade?.[Symbol.dispose]();
-    this.#fusion[Symbol.dispose]();
+    for (const bank of this.#banks) bank[Symbol.dispose]();
   }
 }

@@ -1,8 +1,8 @@
 """Packs trained arrays into models/lut/sparrow_video.safetensors.
 
-    python export.py --folder DIR --out models/lut/sparrow_video.safetensors
+    python export.py --from FOLDER,first.npz,second.npz --out models/lut/sparrow_video.safetensors
 
-DIR holds damage.npz, x<scale>.experts.npz, x<scale>.fusion.npz, and where made x<scale>.fitted.npz and x<scale>.two_stage.npz.
+FOLDER holds damage.npz and, for each scale, x<scale>.experts.npz; the rounds of `train_all.py` hold the rest.
 """
 import argparse
 import json
@@ -12,6 +12,7 @@ import struct
 import numpy as np
 
 import experts
+import fit
 import two_stage
 from quantized import STEP
 
@@ -32,31 +33,53 @@ def write(path, tensors, metadata):
         file.write(struct.pack("<Q", len(text)) + text + b"".join(data))
 
 
+BANKS = ("clean", "mixed")
+
+
+def gather(sources):
+    """{file stem: {array: values}} of folders of npz files and packed rounds; later ones win."""
+    found = {}
+    for source in sources:
+        if os.path.isdir(source):
+            for file in sorted(os.listdir(source)):
+                with np.load(f"{source}/{file}") as data:
+                    found[file.removesuffix(".npz")] = {n: data[n] for n in data.files}
+            continue
+        jobs = {}
+        with np.load(source) as data:
+            for key in data.files:
+                job, name = key.split("|", 1)
+                jobs.setdefault(job, {})[name] = data[key]
+        found.update(jobs)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", required=True)
+    parser.add_argument("--from", dest="sources", required=True)
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
-    tensors = {}
+    found, tensors = gather(options.sources.split(",")), {}
 
-    def take(file, prefix, keep=lambda name: True):
-        path = f"{options.folder}/{file}.npz"
-        if not os.path.exists(path):
-            return False
-        with np.load(path) as data:
-            tensors.update({f"{prefix}.{name}": data[name] for name in data.files if keep(name)})
-        return True
+    def take(name, prefix):
+        if name not in found:
+            raise SystemExit(f"{name}: none of {options.sources} has it")
+        tensors.update({f"{prefix}.{n}": v for n, v in found[name].items() if not n.startswith("latent.")})
     for s in (2, 3, 4):
-        assert take(f"x{s}.experts", f"x{s}.experts"), f"x{s}.experts.npz is missing"
-        assert take(f"x{s}.fusion", f"x{s}"), f"x{s}.fusion.npz is missing"
-        if not take(f"x{s}.fitted", f"x{s}.single"):
-            take(f"x{s}.experts", f"x{s}.single")
-            tensors[f"x{s}.single.divisor"] = np.int32(experts.DIVISOR)
-        tensors[f"x{s}.single.divisor"] = tensors[f"x{s}.single.divisor"].reshape(1)
-        take(f"x{s}.two_stage", f"x{s}.two_stage", lambda name: name != "divisor")
-    assert take("damage", "damage"), "damage.npz is missing"
+        take(f"x{s}.experts", f"x{s}.experts")
+        for bank in BANKS:
+            take(f"x{s}.{bank}", f"x{s}.{bank}")
+        # The tables that stand alone: refitted to clean stills at level 0, the experts themselves (at twice the step) above.
+        divisor, single = fit.DIVISOR, found[f"x{s}.single"]
+        for n in experts.NAMES:
+            coarse = np.round(found[f"x{s}.experts"][n].astype(float) * divisor / experts.DIVISOR).astype(np.int8)
+            coarse[0] = single[n]
+            tensors[f"x{s}.single.{n}"] = coarse
+        tensors[f"x{s}.single.divisor"] = np.array([divisor], np.int32)
+    take("x4.two_stage", "x4.two_stage")
+    take("damage", "damage")
     write(options.out, tensors, {
-        "format": "sparrow-video-1", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
+        "format": "sparrow-video-2", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
         "activation_step": str(int(STEP)), "two_stage_patterns": ",".join(two_stage.NAMES),
         "two_stage_shifts": ",".join(map(str, two_stage.SHIFTS)), "two_stage_divisors": ",".join(map(str, two_stage.DIVISORS)),
     })

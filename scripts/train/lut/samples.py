@@ -155,7 +155,7 @@ def run(step, rate, rates, clock, device, loss_value, log, label, checkpoint=Non
             checkpoint = None
         if n % 50 == 0:
             value = loss_value.item()
-            average = value if average == 0 else 0.95 * average + 0.05 * value
+            average = value if average == 0 else 0.8 * average + 0.2 * value
             if clock.done() - logged >= 0.1:
                 logged = clock.done()
                 log(f"{label}: step {n}, {n / (clock.done() * clock.seconds):.0f} a second, loss {average:.3f}")
