@@ -42,7 +42,10 @@ def decoded(job):
         path = os.path.join(folder, "clip." + ("h264" if codec == "h264" else "ivf"))
         with open(path, "wb") as file:
             file.write(blob)
-        reader, frames = cv2.VideoCapture(path, cv2.CAP_FFMPEG), []
+        # One thread: by default each reader starts as many as the host has cores.
+        reader, frames = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]), []
+        if not reader.isOpened():
+            reader = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         # Unconverted, a planar frame's first rows are its luma, exactly.
         reader.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         while True:
@@ -72,6 +75,8 @@ def sheets_of(job):
 class Archive:
     """`sheets` and `frames` flat u8; `clean`, `soft` [n,4] (start, stride, rows, columns of the padded sheet), one entry for
     each share of area; `damaged` [n,8] (start of frame, of its predecessor, w, h, start of the target, its stride, level, clip)."""
+
+    NAMES = ("sheets", "frames", "clean", "soft", "damaged")
 
     def __init__(self, folder, scale, workers=None, limit=None):
         with open(f"{folder}/index.json") as file:
@@ -108,24 +113,39 @@ class Archive:
             if len(luma) == 0:
                 raise SystemExit(f"clip {number} ({clip['codec']}) did not decode")
             w, h = clip["w"], clip["h"]
-            for t, picture, y, x in clip["targets"]:
+            for t, picture, y, x, *level in clip["targets"]:
                 if y * scale % 4 or x * scale % 4 or t >= len(luma):
                     continue
                 place, stride, *_ = found[picture, clip["sigma"]]
                 corner = place + y * scale // 4 * stride + x * scale // 4
-                target = self.sheets[corner : corner + h * scale * stride].numpy() if corner + h * scale * stride <= len(self.sheets) else None
-                if target is None:
+                if corner + h * scale * stride > len(self.sheets):
                     continue
-                high = target.reshape(-1, stride)[:, : w * scale]
-                error = np.mean((decimate(high.astype(np.float64), scale) - luma[t]) ** 2)
-                self.damaged.append((start + t * w * h, start + max(t - 1, 0) * w * h, w, h, corner, stride, level_of(error), number))
+                if not level:
+                    high = self.sheets[corner : corner + h * scale * stride].numpy().reshape(-1, stride)[:, : w * scale]
+                    level = [level_of(np.mean((decimate(high.astype(np.float64), scale) - luma[t]) ** 2))]
+                self.damaged.append((start + t * w * h, start + max(t - 1, 0) * w * h, w, h, corner, stride, level[0], number))
             frames.append(luma.reshape(-1))
             start += luma.size
         self.frames = torch.from_numpy(np.concatenate(frames))
         self.clean, self.soft, self.damaged = (torch.tensor(x) for x in (self.clean, self.soft, self.damaged))
 
+    def save(self, path):
+        torch.save({name: getattr(self, name) for name in self.NAMES}, f"{path}.part")
+        os.replace(f"{path}.part", path)
+
+    @classmethod
+    def saved(cls, path, folder, scale):
+        """One that `save` left at `path`."""
+        archive = cls.__new__(cls)
+        with open(f"{folder}/index.json") as file:
+            archive.margin = json.load(file)["margin"]
+        archive.scale = scale
+        for name, value in torch.load(path).items():
+            setattr(archive, name, value)
+        return archive
+
     def to(self, device):
-        for name in ("sheets", "frames", "clean", "soft", "damaged"):
+        for name in self.NAMES:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -137,3 +157,15 @@ LEVELS = (2.6, 11.6, 29.0, 58.0, 115.6)
 def level_of(error):
     """0 (nearly clean) to 5."""
     return int(np.searchsorted(LEVELS, error, side="right"))
+
+
+def rate(folder):
+    """Writes each target's damage level into the folder's index, so that readers need not compare."""
+    with open(f"{folder}/index.json") as file:
+        index = json.load(file)
+    levels = iter(Archive(folder, index["scale"]).damaged[:, 6].tolist())
+    for clip in index["clips"]:
+        for target in clip["targets"]:
+            target.append(next(levels))
+    with open(f"{folder}/index.json", "w") as file:
+        json.dump(index, file, separators=(",", ":"))

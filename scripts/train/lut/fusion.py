@@ -150,7 +150,7 @@ def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), ch
     if float_share > 0:
         for layer in net.trunk:
             layer.split()
-        phase("float", False, float_share, (1.5e-3 if not init else 6e-4, 2e-4), False)
+        phase("float", False, float_share, (1.5e-3 if not init else 1e-3, 2e-4), False)
         for layer in net.trunk:
             layer.merge()
         if save:

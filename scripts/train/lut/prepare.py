@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from archive import rate
 from imaging import decimate, studio_luma, to_bytes
 
 FRAMES = 12
@@ -159,6 +160,7 @@ def main():
         print(kind, len(parts), sum(map(len, parts)), "bytes", flush=True)
     with open(f"{options.out}/index.json", "w") as file:
         json.dump(index, file, separators=(",", ":"))
+    rate(options.out)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Sampler:
         return tuple(torch.cat(x) for x in zip(*parts))
 
 
-LEVEL_SHARES = (0.15, 0.22, 0.22, 0.18, 0.13, 0.1)
+LEVEL_SHARES = (0.08, 0.18, 0.22, 0.22, 0.17, 0.13)
 # Pixels of the target's size that a clean predecessor may lie away.
 MOTION = 12
 

@@ -5,7 +5,7 @@
 
 DIR is what `prepare.py` made. START holds x2, x3 and x4.experts.npz (`main.py experts`); a packed result of an earlier round is
 gone on from. The first round trains the x4 fusion's two banks, the tables of clean stills and the convolutions alone; the second goes
-on with the banks and starts x3 and x2 from them. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and
+on with the banks and starts x3 and x2 from them, and the convolutions alone from the clean bank's. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and
 logs) in OUT: what there is at 85 % of the time, and again at the end. Jobs of one lane share a device, one after the other.
 """
 import argparse
@@ -39,10 +39,10 @@ def plan(which, layers, float_share):
         ]
     more = dict(layers=layers, float_share=float_share)
     return [
-        [fusion("x4.clean", "clean", share=0.5, init="x4.clean", **more), fusion("x3.clean", "clean", 3, 0.25, "x4.clean", **more), fusion("x2.clean", "clean", 2, 0.25, "x4.clean", **more)],
-        [fusion("x4.mixed", "mixed", share=0.5, init="x4.mixed", **more), fusion("x3.mixed", "mixed", 3, 0.25, "x4.mixed", **more), fusion("x2.mixed", "mixed", 2, 0.25, "x4.mixed", **more)],
-        [dict(name="x4.two_stage", task="two_stage", scale=4, share=0.6, init="x4.two_stage"), dict(name="x3.single", task="single", scale=3, share=0.2), dict(name="x2.single", task="single", scale=2, share=0.2)],
-        [fusion("x4.conv_only", "clean", task="conv_only", init="x4.conv_only", share=0.5, layers=layers + 1, float_share=float_share)],
+        [fusion("x4.clean", "clean", share=0.7, init="x4.clean", **more), fusion("x3.clean", "clean", 3, 0.15, "x4.clean", **more), fusion("x2.clean", "clean", 2, 0.15, "x4.clean", **more)],
+        [fusion("x4.mixed", "mixed", share=0.7, init="x4.mixed", **more), fusion("x3.mixed", "mixed", 3, 0.15, "x4.mixed", **more), fusion("x2.mixed", "mixed", 2, 0.15, "x4.mixed", **more)],
+        [dict(name="x4.two_stage", task="two_stage", scale=4, share=0.58, init="x4.two_stage"), dict(name="x3.single", task="single", scale=3, share=0.08), dict(name="x2.single", task="single", scale=2, share=0.08),
+         fusion("x4.conv_only", "clean", task="conv_only", init="x4.clean", share=0.26, layers=layers + 1, float_share=float_share)],
     ]
 
 
@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--work", default="/tmp/lut_work")
     parser.add_argument("--test")
     parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--float_share", type=float, default=0.4)
+    parser.add_argument("--float_share", type=float, default=0.45)
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--skip", default="", help="jobs to leave out, by name with commas between")
     parser.add_argument("--extra", default="", help="more options for every job, such as '--limit 8 --count 4'")
@@ -104,6 +104,19 @@ def main():
     lanes = [[job for job in jobs if job["name"] not in skipped] for jobs in plan(options.round, options.layers, options.float_share)]
     lanes, devices = [jobs for jobs in lanes if jobs], max(1, torch.cuda.device_count())
     ids = [i for i in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if i] or [str(i) for i in range(devices)]
+    extra = options.extra.split()
+
+    def decode(scale):
+        limit = extra[extra.index("--limit") : extra.index("--limit") + 2] if "--limit" in extra else []
+        workers = max(1, options.cores - 1) if scale == 4 else max(1, options.cores // 4)
+        # Small matrices: threads within each worker would only fight.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        subprocess.run([sys.executable, f"{HERE}/main.py", "archive", "--folder", options.folder, "--scale", str(scale), "--workers", str(workers), "--out", f"{options.work}/archive.x{scale}.pt", *limit], check=True, env=environment)
+        print(f"x{scale} decoded after {time.time() - began:.0f} s", flush=True)
+    for scale in (4, 3, 2):
+        if os.path.exists(f"{options.work}/archive.x{scale}.pt"):
+            os.remove(f"{options.work}/archive.x{scale}.pt")
+    threading.Thread(target=lambda: [decode(scale) for scale in (4, 3, 2)], daemon=True).start()
     end, reports, notes, running = began + options.seconds * 0.96, [], [], []
 
     def find(name):
@@ -118,7 +131,8 @@ def main():
             seconds = (end - time.time()) * job["share"] / left
             left -= job["share"]
             command = [sys.executable, f"{HERE}/main.py", job["task"], "--folder", options.folder, "--scale", str(job["scale"]), "--seconds", f"{seconds:.0f}", "--out", f"{options.work}/{job['name']}.npz"]
-            command += ["--workers", str(max(1, options.cores // len(lanes)))]
+            path = f"{options.work}/archive.x{job['scale']}.pt"
+            command += ["--archive", path]
             if job["task"] in ("fusion", "single"):
                 command += ["--tables", find(f"x{job['scale']}.experts")]
             if "bank" in job:
@@ -130,7 +144,7 @@ def main():
             if options.test:
                 command += ["--test", options.test]
             environment = {**os.environ, "CUDA_VISIBLE_DEVICES": device, "PYTHONUNBUFFERED": "1"}
-            child = subprocess.Popen([*command, *options.extra.split()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+            child = subprocess.Popen([*command, *extra], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
             running.append(child)
             for line in child.stdout:
                 line = line.rstrip()
