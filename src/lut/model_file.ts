@@ -3,7 +3,8 @@ import type { LutStage } from "../../ffi/lut_cascade.ts";
 import type { LutFusionModel, LutLayer } from "../../ffi/lut_fusion.ts";
 import { ModelFormatError } from "../common/errors.ts";
 import { SafetensorsFile, type SafetensorsType } from "../formats/safetensors.ts";
-import type { DamageModel } from "./damage.ts";
+import type { BankModel } from "./bank_chooser.ts";
+import { damageFeatureCount, type DamageModel } from "./damage.ts";
 import { type PatternName, patterns } from "./patterns.ts";
 
 /** Enlargements that the embedded model has. */
@@ -111,8 +112,16 @@ export class LutModelFile implements Disposable {
 
   /** The estimate of a frame's damage level. */
   damage(): DamageModel {
-    const floats = (name: string) => this.#file.readFloats(this.#file.tensor(name));
-    return { weight: floats("damage.weight"), bias: floats("damage.bias") };
+    const bias = this.#floats("damage.bias");
+    return { weight: this.#floats("damage.weight", bias.length * damageFeatureCount), bias };
+  }
+
+  /** What a frame's damage says about the better one of `fusionBanks`. */
+  bank(): BankModel {
+    return {
+      weight: this.#floats("bank.weight", damageFeatureCount),
+      bias: this.#floats("bank.bias", 1)[0],
+    };
   }
 
   /** Closes the file. */
@@ -132,6 +141,9 @@ export class LutModelFile implements Disposable {
         shifts: this.#bytes(`${prefix}.${i}.shift`, "U8"),
       });
     }
+    if (layers.length === 0) {
+      throw new ModelFormatError(`${this.#file.name}: tensor ${prefix}.0.weight is absent`);
+    }
     return layers;
   }
 
@@ -141,6 +153,19 @@ export class LutModelFile implements Disposable {
       throw new ModelFormatError(`${this.#file.name}: ${name} is ${tensor.type}, expected ${type}`);
     }
     return this.#file.readTensor(tensor);
+  }
+
+  #floats(name: string, length?: number): Float32Array {
+    const values = this.#file.readFloats(this.#file.tensor(name));
+    if (length !== undefined && values.length !== length) {
+      throw new ModelFormatError(
+        `${this.#file.name}: ${name} has ${values.length} values, expected ${length}`,
+      );
+    }
+    if (!values.every(Number.isFinite)) {
+      throw new ModelFormatError(`${this.#file.name}: ${name} has values that are not finite`);
+    }
+    return values;
   }
 
   #int8(name: string): Int8Array<ArrayBuffer> {

@@ -2,6 +2,7 @@ import { enlargePlane } from "../../ffi/lut_enlarge.ts";
 import { LutCascade } from "../../ffi/lut_cascade.ts";
 import { LutFusion } from "../../ffi/lut_fusion.ts";
 import type { RgbaImage } from "../formats/image.ts";
+import { BankChooser } from "./bank_chooser.ts";
 import { LutModelFile, type LutScale } from "./model_file.ts";
 import { imageOf, planesOf } from "./planes.ts";
 import type { VideoFrame } from "./video_frame.ts";
@@ -51,7 +52,8 @@ export function enlargeLuma(
 ): Uint8Array<ArrayBuffer> {
   using file = LutModelFile.open(options.path);
   if (options.model !== "two_stage") {
-    using fusion = LutFusion.open(file.fusion(scale));
+    const bank = new BankChooser(file.bank(), { still: true }).choose(plane, width, height);
+    using fusion = LutFusion.open(file.fusion(scale)[bank]);
     return fusion.run(plane, plane, width, height);
   }
   const stages = file.twoStage(scale);

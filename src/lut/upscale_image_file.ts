@@ -27,7 +27,7 @@ export async function upscaleImageFile(
   const picture = decodeImage(bytes, name, maxPixels);
   const { scale, format } = choose(picture.width, picture.height);
   const { frame, alpha } = planesOf(picture);
-  using upscaler = await WorkerUpscaler.open({ scale });
+  using upscaler = await WorkerUpscaler.open({ scale, still: true });
   signal?.throwIfAborted();
   const big = await upscaler.upscaleFrame(frame);
   const bigAlpha = alpha && enlargePlane(alpha, frame.width, frame.height, scale);

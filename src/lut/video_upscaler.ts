@@ -1,5 +1,6 @@
 import { enlargePlane } from "../../ffi/lut_enlarge.ts";
 import type { LutRunOptions } from "../../ffi/lut_isa.ts";
+import { BankChooser } from "./bank_chooser.ts";
 import { blendExperts } from "./blend_experts.ts";
 import { type DamageModel, estimateDamage } from "./damage.ts";
 import type { LumaPath } from "./luma_path.ts";
@@ -18,6 +19,8 @@ export interface VideoUpscalerOptions {
   quality?: Quality;
   /** Milliseconds that a frame may take: quality steps down rather than the stream falling behind. Default: no limit. */
   budgetMs?: number;
+  /** The frame is a picture by itself, which makes it likelier to be clean. Default false. */
+  still?: boolean;
   /** Frames read ahead. Default 4. */
   queue?: number;
   /** Where luma is computed; default: the native library. The upscaler then owns it. */
@@ -66,6 +69,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
   readonly #path: LumaPath;
   readonly #singles: SingleExperts;
   readonly #damage: DamageModel;
+  readonly #banks: BankChooser;
   readonly #ladder: QualityLadder;
   readonly #queue: number;
   readonly #cpu: { threads?: number };
@@ -80,6 +84,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     this.#queue = options.queue ?? 4;
     this.#singles = file.single(this.scale);
     this.#damage = file.damage();
+    this.#banks = new BankChooser(file.bank(), options);
     this.#cpu = { threads: options.run?.threads };
     this.#path = options.path ?? new NativePath(file.fusion(this.scale), options.run);
   }
@@ -148,7 +153,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
   /** Forgets the stream so far: the next frame has no predecessor. */
   reset(): void {
     this.#previous = undefined;
-    this.#levels = undefined;
+    this.#forgetDamage();
   }
 
   /** Frees the tables. */
@@ -171,10 +176,15 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     }
     if (isSceneCut(frame.y, last.y, frame.width, frame.height)) {
       this.stats.sceneCuts++;
-      this.#levels = undefined;
+      this.#forgetDamage();
       return frame;
     }
     return last;
+  }
+
+  #forgetDamage(): void {
+    this.#levels = undefined;
+    this.#banks.reset();
   }
 
   #luma(
@@ -182,20 +192,21 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     frame: VideoFrame,
     before: VideoFrame,
   ): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+    const { width, height } = frame;
     switch (quality) {
       case "full":
-        return this.#path.fuse(frame.y, before.y, frame.width, frame.height);
+        return this.#path.fuse(
+          frame.y,
+          before.y,
+          width,
+          height,
+          this.#banks.choose(frame.y, width, height),
+        );
       case "gate":
         this.#followDamage(frame);
-        return this.#path.cascade(frame.y, frame.width, frame.height);
+        return this.#path.cascade(frame.y, width, height);
       case "bicubic":
-        return enlargePlane(
-          frame.y,
-          frame.width,
-          frame.height,
-          this.scale,
-          this.#cpu,
-        );
+        return enlargePlane(frame.y, width, height, this.scale, this.#cpu);
     }
   }
 

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
 import type { LutScale } from "../../src/lut/model_file.ts";
@@ -34,9 +34,9 @@ gpuTest(
           }),
           randomStage(rng, { scale, divisor: 48, centre: scale === 4, rotations }),
         ];
-        const model = randomFusion(rng, scale, 1);
-        using device = new GpuPath(gpu, model);
-        using native = new NativePath(model);
+        const models = [randomFusion(rng, scale, 1)];
+        using device = new GpuPath(gpu, models);
+        using native = new NativePath(models);
         device.setStages(stages);
         native.setStages(stages);
         for (const [w, h] of sizes) {
@@ -53,7 +53,7 @@ gpuTest(
 );
 
 gpuTest(
-  "GpuPath.fuse gives the bytes of the Rust library at odd sizes, scales and expert counts",
+  "GpuPath.fuse gives the bytes of the Rust library at odd sizes, scales, expert counts and in both banks",
   async () => {
     if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;
     const rng = new Rng(4);
@@ -64,16 +64,24 @@ gpuTest(
         number,
       ][]
     ) {
-      const model = randomFusion(rng, scale, experts, channels);
-      using device = new GpuPath(gpu, model);
-      using native = new NativePath(model);
+      const models = [0, 1].map(() => randomFusion(rng, scale, experts, channels));
+      using device = new GpuPath(gpu, models);
+      using native = new NativePath(models);
       for (const [w, h] of sizes) {
         const frame = roughFrame(rng, w, h), previous = roughFrame(rng, w, h);
-        assertEquals(
-          await device.fuse(frame, previous, w, h),
-          native.fuse(frame, previous, w, h),
-          `${w}x${h} x${scale}`,
-        );
+        const results = [];
+        // There and back: a plan kept for one bank must not answer for the other.
+        for (const bank of [0, 1, 0]) {
+          const result = native.fuse(frame, previous, w, h, bank);
+          assertEquals(
+            await device.fuse(frame, previous, w, h, bank),
+            result,
+            `${w}x${h} x${scale}, bank ${bank}`,
+          );
+          results.push(result);
+        }
+        assertEquals(results[2], results[0]);
+        if (w * h > 20) assertNotEquals(results[1], results[0]);
       }
     }
   },

@@ -46,7 +46,7 @@ if (data !== undefined) {
   gpuTest("GpuPath gives the Rust library's bytes with the published MuLUT tables", async () => {
     const stages = loadMulut(join(data, "lut/mulut_sdy_x2"));
     using native = LutCascade.open(stages);
-    using device = new GpuPath(gpu!, randomFusion(new Rng(1), 4, 1));
+    using device = new GpuPath(gpu!, [randomFusion(new Rng(1), 4, 1)]);
     device.setStages(stages);
     const low = lumaOf(await readRgb(join(data, "images/set5/LR_x4/butterfly.png")));
     assertEquals(

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
+import { LutModelFile } from "../../src/lut/model_file.ts";
+import { NativePath } from "../../src/lut/native_path.ts";
 import { QualityLadder } from "../../src/lut/quality_ladder.ts";
 import { isSceneCut } from "../../src/lut/scene_cut.ts";
 import {
@@ -67,6 +69,27 @@ Deno.test("VideoUpscaler keeps layout and timestamps at every scale and odd size
           cw * ch,
           cw * ch,
         ]);
+      }
+    }
+  }
+});
+
+Deno.test("Both banks leave flat areas flat at every grey", (t) => {
+  if (!needsNative(t)) return;
+  using file = LutModelFile.open();
+  const [width, height, edge] = [48, 40, 12];
+  for (const scale of [2, 3, 4] as const) {
+    using path = new NativePath(file.fusion(scale));
+    for (let grey = 16; grey <= 235; grey += 9) {
+      const flat = new Uint8Array(width * height).fill(grey);
+      for (const bank of [0, 1]) {
+        const out = path.fuse(flat, flat, width, height, bank);
+        for (let y = edge * scale; y < (height - edge) * scale; y++) {
+          for (let x = edge * scale; x < (width - edge) * scale; x++) {
+            const value = out[y * width * scale + x];
+            assert(Math.abs(value - grey) <= 2, `x${scale}, bank ${bank}: ${grey} became ${value}`);
+          }
+        }
       }
     }
   }

@@ -3,9 +3,10 @@
 import { join } from "@std/path";
 import { enlargePlane } from "../../../ffi/lut_enlarge.ts";
 import { LutCascade } from "../../../ffi/lut_cascade.ts";
-import { LutFusion } from "../../../ffi/lut_fusion.ts";
+import { BankChooser } from "../../../src/lut/bank_chooser.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
+import { NativePath } from "../../../src/lut/native_path.ts";
 import { isSceneCut } from "../../../src/lut/scene_cut.ts";
 import type { BenchContext } from "../harness.ts";
 import { decibels, type Luma, meanSquare } from "./luma.ts";
@@ -26,7 +27,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Reports gains and flicker for each clip and bitrate. */
 export async function damagedRows(context: BenchContext, data: string): Promise<void> {
   using model = LutModelFile.open();
-  using fusion = LutFusion.open(model.fusion(scale));
+  using path = new NativePath(model.fusion(scale));
   const singles = model.single(scale);
   const levels = singles.tables[0].length;
   const experts = Array.from({ length: levels }, (_, level) =>
@@ -46,7 +47,8 @@ export async function damagedRows(context: BenchContext, data: string): Promise<
       );
       for (const rate of [...bitrates, "switch", "clean"] as const) {
         const low = rate === "clean" ? clean : await encoded(clean, small, rate);
-        const score = measure(low, high, small, fusion, experts);
+        const chooser = new BankChooser(model.bank());
+        const score = measure(low, high, small, path, chooser, experts);
         const report = (metric: string, value: number, unit: string) =>
           context.report({ case: `${name}_${rate}`, metric, value, unit });
         report("gain_over_bicubic_db", score.fusion - score.bicubic, "dB");
@@ -72,7 +74,8 @@ function measure(
   low: Bytes[],
   high: Bytes[],
   { width, height }: { width: number; height: number },
-  fusion: LutFusion,
+  path: NativePath,
+  chooser: BankChooser,
   experts: LutCascade[],
 ): Score {
   const picture = (bytes: Bytes): Luma => ({
@@ -88,11 +91,17 @@ function measure(
     bicubicFlicker: 0,
     count: 0,
   };
+  // As a stream goes: the bank is followed over every frame.
+  const banks = low.map((frame, i) => {
+    if (i > 0 && isSceneCut(frame, low[i - 1], width, height)) chooser.reset();
+    return chooser.choose(frame, width, height);
+  });
+  const fuse = (i: number) => {
+    const cut = i === 0 || isSceneCut(low[i], low[i - 1], width, height);
+    return path.fuse(low[i], low[cut ? i : i - 1], width, height, banks[i]);
+  };
   for (let i = 1; i < low.length; i += measured) {
-    const before = isSceneCut(low[i], low[i - 1], width, height) ? low[i] : low[i - 1];
-    const older = i >= 2 ? low[i - 2] : low[i - 1];
-    const fused = fusion.run(low[i], before, width, height);
-    const fusedBefore = fusion.run(low[i - 1], older, width, height);
+    const fused = fuse(i), fusedBefore = fuse(i - 1);
     const bicubic = enlargePlane(low[i], width, height, scale);
     const bicubicBefore = enlargePlane(low[i - 1], width, height, scale);
     sums.bicubic += meanSquare(picture(bicubic), picture(high[i]), scale);

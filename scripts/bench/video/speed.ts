@@ -2,9 +2,10 @@
 
 import { LutCascade } from "../../../ffi/lut_cascade.ts";
 import { enlargePlane } from "../../../ffi/lut_enlarge.ts";
-import { LutFusion } from "../../../ffi/lut_fusion.ts";
+import { LutFusion, type LutFusionModel } from "../../../ffi/lut_fusion.ts";
 import { lutIsaAvailable, lutIsas } from "../../../ffi/lut_isa.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
+import { BankChooser } from "../../../src/lut/bank_chooser.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
 import { GpuPath } from "../../../src/lut/gpu_path.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
@@ -17,7 +18,7 @@ const threads = 2;
 /** Reports the `_720p` rows. Values are of the best instruction set; the ratio of an AVX2 row is its share of them. */
 export async function speedRows(context: BenchContext): Promise<void> {
   using model = LutModelFile.open();
-  const fusion = model.fusion(4);
+  const banks = model.fusion(4);
   const stage = blendExperts(model.single(4), [0.7, 0.3, 0, 0, 0, 0]);
   const frame = movingFrame(0), previous = movingFrame(1);
   const chroma = new Uint8Array((width / 2) * (height / 2)).fill(120);
@@ -25,12 +26,14 @@ export async function speedRows(context: BenchContext): Promise<void> {
   const best: Record<string, number> = {};
   for (const [place, isa] of (sets.length > 0 ? sets : ["scalar" as const]).entries()) {
     using table = LutCascade.open([stage]);
-    using net = LutFusion.open(fusion);
+    using net = LutFusion.open(banks[0]);
+    const chooser = new BankChooser(model.bank());
     const luma = { isa, threads, out: new Uint8Array(frame.length * 16) };
     const colour = { threads, out: new Uint8Array(chroma.length * 16) };
     const cases = {
       gate: () => table.run(frame, width, height, luma),
       full: () => {
+        chooser.choose(frame, width, height);
         net.run(frame, previous, width, height, luma);
         for (let i = 0; i < 2; i++) enlargePlane(chroma, width / 2, height / 2, 4, colour);
       },
@@ -49,18 +52,18 @@ export async function speedRows(context: BenchContext): Promise<void> {
       });
     }
   }
-  if (await navigator.gpu?.requestAdapter()) await gpuRow(context, fusion, frame, previous);
+  if (await navigator.gpu?.requestAdapter()) await gpuRow(context, banks, frame, previous);
 }
 
 async function gpuRow(
   context: BenchContext,
-  fusion: ReturnType<LutModelFile["fusion"]>,
+  banks: readonly LutFusionModel[],
   frame: Uint8Array<ArrayBuffer>,
   previous: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   using gpu = await Gpu.open();
-  using path = new GpuPath(gpu, fusion);
-  using native = new NativePath(fusion);
+  using path = new GpuPath(gpu, banks);
+  using native = new NativePath(banks);
   const expected = native.fuse(frame, previous, width, height);
   const result = await path.fuse(frame, previous, width, height);
   if (!result.every((value, i) => value === expected[i])) {

@@ -2,10 +2,10 @@
 
 import { join } from "@std/path";
 import { LutCascade } from "../../../ffi/lut_cascade.ts";
-import { LutFusion } from "../../../ffi/lut_fusion.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
 import { loadMulut } from "../../../src/lut/load_mulut.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
+import { enlargeLuma } from "../../../src/lut/upscale_image.ts";
 import type { BenchContext } from "../harness.ts";
 import { decibels, type Luma, lumaOf, meanSquare, readRgb } from "./luma.ts";
 
@@ -26,12 +26,11 @@ export async function stillRows(context: BenchContext, data: string): Promise<vo
   const singles = model.single(4);
   using single = LutCascade.open([blendExperts(singles, [1, 0, 0, 0, 0, 0])]);
   using pair = LutCascade.open(model.twoStage(4)!);
-  using fusion = LutFusion.open(model.fusion(4));
   const luma = (upscale: Upscale) =>
     mean(pairs.map(({ low, high }) => lumaPsnr(upscale, lumaOf(low), lumaOf(high))));
   report("expert_s", luma((p, w, h) => single.run(p, w, h)));
   report("experts", luma((p, w, h) => pair.run(p, w, h)));
-  report("fusion", luma((p, w, h) => fusion.run(p, p, w, h)));
+  report("fusion", luma((p, w, h) => enlargeLuma(p, w, h, 4)));
 }
 
 async function set5(data: string): Promise<{ low: Luma; high: Luma }[]> {

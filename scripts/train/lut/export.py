@@ -2,7 +2,8 @@
 
     python export.py --from FOLDER,first.npz,second.npz --out models/lut/sparrow_video.safetensors
 
-FOLDER holds damage.npz and, for each scale, x<scale>.experts.npz; the rounds of `train_all.py` hold the rest.
+FOLDER holds damage.npz and, for each scale, x<scale>.experts.npz; the rounds of `train_all.py` hold the rest. Where it has
+x<scale>.levels.npz, those are the damaged levels' tables that stand alone; otherwise the experts are.
 """
 import argparse
 import json
@@ -69,15 +70,17 @@ def main():
         take(f"x{s}.experts", f"x{s}.experts")
         for bank in BANKS:
             take(f"x{s}.{bank}", f"x{s}.{bank}")
-        # The tables that stand alone: refitted to clean stills at level 0, the experts themselves (at twice the step) above.
+        # The tables that stand alone: level 0 refitted to clean stills.
         divisor, single = fit.DIVISOR, found[f"x{s}.single"]
         for n in experts.NAMES:
             coarse = np.round(found[f"x{s}.experts"][n].astype(float) * divisor / experts.DIVISOR).astype(np.int8)
+            if f"x{s}.levels" in found:
+                coarse = found[f"x{s}.levels"][n].copy()
             coarse[0] = single[n]
             tensors[f"x{s}.single.{n}"] = coarse
         tensors[f"x{s}.single.divisor"] = np.array([divisor], np.int32)
     take("x4.two_stage", "x4.two_stage")
-    take("damage", "damage")
+    tensors.update(found["damage"])
     write(options.out, tensors, {
         "format": "sparrow-video-2", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
         "activation_step": str(int(STEP)), "two_stage_patterns": ",".join(two_stage.NAMES),

@@ -97,10 +97,21 @@ class Sampler:
         """One batch of so many of each kind."""
         parts = [self.undamaged(clean + soft, soft)] if clean + soft else []
         parts += [self.compressed(damaged)] if damaged else []
-        return tuple(torch.cat(x) for x in zip(*parts))
+        return self.barred(*(torch.cat(x) for x in zip(*parts)))
+
+    def barred(self, frame, before, target):
+        """One crop in ten behind a flat bar, half of them black, from a side on or all over: pictures of the training set
+        have hardly any flat area, films have bars and fades."""
+        count = len(frame)
+        wide = torch.where(self.draw(4, count) == 0, self.size, self.draw(self.size, count)) * (self.draw(10, count) == 0)
+        grey = torch.where(self.draw(2, count) == 0, 16, 16 + self.draw(220, count)).float()
+        y, x = self.grid(self.turns(count), self.size)
+        bar = (y + 0 * x) < wide
+        large = bar.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
+        return torch.where(bar, grey, frame), torch.where(bar, grey, before), torch.where(large, grey, target)
 
 
-LEVEL_SHARES = (0.08, 0.18, 0.22, 0.22, 0.17, 0.13)
+LEVEL_SHARES = (0.06, 0.14, 0.2, 0.22, 0.2, 0.18)
 # Pixels of the target's size that a clean predecessor may lie away.
 MOTION = 12
 

@@ -1,12 +1,14 @@
-"""Trains everything on the accelerators at hand, in two rounds, and packs what came out.
+"""Trains everything on the accelerators at hand, in rounds, and packs what came out.
 
     python train_all.py --folder DIR --start START --round first  --seconds 540 --out OUT [--test test.npz]
     python train_all.py --folder DIR --start START,OUT/first.npz --round second --seconds 540 --out OUT [--test test.npz]
+    python train_all.py --folder DIR --start START,OUT/first.npz,OUT/second.npz --round third --seconds 380 --out OUT
 
 DIR is what `prepare.py` made. START holds x2, x3 and x4.experts.npz (`main.py experts`); a packed result of an earlier round is
 gone on from. The first round trains the x4 fusion's two banks, the tables of clean stills and the convolutions alone; the second goes
-on with the banks and starts x3 and x2 from them, and the convolutions alone from the clean bank's. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and
-logs) in OUT: what there is at 85 % of the time, and again at the end. Jobs of one lane share a device, one after the other.
+on with the banks and starts x3 and x2 from them, and the convolutions alone from the clean bank's; the third goes on with x4
+and makes the mixed banks of x3 and x2. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and logs) in OUT:
+what there is at 85 % of the time, and again at the end. Jobs of one lane share a device, one after the other.
 """
 import argparse
 import io
@@ -38,6 +40,12 @@ def plan(which, layers, float_share):
             [fusion("x4.conv_only", "clean", task="conv_only", layers=layers + 1)],
         ]
     more = dict(layers=layers, float_share=float_share)
+    if which == "third":
+        return [
+            [fusion("x4.mixed", "mixed", init="x4.mixed", **more)],
+            [fusion("x4.clean", "clean", init="x4.clean", **more)],
+            [fusion("x3.mixed", "mixed", 3, 0.5, "x3.clean", count=16, **more), fusion("x2.mixed", "mixed", 2, 0.5, "x2.clean", count=16, **more)],
+        ]
     return [
         [fusion("x4.clean", "clean", share=0.7, init="x4.clean", **more), fusion("x3.clean", "clean", 3, 0.15, "x4.clean", **more), fusion("x2.clean", "clean", 2, 0.15, "x4.clean", **more)],
         [fusion("x4.mixed", "mixed", share=0.7, init="x4.mixed", **more), fusion("x3.mixed", "mixed", 3, 0.15, "x4.mixed", **more), fusion("x2.mixed", "mixed", 2, 0.15, "x4.mixed", **more)],
@@ -84,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--start", required=True)
-    parser.add_argument("--round", choices=["first", "second"], required=True)
+    parser.add_argument("--round", choices=["first", "second", "third"], required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--work", default="/tmp/lut_work")
@@ -137,6 +145,8 @@ def main():
                 command += ["--tables", find(f"x{job['scale']}.experts")]
             if "bank" in job:
                 command += ["--bank", job["bank"], "--layers", str(job["layers"])]
+            if "count" in job:
+                command += ["--count", str(job["count"])]
             if "float_share" in job:
                 command += ["--float_share", str(job["float_share"])]
             if job.get("init") and os.path.exists(find(job["init"])):
