@@ -12,6 +12,7 @@ import {
   frameOf,
   type VideoFrame,
 } from "../../src/lut/video_frame.ts";
+import { enlargeLuma } from "../../src/lut/upscale_image.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
 import { WorkerUpscaler } from "../../src/lut/worker_upscaler.ts";
 import { needsNative } from "../support/needs_native.ts";
@@ -95,14 +96,23 @@ Deno.test("Both banks leave flat areas flat at every grey", (t) => {
   }
 });
 
-Deno.test("VideoUpscaler leaves a flat picture flat at every quality", async (t) => {
+Deno.test("VideoUpscaler and enlargeLuma leave a flat picture flat up to its border, at every quality", async (t) => {
   if (!needsNative(t)) return;
-  for (const quality of ["full", "gate", "bicubic"] as const) {
-    using upscaler = await VideoUpscaler.open({ quality });
-    const flat = frameOf(new Uint8Array(frameBytes("420", 32, 16)).fill(126), "420", 32, 16);
-    const { y, u } = await upscaler.upscaleFrame(flat);
-    assert(y.every((value) => Math.abs(value - 126) <= 2), `${quality}: ${y.slice(0, 8)}`);
-    assert(u.every((value) => value === 126));
+  const near = (plane: Uint8Array, grey: number, what: string) => {
+    const worst = plane.findIndex((value) => Math.abs(value - grey) > 2);
+    assert(worst < 0, `${what}: ${grey} became ${plane[worst]} at ${worst}`);
+  };
+  for (const grey of [40, 126, 200, 235]) {
+    const flat = frameOf(new Uint8Array(frameBytes("420", 32, 16)).fill(grey), "420", 32, 16);
+    for (const quality of ["full", "gate", "bicubic"] as const) {
+      using upscaler = await VideoUpscaler.open({ quality });
+      const { y, u } = await upscaler.upscaleFrame(flat);
+      near(y, grey, quality);
+      assert(u.every((value) => value === grey));
+    }
+    for (const scale of [2, 3, 4] as const) {
+      near(enlargeLuma(flat.y, 32, 16, scale), grey, `x${scale}`);
+    }
   }
 });
 

@@ -5,6 +5,7 @@ import { enlargePlane } from "../../../ffi/lut_enlarge.ts";
 import { LutCascade } from "../../../ffi/lut_cascade.ts";
 import { BankChooser } from "../../../src/lut/bank_chooser.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
+import { fuseFrame } from "../../../src/lut/fuse_frame.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
 import { NativePath } from "../../../src/lut/native_path.ts";
 import { isSceneCut } from "../../../src/lut/scene_cut.ts";
@@ -48,7 +49,7 @@ export async function damagedRows(context: BenchContext, data: string): Promise<
       for (const rate of [...bitrates, "switch", "clean"] as const) {
         const low = rate === "clean" ? clean : await encoded(clean, small, rate);
         const chooser = new BankChooser(model.bank());
-        const score = measure(low, high, small, path, chooser, experts);
+        const score = await measure(low, high, small, path, chooser, experts);
         const report = (metric: string, value: number, unit: string) =>
           context.report({ case: `${name}_${rate}`, metric, value, unit });
         report("gain_over_bicubic_db", score.fusion - score.bicubic, "dB");
@@ -70,14 +71,14 @@ interface Score {
   bicubicFlicker: number;
 }
 
-function measure(
+async function measure(
   low: Bytes[],
   high: Bytes[],
   { width, height }: { width: number; height: number },
   path: NativePath,
   chooser: BankChooser,
   experts: LutCascade[],
-): Score {
+): Promise<Score> {
   const picture = (bytes: Bytes): Luma => ({
     width: width * scale,
     height: height * scale,
@@ -98,10 +99,10 @@ function measure(
   });
   const fuse = (i: number) => {
     const cut = i === 0 || isSceneCut(low[i], low[i - 1], width, height);
-    return path.fuse(low[i], low[cut ? i : i - 1], width, height, banks[i]);
+    return fuseFrame(path, low[i], low[cut ? i : i - 1], { width, height, scale, bank: banks[i] });
   };
   for (let i = 1; i < low.length; i += measured) {
-    const fused = fuse(i), fusedBefore = fuse(i - 1);
+    const fused = await fuse(i), fusedBefore = await fuse(i - 1);
     const bicubic = enlargePlane(low[i], width, height, scale);
     const bicubicBefore = enlargePlane(low[i - 1], width, height, scale);
     sums.bicubic += meanSquare(picture(bicubic), picture(high[i]), scale);
