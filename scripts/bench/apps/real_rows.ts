@@ -72,7 +72,7 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   const fitted = calibration.fit();
   context.note(`apps: fitted ${JSON.stringify(fitted(1))}`);
   for (const each of measured) await report(context, fitted, each);
-  await processorRows(context, pool, texts, applications(texts));
+  if (context.full) await processorRows(context, pool, texts, applications(texts));
 }
 
 interface Case {
@@ -105,7 +105,7 @@ async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Meas
     best[kind] = Math.min(best[kind], timeOf(value, performance.now() - start));
     return JSON.stringify(value);
   };
-  for (let round = 0; round < (full ? 7 : 3); round++) {
+  for (let round = 0; round < (full ? 5 : 1); round++) {
     // A tenant of its own: nothing of an earlier round is in the cache.
     const tenant = crypto.randomUUID();
     const byRequest = (uncached: boolean) => () => {
