@@ -1,4 +1,6 @@
+// deno-lint-ignore no-external-import -- built into Deno, which shows no collector otherwise
 import v8 from "node:v8";
+// deno-lint-ignore no-external-import -- as above
 import vm from "node:vm";
 
 v8.setFlagsFromString("--expose-gc");
