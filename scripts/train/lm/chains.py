@@ -37,18 +37,37 @@ def variable_tracking(rng: Random, lexicon: Lexicon, facts: int, queries: int) -
     return Sample([next(heads[index]) for index in order], turns[:queries])
 
 
-def _made_up(rng: Random, lexicon: Lexicon) -> tuple[str, str]:
-    """A relation that exists in no language: what links statement and question are the words themselves."""
+#: Clauses and questions of relations that exist in no language; `{a}` and `{b}` are random words, `{c}` what objects are.
+_MADE_UP = (
+    ("{p} {a} the {o}", "What does {p} {a}?"), ("{p} {a} {b} {o}", "What does {p} {a} {b}?"),
+    ("the {a} of {p} is {o}", "What is the {a} of {p}?"), ("{p} {a} {o} {b}", "What did {p} {a} {b}?"),
+    ("a {o} {a} {p}", "What {a} {p}?"), ("{p} {a} the {b} {o}", "How did {p} {a} the {b}?"),
+    ("the {a} of {p} {b} in {o}", "In which place does the {a} of {p} {b}?"),
+    ("{p} is {a} for being a {o}", "What is {p} {a} for being?"), ("{p} is {a} of the {o}", "What is {p} {a} of?"),
+    ("there {o} is where {p} {a} {b}", "Where does {p} {a} {b}?"),
+    ("{p} {a} a {b} as a {o}", "How does {p} {a} a {b}?"), ("{p} has a {a} in {o}", "Where does {p} have a {a}?"),
+    ("{p} {a} with the {o}", "With what does {p} {a}?"), ("{p} {a}s the {o}", "What does {p} {a}?"),
+    ("{p} {a}s the {b} {o}", "Which {c} does {p} {a} the {b}?"),
+    ("the {a} of {p} {b}s {o}", "Which {c} does the {a} of {p} {b}?"), ("{p} {a} {o}", "Which {c} does {p} {a}?"),
+    ("the {a} that {p} {b} is {o}", "Which {c} is the {a} that {p} {b}?"),
+    ("so {o} {a} {p} {b}", "Which {c} {a} {p} {b}?"),
+    ("{p} and the {a}: {o}", "As for {p} and the {a}, which {c} is it?"),
+    ("{p} was {a} by the {o}", "By which {c} was {p} {a}?"), ("{p} could {a} only {o}", "Which {c} could {p} {a}?"),
+    ("the {a} {b} {p} for {o}", "For which {c} does the {a} {b} {p}?"),
+    ("{p}, {a} and {b}, took {o}", "Which {c} did the {a} {p} take?"),
+    ("with {o} {p} {a}s {b}", "With which {c} does {p} {a} {b}?"),
+    ("{a} by {a}, {p} came to {o}", "To which {c} did {p} come, {a} by {a}?"),
+)
+#: What a question calls a relation's objects.
+_KINDS = {"pet": "animal"}
+
+
+def _made_up(rng: Random, lexicon: Lexicon, kind: str) -> tuple[str, str]:
+    """A relation that exists in no language: what links statement and question are the words themselves. `kind` says
+    what its objects are."""
     first, second = lexicon.word(rng), lexicon.word(rng)
-    clause, asked = rng.choice((
-        ("{p} {a} the {o}", "What does {p} {a}?"), ("{p} {a} {b} {o}", "What does {p} {a} {b}?"),
-        ("the {a} of {p} is {o}", "What is the {a} of {p}?"), ("{p} {a} {o} {b}", "What did {p} {a} {b}?"),
-        ("a {o} {a} {p}", "What {a} {p}?"), ("{p} {a} the {b} {o}", "How did {p} {a} the {b}?"),
-        ("the {a} of {p} {b} in {o}", "In which {o} does the {a} of {p} {b}?".replace("{o}", "place")),
-        ("{p} is {a} for being a {o}", "What is {p} {a} for being?"), ("{p} is {a} of the {o}", "What is {p} {a} of?"),
-        ("there {o} is where {p} {a} {b}", "Where does {p} {a} {b}?"), ("{p} {a} a {b} as a {o}", "How does {p} {a} a {b}?"),
-        ("{p} has a {a} in {o}", "Where does {p} have a {a}?"), ("{p} {a} with the {o}", "With what does {p} {a}?")))
-    return fill(clause, a=first, b=second), fill(asked, a=first, b=second)
+    clause, asked = rng.choice(_MADE_UP)
+    return fill(clause, a=first, b=second), fill(asked, a=first, b=second, c=_KINDS.get(kind, kind))
 
 
 def qa(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
@@ -65,8 +84,8 @@ def qa(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
             relation = RELATIONS[name]
             if lexicon.wording == "held_out":
                 clause, asked = rng.choice(relation.held_out)
-            elif training and own_words and rng.random() < 0.3:
-                clause, asked = _made_up(rng, lexicon)
+            elif training and own_words and rng.random() < 0.45:
+                clause, asked = _made_up(rng, lexicon, name)
             else:
                 clause, asked = rng.choice(relation.forms)
                 if not own_words:

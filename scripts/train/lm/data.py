@@ -17,7 +17,7 @@ from scripts.train.lm.instructions import instruction
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.prepare import Corpus
 from scripts.train.lm.sample import Sample
-from scripts.train.lm.tasks import DENSITY, FAMILIES, PACKED
+from scripts.train.lm.tasks import ALONE, DENSITY, FAMILIES, LONG, PACKED
 from scripts.train.lm.templates import INTROS
 from scripts.train.lm.tokenizer import FastEncoder
 
@@ -51,9 +51,8 @@ class Source:
         ends = {index for index in range(tokenizer.get_vocab_size())
                 if tokenizer.decode([index]).rstrip('"').endswith((".", "!", "?"))}
         self.filler = Filler(np.concatenate([self.texts[name] for name in self.names]), ends)
-        families = list(FAMILIES.items())
-        self.families = [name for name, _ in families]
-        self.family_shares = [share for _, (_, share) in families]
+        self.families = list(FAMILIES)
+        self.family_shares = [[shares[long] for _, *shares in FAMILIES.values()] for long in (False, True)]
 
     def text_row(self, length: int, rng: Random) -> tuple[list[int], list[float]]:
         ids = self.texts[self.names[int(np.searchsorted(self.shares, rng.random()))]]
@@ -95,8 +94,8 @@ class Source:
                 weights += [0.0, 0.0][:len(part)] + [self.config.copy_weight] * (len(part) - 2)
         return ids[:length], weights[:length]
 
-    def family(self, rng: Random) -> str:
-        return rng.choices(self.families, self.family_shares)[0]
+    def family(self, length: int, rng: Random) -> str:
+        return rng.choices(self.families, self.family_shares[length >= LONG])[0]
 
     def task_sample(self, name: str, length: int, rng: Random) -> Sample:
         generator = FAMILIES[name][0]
@@ -104,16 +103,17 @@ class Source:
         most = max(2, length // 45)
         # Mostly many: questions are what is learnt from, and few facts are the easy case.
         facts = max(1, round(most ** rng.uniform(0.4 if rng.random() < 0.3 else 0.75, 1.0) * DENSITY.get(name, 1)))
-        queries = max(2, min(192, length // 16))
+        # Of the longest rows an eighth is questions: a step there is dear.
+        queries = max(2, min(length // 16, max(192, length // 256)))
         sample = generator(rng, self.lexicon, facts, queries)
         # Long identifiers: fewer facts, so that the questions are not cut off.
         while facts > 1 and _tokens(sample) > 0.75 * length:
             facts = facts * 2 // 3
             sample = generator(rng, self.lexicon, facts, queries)
-        if sample.filler and length >= 768 and rng.random() < 0.4:
-            other = FAMILIES[self.family(rng)][0](
-                rng, self.lexicon, max(1, facts // 2), queries)
-            if other.filler and _tokens(sample) + _tokens(other) < 0.75 * length:
+        if sample.filler and name not in ALONE and length >= 768 and rng.random() < 0.4:
+            second = self.family(length, rng)
+            other = FAMILIES[second][0](rng, self.lexicon, max(1, facts // 2), queries)
+            if second not in ALONE and other.filler and _tokens(sample) + _tokens(other) < 0.75 * length:
                 sample = _interleave(sample, other, rng)
         if sample.filler and rng.random() < 0.4:
             sample.intro = rng.choice(INTROS)
@@ -149,7 +149,7 @@ class Source:
                                 self.config.answer_weight)
             else:
                 # Most rows are one context; a few hold several short ones.
-                name = self.family(rng)
+                name = self.family(length, rng)
                 if name in PACKED and rng.random() < 0.7:
                     part = min(room, rng.choice((256, 512, 1024, 1024, 2048)))
                 elif rng.random() >= 0.15:

@@ -53,8 +53,8 @@ def common_words(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sam
     form = 0
     if lexicon.split == "train":
         form = rng.choice((0, 0, 0, 1, 2))
-        if size <= 400 and rng.random() < 0.2:
-            turns += _counts(rng, bag, 2)
+        if size <= 400 and rng.random() < 0.4:
+            turns += _counts(rng, bag, 4)
             rng.shuffle(turns)
     lines = ([f"{i + 1}. {word}" for i, word in enumerate(bag)] if form == 0 else [f"- {word}" for word in bag]
              if form == 1 else [", ".join(bag)])
@@ -72,7 +72,7 @@ def frequent_words(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> S
     lines = ["> " + " ".join(bag[i:i + 12]) for i in range(0, len(bag), 12)]
     turns = [Turn(question("frequentWords", "frequent_question", rng, lexicon),
                   "The most frequent words are: " + ", ".join(counts) + ".", tuple(counts))]
-    if lexicon.split == "train" and len(bag) <= 600 and rng.random() < 0.2:
-        turns += _counts(rng, bag, 2)
+    if lexicon.split == "train" and len(bag) <= 600 and rng.random() < 0.3:
+        turns += _counts(rng, bag, 3)
         rng.shuffle(turns)
     return Sample(lines, turns, intro="Read the following coded text.", filler=False)

@@ -34,19 +34,33 @@ def _nouns(rng: Random, lexicon: Lexicon, count: int) -> list[tuple[str, str]]:
 SHORT = "It is {v}."
 
 
+def _crossed(rng: Random, lexicon: Lexicon, facts: int) -> list[tuple[str, tuple[str, str]]]:
+    """Several nouns under every key and several keys with every noun, often with one kind of value, so that key and noun
+    must be matched at once: what is learnt slowest. Only in training."""
+    nouns = _nouns(rng, lexicon, rng.randint(2, 5))
+    if rng.random() < 0.6:
+        nouns = [(noun, nouns[0][1]) for noun, _ in nouns]
+    keys = lexicon.distinct(key_kind(rng), max(2, round(facts / rng.uniform(1.3, len(nouns)))), rng)
+    pairs = [(key, noun) for key in keys for noun in rng.sample(nouns, rng.randint(1, len(nouns)))]
+    return rng.sample(pairs, min(facts, len(pairs)))
+
+
 def multi_key(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
     """Facts about different keys; some keys have a second fact under another noun as a hard distractor."""
     wordings = Wordings("facts", "fact", "fact_question", rng, lexicon)
-    main, other = _nouns(rng, lexicon, 2)
-    keys = lexicon.distinct(key_kind(rng), max(1, facts), rng)
-    nouns = [main] * len(keys)
-    # Evaluation has fewer of them; what they teach, to match key and noun at once, is learnt slowest.
-    if facts > 3 and rng.random() < (0.5 if lexicon.split == "train" else 0.3):
-        for index in range(len(keys) // 2):
-            keys[index], nouns[index] = keys[-1 - index], other
-        order = rng.sample(range(len(keys)), len(keys))
-        keys, nouns = [keys[index] for index in order], [nouns[index] for index in order]
-    rows = [(key, noun, kind, getattr(lexicon, kind)(rng)) for key, (noun, kind) in zip(keys, nouns)]
+    if lexicon.split == "train" and facts > 3 and rng.random() < 0.4:
+        pairs = _crossed(rng, lexicon, facts)
+    else:
+        main, other = _nouns(rng, lexicon, 2)
+        keys = lexicon.distinct(key_kind(rng), max(1, facts), rng)
+        nouns = [main] * len(keys)
+        if facts > 3 and rng.random() < 0.3:
+            for index in range(len(keys) // 2):
+                keys[index], nouns[index] = keys[-1 - index], other
+        pairs = list(zip(keys, nouns))
+        if other in nouns:
+            pairs = rng.sample(pairs, len(pairs))
+    rows = [(key, noun, kind, getattr(lexicon, kind)(rng)) for key, (noun, kind) in pairs]
     turns = []
     for index in rng.sample(range(len(rows)), min(queries, len(rows))):
         k, n, kind, v = rows[index]
@@ -98,7 +112,11 @@ def multi_value(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Samp
         values.setdefault(key, []).append(value)
     turns = []
     for key, found in values.items():
-        if len(found) > 1 or rng.random() < 0.1:
+        # How many values there are stands in the context: a question need not say it.
+        if lexicon.split == "train" and rng.random() < (0.15 if len(found) > 1 else 0.05):
+            answer = fill(SEVERAL if len(found) > 1 else ANSWER, n=name, k=key, v=", ".join(found))
+            turns.append(Turn(sentence(fill(wordings.question(), n=name, k=key)), answer, tuple(found)))
+        elif len(found) > 1 or rng.random() < 0.1:
             asked = question("multiValue", "multi_value_question", rng, lexicon)
             turns.append(Turn(sentence(fill(asked, n=name, k=key)), fill(SEVERAL, n=name, k=key, v=", ".join(found)),
                               tuple(found)))
