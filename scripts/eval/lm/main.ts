@@ -53,7 +53,11 @@ const flags = [
     value: "N",
     help: "Questions about each context (default 4)",
   },
-  { name: "held-out-wording", kind: "switch", help: "Use the wordings that training never saw" },
+  {
+    name: "held-out-wording",
+    kind: "switch",
+    help: "Ask in wordings that training never saw; rows end in _held_out_wording",
+  },
   { name: "decode", kind: "text", value: "KIND", help: "auto (default), dense or retrieval" },
   { name: "seed", kind: "number", value: "N", help: "Default 1" },
   { name: "no-text", kind: "switch", help: "Skip bits per byte and sparsity" },
@@ -99,10 +103,12 @@ async function main(args: string[]): Promise<number> {
   };
 
   const scored = await scoreTasks(path, book, given, (text) => device = text);
+  // The same names as the trainer's scores have.
+  const suffix = given["held-out-wording"] ? "_held_out_wording" : "";
   for (
     const [key, answers] of Map.groupBy(scored, (one) => `${one.task}_${lengthName(one.length)}`)
   ) {
-    add(key, "accuracy", mean(answers), `share of ${answers.length}`);
+    add(key + suffix, "accuracy", mean(answers), `share of ${answers.length}`);
   }
   if (!given["no-text"]) {
     const most = given.quick ? 6144 : undefined;

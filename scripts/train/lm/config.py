@@ -148,7 +148,7 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(32768, 1500, 0.0, 0.0, 1.0, 0.0, 0.11, skip=0.1, refresh_every=1),
                 Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.12, skip=0.0, refresh_every=1),
                 Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.19, 131072, skip=0.0, refresh_every=1),
-            ), peak=0.5, flat=0.25),
+            ), peak=0.5, flat=0.5),
         ),
         least_tokens=65536, sparsity_penalty=1.0,
     ),

@@ -62,7 +62,7 @@ class Evaluator:
         def attention(q: Tensor, k: Tensor, v: Tensor, length: int, layer: int) -> Tensor:
             cache.keys.append(k)
             cache.values.append(v)
-            return _attend(q, k, v, True)
+            return _attend(q, k, v)
 
         row = torch.tensor([ids], device=self.device)
         self.model(row, torch.arange(len(ids), device=self.device), torch.bfloat16, attention=attention)
@@ -73,9 +73,11 @@ class Evaluator:
         """Greedy continuations of several prompts that all follow the cached context. They run side by side in one
         pass a token; an owner number on every token keeps each from seeing the others."""
         past = cache.keys[0].shape[0]
-        owners = torch.full((past,), -1, device=self.device)
-        places = torch.arange(past, device=self.device)
-        keys, values = list(cache.keys), list(cache.values)
+        # In f32, laid out once: decoding then reads every key and value once a token and no mask as long as the context.
+        old = [tuple(t.float().permute(1, 0, 2).contiguous() for t in pair) for pair in zip(cache.keys, cache.values)]
+        keys: list[Tensor | None] = [None] * len(old)
+        values: list[Tensor | None] = [None] * len(old)
+        owners = places = torch.empty(0, dtype=torch.long, device=self.device)
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=self.device)
         owner = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor([len(p) for p in prompts])).to(self.device)
         place = torch.cat([torch.arange(past, past + len(prompt)) for prompt in prompts]).to(self.device)
@@ -83,11 +85,12 @@ class Evaluator:
         written: list[Tensor] = []
         for _ in range(most):
             owners, places = torch.cat((owners, owner)), torch.cat((places, place))
-            mask = ((owners == -1) | (owners == owner[:, None])) & (places <= place[:, None])
+            hidden = (owners != owner[:, None]) | (places > place[:, None])
 
             def attention(q: Tensor, k: Tensor, v: Tensor, length: int, layer: int) -> Tensor:
-                keys[layer], values[layer] = torch.cat((keys[layer], k)), torch.cat((values[layer], v))
-                return _attend(q, keys[layer], values[layer], False, mask)
+                keys[layer] = k if keys[layer] is None else torch.cat((keys[layer], k))
+                values[layer] = v if values[layer] is None else torch.cat((values[layer], v))
+                return _attend_after(q, *old[layer], keys[layer], values[layer], hidden)
 
             states, _ = self.model(ids[None], place, torch.bfloat16, attention=attention)
             ids = F.linear(states[last], self.model.embed_tokens.weight.to(states.dtype)).argmax(-1)
@@ -159,10 +162,25 @@ class Evaluator:
         return shares
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: Tensor | None = None) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention within one sequence; `[tokens, heads, head_dim]` each."""
     q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
-    if mask is not None:
-        group = q.shape[1] // k.shape[1]
-        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=mask is None)
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return mixed[0].transpose(0, 1).reshape(q.shape[2], -1)
+
+
+def _attend_after(q: Tensor, old_keys: Tensor, old_values: Tensor, keys: Tensor, values: Tensor,
+                  hidden: Tensor) -> Tensor:
+    """Attention in f32 of queries `[tokens, heads, head_dim]` to all old keys, `[kv_heads, past, head_dim]`, and to those
+    new ones, `[new, kv_heads, head_dim]`, that `hidden` `[tokens, new]` does not hide."""
+    tokens, heads, size = q.shape
+    kv_heads = old_keys.shape[0]
+    group = heads // kv_heads
+    asked = q.float().view(tokens, kv_heads, group, size).permute(1, 2, 0, 3).reshape(kv_heads, group * tokens, size)
+    asked = asked * size**-0.5
+    new_keys, new_values = keys.float().transpose(0, 1), values.float().transpose(0, 1)
+    fresh = (asked @ new_keys.transpose(1, 2)).masked_fill(hidden.repeat(group, 1), float("-inf"))
+    past = old_keys.shape[1]
+    shares = torch.cat((asked @ old_keys.transpose(1, 2), fresh), dim=2).softmax(-1)
+    mixed = shares[:, :, :past] @ old_values + shares[:, :, past:] @ new_values
+    return mixed.view(kv_heads, group, tokens, size).permute(2, 0, 1, 3).reshape(tokens, -1).to(q.dtype)
