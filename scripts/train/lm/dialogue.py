@@ -80,7 +80,7 @@ def add_context(made: Dialogue, sample: Sample, length: int, filler: Filler | No
     made.open("user")
     if sample.intro:
         made.add(encode(sample.intro + "\n"))
-    inline = (filler is not None and sample.filler and rng.random() < 0.4
+    inline = (sample.filler and rng.random() < 0.4
               and all(statement.endswith((".", ";")) for statement in sample.statements))
     statements = [encode(f" {statement}" if inline else f"{statement}\n") for statement in sample.statements]
     # Every statement on a line of its own may take a line break before it.
@@ -99,6 +99,8 @@ def add_context(made: Dialogue, sample: Sample, length: int, filler: Filler | No
             done = place
         made.add(text[done:], filler_weight)
     else:
+        if inline:
+            statements[0] = encode(sample.statements[0])
         for statement in statements:
             made.add(statement)
     if statements:

@@ -52,7 +52,8 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     positions = _to_device(batch.positions, device).view(-1)
     states, activity = model(ids, positions, torch.bfloat16, phase.dropout, most_live=config.most_live)
     each = head(states, model.embed_tokens.weight, targets)
-    loss = (each * weights).sum() / weights.sum().clamp(min=1)
+    # A long row with a single answer shall not count as much as one with hundreds.
+    loss = (each * weights).sum() / weights.sum().clamp(min=len(weights) / 200)
     text, answer = (weights == 1.0).float(), (weights == config.answer_weight).float()
     means = [(each.detach() * mask).sum() / mask.sum().clamp(min=1) for mask in (text, answer)]
     if config.sparsity_penalty:
