@@ -7,7 +7,7 @@ from random import Random
 from scripts.train.lm.grammar import fill, sentence
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.sample import Sample, Turn
-from scripts.train.lm.templates import RELATIONS, Wordings, framed
+from scripts.train.lm.templates import RELATIONS, Wordings, framed, unmarked_word
 
 CHAIN = "The names with the value {v} are: {l}."
 ABOUT = "The answer for {p} is {o}."
@@ -65,7 +65,7 @@ _KINDS = {"pet": "animal"}
 def _made_up(rng: Random, lexicon: Lexicon, kind: str) -> tuple[str, str]:
     """A relation that exists in no language: what links statement and question are the words themselves. `kind` says
     what its objects are."""
-    first, second = lexicon.word(rng), lexicon.word(rng)
+    first, second = unmarked_word(rng, lexicon), unmarked_word(rng, lexicon)
     clause, asked = rng.choice(_MADE_UP)
     return fill(clause, a=first, b=second), fill(asked, a=first, b=second, c=_KINDS.get(kind, kind))
 

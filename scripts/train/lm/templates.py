@@ -48,6 +48,13 @@ MARKERS = frozenset(marker for forms in (*WORDINGS["heldOut"].values(),
                     for form in forms for _, marker in form)
 
 
+def unmarked_word(rng: Random, lexicon: Lexicon) -> str:
+    """A random word that tells no held-out wording."""
+    while (found := lexicon.word(rng)) in MARKERS:
+        pass
+    return found
+
+
 _PLACES = ("{k}", "{v}", "{x}", "{y}", "[[{v}", "[[{y}")
 
 
@@ -58,9 +65,7 @@ def compose(rule: str, rng: Random, lexicon: Lexicon) -> str:
         rule += "_any"
 
     def word(rng: Random) -> str:
-        while (found := lexicon.word(rng)) in MARKERS:
-            pass
-        return found
+        return unmarked_word(rng, lexicon)
 
     text = GRAMMAR.expand(rule, rng, word)
     if text.startswith(_PLACES):
