@@ -20,10 +20,11 @@ interface Tile {
 }
 
 /**
- * Tiles of the lanes family, measured on llvmpipe at 1024³ (GFLOP/s of process CPU time on 2 cores, 115 being the peak; rows × quads):
- * Q8_0 8×4 46, 16×4 64, 32×2 66, 64×1 63; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×4 35, 32×2 49, 64×1 61. The driver's compile time, paid
- * once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.5 at 32, 4 at 64. So Q8_0, which is what is mostly run, stops
- * at 16 rows; f32, which loads the most bytes per weight, takes 64 where a step is long enough to care.
+ * Tiles of the lanes family, measured on llvmpipe at 1024³ (rows × quads; GFLOP/s of process CPU time on 2 cores).
+ * Zen 5, 115 being the peak: Q8_0 8×4 46, 16×4 64, 32×2 66, 64×1 63; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×4 35, 32×2 49, 64×1 61.
+ * Zen 4, 140 being the peak: Q8_0 8×4 42, 16×4 49, 32×2 48, 32×4 55, 32×8 52, 64×4 48; f16 16×4 40, 32×2 48, 32×4 51.
+ * The driver's compile time, paid once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.3 at 32, 4 at 64. So 16 rows
+ * is what most steps meet, and the tallest tile serves steps that are long enough to care.
  */
 const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest?: Tile }> = {
   f32: {
@@ -31,8 +32,16 @@ const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest?: Tile 
     tall: { rows: 16, stepQuads: 1 },
     tallest: { rows: 64, stepQuads: 1 },
   },
-  f16: { short: { rows: 8, stepQuads: 2 }, tall: { rows: 16, stepQuads: 4 } },
-  q8: { short: { rows: 8, stepQuads: 4 }, tall: { rows: 16, stepQuads: 4 } },
+  f16: {
+    short: { rows: 8, stepQuads: 2 },
+    tall: { rows: 16, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4 },
+  },
+  q8: {
+    short: { rows: 8, stepQuads: 4 },
+    tall: { rows: 16, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4 },
+  },
 };
 
 /** Rows of a step from which the tallest tile is used. */
