@@ -27,13 +27,13 @@ def _look_up(keys: str, rng: Random) -> str:
     return f"<|im_start|>user\n{facts}\n\nWhat are the identifiers of {asked}?<|im_end|>\n<|im_start|>assistant\n"
 
 
-#: Greedy prose of so small a model soon repeats itself (the third is the most varied of forty-nine tried); identifiers
+#: Greedy prose of so small a model soon repeats itself (the third is the most varied of twenty tried); identifiers
 #: that it looks up do not, and last for more than `TOKENS`: llama.cpp forbids the end that it is told to ignore, the
 #: engine writes it and goes on.
 PROMPTS = (
     _look_up("apple river stone lamp cloud orchard bridge glass", Random(1)),
     _look_up("quiet-harbour old-stone green-lantern silver-meadow little-tower wooden-bridge", Random(2)),
-    "Kutuzov sat in his chair and",
+    "Jean Valjean took the lantern and",
 )
 TOKENS = 200
 
