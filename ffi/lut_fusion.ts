@@ -29,9 +29,12 @@ export interface LutFusionModel {
   patterns: readonly LutPattern[];
   /** For each pattern `[experts][rows][scale²]`. */
   tables: readonly Int8Array[];
-  /** 8 inputs (2x2 pixels of both frames), at half resolution. */
+  /** At half resolution: 8 inputs (2x2 pixels of both frames), at most `experts` outputs; experts without one have no weight. */
   gates: readonly LutLayer[];
-  /** 4 inputs (seven bits and one of both frames); `scale²` outputs in half grey levels. */
+  /**
+   * 4 inputs (seven bits and one of a pixel of both frames) and `scale²` outputs in half grey levels; or 16 and `4 scale²`, at half
+   * resolution, for 2x2 pixels.
+   */
   trunk: readonly LutLayer[];
 }
 

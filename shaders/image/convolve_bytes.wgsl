@@ -1,5 +1,5 @@
 // A 3x3 convolution on 7-bit activations with 8-bit weights: `(bias + sum) >> shift`, clamped to 0..127 (HIDDEN) or -128..127.
-// Zero borders. One invocation makes 16 output channels of four pixels side by side.
+// Beyond the border lies the nearest pixel. One invocation makes 16 output channels of four pixels side by side.
 //
 // Sums run in f32, where they are exact: 64 channels x 9 taps x 127 x 127 stays below 2^24. That is the fast unit of every adapter; integer
 // dot products are emulated on many.
@@ -10,7 +10,7 @@ struct ConvolveShape {
 }
 
 @group(0) @binding(0) var<uniform> shape: ConvolveShape;
-// `height x width` pixels of WORDS words, four channels a word.
+// `height x width` pixels of STRIDE words, four channels a word, the first WORDS of them the layer's inputs.
 @group(0) @binding(1) var<storage, read> activations: array<u32>;
 // `[9][4 * WORDS][outputs]`.
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
@@ -19,14 +19,12 @@ struct ConvolveShape {
 @group(0) @binding(4) var<storage, read_write> result: array<u32>;
 
 override WORDS: u32 = 8u;
+override STRIDE: u32 = 8u;
 override GROUPS: u32 = 2u;  // outputs / 16
 override HIDDEN: bool = true;
 
-fn activation(x: i32, y: i32, word: u32) -> u32 {
-  if (x < 0 || x >= i32(shape.width)) {
-    return 0u;
-  }
-  return activations[(u32(y) * shape.width + u32(x)) * WORDS + word];
+fn activation(x: i32, row: u32, word: u32) -> u32 {
+  return activations[(row + u32(clamp(x, 0, i32(shape.width) - 1))) * STRIDE + word];
 }
 
 fn bytes(word: u32) -> vec4<f32> {
@@ -41,8 +39,11 @@ fn pack(sum: vec4<f32>, bias: vec4<i32>, shift: vec4<i32>) -> u32 {
 
 @compute @workgroup_size(32)
 fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
-  let x0 = id.x * 4u;
-  if (x0 >= shape.width || id.y >= shape.height) {
+  // Rows end to end, so that no narrow frame leaves invocations idle.
+  let columns = (shape.width + 3u) / 4u;
+  let x0 = id.x % columns * 4u;
+  let y0 = id.x / columns;
+  if (y0 >= shape.height) {
     return;
   }
   //#for p in 0..4
@@ -52,13 +53,10 @@ fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
   //#end
   for (var tap = 0u; tap < 9u; tap++) {
     let x = i32(x0 + tap % 3u) - 1;
-    let y = i32(id.y + tap / 3u) - 1;
-    if (y < 0 || y >= i32(shape.height)) {
-      continue;
-    }
+    let row = u32(clamp(i32(y0 + tap / 3u) - 1, 0, i32(shape.height) - 1)) * shape.width;
     for (var word = 0u; word < WORDS; word++) {
       //#for p in 0..4
-      let a_#p = bytes(activation(x + #p, y, word));
+      let a_#p = bytes(activation(x + #p, row, word));
       //#end
       let w = (((tap * WORDS + word) * 4u) * GROUPS + id.z) * 4u;
       //#for c in 0..4
@@ -79,7 +77,7 @@ fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
   let shifts = GROUPS * 4u + first;
   //#for p in 0..4
   if (x0 + #(p)u < shape.width) {
-    let to = ((id.y * shape.width + x0 + #(p)u) * GROUPS + id.z) * 4u;
+    let to = ((y0 * shape.width + x0 + #(p)u) * GROUPS + id.z) * 4u;
     //#for q in 0..4
     result[to + #(q)u] = pack(sum_#p_#q, requantise[first + #(q)u], requantise[shifts + #(q)u]);
     //#end

@@ -7,8 +7,11 @@ struct FuseShape {
   shift: u32,     // log2 of the table interval
   total: u32,     // bits below the point of the sum: the table's and the gate's
   patterns: u32,
-  experts: u32,
+  experts: u32,   // a table row holds
+  gated: u32,     // experts that the gate net weighs, from the first on
   rows: u32,
+  cell: u32,      // log2 of the pixels a side of a residual's cell: 0 or 1
+  words: u32,     // of the residual for each cell
 }
 
 @group(0) @binding(0) var<uniform> shape: FuseShape;
@@ -19,7 +22,7 @@ struct FuseShape {
 @group(0) @binding(4) var<storage, read> turned: array<u32>;
 // 16 bytes for each 2x2 of pixels, one a gate, 64 = 1.
 @group(0) @binding(5) var<storage, read> gates: array<u32>;
-// 16 signed bytes a pixel, half grey levels.
+// For each cell SCALE * SCALE signed bytes a pixel, half grey levels, pixels row by row.
 @group(0) @binding(6) var<storage, read> residual: array<u32>;
 @group(0) @binding(7) var<storage, read_write> result: array<u32>;
 
@@ -75,17 +78,15 @@ fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
     let x = i32(ux);
     let y = i32(id.y);
     var sum = array<i32, 16>();
-    //#for w in 0..4
-    {
-      let extra = signed_bytes(residual[(id.y * shape.width + ux) * 4u + #(w)u]) << vec4<u32>(shape.total - 1u);
-      sum[#(w * 4)] = extra.x;
-      sum[#(w * 4 + 1)] = extra.y;
-      sum[#(w * 4 + 2)] = extra.z;
-      sum[#(w * 4 + 3)] = extra.w;
+    let inside = (1u << shape.cell) - 1u;
+    let cell = ((id.y >> shape.cell) * ((shape.width + inside) >> shape.cell) + (ux >> shape.cell)) * shape.words;
+    let first = (((id.y & inside) << shape.cell) | (ux & inside)) * SCALE * SCALE;
+    for (var o = 0u; o < SCALE * SCALE; o++) {
+      let at = first + o;
+      sum[o] = extractBits(bitcast<i32>(residual[cell + at / 4u]), at % 4u * 8u, 8u) << (shape.total - 1u);
     }
-    //#end
     var weights = array<i32, 8>();
-    for (var e = 0u; e < shape.experts; e++) {
+    for (var e = 0u; e < shape.gated; e++) {
       weights[e] = gate(ux, id.y, e);
     }
     for (var turn = 0u; turn < 4u; turn++) {
@@ -93,8 +94,11 @@ fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
       var part = array<i32, 16>();
       for (var pattern = 0u; pattern < shape.patterns; pattern++) {
         let corners = look(x, y, pattern, turn);
-        for (var e = 0u; e < shape.experts; e++) {
+        for (var e = 0u; e < shape.gated; e++) {
           let weight = weights[e];
+          if (weight == 0) {
+            continue;
+          }
           //#for k in 0..5
           {
             let at = ((pattern * shape.rows + corners.row[#k]) * shape.experts + e) * 4u;

@@ -1,5 +1,6 @@
-// Activations of the first layers from two frames: `split` gives upper seven bits and lowest bit of both frames' pixel in one word;
-// `pairs` gives, for each 2x2 of pixels, the upper seven bits of the frame's four in one word and of its predecessor's in another.
+// Activations of the first layers from two frames. For each 2x2 of pixels `pairs` gives the upper seven bits of the frame's four in one
+// word and of its predecessor's in another, `cells` upper bits and lowest bits of both, four words. `pixels` gives both of both for a
+// single pixel in one word.
 
 struct GatherShape {
   width: u32,
@@ -11,15 +12,42 @@ struct GatherShape {
 @group(0) @binding(2) var<storage, read> previous: array<u32>;
 @group(0) @binding(3) var<storage, read_write> result: array<u32>;
 
+// Places of a cell's four pixels; an odd size repeats its last row or column.
+fn places(cell: vec2<u32>) -> vec4<u32> {
+  let x0 = cell.x * 2u;
+  let x1 = min(x0 + 1u, shape.width - 1u);
+  let y0 = cell.y * 2u * shape.width;
+  let y1 = min(cell.y * 2u + 1u, shape.height - 1u) * shape.width;
+  return vec4<u32>(y0 + x0, y0 + x1, y1 + x0, y1 + x1);
+}
+
+fn pack(bytes: vec4<u32>) -> u32 {
+  return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+}
+
 @compute @workgroup_size(64)
-fn split(@builtin(global_invocation_id) id: vec3<u32>) {
+fn cells(@builtin(global_invocation_id) id: vec3<u32>) {
+  let columns = (shape.width + 1u) / 2u;
+  if (id.x >= columns || id.y >= (shape.height + 1u) / 2u) {
+    return;
+  }
+  let p = places(id.xy);
+  let now = vec4<u32>(frame[p.x], frame[p.y], frame[p.z], frame[p.w]);
+  let before = vec4<u32>(previous[p.x], previous[p.y], previous[p.z], previous[p.w]);
+  let at = (id.y * columns + id.x) * 4u;
+  result[at] = pack(now >> vec4<u32>(1u));
+  result[at + 1u] = pack(now & vec4<u32>(1u));
+  result[at + 2u] = pack(before >> vec4<u32>(1u));
+  result[at + 3u] = pack(before & vec4<u32>(1u));
+}
+
+@compute @workgroup_size(64)
+fn pixels(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= shape.width || id.y >= shape.height) {
     return;
   }
   let at = id.y * shape.width + id.x;
-  let a = frame[at];
-  let b = previous[at];
-  result[at] = (a >> 1u) | ((a & 1u) << 8u) | ((b >> 1u) << 16u) | ((b & 1u) << 24u);
+  result[at] = pack(vec4<u32>(frame[at] >> 1u, frame[at] & 1u, previous[at] >> 1u, previous[at] & 1u));
 }
 
 @compute @workgroup_size(64)
@@ -28,11 +56,8 @@ fn pairs(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= columns || id.y >= (shape.height + 1u) / 2u) {
     return;
   }
-  let x0 = id.x * 2u;
-  let x1 = min(x0 + 1u, shape.width - 1u);
-  let y0 = id.y * 2u * shape.width;
-  let y1 = min(id.y * 2u + 1u, shape.height - 1u) * shape.width;
+  let p = places(id.xy);
   let at = (id.y * columns + id.x) * 2u;
-  result[at] = (frame[y0 + x0] >> 1u) | ((frame[y0 + x1] >> 1u) << 8u) | ((frame[y1 + x0] >> 1u) << 16u) | ((frame[y1 + x1] >> 1u) << 24u);
-  result[at + 1u] = (previous[y0 + x0] >> 1u) | ((previous[y0 + x1] >> 1u) << 8u) | ((previous[y1 + x0] >> 1u) << 16u) | ((previous[y1 + x1] >> 1u) << 24u);
+  result[at] = pack(vec4<u32>(frame[p.x], frame[p.y], frame[p.z], frame[p.w]) >> vec4<u32>(1u));
+  result[at + 1u] = pack(vec4<u32>(previous[p.x], previous[p.y], previous[p.z], previous[p.w]) >> vec4<u32>(1u));
 }

@@ -110,9 +110,9 @@ export class GpuPath implements LumaPath {
     if (frame.length !== width * height || (previous && previous.length !== frame.length)) {
       throw new RangeError(`the frame has ${frame.length} pixels, expected ${width * height}`);
     }
-    this.#gpu.buffers.write(plan.frame, 0, Uint32Array.from(frame));
+    this.#gpu.buffers.write(plan.frame, 0, new Uint32Array(frame));
     if (plan.previous) {
-      this.#gpu.buffers.write(plan.previous, 0, Uint32Array.from(previous ?? frame));
+      this.#gpu.buffers.write(plan.previous, 0, new Uint32Array(previous ?? frame));
     }
     const pass = new StepPass(this.#gpu);
     for (const { call, grid } of plan.steps) pass.dispatch(call, grid);
@@ -195,17 +195,18 @@ export class GpuPath implements LumaPath {
       signed: boolean,
     ) => {
       const shape = build.uniform(uniforms.convolve, { width: w, height: h });
-      let from = input;
+      let from = input, held = layers[0].inputs;
       for (const [i, layer] of layers.entries()) {
         const { groups, weights, requantise } = layerWords(layer);
         const hidden = !(signed && i === layers.length - 1);
         const pipeline = await this.#gpu.pipelines.get(shaders.convolve, "convolve", {
           WORDS: layer.inputs / 4,
+          STRIDE: held / 4,
           GROUPS: groups,
           HIDDEN: hidden ? 1 : 0,
         });
         const result = build.words(`convolution ${i}`, w * h * groups * 4);
-        build.step(pipeline, [ceilDiv(w, 4 * 32), h, groups], {
+        build.step(pipeline, [ceilDiv(ceilDiv(w, 4) * h, 32), 1, groups], {
           shape,
           activations: from,
           weights: build.upload(`convolution ${i} weights`, weights),
@@ -213,9 +214,12 @@ export class GpuPath implements LumaPath {
           result,
         });
         from = result;
+        held = groups * 16;
       }
       return from;
     };
+    const halved = model.trunk[0].inputs === 16;
+    const [trunkW, trunkH] = halved ? [halfW, halfH] : [width, height];
     const gates = await net(
       model.gates,
       await gather("pairs", halfW, halfH, 2),
@@ -225,9 +229,9 @@ export class GpuPath implements LumaPath {
     );
     const residual = await net(
       model.trunk,
-      await gather("split", width, height, 1),
-      width,
-      height,
+      await gather(halved ? "cells" : "pixels", trunkW, trunkH, halved ? 4 : 1),
+      trunkW,
+      trunkH,
       true,
     );
     const columns = ceilDiv(width, 4);
@@ -243,6 +247,9 @@ export class GpuPath implements LumaPath {
         total: model.divisorShift + 6,
         patterns: model.patterns.length,
         experts: model.experts,
+        gated: Math.min(model.experts, model.gates.at(-1)!.outputs),
+        cell: halved ? 1 : 0,
+        words: ceilDiv(model.trunk.at(-1)!.outputs, 16) * 4,
         rows: model.tables[0].length / model.experts / model.scale ** 2,
       }),
       frame,

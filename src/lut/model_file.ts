@@ -35,7 +35,7 @@ export function embeddedModelPath(): string {
 }
 
 /**
- * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-2`. Tensors of scale N begin
+ * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-3`. Tensors of scale N begin
  * with `xN.`: `experts.<pattern>` and `single.<pattern>` `[levels, rows, N²]`, `<bank>.gates.<i>.*`, `<bank>.trunk.<i>.*` and,
  * for clean input, `two_stage.{first,second}.<pattern>`.
  */
@@ -53,10 +53,10 @@ export class LutModelFile implements Disposable {
   static open(path: string = embeddedModelPath()): LutModelFile {
     const file = SafetensorsFile.open(path);
     const format = file.metadata.format;
-    if (format !== "sparrow-video-2") {
+    if (format !== "sparrow-video-3") {
       file[Symbol.dispose]();
       throw new ModelFormatError(
-        `${path}: format is ${format ?? "absent"}, expected sparrow-video-2`,
+        `${path}: format is ${format ?? "absent"}, expected sparrow-video-3`,
       );
     }
     return new LutModelFile(file);

@@ -3,7 +3,6 @@ import { LutCascade } from "../../ffi/lut_cascade.ts";
 import { LutFusion } from "../../ffi/lut_fusion.ts";
 import type { RgbaImage } from "../formats/image.ts";
 import { BankChooser } from "./bank_chooser.ts";
-import { frameMargin, narrow, widen } from "./frame_margin.ts";
 import { LutModelFile, type LutScale } from "./model_file.ts";
 import { imageOf, planesOf } from "./planes.ts";
 import type { VideoFrame } from "./video_frame.ts";
@@ -55,9 +54,7 @@ export function enlargeLuma(
   if (options.model !== "two_stage") {
     const bank = new BankChooser(file.bank(), { still: true }).choose(plane, width, height);
     using fusion = LutFusion.open(file.fusion(scale)[bank]);
-    const wide = widen(plane, width, height, frameMargin);
-    const big = fusion.run(wide, wide, width + 2 * frameMargin, height + 2 * frameMargin);
-    return narrow(big, width * scale, height * scale, frameMargin * scale);
+    return fusion.run(plane, plane, width, height);
   }
   const stages = file.twoStage(scale);
   if (!stages) throw new RangeError(`no two-stage tables for x${scale}, expected x4`);

@@ -3,7 +3,6 @@ import type { LutRunOptions } from "../../ffi/lut_isa.ts";
 import { BankChooser } from "./bank_chooser.ts";
 import { blendExperts } from "./blend_experts.ts";
 import { type DamageModel, estimateDamage } from "./damage.ts";
-import { fuseFrame } from "./fuse_frame.ts";
 import type { LumaPath } from "./luma_path.ts";
 import { LutModelFile, type LutScale, type SingleExperts } from "./model_file.ts";
 import { NativePath } from "./native_path.ts";
@@ -196,12 +195,13 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     const { width, height } = frame;
     switch (quality) {
       case "full":
-        return fuseFrame(this.#path, frame.y, before.y, {
+        return this.#path.fuse(
+          frame.y,
+          before.y,
           width,
           height,
-          scale: this.scale,
-          bank: this.#banks.choose(frame.y, width, height),
-        });
+          this.#banks.choose(frame.y, width, height),
+        );
       case "gate":
         this.#followDamage(frame);
         return this.#path.cascade(frame.y, width, height);

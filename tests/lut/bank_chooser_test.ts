@@ -4,7 +4,6 @@ import { Rng } from "../../src/common/rng.ts";
 import { BankChooser } from "../../src/lut/bank_chooser.ts";
 import { damageFeatureCount, damageFeatures } from "../../src/lut/damage.ts";
 import type { LumaPath } from "../../src/lut/luma_path.ts";
-import { fuseFrame } from "../../src/lut/fuse_frame.ts";
 import { LutModelFile } from "../../src/lut/model_file.ts";
 import { NativePath } from "../../src/lut/native_path.ts";
 import { frameBytes, frameOf, type VideoFrame } from "../../src/lut/video_frame.ts";
@@ -109,7 +108,7 @@ Deno.test("VideoUpscaler passes the chosen bank to its path, looks anew after a 
     assertEquals(banks[i], bank, `frame ${i}`);
     assertEquals(
       out.y,
-      await fuseFrame(native, frame.y, (before ?? frame).y, { width, height, scale: 2, bank }),
+      native.fuse(frame.y, (before ?? frame).y, width, height, bank),
       `frame ${i}`,
     );
     before = frame;

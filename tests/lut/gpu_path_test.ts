@@ -58,13 +58,14 @@ gpuTest(
     if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;
     const rng = new Rng(4);
     for (
-      const [scale, experts, channels] of [[4, 6, 32], [3, 5, 16], [2, 1, 16]] as [
-        LutScale,
-        number,
-        number,
-      ][]
+      const [scale, experts, channels, halved] of [
+        [4, 6, 48, true],
+        [4, 6, 20, false],
+        [3, 5, 16, true],
+        [2, 1, 16, true],
+      ] as [LutScale, number, number, boolean][]
     ) {
-      const models = [0, 1].map(() => randomFusion(rng, scale, experts, channels));
+      const models = [0, 1].map(() => randomFusion(rng, scale, experts, channels, halved));
       using device = new GpuPath(gpu, models);
       using native = new NativePath(models);
       for (const [w, h] of sizes) {

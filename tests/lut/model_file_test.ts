@@ -50,16 +50,18 @@ function readAll(path: string): void {
   file.bank();
 }
 
-Deno.test("LutModelFile reads both banks of every scale: same shapes, other weights", () => {
+Deno.test("LutModelFile reads both banks of every scale: nets whose sizes chain, other weights", () => {
   using file = LutModelFile.open();
   for (const scale of [2, 3, 4] as const) {
     const banks = file.fusion(scale);
     assertEquals(banks.length, fusionBanks.length);
-    const shapes = banks.map((bank) =>
-      [...bank.gates, ...bank.trunk].map(({ inputs, outputs }) => [inputs, outputs])
-    );
-    assertEquals(shapes[0], shapes[1]);
-    assertEquals(shapes[0].at(-1), [32, scale ** 2]);
+    for (const { gates, trunk, experts } of banks) {
+      for (const net of [gates, trunk]) {
+        net.slice(1).forEach((layer, i) => assertEquals(layer.inputs, net[i].outputs));
+      }
+      assertEquals(trunk.at(-1)!.outputs, trunk[0].inputs / 4 * scale ** 2);
+      assert(gates.at(-1)!.outputs <= experts);
+    }
   }
   const [clean, mixed] = file.fusion(4);
   assert(clean.trunk[1].weights.some((value, i) => value !== mixed.trunk[1].weights[i]));
@@ -67,7 +69,7 @@ Deno.test("LutModelFile reads both banks of every scale: same shapes, other weig
 
 Deno.test("LutModelFile refuses files of another format, with parts missing, of another type or another length", () => {
   const cases: [string, (header: Header) => void, string][] = [
-    ["format", (h) => h.__metadata__.format = "sparrow-video-1", "expected sparrow-video-2"],
+    ["format", (h) => h.__metadata__.format = "sparrow-video-1", "expected sparrow-video-3"],
     ["no metadata", (h) => h.__metadata__ = {}, "format is absent"],
     ["no shift", (h) => delete h.__metadata__.shift, "metadata shift is absent"],
     ["shift", (h) => h.__metadata__.shift = "-5", "expected positive integers"],

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::avx512::copy_block;
 use crate::cascade::{Stage, Tables};
 use crate::conv::{Activations, Layer};
-use crate::fusion::{Experts, ROW_BYTES};
+use crate::fusion::{Experts, ROW_BYTES, Residual};
 use crate::geometry::source;
 use crate::plane::{BLOCK, Plane};
 use crate::simplex::{Corners, cell_corners, corners};
@@ -171,7 +171,7 @@ pub(crate) unsafe fn fuse(
     experts: &Experts,
     plane: &Plane,
     gates: &[u8],
-    residual: &[i8],
+    residual: Option<&Residual>,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
@@ -191,7 +191,7 @@ pub(crate) unsafe fn fuse(
             for i in 0..BLOCK.min(w - x0) {
                 let pixel = y * w + x0 + i;
                 let gate: &[u8; 8] = gates[pixel * 8..][..8].try_into().expect("eight weights");
-                let extra: &[i8; 16] = residual[pixel * 16..][..16].try_into().expect("sixteen residuals");
+                let extra = residual.map_or(&[0; 16], |residual| residual.block(y, x0 + i));
                 let mut sum: [i32; 16] =
                     std::array::from_fn(|o| (i32::from(extra[o]) << (shift - 1)) + (1 << (shift - 1)));
                 for (turn, order) in order.iter().enumerate() {
@@ -278,12 +278,12 @@ fn tile<const P: usize, const VNNI: bool>(
     out: &mut [u8],
 ) {
     let (c, outputs) = (input.channels, layer.outputs);
-    assert!(layer.weights.len() == offsets.len() * 4 * outputs && c == layer.inputs && group * 16 < outputs);
+    assert!(layer.weights.len() == offsets.len() * 4 * outputs && c >= layer.inputs && group * 16 < outputs);
     assert!(y < input.height && x + P <= input.width && out.len() >= (x + P) * outputs);
     assert!(input.data.len() == (input.width + 2) * (input.height + 2) * c);
     assert!(layer.bias.len() == outputs && layer.shift.len() == outputs);
     // SAFETY: the callers enable AVX2 (and AVX-VNNI with VNNI) before this is inlined into them. Reads stay inside: a pixel
-    // and its eight neighbours exist by the zero border, the other arrays have the asserted lengths; writes stay in `out`.
+    // and its eight neighbours exist by the border, the other arrays have the asserted lengths; writes stay in `out`.
     unsafe {
         let first = |p: *const i32| {
             [_mm256_loadu_si256(p.add(16 * group).cast()), _mm256_loadu_si256(p.add(16 * group + 8).cast())]

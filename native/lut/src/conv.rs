@@ -1,12 +1,12 @@
 //! 3x3 convolutions on 7-bit activations with 8-bit weights: `(bias + sum) >> shift`, clamped to 0..127 in hidden layers
-//! and to -128..127 in the last. Zero borders. Activations stop at 127 so that two products fit 16 bits (vpmaddubsw).
+//! and to -128..127 in the last. Beyond the border lies the nearest pixel. Activations stop at 127 so that two products fit 16 bits (vpmaddubsw).
 
 use crate::error::{Error, require};
 use crate::isa::Isa;
 use crate::rows::for_rows;
 use crate::scalar;
 
-/// `height x width x channels` activations with a border of one zero pixel.
+/// `height x width x channels` activations with a border of one pixel that repeats the outermost.
 #[derive(Default)]
 pub struct Activations {
     pub(crate) width: usize,
@@ -35,14 +35,18 @@ impl Activations {
         (y + 1) * self.stride() + (x + 1) * self.channels
     }
 
-    /// Fills rows in parallel: `work(y, pixels)` where `pixels` holds `width * channels` activations.
+    /// Fills rows in parallel, and the border: `work(y, pixels)` where `pixels` holds `width * channels` activations.
     pub fn fill_rows(&mut self, work: impl Fn(usize, &mut [u8]) + Sync) {
         let (stride, c, len, h) = (self.stride(), self.channels, self.width * self.channels, self.height);
         for_rows(&mut self.data[stride..(h + 1) * stride], stride, |rows, part| {
             for (row, y) in part.chunks_exact_mut(stride).zip(rows) {
                 work(y, &mut row[c..c + len]);
+                row.copy_within(c..2 * c, 0);
+                row.copy_within(len..len + c, len + c);
             }
         });
+        self.data.copy_within(stride..2 * stride, 0);
+        self.data.copy_within(h * stride..(h + 1) * stride, (h + 1) * stride);
     }
 }
 
@@ -98,9 +102,10 @@ impl Layer {
     /// Byte offsets from a pixel of the words that its output reads.
     #[inline(always)]
     pub(crate) fn offsets(&self, input: &Activations) -> Vec<isize> {
-        let (stride, c) = (input.stride() as isize, self.inputs as isize);
+        let (stride, c) = (input.stride() as isize, input.channels as isize);
         let taps = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| dy * stride + dx * c));
-        taps.flat_map(|tap| (0..c / 4).map(move |k| tap + 4 * k)).collect()
+        let words = self.inputs as isize / 4;
+        taps.flat_map(|tap| (0..words).map(move |k| tap + 4 * k)).collect()
     }
 
     #[inline(always)]
@@ -113,7 +118,7 @@ impl Layer {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: callers admit only sets that this machine has.
-            Isa::Avx512 => unsafe { crate::avx512::convolve(self, input, y, out) },
+            Isa::Avx512 => unsafe { crate::avx512_conv::convolve(self, input, y, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::AvxVnni => unsafe { crate::avx2::convolve_vnni(self, input, y, out) },
@@ -140,11 +145,11 @@ pub struct Scratch {
 }
 
 impl Net {
-    /// At least two layers whose sizes chain.
+    /// At least two layers whose sizes chain; a layer may leave out inputs past its predecessor's own.
     pub fn new(layers: Vec<Layer>) -> Result<Self, Error> {
         require(layers.len() >= 2, || format!("a net has {} layers, expected at least 2", layers.len()))?;
         for pair in layers.windows(2) {
-            require(pair[0].outputs == pair[1].inputs, || {
+            require(pair[0].outputs == pair[1].inputs.next_multiple_of(16), || {
                 format!("a layer gives {} channels to one that takes {}", pair[0].outputs, pair[1].inputs)
             })?;
             require(pair[0].hidden, || "a layer before the last is signed, expected 0..127".into())?;

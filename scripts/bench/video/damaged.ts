@@ -5,7 +5,6 @@ import { enlargePlane } from "../../../ffi/lut_enlarge.ts";
 import { LutCascade } from "../../../ffi/lut_cascade.ts";
 import { BankChooser } from "../../../src/lut/bank_chooser.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
-import { fuseFrame } from "../../../src/lut/fuse_frame.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
 import { NativePath } from "../../../src/lut/native_path.ts";
 import { isSceneCut } from "../../../src/lut/scene_cut.ts";
@@ -99,7 +98,7 @@ async function measure(
   });
   const fuse = (i: number) => {
     const cut = i === 0 || isSceneCut(low[i], low[i - 1], width, height);
-    return fuseFrame(path, low[i], low[cut ? i : i - 1], { width, height, scale, bank: banks[i] });
+    return path.fuse(low[i], low[cut ? i : i - 1], width, height, banks[i]);
   };
   for (let i = 1; i < low.length; i += measured) {
     const fused = await fuse(i), fusedBefore = await fuse(i - 1);

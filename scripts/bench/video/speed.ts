@@ -8,7 +8,6 @@ import { Gpu } from "../../../src/gpu/gpu.ts";
 import { BankChooser } from "../../../src/lut/bank_chooser.ts";
 import { blendExperts } from "../../../src/lut/blend_experts.ts";
 import { GpuPath } from "../../../src/lut/gpu_path.ts";
-import { frameMargin, narrow, widen } from "../../../src/lut/frame_margin.ts";
 import { LutModelFile } from "../../../src/lut/model_file.ts";
 import { NativePath } from "../../../src/lut/native_path.ts";
 import type { BenchContext } from "../harness.ts";
@@ -30,16 +29,12 @@ export async function speedRows(context: BenchContext): Promise<void> {
     using net = LutFusion.open(banks[0]);
     const chooser = new BankChooser(model.bank());
     const luma = { isa, threads, out: new Uint8Array(frame.length * 16) };
-    const [wideWidth, wideHeight] = [width + 2 * frameMargin, height + 2 * frameMargin];
-    const wide = { isa, threads, out: new Uint8Array(wideWidth * wideHeight * 16) };
     const colour = { threads, out: new Uint8Array(chroma.length * 16) };
     const cases = {
       gate: () => table.run(frame, width, height, luma),
       full: () => {
         chooser.choose(frame, width, height);
-        const [now, before] = [frame, previous].map((p) => widen(p, width, height, frameMargin));
-        const big = net.run(now, before, wideWidth, wideHeight, wide);
-        narrow(big, width * 4, height * 4, frameMargin * 4);
+        net.run(frame, previous, width, height, luma);
         for (let i = 0; i < 2; i++) enlargePlane(chroma, width / 2, height / 2, 4, colour);
       },
     };

@@ -89,10 +89,7 @@ def main():
     tables = {n: found[f"x{SCALE}.experts"][n] for n in experts.NAMES}
     banks = []
     for bank in BANKS:
-        arrays = found[f"x{SCALE}.{bank}"]
-        net = fusion.FusionNet(SCALE, len(tables["s"]), layers=sum(n.startswith("trunk.") and n.endswith(".weight") for n in arrays))
-        net.restore(arrays)
-        banks.append(fused(net.eval(), tables, torch.device("cpu")))
+        banks.append(fused(fusion.FusionNet.of(SCALE, found[f"x{SCALE}.{bank}"]), tables, torch.device("cpu")))
     rows, levels, gains, held = [], [], [], []
     for part in (decoded_frames(archive, options.count, rng), stills(archive, archive.clean, 3 * options.count, rng), stills(archive, archive.soft, options.count, rng, -2)):
         for low, before, high, level, out in part:

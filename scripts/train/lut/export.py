@@ -82,7 +82,7 @@ def main():
     take("x4.two_stage", "x4.two_stage")
     tensors.update(found["damage"])
     write(options.out, tensors, {
-        "format": "sparrow-video-2", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
+        "format": "sparrow-video-3", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
         "activation_step": str(int(STEP)), "two_stage_patterns": ",".join(two_stage.NAMES),
         "two_stage_shifts": ",".join(map(str, two_stage.SHIFTS)), "two_stage_divisors": ",".join(map(str, two_stage.DIVISORS)),
     })
