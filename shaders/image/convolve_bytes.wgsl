@@ -1,5 +1,6 @@
 // A 3x3 convolution on 7-bit activations with 8-bit weights: `(bias + sum) >> shift`, clamped to 0..127 (HIDDEN) or -128..127.
-// Beyond the border lies the nearest pixel. One invocation makes 16 output channels of four pixels side by side.
+// Beyond the border lies the nearest pixel. One invocation makes 16 output channels of PIXELS pixels side by side
+// (a constant of the host's: four where registers are what counts, two where there are more lanes than pixels).
 //
 // Sums run in f32, where they are exact: 64 channels x 9 taps x 127 x 127 stays below 2^24. That is the fast unit of every adapter; integer
 // dot products are emulated on many.
@@ -40,13 +41,13 @@ fn pack(sum: vec4<f32>, bias: vec4<i32>, shift: vec4<i32>) -> u32 {
 @compute @workgroup_size(32)
 fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
   // Rows end to end, so that no narrow frame leaves invocations idle.
-  let columns = (shape.width + 3u) / 4u;
-  let x0 = id.x % columns * 4u;
+  let columns = (shape.width + #(PIXELS - 1)u) / #(PIXELS)u;
+  let x0 = id.x % columns * #(PIXELS)u;
   let y0 = id.x / columns;
   if (y0 >= shape.height) {
     return;
   }
-  //#for p in 0..4
+  //#for p in 0..PIXELS
   //#for q in 0..4
   var sum_#p_#q = vec4<f32>(0.0);
   //#end
@@ -55,7 +56,7 @@ fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
     let x = i32(x0 + tap % 3u) - 1;
     let row = u32(clamp(i32(y0 + tap / 3u) - 1, 0, i32(shape.height) - 1)) * shape.width;
     for (var word = 0u; word < WORDS; word++) {
-      //#for p in 0..4
+      //#for p in 0..PIXELS
       let a_#p = bytes(activation(x + #p, row, word));
       //#end
       let w = (((tap * WORDS + word) * 4u) * GROUPS + id.z) * 4u;
@@ -64,7 +65,7 @@ fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
         //#for q in 0..4
         let w_#q = weights[w + #(c)u * GROUPS * 4u + #(q)u];
         //#end
-        //#for p in 0..4
+        //#for p in 0..PIXELS
         //#for q in 0..4
         sum_#p_#q = fma(vec4<f32>(a_#p[#c]), w_#q, sum_#p_#q);
         //#end
@@ -75,7 +76,7 @@ fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let first = id.z * 4u;
   let shifts = GROUPS * 4u + first;
-  //#for p in 0..4
+  //#for p in 0..PIXELS
   if (x0 + #(p)u < shape.width) {
     let to = ((y0 * shape.width + x0 + #(p)u) * GROUPS + id.z) * 4u;
     //#for q in 0..4

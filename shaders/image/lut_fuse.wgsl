@@ -1,5 +1,5 @@
-// Experts blended per pixel by gates at half resolution, plus the residual: the last step of the fusion. Four pixels an invocation,
-// so that every invocation writes whole words of its own (the output's rows are padded to four input pixels).
+// Experts blended per pixel by gates at half resolution, plus the residual: the last step of the fusion. As many pixels an invocation as
+// fill whole words of the output (whose rows are padded to four input pixels): one at x4, four otherwise.
 
 struct FuseShape {
   width: u32,
@@ -27,6 +27,7 @@ struct FuseShape {
 @group(0) @binding(7) var<storage, read_write> result: array<u32>;
 
 override SCALE: u32 = 4u;
+override PIXELS: u32 = 1u;
 
 fn pixel(x: i32, y: i32) -> u32 {
   let cx = clamp(x, 0, i32(shape.width) - 1);
@@ -68,13 +69,13 @@ fn half_gate(cell: u32, e: u32) -> u32 {
 
 @compute @workgroup_size(64)
 fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
-  let columns = (shape.width + 3u) / 4u;
-  if (id.x >= columns || id.y >= shape.height) {
+  let x0 = id.x * PIXELS;
+  if (x0 >= shape.width || id.y >= shape.height) {
     return;
   }
   var words = array<u32, 16>();
-  for (var i = 0u; i < min(4u, shape.width - id.x * 4u); i++) {
-    let ux = id.x * 4u + i;
+  for (var i = 0u; i < min(PIXELS, shape.width - x0); i++) {
+    let ux = x0 + i;
     let x = i32(ux);
     let y = i32(id.y);
     var sum = array<i32, 16>();
@@ -127,9 +128,11 @@ fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
       words[o / SCALE * SCALE + column / 4u] |= u32(clamp(value, 0, 255)) << (8u * (column % 4u));
     }
   }
+  let stride = (shape.width + 3u) / 4u * SCALE;
+  let count = PIXELS * SCALE / 4u;
   for (var row = 0u; row < SCALE; row++) {
-    for (var k = 0u; k < SCALE; k++) {
-      result[((id.y * SCALE + row) * columns + id.x) * SCALE + k] = words[row * SCALE + k];
+    for (var k = 0u; k < count; k++) {
+      result[(id.y * SCALE + row) * stride + id.x * count + k] = words[row * SCALE + k];
     }
   }
 }

@@ -16,8 +16,12 @@ const shaders = {
   stage: assembleShader("lut_stage", [lutShaders.simplex, lutShaders.stage]),
   fuse: assembleShader("lut_fuse", [lutShaders.simplex, lutShaders.fuse]),
   gather: assembleShader("lut_gather", [lutShaders.gather]),
-  convolve: assembleShader("convolve_bytes", [lutShaders.convolveBytes]),
 };
+/** Convolutions by pixels an invocation. */
+const convolutions = new Map([2, 4].map((pixels) => [
+  pixels,
+  assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
+]));
 const uniforms = {
   stage: new UniformStruct(lutShaders.stage.source, "StageShape"),
   fuse: new UniformStruct(lutShaders.fuse.source, "FuseShape"),
@@ -48,13 +52,19 @@ export class GpuPath implements LumaPath {
   readonly description: string;
   readonly #gpu: Gpu;
   readonly #models: readonly LutFusionModel[];
+  readonly #pixels: 2 | 4;
   #stages: readonly LutStage[] | undefined;
   readonly #fusePlans: (Plan | undefined)[] = [];
   #cascadePlan: Plan | undefined;
 
-  /** One bank of weights for each model. */
-  constructor(gpu: Gpu, models: readonly LutFusionModel[]) {
+  /** One bank of weights for each model. `pixels` an invocation of the convolutions, by default what suits the adapter. */
+  constructor(
+    gpu: Gpu,
+    models: readonly LutFusionModel[],
+    { pixels = gpu.adapterClass === "software" ? 4 : 2 }: { pixels?: 2 | 4 } = {},
+  ) {
     this.#gpu = gpu;
+    this.#pixels = pixels;
     this.#models = models;
     this.description = gpu.description;
   }
@@ -187,6 +197,7 @@ export class GpuPath implements LumaPath {
       });
       return result;
     };
+    const pixels = this.#pixels;
     const net = async (
       layers: readonly LutLayer[],
       input: GPUBuffer,
@@ -199,14 +210,14 @@ export class GpuPath implements LumaPath {
       for (const [i, layer] of layers.entries()) {
         const { groups, weights, requantise } = layerWords(layer);
         const hidden = !(signed && i === layers.length - 1);
-        const pipeline = await this.#gpu.pipelines.get(shaders.convolve, "convolve", {
+        const pipeline = await this.#gpu.pipelines.get(convolutions.get(pixels)!, "convolve", {
           WORDS: layer.inputs / 4,
           STRIDE: held / 4,
           GROUPS: groups,
           HIDDEN: hidden ? 1 : 0,
         });
         const result = build.words(`convolution ${i}`, w * h * groups * 4);
-        build.step(pipeline, [ceilDiv(ceilDiv(w, 4) * h, 32), 1, groups], {
+        build.step(pipeline, [ceilDiv(ceilDiv(w, pixels) * h, 32), 1, groups], {
           shape,
           activations: from,
           weights: build.upload(`convolution ${i} weights`, weights),
@@ -234,12 +245,10 @@ export class GpuPath implements LumaPath {
       trunkH,
       true,
     );
-    const columns = ceilDiv(width, 4);
-    const result = build.words("lut result", columns * height * model.scale ** 2);
-    build.step(await this.#gpu.pipelines.get(shaders.fuse, "fuse", { SCALE: model.scale }), [
-      ceilDiv(columns, 64),
-      height,
-    ], {
+    const result = build.words("lut result", ceilDiv(width, 4) * height * model.scale ** 2);
+    const step = { SCALE: model.scale, PIXELS: model.scale === 4 ? 1 : 4 };
+    const fuse = await this.#gpu.pipelines.get(shaders.fuse, "fuse", step);
+    build.step(fuse, [ceilDiv(width, 64 * step.PIXELS), height], {
       shape: build.uniform(uniforms.fuse, {
         width,
         height,

@@ -58,15 +58,15 @@ gpuTest(
     if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;
     const rng = new Rng(4);
     for (
-      const [scale, experts, channels, halved] of [
-        [4, 6, 48, true],
-        [4, 6, 20, false],
-        [3, 5, 16, true],
-        [2, 1, 16, true],
-      ] as [LutScale, number, number, boolean][]
+      const [scale, experts, channels, halved, pixels] of [
+        [4, 6, 48, true, 2],
+        [4, 6, 20, false, 4],
+        [3, 5, 16, true, 4],
+        [2, 1, 16, true, 2],
+      ] as [LutScale, number, number, boolean, 2 | 4][]
     ) {
       const models = [0, 1].map(() => randomFusion(rng, scale, experts, channels, halved));
-      using device = new GpuPath(gpu, models);
+      using device = new GpuPath(gpu, models, { pixels });
       using native = new NativePath(models);
       for (const [w, h] of sizes) {
         const frame = roughFrame(rng, w, h), previous = roughFrame(rng, w, h);
