@@ -253,9 +253,7 @@ pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) ->
             let Layer::Staged { keys, values, queries } = place else {
                 return Err(Failure::argument("build: the layer's index is built already"));
             };
-            let wide = |parts: &[Vec<f16>]| -> Vec<f32> {
-                parts.par_iter().map(|part| part.iter().map(|x| x.to_f32()).collect::<Vec<f32>>()).collect::<Vec<_>>().concat()
-            };
+            let wide = |parts: &[Vec<f16>]| -> Vec<f32> { parts.iter().flatten().map(|x| x.to_f32()).collect() };
             // Attention reads whole clusters wherever that is cheaper than all keys, and no graph was ever of use to it.
             let strategies = vec!["clusters", "flat"];
             let build = BuildOptions { seed: seed ^ u64::from(layer) << 32, strategies, ..BuildOptions::default() };

@@ -53,35 +53,25 @@ impl AttentionLayer {
         let group = query_heads / kv_heads;
         let (keys, values) = (split("keys", keys, kv_heads, dim)?, split("values", values, kv_heads, value_dim)?);
         let queries = split("queries", queries, kv_heads, dim)?;
+        // Heads one after another: each uses all threads, and only one head's working memory is needed at a time.
         let sampled = |queries: &Rows<'_>, count: usize| queries.take(&latest(queries.len(), group, count));
-        let build = BuildOptions { keep_all: true, ..options.build.clone() };
-        let make = |head: usize| -> Result<(AttentionHead, f64)> {
-            let index = AttentionIndex::build(keys[head], queries[head], &build)?;
-            let attention = AttentionHead::new(index, values[head], scale)?;
-            let all = AttendOptions { budget: Budget::All, bound: false };
-            let found = attention.attend(&sampled(&queries[head], NORMED), all);
-            let squares = found.iter().flat_map(|(partial, _)| &partial.output).map(|x| f64::from(x * x)).sum();
-            Ok((attention, squares))
-        };
-        let numbers: Vec<usize> = (0..kv_heads).collect();
         let mut heads = Vec::with_capacity(kv_heads);
-        let mut squares = 0f64;
-        for some in numbers.chunks(heads_at_once()) {
-            for made in some.par_iter().map(|head| make(*head)).collect::<Vec<_>>() {
-                let (head, own) = made?;
-                heads.push(head);
-                squares += own;
+        let (mut squares, mut count) = (0f64, 0u32);
+        for ((keys, values), queries) in keys.iter().zip(values).zip(&queries) {
+            let build = BuildOptions { keep_all: true, ..options.build.clone() };
+            let index = AttentionIndex::build(*keys, *queries, &build)?;
+            let head = AttentionHead::new(index, values, scale)?;
+            let all = AttendOptions { budget: Budget::All, bound: false };
+            for (partial, _) in head.attend(&sampled(queries, NORMED), all) {
+                squares += partial.output.iter().map(|x| f64::from(x * x)).sum::<f64>();
+                count += 1;
             }
+            heads.push(head);
         }
+        let usual = (squares / f64::from(count.max(1))).sqrt() as f32;
         let samples: Vec<Vec<f32>> = queries.iter().map(|queries| sampled(queries, MEASURED)).collect();
-        let count: usize = queries.iter().map(|queries| latest(queries.len(), group, NORMED).len()).sum();
-        let usual = (squares / count.max(1) as f64).sqrt() as f32;
-        let mut truths: Vec<Vec<Partial>> = Vec::with_capacity(kv_heads);
-        for (some, samples) in heads.chunks_mut(heads_at_once()).zip(samples.chunks(heads_at_once())) {
-            let choose =
-                |(head, sample): (&mut AttentionHead, &Vec<f32>)| head.choose_plan(sample, options.target, usual);
-            truths.extend(some.par_iter_mut().zip(samples).map(choose).collect::<Vec<_>>());
-        }
+        let choose = |(head, sample): (&mut AttentionHead, &Vec<f32>)| head.choose_plan(sample, options.target, usual);
+        let truths: Vec<Vec<Partial>> = heads.iter_mut().zip(&samples).map(choose).collect();
         calibrate(&mut heads, &samples, &truths, group, options.target);
         Ok(Self { heads, group, dim, value_dim })
     }
@@ -185,12 +175,6 @@ fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Part
     }
     let errors = wrong.iter().zip(&whole).map(|(wrong, whole)| (wrong / whole.max(f32::MIN_POSITIVE)).sqrt());
     errors.sum::<f32>() / tokens as f32
-}
-
-/// Heads built side by side. A head's build uses threads by itself, but a quarter of its time is spent on one: eight threads or fewer
-/// work on one head at a time, so that only its working memory is needed (20 times its keys as bytes).
-fn heads_at_once() -> usize {
-    rayon::current_num_threads().div_ceil(8)
 }
 
 /// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window
