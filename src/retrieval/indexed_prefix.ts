@@ -1,4 +1,5 @@
 import { KvContext, type KvContextShape } from "../../ffi/kv_context.ts";
+import { buildsAtOnce } from "./builds_at_once.ts";
 import { log } from "../common/log.ts";
 import { PAGE_TOKENS } from "../model/kv_cache.ts";
 
@@ -60,7 +61,7 @@ export class IndexedPrefix implements Disposable {
     this.state = "ready";
   }
 
-  /** Builds the indexes on other threads, layer by layer. */
+  /** Builds the indexes on other threads, a few layers at a time. */
   startBuild(): void {
     this.state = "building";
     const start = performance.now();
@@ -80,10 +81,14 @@ export class IndexedPrefix implements Disposable {
   }
 
   async #build(): Promise<void> {
-    while (this.layersBuilt < this.shape.layers && !this.#disposed) {
-      await this.context.build(this.layersBuilt, BUILD_TARGET);
-      this.layersBuilt++;
-    }
+    let next = this.layersBuilt;
+    const lane = async () => {
+      while (next < this.shape.layers && !this.#disposed) {
+        await this.context.build(next++, BUILD_TARGET);
+        this.layersBuilt++;
+      }
+    };
+    await Promise.all(Array.from({ length: buildsAtOnce(this.shape.kvHeads) }, lane));
   }
 
   /** Frees the CPU memory; a layer's build under way ends first. Idempotent. */

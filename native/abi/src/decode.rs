@@ -7,8 +7,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use sparrow_index::{AttendOptions, AttentionLayer, Budget, BuildOptions, LayerOptions, Partial, Report};
-use sparrow_kernels::f16;
+use sparrow_index::{AttendOptions, AttentionLayer, Budget, BuildOptions, IndexError, LayerOptions, Partial, Report};
+use sparrow_kernels::{HalfFloatSliceExt, f16};
 
 use crate::args;
 use crate::index::{read, write};
@@ -96,6 +96,13 @@ impl Context {
         self.bytes.fetch_add((layer.bytes() as u64).wrapping_sub(before), Ordering::Relaxed);
         outcome
     }
+}
+
+/// As single precision; by slices, which the conversion has instructions for.
+fn widen(halves: &[f16]) -> Vec<f32> {
+    let mut wide = vec![0f32; halves.len()];
+    halves.convert_to_f32_slice(&mut wide);
+    wide
 }
 
 impl Shape {
@@ -253,12 +260,17 @@ pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) ->
             let Layer::Staged { keys, values, queries } = place else {
                 return Err(Failure::argument("build: the layer's index is built already"));
             };
-            let wide = |parts: &[Vec<f16>]| -> Vec<f32> { parts.iter().flatten().map(|x| x.to_f32()).collect() };
+            let group = query_heads / kv_heads;
+            let part = |head: usize| -> Result<_, IndexError> {
+                let queries: Vec<Vec<f32>> = queries[head * group..][..group].iter().map(|rows| widen(rows)).collect();
+                Ok((widen(&keys[head]), widen(&values[head]), queries.concat()))
+            };
             // Attention reads whole clusters wherever that is cheaper than all keys, and no graph was ever of use to it.
             let strategies = vec!["clusters", "flat"];
             let build = BuildOptions { seed: seed ^ u64::from(layer) << 32, strategies, ..BuildOptions::default() };
             let options = LayerOptions { kv_heads, query_heads, dim, value_dim: dim, scale, target, build };
-            *place = Layer::Built(AttentionLayer::build(&wide(keys), &wide(values), &wide(queries), &options)?);
+            let built = AttentionLayer::build_by_head(&options, part)?;
+            *place = Layer::Built(built);
             Ok(())
         })
     })

@@ -48,13 +48,18 @@ impl Geometry {
     /// `Sᵀ x` for every row.
     pub fn map(&self, rows: Rows<'_>) -> Vec<f32> {
         let dim = self.dim;
-        let factor: Vec<f32> = self.factor.iter().map(|x| *x as f32).collect();
+        // The columns of S are the keys of a scan, the rows its queries: what comes out is row-major already.
+        let columns: Vec<f32> = (0..dim * dim).map(|at| self.factor[at % dim * dim + at / dim] as f32).collect();
+        let blocks = pack_blocks(&columns, dim, 0.0);
+        let wide = blocks.len() / dim;
         let mut mapped = vec![0f32; rows.data.len()];
         mapped.par_chunks_mut(CHUNK * dim).zip(rows.data.par_chunks(CHUNK * dim)).for_each(|(mapped, rows)| {
-            for (target, source) in mapped.chunks_exact_mut(dim).zip(rows.chunks_exact(dim)) {
-                for (a, x) in source.iter().enumerate() {
-                    let column = &factor[a * dim..][..a + 1];
-                    target.iter_mut().zip(column).for_each(|(sum, s)| *sum += s * x);
+            let mut found = vec![0f32; 8 * wide];
+            for (mapped, rows) in mapped.chunks_mut(8 * dim).zip(rows.chunks(8 * dim)) {
+                let found = &mut found[..rows.len() / dim * wide];
+                best().scan_f32(rows, dim, &blocks, found);
+                for (mapped, found) in mapped.chunks_exact_mut(dim).zip(found.chunks_exact(wide)) {
+                    mapped.copy_from_slice(&found[..dim]);
                 }
             }
         });

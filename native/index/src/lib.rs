@@ -8,6 +8,7 @@
 mod attention;
 mod attention_index;
 mod byte_keys;
+mod byte_space;
 mod choose;
 mod container;
 mod cut;

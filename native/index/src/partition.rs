@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 use sparrow_kernels::{Kernels, best, pack_blocks, unpack_blocks};
 
+use crate::byte_space::ByteSpace;
 use crate::geometry::Geometry;
 use crate::rng::Rng;
 use crate::rows::Rows;
@@ -36,7 +37,9 @@ impl Partition {
     pub fn build(keys: Rows<'_>, geometry: &Geometry, size: usize, seed: u64) -> (Self, Vec<u32>) {
         let mapped = geometry.map(keys);
         let mapped = Rows { data: &mapped, dim: keys.dim };
-        let centroids = k_means(mapped, keys.len().div_ceil(size), seed);
+        let bytes = ByteSpace::of(mapped);
+        let nearest = |rows: Rows<'_>, centroids: &[f32]| bytes.nearest(rows, centroids);
+        let centroids = k_means_by(mapped, keys.len().div_ceil(size), seed, nearest);
         let (starts, order) = members(&nearest(mapped, &centroids), centroids.len() / keys.dim);
         // Empty clusters vanish: their start is their successor's.
         let starts: Vec<u32> = starts
@@ -148,6 +151,11 @@ impl Partition {
 
 /// Lloyd's algorithm on a sample of the rows. Random starts: evenly strided ones resonate with periodic inputs.
 pub fn k_means(rows: Rows<'_>, clusters: usize, seed: u64) -> Vec<f32> {
+    k_means_by(rows, clusters, seed, nearest)
+}
+
+/// As [`k_means`], with `nearest` to assign rows to centroids.
+fn k_means_by(rows: Rows<'_>, clusters: usize, seed: u64, nearest: impl Fn(Rows<'_>, &[f32]) -> Vec<u32>) -> Vec<f32> {
     let mut rng = Rng::new(seed);
     let clusters = clusters.clamp(1, rows.len());
     let sampled = rows.take(&rng.sample(rows.len(), clusters * SAMPLE));

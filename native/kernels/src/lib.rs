@@ -17,5 +17,6 @@ mod prefetch;
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
 pub use half::f16;
+pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};
 pub use prefetch::prefetch;

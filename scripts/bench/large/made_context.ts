@@ -68,7 +68,10 @@ export class MadeContext {
       // Repeated pages differ in the low bits of their numbers: by up to a hundredth, more than clusters are wide in places.
       const change = (at / PAGES * 2654435761 + layer * 40503) >>> 0;
       if (at > 0) {
-        for (let i = 0; i < length; i++) keys[i] ^= (Math.imul(i, 2246822519) + change >>> 13) & 15;
+        const pairs = new Uint32Array(keys.buffer);
+        for (let i = 0; i < pairs.length; i++) {
+          pairs[i] ^= (Math.imul(i, 2246822519) + change >>> 7) & 0x000f_000f;
+        }
       }
       context.append(layer, keys, this.#values.subarray(0, length));
     }

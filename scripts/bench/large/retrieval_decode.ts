@@ -1,3 +1,4 @@
+import { type AttentionBudget, KvContext } from "../../../ffi/kv_context.ts";
 import { median } from "../../../src/common/math.ts";
 import { Rng } from "../../../src/common/rng.ts";
 import { packStep } from "../../../src/engine/pack_step.ts";
@@ -9,6 +10,7 @@ import { Readback } from "../../../src/gpu/readback.ts";
 import { readModelConfig } from "../../../src/model/config.ts";
 import { PAGE_TOKENS } from "../../../src/model/kv_cache.ts";
 import { Transformer } from "../../../src/model/transformer.ts";
+import { buildsAtOnce } from "../../../src/retrieval/builds_at_once.ts";
 import type { RetrievalPolicy } from "../../../src/retrieval/policy.ts";
 import { RetrievalAttention } from "../../../src/retrieval/retrieval_attention.ts";
 import { MadeContext } from "./made_context.ts";
@@ -32,6 +34,8 @@ export interface RetrievalDecode {
   buildSeconds: number;
   /** Share of the keys in CPU memory that were scored. */
   scanned: number;
+  /** Relative L2 error of the last layer's attention to CPU memory against exact attention, for the last token's queries. */
+  error: number;
 }
 
 /**
@@ -101,12 +105,15 @@ export async function retrievalDecode(
   const pages = Math.floor((tokens - steps - 64 - 640) / PAGE_TOKENS);
   const prefix = retrieval.openPrefix(pages * PAGE_TOKENS);
   start = performance.now();
+  const builds: Promise<void>[] = [];
   for (let layer = 0; layer < shape.layers; layer++) {
+    if (builds.length >= buildsAtOnce(kvHeads)) await builds.shift();
     made.fill(prefix.context, layer, pages);
     prefix.context.sample(layer, queries);
-    prefix.context.buildNow(layer, 0.01);
-    note(`layer ${layer} of ${shape.layers} indexed, ${seconds()} s`);
+    const ready = () => note(`layer ${layer} of ${shape.layers} indexed, ${seconds()} s`);
+    builds.push(prefix.context.build(layer, 0.01).then(ready));
   }
+  await Promise.all(builds);
   prefix.state = "ready";
   const buildSeconds = (performance.now() - start) / 1000;
 
@@ -132,7 +139,33 @@ export async function retrievalDecode(
     cpuBytes: load.cpuBytes,
     buildSeconds,
     scanned: load.keysScanned / load.keysHeld,
+    error: attentionError(
+      prefix.context,
+      shape.layers - 1,
+      new Float32Array(await readBuffer(gpu, query, 0, heads * paddedHeadDim * 4)),
+      heads,
+    ),
   };
   readback.dispose();
   return result;
+}
+
+function attentionError(
+  context: KvContext,
+  layer: number,
+  queries: Float32Array<ArrayBuffer>,
+  heads: number,
+): number {
+  const attend = (budget: AttentionBudget) => {
+    const result = {
+      output: new Float32Array(queries.length),
+      lse: new Float32Array(heads),
+      reports: new Float32Array(3 * heads),
+    };
+    KvContext.attend([{ context, budget }], layer, queries, result);
+    return result.output;
+  };
+  const found = attend({ kind: "error", share: 0.01 });
+  const exact = attend({ kind: "all" });
+  return Math.hypot(...found.map((x, i) => x - exact[i])) / Math.hypot(...exact);
 }

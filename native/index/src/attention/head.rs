@@ -66,8 +66,7 @@ pub struct AttentionHead {
 }
 
 impl AttentionHead {
-    /// Wraps an index over the keys; `values` are in the caller's order. The plan is [`Plan::Exact`] until
-    /// [`AttentionHead::choose_plan`].
+    /// Wraps an index over the keys; `values` are in the caller's order. The plan is [`Plan::Exact`] until a layer chooses one.
     pub fn new(index: AttentionIndex, values: Rows<'_>, scale: f32) -> Result<Self> {
         if values.len() != index.len() {
             let (found, wanted) = (values.len(), index.len());
@@ -123,7 +122,7 @@ impl AttentionHead {
         self.plan
     }
 
-    /// Sets the plan, for measuring; [`AttentionHead::choose_plan`] picks one.
+    /// Sets the plan, for measuring; an [`AttentionLayer`](super::AttentionLayer) picks one.
     ///
     /// # Panics
     /// When the index does not hold what the plan's search needs.

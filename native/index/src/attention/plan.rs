@@ -29,14 +29,12 @@ impl AttentionHead {
     /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
-    /// the layer as a whole. (0: against the own norm alone.) Returns exact attention of the queries.
-    pub fn choose_plan(&mut self, queries: &[f32], target: f32, usual: f32) -> Vec<Partial> {
+    /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries.
+    pub(super) fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32) {
         self.usual = usual;
-        let exact = ExactAttention::build(&self.index.halves, self.index.dim);
-        let truth = exact.attend(best(), queries, &self.values, self.scale);
         self.share = self.measure_share(queries);
         let mut plans: Vec<(f64, Plan)> = vec![(self.len() as f64 * cost::EXACT, Plan::Exact)];
-        if let Some(found) = self.loosest_threshold(queries, &truth, target) {
+        if let Some(found) = self.loosest_threshold(queries, truth, target) {
             plans.push(found);
         }
         for kind in [Strategy::Graph { pool: 0 }, Strategy::Flat { rerank: 0 }] {
@@ -50,7 +48,7 @@ impl AttentionHead {
                 }
                 let plan = Plan::Keys { strategy };
                 let per_key = strategy.cost_per_key(1);
-                let (error, cost) = self.try_plan(plan, queries, &truth, |report| {
+                let (error, cost) = self.try_plan(plan, queries, truth, |report| {
                     f64::from(report.scanned) * per_key + f64::from(report.read) * cost::VALUE
                 });
                 if error <= target {
@@ -61,16 +59,21 @@ impl AttentionHead {
         }
         plans.sort_by(|a, b| a.0.total_cmp(&b.0));
         self.plan = plans[0].1;
+        if self.plan != Plan::Exact {
+            self.exact = None;
+        }
         match self.plan {
-            Plan::Exact => {
-                self.index.keep_only(self.index.by_blocks());
-                self.exact = Some(exact);
-            }
             // What is read in whole clusters needs no graph: a fixed number of keys is then found by clusters too.
-            Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
+            Plan::Exact | Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
             Plan::Keys { strategy } => self.index.keep_only(strategy),
         }
-        truth
+    }
+
+    /// Exact attention of each of the queries. What it needs is kept for the next call, and until a plan is chosen.
+    pub(super) fn exactly(&mut self, queries: &[f32]) -> Vec<Partial> {
+        let index = &self.index;
+        let exact = self.exact.get_or_insert_with(|| ExactAttention::build(&index.halves, index.dim));
+        exact.attend(best(), queries, &self.values, self.scale)
     }
 
     /// Makes a plan by clusters look at more or less: its threshold becomes `factor` times what it was.
@@ -80,32 +83,35 @@ impl AttentionHead {
         }
     }
 
-    /// The cheapest plan by clusters: the largest threshold whose measured error is under the target, by bisection.
+    /// The cheapest plan by clusters: about the largest threshold whose measured error is under the target. Errors grow
+    /// about as thresholds do, so that the next to try follows from the last.
     fn loosest_threshold(&mut self, queries: &[f32], truth: &[Partial], target: f32) -> Option<(f64, Plan)> {
-        let (mut low, mut high) = (1e-4f32, 0.5f32);
-        let mut found = None;
-        for round in 0..9 {
-            // The ends first: most heads are easy or hopeless.
-            let threshold = match round {
-                0 => high,
-                1 => low,
-                _ => (low * high).sqrt(),
-            };
+        const LEAST: f32 = 1e-4;
+        const MOST: f32 = 0.5;
+        let (mut low, mut high) = (LEAST / 1.1, MOST * 1.1);
+        let (mut threshold, mut found) = (0.004f32, None);
+        for _ in 0..8 {
             let plan = Plan::Clusters { threshold };
             let (error, cost) = self.try_plan(plan, queries, truth, |report| {
                 f64::from(report.scanned) * cost::CLUSTERS + f64::from(report.read) * cost::VALUE
             });
             // A tenth is kept for queries other than these.
-            let good = error <= 0.9 * target;
-            if good {
+            if error <= 0.9 * target {
                 found = Some((cost, plan));
                 low = threshold;
             } else {
                 high = threshold;
+                // What looks at more can only cost more.
+                if cost >= self.len() as f64 * cost::EXACT {
+                    break;
+                }
             }
-            if (round == 0 && good) || (round == 1 && !good) {
+            if (0.78 * target..=0.9 * target).contains(&error) || high < 1.1 * low {
                 break;
             }
+            let next = threshold * (0.85 * target / error.max(1e-3 * target)).clamp(0.1, 10.0);
+            // Inside what is known, and not again where it was.
+            threshold = next.clamp(LEAST, MOST).clamp(low * 1.05, high / 1.05);
         }
         found
     }
