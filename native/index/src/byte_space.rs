@@ -129,16 +129,17 @@ mod tests {
             rows[0] = 1e6;
             let space = ByteSpace::of(Rows { data: &rows[dim..], dim });
             let found = space.nearest(Rows { data: &rows, dim }, &centroids);
-            let mut other = 0;
+            let (mut all, mut best) = (0.0, 0.0);
             for (row, found) in rows.chunks_exact(dim).zip(found).skip(1) {
                 let distance = |c: &[f32]| -> f64 { row.iter().zip(c).map(|(a, b)| f64::from(a - b).powi(2)).sum() };
                 let least = centroids.chunks_exact(dim).map(distance).fold(f64::INFINITY, f64::min);
                 let chosen = distance(&centroids[found as usize * dim..][..dim]);
                 let slack = 4.0 / f64::from(space.per_step) * (dim as f64).sqrt();
                 assert!(chosen.sqrt() <= least.sqrt() + slack, "{chosen} for {least}");
-                other += usize::from(chosen > least * 1.0001);
+                (all, best) = (all + chosen, best + least);
             }
-            assert!(other < 15, "{other} of 299 assigned to another");
+            // What is assigned to another is about as near to it.
+            assert!(all < 1.01 * best, "dimension {dim}: {all} for {best}");
         }
     }
 }

@@ -17,7 +17,9 @@ fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Opti
     let value_dim = values.len() / (keys.len() / dim);
     let mut head = AttentionHead::new(index, Rows { data: values, dim: value_dim }, 1.0 / (dim as f32).sqrt()).unwrap();
     if let Some(target) = target {
-        head.choose_plan(&queries.data[..32.min(queries.len()) * dim], target, 0.0);
+        let sample = &queries.data[..32.min(queries.len()) * dim];
+        let truth = head.exactly(sample);
+        head.choose_plan(sample, &truth, target, 0.0);
     }
     head
 }

@@ -30,7 +30,7 @@ impl AttentionHead {
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
     /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries.
-    pub(super) fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32) {
+    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32) {
         self.usual = usual;
         self.share = self.measure_share(queries);
         let mut plans: Vec<(f64, Plan)> = vec![(self.len() as f64 * cost::EXACT, Plan::Exact)];
@@ -70,7 +70,7 @@ impl AttentionHead {
     }
 
     /// Exact attention of each of the queries. What it needs is kept for the next call, and until a plan is chosen.
-    pub(super) fn exactly(&mut self, queries: &[f32]) -> Vec<Partial> {
+    pub fn exactly(&mut self, queries: &[f32]) -> Vec<Partial> {
         let index = &self.index;
         let exact = self.exact.get_or_insert_with(|| ExactAttention::build(&index.halves, index.dim));
         exact.attend(best(), queries, &self.values, self.scale)
