@@ -106,7 +106,7 @@ impl AttentionHead {
                     break;
                 }
             }
-            if (0.78 * target..=0.9 * target).contains(&error) || high < 1.1 * low {
+            if (0.78 * target..=0.9 * target).contains(&error) || high < 1.15 * low {
                 break;
             }
             let next = threshold * (0.85 * target / error.max(1e-3 * target)).clamp(0.1, 10.0);
