@@ -26,6 +26,8 @@ export class ProcessCarrier implements Carrier {
   readonly pid: number;
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  /** Frames of this turn, not yet written. */
+  #frames: Uint8Array<ArrayBuffer>[] = [];
 
   constructor(onMessage: (message: FromHost) => void) {
     const entry = import.meta.resolve("./host_main.ts");
@@ -41,8 +43,19 @@ export class ProcessCarrier implements Carrier {
     this.gone = this.#read(onMessage);
   }
 
+  /**
+   * What is sent in one turn goes in one write. The host steps as soon as it has work: it would begin the first of
+   * several requests alone, and its rows would stay a step ahead of the others' to the end.
+   */
   send(message: ToHost): void {
-    this.#input.write(encodeFrame(message)).catch((error) => {
+    if (this.#frames.length === 0) queueMicrotask(() => this.#write());
+    this.#frames.push(encodeFrame(message));
+  }
+
+  #write(): void {
+    const frames = this.#frames;
+    this.#frames = [];
+    this.#input.write(concat(frames)).catch((error) => {
       // The host is going: `gone` says why.
       log("debug", `host ${this.pid} takes no more messages`, { error: String(error) });
     });
@@ -71,4 +84,15 @@ export class ProcessCarrier implements Carrier {
     await this.#input.abort("the host is gone");
     return status.signal ? `signal ${status.signal}` : `exit code ${status.code}`;
   }
+}
+
+function concat(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  if (frames.length === 1) return frames[0];
+  const all = new Uint8Array(frames.reduce((sum, frame) => sum + frame.length, 0));
+  let at = 0;
+  for (const frame of frames) {
+    all.set(frame, at);
+    at += frame.length;
+  }
+  return all;
 }

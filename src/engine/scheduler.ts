@@ -11,7 +11,7 @@ import { WaitingQueue } from "./waiting_queue.ts";
 /** The limits of a runner that scheduling must keep. */
 export type StepLimits = Pick<
   StepRunner,
-  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength"
+  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength" | "bulkStepTokens"
 >;
 
 /** Scheduling policy. */
@@ -20,6 +20,11 @@ export interface SchedulerOptions {
   maxWaiting: number;
   /** Tokens of a step while any sequence decodes, so that a long prompt does not stall running streams. */
   mixedStepTokens: number;
+  /**
+   * Tokens of a step with prompts of throughput work while latency work decodes; what its rows leave, at least one, is theirs.
+   * Default: the runner's, else as many as of any other prompt.
+   */
+  bulkStepTokens?: number;
   /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. */
   latencyRows: number;
   /** Milliseconds after which a waiting request is overdue. */
@@ -185,9 +190,12 @@ export class Scheduler {
       budget = Math.min(budget, Math.max(1, this.options.mixedStepTokens - rows.length));
     }
     const overdue = this.#waiting.overdue(now);
+    let bulkBudget = this.#bulkBudget(record, budget);
     let admitting = true;
     for (const sequence of this.#readers(overdue)) {
       if (budget <= 0) break;
+      const bulk = sequence !== overdue && isBulk(urgency(sequence));
+      if (bulk && bulkBudget <= 0) continue;
       if (sequence.state === "waiting" && admitting && !isFollowing(sequence)) {
         const prefix = this.#blocks.match(sequence.ids, sequence.scope, matchLimit(sequence));
         if (follow(sequence, prefix.tokens, this.#resident)) continue;
@@ -197,9 +205,11 @@ export class Scheduler {
         if (admitting) this.#admit(sequence, prefix, sequence === overdue);
       }
       if (sequence.state !== "running") continue;
-      const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
+      const most = bulk ? Math.min(budget, bulkBudget) : budget;
+      const tokens = Math.min(most, sequence.prefillEnd - sequence.computed);
       put(sequence, tokens);
       budget -= tokens;
+      if (bulk) bulkBudget -= tokens;
     }
 
     if (rows.length === 0) return undefined;
@@ -321,6 +331,13 @@ export class Scheduler {
     const start = this.#turn % rest.length;
     this.#turn = start + room;
     return [...latency, ...[...rest, ...rest].slice(start, start + room)];
+  }
+
+  /** Prompt tokens of throughput work in a step that decodes `rows` and has room for `budget` more tokens. */
+  #bulkBudget(rows: readonly InFlightRow[], budget: number): number {
+    if (!rows.some(({ sequence }) => sequence.latency)) return budget;
+    const most = this.options.bulkStepTokens ?? this.#limits.bulkStepTokens ?? Infinity;
+    return Math.min(budget, Math.max(1, most - rows.length));
   }
 
   get #latencyResident(): boolean {
@@ -456,6 +473,11 @@ interface InFlightRow {
 }
 
 const none = new Uint32Array(0);
+
+/** Throughput work that was not admitted because it was overdue. */
+function isBulk(sequence: Sequence): boolean {
+  return !sequence.latency && !sequence.overdue;
+}
 
 /** Leading tokens of a sequence that may come from the cache: its last one's logits are needed, and more of it to build an index. */
 function matchLimit({ ids, decode }: Sequence): number {

@@ -90,6 +90,27 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   }
 }
 
+Deno.test("HostedEnginePool steps requests of one turn together from their first step on", async () => {
+  await using pool = new HostedEnginePool({
+    models: [{ id: "fake", model: { maxSequences: 8 }, module: fakeModelModule }],
+  });
+  await pool.models();
+  for (let round = 0; round < 5; round++) {
+    const before = pool.load()[0].steps;
+    const all = Array.from(
+      { length: 8 },
+      () => read(pool.submit(request("abc", { maxTokens: 6 }))),
+    );
+    await Promise.all(all);
+    // The load of an engine that became idle comes right after its last events.
+    for (let i = 0; pool.load()[0].running > 0 && i < 100; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assertEquals(pool.load()[0].steps - before, 6);
+  }
+});
+
 Deno.test("HostedEnginePool runs requests sent before its model was open, and reports models and load", async () => {
   const { pool } = openPool({ openMs: 5 });
   await using _ = pool;

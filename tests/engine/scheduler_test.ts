@@ -1,75 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { CapacityError } from "../../src/common/errors.ts";
-import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
-import { Sequence, type SequenceOptions } from "../../src/engine/sequence.ts";
+import type { Sequence } from "../../src/engine/sequence.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
-import type { StepBatch } from "../../src/engine/step.ts";
-import { expectedTokens, FakeRunner, type FakeRunnerOptions } from "../support/fake_runner.ts";
-
-let names = 0;
-
-/** A sequence of `prompt`, or of that many tokens counted from 0. */
-function sequence(prompt: number | number[], options: Partial<SequenceOptions> = {}): Sequence {
-  const ids = typeof prompt === "number" ? Array.from({ length: prompt }, (_, i) => i) : prompt;
-  return new Sequence({
-    id: `s${names++}`,
-    prompt: ids,
-    maxTokens: 4,
-    sampling: greedy,
-    ...options,
-  });
-}
-
-/** Drives a scheduler against a fake runner, one step of the pipeline at a time. */
-class Bench {
-  readonly runner: FakeRunner;
-  readonly scheduler: Scheduler;
-  readonly batches: StepBatch[] = [];
-  now = 0;
-
-  constructor(runner: FakeRunnerOptions = {}, options: Partial<SchedulerOptions> = {}) {
-    this.runner = new FakeRunner(runner);
-    this.scheduler = new Scheduler(this.runner, options);
-  }
-
-  add(...sequences: Sequence[]): void {
-    for (const one of sequences) this.scheduler.add(one, this.now);
-  }
-
-  /** Fills the pipeline and collects one step; false when there is nothing to do. */
-  step(): boolean {
-    this.now += 1;
-    while (this.scheduler.stepsInFlight < this.runner.pipelineDepth) {
-      const batch = this.scheduler.schedule(this.now);
-      if (!batch) break;
-      this.runner.submit(batch);
-      this.batches.push({ rows: batch.rows.map((row) => ({ ...row })), copies: batch.copies });
-    }
-    if (this.scheduler.stepsInFlight === 0) {
-      assertEquals(this.scheduler.waiting + this.scheduler.running, 0, "work is left but no step");
-      return false;
-    }
-    for (const { sequence } of this.scheduler.collect(this.runner.collect())) {
-      if (sequence.generated >= sequence.maxTokens) this.scheduler.finish(sequence, this.now);
-    }
-    return true;
-  }
-
-  /** Runs until nothing is left to do, and checks that everything is back. */
-  drain(limit = 5000): void {
-    let steps = 0;
-    while (this.step()) assert(++steps < limit, `no end after ${limit} steps`);
-    assertEquals(this.scheduler.waiting, 0);
-    assertEquals(this.scheduler.running, 0);
-    assertEquals(this.scheduler.blocks.pagesUsed, 0);
-    assertEquals(this.scheduler.check(), []);
-  }
-}
-
-function generated(one: Sequence): number[] {
-  return one.ids.slice(one.promptTokens);
-}
+import { expectedTokens } from "../support/fake_runner.ts";
+import { Bench, generated, sequence } from "../support/scheduler_bench.ts";
 
 Deno.test("Scheduler prefills in chunks of the token budget and samples after the last", () => {
   const bench = new Bench({ maxBatchTokens: 100 });
@@ -258,37 +193,6 @@ Deno.test("Scheduler puts nothing back when that would not let the latency work 
   assertEquals(generated(large), expectedTokens(large.ids.slice(0, 400), 4, greedy));
 });
 
-Deno.test("Scheduler caps the decode batch while latency work is resident, and lets capped rows take turns", () => {
-  const bench = new Bench({ maxSequences: 8 }, { latencyRows: 2 });
-  const background = [1, 2, 3].map((id) =>
-    sequence([id], { maxTokens: 12, criteria: "throughput" })
-  );
-  bench.add(...background);
-  bench.step();
-  const urgent = sequence([9], { maxTokens: 12 });
-  bench.add(urgent);
-  bench.step();
-  for (let i = 0; i < 6; i++) bench.step();
-  const decoding = bench.batches.slice(-6);
-  for (const { rows } of decoding) assertEquals(rows.length, 2);
-  assertEquals(new Set(decoding.flatMap(({ rows }) => rows.map((row) => row.slot))).size, 4);
-  bench.drain();
-  for (const one of background) {
-    assertEquals(generated(one), expectedTokens(one.ids.slice(0, 1), 12, greedy));
-  }
-});
-
-Deno.test("Scheduler lets throughput work go on, one row a step, while latency work takes the whole cap", () => {
-  const bench = new Bench({}, { latencyRows: 1 });
-  const background = sequence([1], { maxTokens: 100, criteria: "throughput" });
-  bench.add(background);
-  bench.step();
-  bench.add(sequence([9], { maxTokens: 20 }));
-  for (let i = 0; i < 10; i++) bench.step();
-  assert(background.generated >= 9, `${background.generated} tokens`);
-  bench.drain();
-});
-
 Deno.test("Scheduler does not count pre-empted work when it refuses new work", () => {
   const bench = new Bench({ maxSequences: 1, pipelineDepth: 1 }, { maxWaiting: 1 });
   bench.add(sequence([1], { maxTokens: 20, criteria: "throughput" }));
@@ -409,6 +313,7 @@ Deno.test("Scheduler gives every request the text it gets alone, and every page 
     pipelineDepth: fc.integer({ min: 1, max: 3 }),
     mixedStepTokens: fc.integer({ min: 1, max: 200 }),
     latencyRows: fc.constantFrom(1, 2, Infinity),
+    bulkStepTokens: fc.constantFrom(1, 7, undefined),
   });
   fc.assert(
     fc.property(settings, fc.array(request, { minLength: 1, maxLength: 14 }), (s, requests) => {

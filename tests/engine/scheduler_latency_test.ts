@@ -1,0 +1,75 @@
+import { assert, assertEquals } from "@std/assert";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import { expectedTokens } from "../support/fake_runner.ts";
+import { Bench, generated, sequence } from "../support/scheduler_bench.ts";
+
+Deno.test("Scheduler caps the decode batch while latency work is resident, and lets capped rows take turns", () => {
+  const bench = new Bench({ maxSequences: 8 }, { latencyRows: 2 });
+  const background = [1, 2, 3].map((id) =>
+    sequence([id], { maxTokens: 12, criteria: "throughput" })
+  );
+  bench.add(...background);
+  bench.step();
+  const urgent = sequence([9], { maxTokens: 12 });
+  bench.add(urgent);
+  bench.step();
+  for (let i = 0; i < 6; i++) bench.step();
+  const decoding = bench.batches.slice(-6);
+  for (const { rows } of decoding) assertEquals(rows.length, 2);
+  assertEquals(new Set(decoding.flatMap(({ rows }) => rows.map((row) => row.slot))).size, 4);
+  bench.drain();
+  for (const one of background) {
+    assertEquals(generated(one), expectedTokens(one.ids.slice(0, 1), 12, greedy));
+  }
+});
+
+Deno.test("Scheduler lets throughput work go on, one row a step, while latency work takes the whole cap", () => {
+  const bench = new Bench({}, { latencyRows: 1 });
+  const background = sequence([1], { maxTokens: 100, criteria: "throughput" });
+  bench.add(background);
+  bench.step();
+  bench.add(sequence([9], { maxTokens: 20 }));
+  for (let i = 0; i < 10; i++) bench.step();
+  assert(background.generated >= 9, `${background.generated} tokens`);
+  bench.drain();
+});
+
+Deno.test("Scheduler gives bulk prompts few tokens of a step while latency work decodes, and all of it otherwise", () => {
+  const bench = new Bench({ maxBatchTokens: 256, pipelineDepth: 1 }, { bulkStepTokens: 24 });
+  const chat = sequence([1, 2, 3], { maxTokens: 10 });
+  const bulk = sequence(600, { criteria: "throughput" });
+  bench.add(chat);
+  bench.step();
+  bench.add(bulk);
+  const urgent = sequence(Array.from({ length: 100 }, (_, i) => 700 + i), { maxTokens: 1 });
+  for (let i = 0; i < 8; i++) {
+    if (i === 4) bench.add(urgent);
+    bench.step();
+  }
+  const tokens = bench.batches.slice(1).map(({ rows }) => rows.map((row) => row.tokens.length));
+  // The bulk prompt: 24 tokens less the chat's row. Another prompt of latency work goes before it, whole.
+  assertEquals(tokens.slice(0, 4), [[0, 23], [0, 23], [0, 23], [0, 23]]);
+  assertEquals(tokens[4], [0, 100, 23]);
+  bench.drain();
+  const alone = bench.batches.filter(({ rows }) =>
+    rows.length === 1 && rows[0].tokens.length > 100
+  );
+  assertEquals(alone.length, 2);
+  assertEquals(generated(bulk), expectedTokens(bulk.ids.slice(0, 600), 4, greedy));
+});
+
+Deno.test("Scheduler lets overdue bulk work prefill at full pace beside latency work", () => {
+  const bench = new Bench({ maxBatchTokens: 256 }, {
+    bulkStepTokens: 2,
+    patienceMs: 1,
+    overdueShare: 1,
+  });
+  bench.add(sequence([1], { maxTokens: 30 }));
+  bench.step();
+  const bulk = sequence(300, { criteria: "throughput" });
+  bench.add(bulk);
+  bench.now += 10;
+  for (let i = 0; i < 4; i++) bench.step();
+  assert(!bulk.prefilling, `${bulk.computed} of 300 tokens after 4 steps`);
+  bench.drain();
+});
