@@ -31,10 +31,7 @@ export interface LutFusionModel {
   tables: readonly Int8Array[];
   /** At half resolution: 8 inputs (2x2 pixels of both frames), at most `experts` outputs; experts without one have no weight. */
   gates: readonly LutLayer[];
-  /**
-   * 4 inputs (seven bits and one of a pixel of both frames) and `scale²` outputs in half grey levels; or 16 and `4 scale²`, at half
-   * resolution, for 2x2 pixels.
-   */
+  /** 4 inputs (seven bits and one of both frames); `scale²` outputs in half grey levels. */
   trunk: readonly LutLayer[];
 }
 

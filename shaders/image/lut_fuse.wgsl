@@ -10,8 +10,6 @@ struct FuseShape {
   experts: u32,   // a table row holds
   gated: u32,     // experts that the gate net weighs, from the first on
   rows: u32,
-  cell: u32,      // log2 of the pixels a side of a residual's cell: 0 or 1
-  words: u32,     // of the residual for each cell
 }
 
 @group(0) @binding(0) var<uniform> shape: FuseShape;
@@ -22,7 +20,7 @@ struct FuseShape {
 @group(0) @binding(4) var<storage, read> turned: array<u32>;
 // 16 bytes for each 2x2 of pixels, one a gate, 64 = 1.
 @group(0) @binding(5) var<storage, read> gates: array<u32>;
-// For each cell SCALE * SCALE signed bytes a pixel, half grey levels, pixels row by row.
+// 16 signed bytes a pixel, half grey levels.
 @group(0) @binding(6) var<storage, read> residual: array<u32>;
 @group(0) @binding(7) var<storage, read_write> result: array<u32>;
 
@@ -79,13 +77,15 @@ fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
     let x = i32(ux);
     let y = i32(id.y);
     var sum = array<i32, 16>();
-    let inside = (1u << shape.cell) - 1u;
-    let cell = ((id.y >> shape.cell) * ((shape.width + inside) >> shape.cell) + (ux >> shape.cell)) * shape.words;
-    let first = (((id.y & inside) << shape.cell) | (ux & inside)) * SCALE * SCALE;
-    for (var o = 0u; o < SCALE * SCALE; o++) {
-      let at = first + o;
-      sum[o] = extractBits(bitcast<i32>(residual[cell + at / 4u]), at % 4u * 8u, 8u) << (shape.total - 1u);
+    //#for w in 0..4
+    {
+      let extra = signed_bytes(residual[(id.y * shape.width + ux) * 4u + #(w)u]) << vec4<u32>(shape.total - 1u);
+      sum[#(w * 4)] = extra.x;
+      sum[#(w * 4 + 1)] = extra.y;
+      sum[#(w * 4 + 2)] = extra.z;
+      sum[#(w * 4 + 3)] = extra.w;
     }
+    //#end
     var weights = array<i32, 8>();
     for (var e = 0u; e < shape.gated; e++) {
       weights[e] = gate(ux, id.y, e);

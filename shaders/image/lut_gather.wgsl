@@ -1,6 +1,5 @@
-// Activations of the first layers from two frames. For each 2x2 of pixels `pairs` gives the upper seven bits of the frame's four in one
-// word and of its predecessor's in another, `cells` upper bits and lowest bits of both, four words. `pixels` gives both of both for a
-// single pixel in one word.
+// Activations of the first layers from two frames: `pixels` gives upper seven bits and lowest bit of both frames' pixel in one word;
+// `pairs` gives, for each 2x2 of pixels, the upper seven bits of the frame's four in one word and of its predecessor's in another.
 
 struct GatherShape {
   width: u32,
@@ -23,22 +22,6 @@ fn places(cell: vec2<u32>) -> vec4<u32> {
 
 fn pack(bytes: vec4<u32>) -> u32 {
   return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
-}
-
-@compute @workgroup_size(64)
-fn cells(@builtin(global_invocation_id) id: vec3<u32>) {
-  let columns = (shape.width + 1u) / 2u;
-  if (id.x >= columns || id.y >= (shape.height + 1u) / 2u) {
-    return;
-  }
-  let p = places(id.xy);
-  let now = vec4<u32>(frame[p.x], frame[p.y], frame[p.z], frame[p.w]);
-  let before = vec4<u32>(previous[p.x], previous[p.y], previous[p.z], previous[p.w]);
-  let at = (id.y * columns + id.x) * 4u;
-  result[at] = pack(now >> vec4<u32>(1u));
-  result[at + 1u] = pack(now & vec4<u32>(1u));
-  result[at + 2u] = pack(before >> vec4<u32>(1u));
-  result[at + 3u] = pack(before & vec4<u32>(1u));
 }
 
 @compute @workgroup_size(64)

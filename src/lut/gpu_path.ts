@@ -229,8 +229,6 @@ export class GpuPath implements LumaPath {
       }
       return from;
     };
-    const halved = model.trunk[0].inputs === 16;
-    const [trunkW, trunkH] = halved ? [halfW, halfH] : [width, height];
     const gates = await net(
       model.gates,
       await gather("pairs", halfW, halfH, 2),
@@ -240,9 +238,9 @@ export class GpuPath implements LumaPath {
     );
     const residual = await net(
       model.trunk,
-      await gather(halved ? "cells" : "pixels", trunkW, trunkH, halved ? 4 : 1),
-      trunkW,
-      trunkH,
+      await gather("pixels", width, height, 1),
+      width,
+      height,
       true,
     );
     const result = build.words("lut result", ceilDiv(width, 4) * height * model.scale ** 2);
@@ -257,8 +255,6 @@ export class GpuPath implements LumaPath {
         patterns: model.patterns.length,
         experts: model.experts,
         gated: Math.min(model.experts, model.gates.at(-1)!.outputs),
-        cell: halved ? 1 : 0,
-        words: ceilDiv(model.trunk.at(-1)!.outputs, 16) * 4,
         rows: model.tables[0].length / model.experts / model.scale ** 2,
       }),
       frame,

@@ -52,9 +52,7 @@ export function randomFusion(
   scale: number,
   experts: number,
   channels = 16,
-  halved = true,
 ): LutFusionModel {
-  const pixels = halved ? 4 : 1;
   return {
     scale,
     shift: 5,
@@ -64,9 +62,9 @@ export function randomFusion(
     tables: [0, 1].map(() => noise(rng, experts * 9 ** 4 * scale ** 2)),
     gates: [layer(rng, 8, 16), layer(rng, 16, 16), layer(rng, 16, experts)],
     trunk: [
-      layer(rng, 4 * pixels, channels),
+      layer(rng, 4, channels),
       layer(rng, channels, channels),
-      layer(rng, channels, pixels * scale ** 2),
+      layer(rng, channels, scale ** 2),
     ],
   };
 }

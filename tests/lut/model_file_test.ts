@@ -59,7 +59,7 @@ Deno.test("LutModelFile reads both banks of every scale: nets whose sizes chain,
       for (const net of [gates, trunk]) {
         net.slice(1).forEach((layer, i) => assertEquals(layer.inputs, net[i].outputs));
       }
-      assertEquals(trunk.at(-1)!.outputs, trunk[0].inputs / 4 * scale ** 2);
+      assertEquals(trunk.at(-1)!.outputs, scale ** 2);
       assert(gates.at(-1)!.outputs <= experts);
     }
   }

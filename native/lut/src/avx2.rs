@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::avx512::copy_block;
 use crate::cascade::{Stage, Tables};
 use crate::conv::{Activations, Layer};
-use crate::fusion::{Experts, ROW_BYTES, Residual};
+use crate::fusion::{Experts, ROW_BYTES};
 use crate::geometry::source;
 use crate::plane::{BLOCK, Plane};
 use crate::simplex::{Corners, cell_corners, corners};
@@ -171,7 +171,7 @@ pub(crate) unsafe fn fuse(
     experts: &Experts,
     plane: &Plane,
     gates: &[u8],
-    residual: Option<&Residual>,
+    residual: Option<&[i8]>,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
@@ -191,7 +191,10 @@ pub(crate) unsafe fn fuse(
             for i in 0..BLOCK.min(w - x0) {
                 let pixel = y * w + x0 + i;
                 let gate: &[u8; 8] = gates[pixel * 8..][..8].try_into().expect("eight weights");
-                let extra = residual.map_or(&[0; 16], |residual| residual.block(y, x0 + i));
+                let extra: &[i8; 16] = match residual {
+                    Some(residual) => residual[pixel * 16..][..16].try_into().expect("sixteen residuals"),
+                    None => &[0; 16],
+                };
                 let mut sum: [i32; 16] =
                     std::array::from_fn(|o| (i32::from(extra[o]) << (shift - 1)) + (1 << (shift - 1)));
                 for (turn, order) in order.iter().enumerate() {

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::cascade::{Stage, Tables};
-use crate::fusion::{Experts, ROW_BYTES, Residual};
+use crate::fusion::{Experts, ROW_BYTES};
 use crate::geometry::{Pattern, source};
 use crate::plane::{BLOCK, Plane};
 use crate::simplex::{Corners, corners};
@@ -232,7 +232,7 @@ pub(crate) unsafe fn fuse(
     experts: &Experts,
     plane: &Plane,
     gates: &[u8],
-    residual: Option<&Residual>,
+    residual: Option<&[i8]>,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
@@ -257,8 +257,10 @@ pub(crate) unsafe fn fuse(
                 let start = match residual {
                     None => half,
                     Some(residual) => {
+                        let residual: &[i8; 16] =
+                            residual[(y * w + x) * 16..][..16].try_into().expect("sixteen residuals");
                         // SAFETY: the reference covers 16 readable bytes.
-                        let extra = unsafe { _mm_loadu_si128(residual.block(y, x).as_ptr().cast()) };
+                        let extra = unsafe { _mm_loadu_si128(residual.as_ptr().cast()) };
                         _mm512_add_epi32(_mm512_sll_epi32(_mm512_cvtepi8_epi32(extra), unit), half)
                     }
                 };

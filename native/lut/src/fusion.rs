@@ -87,31 +87,6 @@ impl Experts {
     }
 }
 
-/// The residual branch's result: `scale²` half levels for each pixel of a cell, row by row. A cell is a pixel, or 2x2 of them.
-pub(crate) struct Residual<'a> {
-    values: &'a [i8],
-    /// Log2 of a cell's pixels a side.
-    cell: u32,
-    /// Cells a row.
-    columns: usize,
-    /// Values a cell, padding included.
-    stride: usize,
-    /// Values a pixel.
-    outputs: usize,
-}
-
-impl Residual<'_> {
-    /// Sixteen values from pixel (y, x)'s first on; those past `scale²` are none of its own.
-    #[inline(always)]
-    pub(crate) fn block(&self, y: usize, x: usize) -> &[i8; 16] {
-        let cell = (y >> self.cell) * self.columns + (x >> self.cell);
-        let inside = (1 << self.cell) - 1;
-        let pixel = (y & inside) << self.cell | (x & inside);
-        let start = cell * self.stride + pixel * self.outputs;
-        self.values[start..start + 16].try_into().expect("sixteen values")
-    }
-}
-
 /// Experts, gates and residual on two frames.
 pub struct Fusion {
     experts: Experts,
@@ -133,9 +108,8 @@ struct Buffers {
 }
 
 impl Fusion {
-    /// `gates` runs at half resolution and takes 2x2 pixels of both frames (8 channels). `trunk` takes pixels of both frames split
-    /// into seven bits and one: with 4 channels each pixel's, with 16 those of 2x2 at half resolution. It gives `scale²` half
-    /// levels for each pixel.
+    /// `gates` takes 2x2 pixels of both frames (8 channels) at half resolution, `trunk` both frames' pixels split into seven
+    /// bits and one (4 channels).
     pub fn new(experts: Experts, gates: Net, trunk: Net) -> Result<Self, Error> {
         require(gates.inputs() == 8 && gates.outputs() == 16 && gates.last_hidden(), || {
             format!(
@@ -144,11 +118,9 @@ impl Fusion {
                 gates.outputs()
             )
         })?;
-        let pixels = trunk.inputs() / 4;
-        let outputs = (pixels * experts.scale * experts.scale).next_multiple_of(16);
-        require((pixels == 1 || pixels == 4) && trunk.outputs() == outputs && !trunk.last_hidden(), || {
+        require(trunk.inputs() == 4 && trunk.outputs() == 16 && !trunk.last_hidden(), || {
             format!(
-                "the residual net has {} inputs and {} outputs, expected 4 or 16 and scale² for each four, signed",
+                "the residual net has {} inputs and {} outputs, expected 4 and 16, signed",
                 trunk.inputs(),
                 trunk.outputs()
             )
@@ -202,27 +174,15 @@ impl Fusion {
                 double_row(half_gates, half_w, half_h, y, row);
             }
         });
-        let halved = self.trunk.inputs() == 16;
-        let (columns, lines) = if halved { (half_w, half_h) } else { (width, height) };
-        let len = columns * lines * self.trunk.outputs();
-        // The last pixels' blocks of sixteen may reach past the last cell.
-        extra.resize(len + 16, 0);
         if residual {
-            trunk_scratch.input.reshape(columns, lines, self.trunk.inputs());
-            let gather = if halved { gather_cells } else { gather_pixels };
-            trunk_scratch.input.fill_rows(|y, row| gather(now, before, y, row));
-            self.trunk.run(isa, trunk_scratch, &mut extra[..len]);
+            extra.resize(width * height * 16, 0);
+            trunk_scratch.input.reshape(width, height, 4);
+            trunk_scratch.input.fill_rows(|y, row| gather_pixels(now, before, y, row));
+            self.trunk.run(isa, trunk_scratch, extra);
         }
         // SAFETY: i8 and u8 have the same size, alignment and no invalid values.
-        let values: &[i8] = unsafe { std::slice::from_raw_parts(extra.as_ptr().cast(), extra.len()) };
-        let extra = Residual {
-            values,
-            cell: u32::from(halved),
-            columns,
-            stride: self.trunk.outputs(),
-            outputs: self.scale() * self.scale(),
-        };
-        let extra = residual.then_some(&extra);
+        let extra: &[i8] = unsafe { std::slice::from_raw_parts(extra.as_ptr().cast(), extra.len()) };
+        let extra = residual.then_some(extra);
         let gates = &*gates;
         for_rows(out, self.scale() * self.scale() * width, |rows, part| match isa {
             #[cfg(target_arch = "x86_64")]
@@ -243,21 +203,6 @@ fn gather_pairs(now: &Plane, before: &Plane, y: usize, row: &mut [u8]) {
         for (i, value) in pixel.iter_mut().enumerate() {
             let plane = if i < 4 { now } else { before };
             *value = plane.at((2 * y + i % 4 / 2) as isize, (2 * x + i % 2) as isize) >> 1;
-        }
-    }
-}
-
-/// Sixteen activations for each 2x2 of pixels: the upper seven bits of the frame's four, their lowest bits, and the same of the
-/// previous frame.
-fn gather_cells(now: &Plane, before: &Plane, y: usize, row: &mut [u8]) {
-    for (x, pixel) in row.chunks_exact_mut(16).enumerate() {
-        for (i, part) in pixel.chunks_exact_mut(8).enumerate() {
-            let plane = if i == 0 { now } else { before };
-            for k in 0..4 {
-                let value = plane.at((2 * y + k / 2) as isize, (2 * x + k % 2) as isize);
-                part[k] = value >> 1;
-                part[k + 4] = value & 1;
-            }
         }
     }
 }

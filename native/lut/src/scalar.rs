@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::cascade::{Stage, Tables};
 use crate::conv::{Activations, Layer};
-use crate::fusion::{Experts, Residual};
+use crate::fusion::Experts;
 use crate::geometry::source;
 use crate::plane::Plane;
 use crate::table::{ROW, samples};
@@ -80,12 +80,13 @@ fn value(tables: &Tables, j: usize, pixels: [u8; 4], shift: u32, corner: [usize;
     }
 }
 
-/// Rows `rows` of the fusion: `gates` holds 8 weights a pixel (64 = 1), for the whole frame.
+/// Rows `rows` of the fusion: `gates` holds 8 weights a pixel (64 = 1), `residual` 16 half levels a pixel, for the whole
+/// frame.
 pub(crate) fn fuse(
     experts: &Experts,
     plane: &Plane,
     gates: &[u8],
-    residual: Option<&Residual>,
+    residual: Option<&[i8]>,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
@@ -110,7 +111,7 @@ pub(crate) fn fuse(
             }
             let pixel = i32::from(plane.at(y as isize, x as isize));
             for (i, sum) in sum.into_iter().enumerate().take(s * s) {
-                let extra = residual.map_or(0, |residual| i32::from(residual.block(y, x)[i])) << (shift - 1);
+                let extra = residual.map_or(0, |residual| i32::from(residual[(y * w + x) * 16 + i])) << (shift - 1);
                 part[i / s * s * w + s * x + i % s] = finish(sum + extra, 1 << shift, pixel);
             }
         }

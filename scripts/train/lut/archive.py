@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from imaging import decimate, to_bytes
 
 # Sizes that clean stills are trained at: reduced copies carry less of the camera's and the JPEG's traces.
-REDUCED = (1.0, 0.85, 0.7, 0.6, 0.5)
+REDUCED = (1.0, 0.85, 0.7, 0.6)
 
 
 def still(blob):

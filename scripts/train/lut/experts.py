@@ -32,13 +32,13 @@ def train_experts(sampler, seconds, device, count=48, log=print):
 EDGE = 2
 
 
-def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None, direct=0.0, nets=0.6):
-    """Trains `stages` in sequence: first, for the share `nets` of the time, the nets behind the tables, for the share `direct` of
-    that on the pixels themselves and then seen through sampling and rounding; then the entries. With `start` only the latter."""
+def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None):
+    """Trains `stages` in sequence: first the nets behind the tables, seen through sampling and rounding, then the entries.
+    Without `seconds` for nets (`start` given) only the latter."""
     edge = EDGE * len(stages) * scale
     loss_value = torch.zeros((), device=device)
 
-    def phase(parameters, rates, share, label, direct=False):
+    def phase(parameters, rates, share, label):
         rate = torch.tensor(rates[0], device=device)
         optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), eps=1e-6, capturable=device.type == "cuda", foreach=device.type == "cuda")
         average = [p.detach().clone() for p in parameters]
@@ -48,13 +48,11 @@ def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3,
             with torch.no_grad():
                 plane, _, target = batch()
             for i, tables in enumerate(stages):
-                plane = tables(plane, scale if i == len(stages) - 1 else 1, direct)
+                plane = tables(plane, scale if i == len(stages) - 1 else 1)
                 if i < len(stages) - 1:
                     plane = (plane + (torch.round(plane) - plane).detach()).clamp(0, 255)
             loss = ((plane - target)[:, edge:-edge, edge:-edge] ** 2).mean()
             loss.backward()
-            for p in parameters:
-                torch.nan_to_num_(p.grad, 0.0, 0.0, 0.0)
             optimizer.step()
             with torch.no_grad():
                 torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
@@ -63,14 +61,10 @@ def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3,
         with torch.no_grad():
             torch._foreach_copy_([p.data for p in parameters], average)
     if not start:
-        parameters = [p for t in stages for p in t.parameters()]
-        if direct:
-            phase(parameters, rates, nets * direct, f"{label}, nets", True)
-        if direct < 1:
-            phase(parameters, rates, nets * (1 - direct), f"{label}, sampled nets")
+        phase([p for t in stages for p in t.parameters()], rates, 0.6, f"{label}, nets")
         for tables in stages:
             tables.freeze()
-    phase([t.entries for t in stages], tuning, 1.0 if start else 1 - nets, f"{label}, tables")
+    phase([t.entries for t in stages], tuning, 1.0 if start else 0.4, f"{label}, tables")
 
 
 def upscale_exact(plane, tables, names, shift, scale, divisor):

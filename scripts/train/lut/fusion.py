@@ -2,11 +2,9 @@
 
     out = pixel + sum_e gate_e * expert_e + residual
 
-Gates are 0..127 of 64, not normalised (experts predict differences from the pixel, so a sum below one is harmless); the
-residual, in half grey levels, has scale² channels for each pixel of a 2x2. At half resolution 48 channels cost what 24 do at
-full, have five times the parameters and see twice as far.
+Gates are 0..127 of 64, not normalised (experts predict differences from the pixel, so a sum below one is harmless);
+the residual is in half grey levels, scale² channels that pixel-shuffle onto the output.
 """
-import math
 import time
 
 import numpy as np
@@ -19,71 +17,44 @@ from quantized import STEP, QuantizedConv, split, straight
 from samples import Clock, run
 from tables import PATTERNS, neighbours, simplex, turned_block
 
-# Share of the rate for a net's last layer. Its inputs are never negative and rise and fall together: at 1e-3 one step of Adam's moved
-# the residual by three levels, and the net learnt to switch it off.
-LAST_RATE = 0.1
 # Keeps half-precision gradients clear of the smallest numbers.
 LOSS_SCALE = 1024.0
 PARTS = ("trunk", "gates")
 
 
-# Low-resolution pixels at a crop's edge that the loss leaves out: beyond a crop lie zeros, beyond a frame its last pixels.
-EDGE = 3
-
-
-def halved(planes):
-    """[B,n,h,w] -> [B,4n,h/2,w/2], odd sizes padded by their last pixels; channel 4 n + 2 dy + dx."""
-    h, w = planes.shape[2:]
-    if h % 2 or w % 2:
-        planes = F.pad(planes, (0, w % 2, 0, h % 2), mode="replicate")
-    return F.pixel_unshuffle(planes, 2)
-
-
 class FusionNet(nn.Module):
-    """`experts` = 0: the convolutions alone; their residual is in whole grey levels, for it has to reach as far as the tables
-    do (in half levels Set5's butterfly could not pass 34.3 dB)."""
-
-    def __init__(self, scale, experts, hidden=(48,) * 7, pixels=4, gate_channels=16):
-        """`hidden` are the channels between the trunk's layers; a cell of it is `pixels` pixels, 4 or 1 (full resolution)."""
+    def __init__(self, scale, experts, channels=32, layers=8, gate_channels=16):
         super().__init__()
-        self.scale, self.experts, self.pixels = scale, experts, pixels
-        sizes = [4 * pixels, *hidden, pixels * scale * scale]
-        self.trunk = nn.ModuleList([QuantizedConv(a, b, i + 2 < len(sizes), 1.0 if i + 2 < len(sizes) else 0.0) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))])
+        self.scale, self.experts = scale, experts
+        sizes = [4] + [channels] * (layers - 1) + [scale * scale]
+        self.trunk = nn.ModuleList([QuantizedConv(a, b, i + 2 < len(sizes), 1.0 if i + 2 < len(sizes) else 0.1) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))])
         sizes = [8, gate_channels, gate_channels, max(experts, 1)]
         self.gates = nn.ModuleList([QuantizedConv(a, b, True, 1.0 if i < 2 else 0.1) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))])
         nn.init.constant_(self.gates[-1].bias, 1 / max(experts, 1))
 
     @classmethod
     def of(cls, scale, arrays):
-        """The net that `arrays` describe."""
-        hidden = []
-        while f"trunk.{len(hidden) + 1}.weight" in arrays:
-            hidden.append(len(arrays[f"trunk.{len(hidden)}.weight"]))
-        net = cls(scale, len(arrays["gates.2.weight"]), hidden, arrays["trunk.0.weight"].shape[3] // 4)
+        """The net that `arrays` describe, whatever its layers' sizes."""
+        net = cls(scale, len(arrays["gates.2.weight"]), layers=sum(n.startswith("trunk.") and n.endswith(".weight") for n in arrays))
+        for i, layer in enumerate(net.trunk):
+            outputs, _, _, inputs = arrays[f"trunk.{i}.weight"].shape
+            net.trunk[i] = QuantizedConv(inputs, outputs, layer.hidden)
         net.restore(arrays)
         return net.eval()
 
-    def inputs(self, frame, previous):
-        """What the trunk reads, [B, 4 pixels, h, w] over cells."""
-        x = torch.cat([split(frame), split(previous)], 1)
-        return halved(x) if self.pixels == 4 else x
-
     def residual(self, frame, previous, quantize, dtype):
         """Grey levels, [B, s², h, w]."""
-        h, w = frame.shape[1:]
-        x = self.inputs(frame, previous).to(dtype, memory_format=torch.channels_last)
+        x = torch.cat([split(frame), split(previous)], 1).to(dtype, memory_format=torch.channels_last)
         for layer in self.trunk:
             x = layer(x, quantize)
-        side = math.isqrt(self.pixels)
-        # Channel (2 dy + dx) s² + o is output o of pixel (dy, dx).
-        x = x.float().unflatten(1, (side, side, -1)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)[:, :, :h, :w]
-        return x * (STEP / 2 if self.experts else STEP)
+        return x.float() * (STEP / 2)
 
     def weights(self, frame, previous, quantize, dtype):
         """[B, experts, h, w], 1.0 = full weight."""
         h, w = frame.shape[1:]
-        x = halved(torch.floor(torch.stack([frame, previous], 1) / 2)) / STEP
-        x = x.to(dtype, memory_format=torch.channels_last)
+        pad = (0, w % 2, 0, h % 2)
+        pairs = [F.pixel_unshuffle(F.pad(torch.floor(f / 2)[:, None], pad, mode="replicate"), 2) / STEP for f in (frame, previous)]
+        x = torch.cat(pairs, 1).to(dtype, memory_format=torch.channels_last)
         for layer in self.gates:
             x = layer(x, quantize)
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:, :, :h, :w]
@@ -96,15 +67,6 @@ class FusionNet(nn.Module):
             gates = self.weights(frame, previous, quantize, dtype).permute(0, 2, 3, 1)
             extra = extra + (predictions * gates[:, :, :, None]).sum(-1).permute(0, 3, 1, 2)
         return F.pixel_shuffle(frame[:, None] + extra, self.scale)[:, 0]
-
-    @torch.no_grad()
-    def centre(self, frame, previous):
-        """Centres the layers but the last on these frames."""
-        inputs = self.inputs(frame, previous), halved(torch.floor(torch.stack([frame, previous], 1) / 2)) / STEP
-        for part, x in zip((self.trunk, self.gates), inputs):
-            for layer in part[:-1]:
-                layer.centre(x)
-                x = layer(x, False)
 
     def arrays(self):
         """Everything exported, by name."""
@@ -146,60 +108,52 @@ def predict(plane, rows_of, scale):
     return total.flatten(-3, -2)
 
 
-def train_fusion(sampler, tables, seconds, device, count=128, kinds=(1, 0, 0), channels=48, layers=8, init=None, float_share=0.6, log=print, save=None):
+def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), channels=32, layers=8, init=None, float_share=0.6, log=print, save=None):
     """A trained FusionNet; conv only when `tables` is None. `kinds` are the shares of clean, softened and compressed crops.
     `init` names an exported net whose layers of equal shape are the starting point."""
     began, half = time.monotonic(), device.type == "cuda"
     dtype = torch.float16 if half else torch.float32
     experts = len(tables[NAMES[0]]) if tables else 0
-    net = FusionNet(sampler.scale, experts, (channels,) * (layers - 1))
+    net = FusionNet(sampler.scale, experts, channels, layers)
     if init:
         with np.load(init) as arrays:
             net.restore(arrays)
     net = net.to(device, memory_format=torch.channels_last)
-    soft, damaged = (round(count * share / sum(kinds)) for share in kinds[1:])
-    if not init:
-        net.centre(*sampler.mixture(count - soft - damaged, soft, damaged)[:2])
     rows_of = packed(tables, device, dtype) if tables else None
     guess = predict
-    # Half a minute of compiling pays in a long run.
-    if half and tables and seconds > 150:
+    if half and tables:
         guess = compiled(predict, (torch.zeros(count, sampler.size, sampler.size, device=device), rows_of, sampler.scale), log)
     seconds -= time.monotonic() - began
     loss_value = torch.zeros((), device=device)
+    soft, damaged = (round(count * share / sum(kinds)) for share in kinds[1:])
     scale = LOSS_SCALE if half else 1.0
 
     def phase(label, quantize, share, rates, mean_square):
         parameters = [p for p in net.parameters() if p.requires_grad]
         average = [p.detach().clone() for p in parameters]
         rate = torch.tensor(rates[0], device=device)
-        slow = torch.zeros_like(rate)
-        last = {id(p) for part in (net.trunk, net.gates) for p in part[-1].parameters()}
-        groups = [{"params": [p for p in parameters if (id(p) in last) == at_end], "lr": by} for at_end, by in ((False, rate), (True, slow))]
-        optimizer = torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99), capturable=half, foreach=half)
+        optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), capturable=half, foreach=half)
 
         def step():
             optimizer.zero_grad(set_to_none=False)
             with torch.no_grad():
-                slow.copy_(rate * LAST_RATE)
                 frame, previous, target = sampler.mixture(count - soft - damaged, soft, damaged)
                 predictions = guess(frame, rows_of, sampler.scale) if tables else None
             out = net(frame, previous, predictions, quantize, dtype)
-            edge = EDGE * sampler.scale
-            error = (out - target)[:, edge:-edge, edge:-edge]
+            # Edges included: what lies beyond a crop is what lies beyond a frame, nothing.
+            error = out - target
             # Between mean square (damaged crops would rule) and log (flat crops would).
             loss = torch.sqrt((error**2).mean((1, 2)) + 1).mean() if mean_square else torch.sqrt(error**2 + 0.1).mean()
             (loss * scale).backward()
             gradients = [p.grad for p in parameters if p.grad is not None]
             # Half precision overflows now and then: such a step counts for nothing.
-            norm = torch.stack(torch._foreach_norm(gradients)).norm() * (1 / scale)
-            sound = norm.isfinite()
+            sound = torch.stack([g.isfinite().all() for g in gradients]).all()
             for g in gradients:
-                torch.nan_to_num_(g, 0.0, 0.0, 0.0)
-            torch._foreach_mul_(gradients, torch.where(sound, 1 / (scale * norm.clamp(min=1.0)), torch.zeros_like(norm)))
+                g.copy_(torch.where(sound, g * (1 / scale), torch.zeros_like(g)))
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
             optimizer.step()
             with torch.no_grad():
-                torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.001)
+                torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
             loss_value.copy_(loss.detach())
         run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label, checkpoint=quantize and save and (lambda: save(net)))
         with torch.no_grad():
@@ -207,12 +161,12 @@ def train_fusion(sampler, tables, seconds, device, count=128, kinds=(1, 0, 0), c
     if float_share > 0:
         for layer in net.trunk:
             layer.split()
-        phase("float", False, float_share, (5e-4, 5e-5), False)
+        phase("float", False, float_share, (1.5e-3 if not init else 6e-4, 1e-4), False)
         for layer in net.trunk:
             layer.merge()
         if save:
             save(net)
-    phase("quantised", True, 1 - float_share, (2e-4, 1e-6), True)
+    phase("quantised", True, 1 - float_share, (4e-4, 1e-6), True)
     return net.eval()
 
 

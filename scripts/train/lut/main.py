@@ -30,8 +30,6 @@ from samples import Sampler
 
 # Shares of clean, softened and compressed crops that each bank of the fusion trains on.
 BANKS = {"clean": (0.9, 0.1, 0), "mixed": (0.12, 0.08, 0.8)}
-# Experts that each bank blends, from the cleanest on: two share one load of the tables.
-EXPERTS = {"clean": 2, "mixed": 6}
 # Every so many-th clip is kept from training, for the report.
 HELD = 16
 
@@ -64,7 +62,7 @@ def report_compressed(label, archive, held, upscale):
 
 
 def fused(net, tables, device):
-    rows_of = fusion.packed({n: t[: net.experts] for n, t in tables.items()}, device, torch.float32) if tables else None
+    rows_of = fusion.packed(tables, device, torch.float32) if tables else None
 
     def upscale(low, previous):
         x, p = (torch.from_numpy(np.ascontiguousarray(f)).to(device).float()[None] for f in (low, previous))
@@ -86,7 +84,7 @@ def main():
     parser.add_argument("--tables", help="experts.npz")
     parser.add_argument("--test")
     parser.add_argument("--archive", help="what `archive` wrote")
-    parser.add_argument("--channels", type=int, default=48)
+    parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int, default=48)
@@ -97,8 +95,7 @@ def main():
     options = parser.parse_args()
     torch.manual_seed(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # Decimated pixels are rounded: their sums have to be exact.
-    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     s = options.scale
     while options.archive and not os.path.exists(options.archive):
@@ -121,7 +118,7 @@ def main():
     tables = None
     if options.tables and options.task in ("fusion", "single"):
         with np.load(options.tables) as data:
-            tables = {n: data[n][: EXPERTS[options.bank] if options.task == "fusion" else None] for n in experts.NAMES}
+            tables = {n: data[n] for n in experts.NAMES}
 
     def exact(stages):
         def upscale(low, _):
@@ -163,7 +160,7 @@ def main():
                                   init=options.init, float_share=options.float_share, log=log, save=save, **sizes)
         save(net)
         if options.test:
-            torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
             upscale = fused(net, tables, device)
             report(label, options.test, s, upscale)
             report_compressed(label, archive, held, upscale)

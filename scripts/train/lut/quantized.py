@@ -15,31 +15,19 @@ STEP = 64.0
 EDGES = torch.tensor([[[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]]) / 4.0
 
 
-# Share of the gradient that a cut activation lets through. Without it units that a step pushes below zero for every input never come
-# back: at 2e-3, 39 of a layer's 48 were dead after a minute.
-LEAK = 0.1
-
-
-class Clipped(torch.autograd.Function):
-    """`low`..`high`, in steps of 1/STEP when `quantize` (halves to even here, up in the product)."""
+class Requantize(torch.autograd.Function):
+    """Rounds to steps within `low`..`high`; gradients pass where nothing was cut."""
 
     @staticmethod
-    def forward(ctx, x, low, high, quantize):
+    def forward(ctx, x, low, high):
         ctx.save_for_backward(x)
         ctx.range = low, high
-        if quantize:
-            return torch.fake_quantize_per_tensor_affine(x, 1 / STEP, 0, round(low * STEP), round(high * STEP))
-        return x.clamp(low, high)
+        return x.mul(STEP).add_(0.5).floor_().clamp_(low * STEP, high * STEP).mul_(1 / STEP)
 
     @staticmethod
     def backward(ctx, gradient):
         (x,), (low, high) = ctx.saved_tensors, ctx.range
-        return torch.where((x - (low + high) / 2).abs_() <= (high - low) / 2, gradient, gradient * LEAK), None, None, None
-
-
-def requantized(x, low, high):
-    """Steps within `low`..`high`, halves rounded up."""
-    return torch.floor(x * STEP + 0.5).clamp(low * STEP, high * STEP) / STEP
+        return gradient * ((x >= low) & (x <= high)), None, None
 
 
 def straight(x, rounded):
@@ -69,15 +57,6 @@ class QuantizedConv(nn.Module):
         return self.weight + torch.einsum("omyx,mi->oiyx", narrow, widen) + torch.einsum("oik,kyx->oiyx", edges, self.edges)
 
     @torch.no_grad()
-    def centre(self, x):
-        """Sets scale and bias so that outputs for `x` have mean 0 and deviation 0.5 before they are cut: half the units of a layer
-        are on, and seven bits are put to use."""
-        y = F.conv2d(x, self.weight, padding=1)[:, :, 2:-2, 2:-2]
-        mean, deviation = y.mean((0, 2, 3)), y.std((0, 2, 3)).clamp(min=1e-3) * 2
-        self.weight.div_(deviation[:, None, None, None])
-        self.bias.copy_(-mean / deviation)
-
-    @torch.no_grad()
     def merge(self):
         self.weight.copy_(self.kernel())
         self.branches = None
@@ -98,17 +77,13 @@ class QuantizedConv(nn.Module):
             if fewer:
                 x = F.pad(x, (0, 0, 0, 0, 0, fewer)).contiguous(memory_format=torch.channels_last)
             w, b = F.pad(w, (0, 0, 0, 0, 0, fewer, 0, less)), F.pad(b, (0, less))
-        # As the product does, which repeats the border; crops in training have zeros beyond, near which no error counts.
-        if not torch.is_grad_enabled():
-            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), w.to(x.dtype), b.to(x.dtype))[:, :outputs]
-        else:
-            x = F.conv2d(x, w.to(x.dtype), b.to(x.dtype), padding=1)[:, :outputs]
-        low, high = (0.0, 127 / STEP) if self.hidden else (-128 / STEP, 127 / STEP)
         if torch.is_grad_enabled():
-            return Clipped.apply(x, low, high, quantize)
-        if not quantize:
-            return x.clamp(low, high)
-        return requantized(x, low, high)
+            x = F.conv2d(x, w.to(x.dtype), b.to(x.dtype), padding=1)[:, :outputs]
+        else:
+            # As the product does, which repeats the border: zeros there are what training bears, not what a frame is.
+            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), w.to(x.dtype), b.to(x.dtype))[:, :outputs]
+        low, high = (0.0, 127 / STEP) if self.hidden else (-128 / STEP, 127 / STEP)
+        return Requantize.apply(x, low, high) if quantize else F.hardtanh(x, low, high)
 
     @torch.no_grad()
     def export(self):

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from imaging import cubic
 
@@ -23,12 +24,8 @@ class Sampler:
     def __init__(self, archive, size, device):
         self.archive, self.size, self.device, self.scale = archive, size, device, archive.scale
         weight, self.before = kernel_of(self.scale)
+        self.kernel = torch.tensor(weight, dtype=torch.float32, device=device)
         self.reach = size * self.scale + 2 * self.before
-        # One row for each low-resolution pixel.
-        matrix = np.zeros((size, self.reach), np.float32)
-        for i in range(size):
-            matrix[i, i * self.scale : i * self.scale + len(weight)] = weight
-        self.matrix = torch.from_numpy(matrix).to(device)
         # Sheets too small for a crop and the room that its predecessor moves in.
         room = self.reach + 2 * MOTION
         self.clean, self.soft = (x[(x[:, 2] > room) & (x[:, 3] > room)] for x in (archive.clean, archive.soft))
@@ -58,7 +55,9 @@ class Sampler:
 
     def decimated(self, high):
         """[n, reach, reach] -> [n, size, size], rounded to bytes' values."""
-        return (self.matrix @ (high @ self.matrix.T)).round().clamp(0, 255)
+        k = self.kernel
+        x = F.conv2d(high[:, None], k[None, None, :, None], stride=(self.scale, 1))
+        return F.conv2d(x, k[None, None, None, :], stride=(1, self.scale))[:, 0].round().clamp(0, 255)
 
     def undamaged(self, count, soft):
         """Of clean stills, the first `soft` of softened ones; predecessors are the still moved by whole pixels."""
@@ -72,7 +71,7 @@ class Sampler:
         y, x = self.grid(turns, self.reach)
         place = start + (y0 + y) * stride + x0 + x
         high = self.archive.sheets[place].float()
-        moves = (torch.rand(count, 1, 1, device=self.device) < 0.4).long()
+        moves = (torch.rand(count, 1, 1, device=self.device) < 0.5).long()
         shift = (self.draw(2 * MOTION + 1, count) - MOTION) * stride + self.draw(2 * MOTION + 1, count) - MOTION
         low = self.decimated(torch.cat([high, self.archive.sheets[place + moves * shift].float()]))
         b = self.before

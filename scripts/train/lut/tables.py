@@ -79,7 +79,7 @@ class PixelNet(nn.Module):
     """Four pixels to n outputs: the receptive field of a table, so that sampling it loses only what lies between samples.
     `levels` nets of the same shape run side by side."""
 
-    def __init__(self, outputs, levels=1, width=64):
+    def __init__(self, outputs, levels=1, width=48):
         super().__init__()
         sizes = [4, width, width, width, outputs]
         self.weight = nn.ParameterList([nn.Parameter(torch.randn(levels, a, b) * (2 / a) ** 0.5) for a, b in zip(sizes, sizes[1:])])
@@ -87,13 +87,11 @@ class PixelNet(nn.Module):
         with torch.no_grad():
             self.weight[-1].mul_(0.1)
 
-    def forward(self, pixels, dtype=torch.float32):
-        """pixels [levels, n, 4] in 0..255 -> [levels, n, outputs] in table units (-127..127); `dtype` is the hidden layers'."""
-        x = ((pixels - 128) / 128).to(dtype)
+    def forward(self, pixels):
+        """pixels [levels, n, 4] in 0..255 -> [levels, n, outputs] in table units (-127..127)."""
+        x = (pixels - 128) / 128
         for i, (w, b) in enumerate(zip(self.weight, self.bias)):
-            if i + 1 == len(self.weight):
-                x = x.float()
-            x = torch.baddbmm(b.to(x.dtype), x, w.to(x.dtype))
+            x = torch.baddbmm(b, x, w)
             if i + 1 < len(self.weight):
                 x = F.gelu(x)
         return 127 * torch.tanh(x)
@@ -134,25 +132,14 @@ class Tables(nn.Module):
             self.freeze()
         return {n: t.clamp(-127, 127).round().to(torch.int8).cpu().numpy() for n, t in zip(self.names, self.entries)}
 
-    def direct(self, plane):
-        """Sums over patterns of what the nets say of the pixels themselves, [rotations, B, h, w, outputs]: a tenth of the time
-        that sampling them takes."""
-        pixels = torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r) for r in range(4)], 0) for n in self.names], 0)
-        found = self.nets(pixels.flatten(1, -2), torch.bfloat16 if plane.is_cuda else torch.float32).sum(0)
-        return found.reshape(*pixels.shape[1:-1], self.outputs) * (1 << self.shift)
-
-    def sampled(self, plane):
-        """The same by the tables."""
+    def forward(self, plane, scale):
+        """plane [B,h,w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
+        b, h, w = plane.shape
         # All patterns and rotations at once: their kernels are many and small.
         rows, weights = simplex(torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r) for r in range(4)], 0) for n in self.names], 1), self.shift)
         rows = rows + len(self.grid) * torch.arange(len(self.names), device=plane.device)[:, None, None, None, None]
         values = self.values().index_select(0, rows.reshape(-1)).reshape(*rows.shape, self.outputs)
-        return (values * weights[..., None]).sum((1, -2))
-
-    def forward(self, plane, scale, direct=False):
-        """plane [B,h,w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
-        b, h, w = plane.shape
-        blocks = (self.direct(plane) if direct else self.sampled(plane)).unflatten(-1, (scale, scale))
+        blocks = (values * weights[..., None]).sum((1, -2)).unflatten(-1, (scale, scale))
         total = sum(turned_block(blocks[r], r, (-2, -1)) for r in range(4))
         block = total / self.divisor + plane[..., None, None]
         return block.permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)

@@ -2,10 +2,12 @@
 
     python train_all.py --folder DIR --start START --round first  --seconds 540 --out OUT [--test test.npz]
     python train_all.py --folder DIR --start START,OUT/first.npz --round second --seconds 540 --out OUT [--test test.npz]
+    python train_all.py --folder DIR --start START,OUT/first.npz,OUT/second.npz --round third --seconds 380 --out OUT
 
 DIR is what `prepare.py` made. START holds x2, x3 and x4.experts.npz (`main.py experts`); a packed result of an earlier round is
-gone on from. The first round trains the x4 fusion's two banks and the tables of clean stills; the second goes on with them, starts
-x3 and x2 from the banks, and compares a short fusion with the convolutions alone. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and logs) in OUT:
+gone on from. The first round trains the x4 fusion's two banks, the tables of clean stills and the convolutions alone; the second goes
+on with the banks and starts x3 and x2 from them, and the convolutions alone from the clean bank's; the third goes on with x4
+and makes the mixed banks of x3 and x2. Leaves `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and logs) in OUT:
 what there is at 85 % of the time, and again at the end. Jobs of one lane share a device, one after the other.
 """
 import argparse
@@ -24,26 +26,31 @@ import torch
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-LAYERS = 8
-# Layers that cost what tables and gates do.
-CONV_ONLY = 2
-
-
-def fusion(name, bank, scale=4, share=1.0, init=None, task="fusion", layers=LAYERS, **more):
+def fusion(name, bank, scale=4, share=1.0, init=None, task="fusion", layers=8, **more):
     return dict(name=name, task=task, bank=bank, scale=scale, share=share, init=init, layers=layers, **more)
 
 
-def plan(which, float_share):
-    """Lanes that run side by side: each is a list of jobs that follow one another, `share` of the lane's time each."""
+def plan(which, layers, float_share):
+    """Lanes in order of weight: each is a list of jobs that follow one another."""
     if which == "first":
         return [
-            [fusion("x4.clean", "clean", float_share=0.7)] + [dict(name=f"x{s}.single", task="single", scale=s, share=0.06) for s in (4, 3, 2)],
-            [fusion("x4.mixed", "mixed", share=0.55, float_share=0.7), dict(name="x4.two_stage", task="two_stage", scale=4, share=0.45)],
+            [fusion("x4.clean", "clean", layers=layers)],
+            [fusion("x4.mixed", "mixed", layers=layers)],
+            [dict(name="x4.single", task="single", scale=4, share=0.15), dict(name="x4.two_stage", task="two_stage", scale=4, share=0.85)],
+            [fusion("x4.conv_only", "clean", task="conv_only", layers=layers + 1)],
         ]
-    more = dict(float_share=float_share)
+    more = dict(layers=layers, float_share=float_share)
+    if which == "third":
+        return [
+            [fusion("x4.mixed", "mixed", init="x4.mixed", **more)],
+            [fusion("x4.clean", "clean", init="x4.clean", **more)],
+            [fusion("x3.mixed", "mixed", 3, 0.5, "x3.clean", count=16, **more), fusion("x2.mixed", "mixed", 2, 0.5, "x2.clean", count=16, **more)],
+        ]
     return [
-        [fusion(f"x4.{bank}", bank, share=0.76, init=f"x4.{bank}", **more)] + [fusion(f"x{s}.{bank}", bank, s, 0.12, f"x4.{bank}", **more) for s in (3, 2)]
-        for bank in ("clean", "mixed")
+        [fusion("x4.clean", "clean", share=0.7, init="x4.clean", **more), fusion("x3.clean", "clean", 3, 0.15, "x4.clean", **more), fusion("x2.clean", "clean", 2, 0.15, "x4.clean", **more)],
+        [fusion("x4.mixed", "mixed", share=0.7, init="x4.mixed", **more), fusion("x3.mixed", "mixed", 3, 0.15, "x4.mixed", **more), fusion("x2.mixed", "mixed", 2, 0.15, "x4.mixed", **more)],
+        [dict(name="x4.two_stage", task="two_stage", scale=4, share=0.58, init="x4.two_stage"), dict(name="x3.single", task="single", scale=3, share=0.08), dict(name="x2.single", task="single", scale=2, share=0.08),
+         fusion("x4.conv_only", "clean", task="conv_only", init="x4.clean", share=0.26, layers=layers + 1, float_share=float_share)],
     ]
 
 
@@ -85,11 +92,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--start", required=True)
-    parser.add_argument("--round", choices=["first", "second"], required=True)
+    parser.add_argument("--round", choices=["first", "second", "third"], required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--work", default="/tmp/lut_work")
     parser.add_argument("--test")
+    parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--float_share", type=float, default=0.45)
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--skip", default="", help="jobs to leave out, by name with commas between")
@@ -101,7 +109,7 @@ def main():
     for start in options.start.split(","):
         unpack(start, f"{options.work}/start")
     skipped = options.skip.split(",")
-    lanes = [[job for job in jobs if job["name"] not in skipped] for jobs in plan(options.round, options.float_share)]
+    lanes = [[job for job in jobs if job["name"] not in skipped] for jobs in plan(options.round, options.layers, options.float_share)]
     lanes, devices = [jobs for jobs in lanes if jobs], max(1, torch.cuda.device_count())
     ids = [i for i in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if i] or [str(i) for i in range(devices)]
     extra = options.extra.split()
@@ -113,12 +121,10 @@ def main():
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run([sys.executable, f"{HERE}/main.py", "archive", "--folder", options.folder, "--scale", str(scale), "--workers", str(workers), "--out", f"{options.work}/archive.x{scale}.pt", *limit], check=True, env=environment)
         print(f"x{scale} decoded after {time.time() - began:.0f} s", flush=True)
-    # A later round on the same machine finds the folder decoded.
-    if options.round == "first":
-        for scale in (4, 3, 2):
-            if os.path.exists(f"{options.work}/archive.x{scale}.pt"):
-                os.remove(f"{options.work}/archive.x{scale}.pt")
-    threading.Thread(target=lambda: [decode(scale) for scale in (4, 3, 2) if not os.path.exists(f"{options.work}/archive.x{scale}.pt")], daemon=True).start()
+    for scale in (4, 3, 2):
+        if os.path.exists(f"{options.work}/archive.x{scale}.pt"):
+            os.remove(f"{options.work}/archive.x{scale}.pt")
+    threading.Thread(target=lambda: [decode(scale) for scale in (4, 3, 2)], daemon=True).start()
     end, reports, notes, running = began + options.seconds * 0.96, [], [], []
 
     def find(name):
