@@ -13,7 +13,6 @@ import { openRetrieval } from "../retrieval/open_retrieval.ts";
 import type { RetrievalAttention, RetrievalOptions } from "../retrieval/retrieval_attention.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
-import { bulkStepTokens } from "./bulk_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
@@ -56,7 +55,6 @@ export class GpuStepRunner implements StepRunner {
   readonly pipelineDepth = 1;
   readonly maxSequences: number;
   readonly maxBatchTokens: number;
-  readonly bulkStepTokens: number | undefined;
   readonly pagesTotal: number;
   readonly contextLength: number;
   readonly #gpu: Gpu;
@@ -83,7 +81,6 @@ export class GpuStepRunner implements StepRunner {
     this.#retrieval = retrieval;
     this.maxSequences = sizes.maxSequences;
     this.maxBatchTokens = sizes.maxBatchTokens;
-    this.bulkStepTokens = gpu.kernels === "lanes" ? bulkStepTokens : undefined;
     this.pagesTotal = sizes.pagesTotal;
     this.contextLength = sizes.contextLength;
   }

@@ -3,15 +3,16 @@ import { BlockManager, type CachedPrefix } from "./block_manager.ts";
 import { follow, isFollowing, urgency } from "./prefix_following.ts";
 import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
-import { bySeniority, type Sequence } from "./sequence.ts";
+import { bySeniority, isPressing, type Sequence } from "./sequence.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** The limits of a runner that scheduling must keep. */
 export type StepLimits = Pick<
   StepRunner,
-  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength" | "bulkStepTokens"
+  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength"
 >;
 
 /** Scheduling policy. */
@@ -20,11 +21,6 @@ export interface SchedulerOptions {
   maxWaiting: number;
   /** Tokens of a step while any sequence decodes, so that a long prompt does not stall running streams. */
   mixedStepTokens: number;
-  /**
-   * Tokens of a step with prompts of throughput work while latency work decodes; what its rows leave, at least one, is theirs.
-   * Default: the runner's, else as many as of any other prompt.
-   */
-  bulkStepTokens?: number;
   /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. */
   latencyRows: number;
   /** Milliseconds after which a waiting request is overdue. */
@@ -79,6 +75,7 @@ export class Scheduler {
   /** Where round-robin among capped throughput rows starts. */
   #turn = 0;
   readonly #retry = new RetryEstimate();
+  readonly #pace = new PrefillPace();
   #preemptions = 0;
   #steps = 0;
 
@@ -190,12 +187,13 @@ export class Scheduler {
       budget = Math.min(budget, Math.max(1, this.options.mixedStepTokens - rows.length));
     }
     const overdue = this.#waiting.overdue(now);
-    let bulkBudget = this.#bulkBudget(record, budget);
+    const hold = this.#pace.hold(now, record.some(({ sequence }) => sequence.latency));
+    let kind: StepKind = "decode";
     let admitting = true;
     for (const sequence of this.#readers(overdue)) {
       if (budget <= 0) break;
-      const bulk = sequence !== overdue && isBulk(urgency(sequence));
-      if (bulk && bulkBudget <= 0) continue;
+      const first = sequence === overdue || isPressing(urgency(sequence));
+      if (hold && !first) continue;
       if (sequence.state === "waiting" && admitting && !isFollowing(sequence)) {
         const prefix = this.#blocks.match(sequence.ids, sequence.scope, matchLimit(sequence));
         if (follow(sequence, prefix.tokens, this.#resident)) continue;
@@ -205,14 +203,18 @@ export class Scheduler {
         if (admitting) this.#admit(sequence, prefix, sequence === overdue);
       }
       if (sequence.state !== "running") continue;
-      const most = bulk ? Math.min(budget, bulkBudget) : budget;
-      const tokens = Math.min(most, sequence.prefillEnd - sequence.computed);
+      const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
       put(sequence, tokens);
       budget -= tokens;
-      if (bulk) bulkBudget -= tokens;
+      if (first) kind = "latency_prompts";
+      else if (kind === "decode") kind = "throughput_prompts";
     }
 
-    if (rows.length === 0) return undefined;
+    if (rows.length === 0) {
+      this.#pace.idle();
+      return undefined;
+    }
+    this.#pace.began(now, kind);
     this.#inFlight.push(record);
     this.#stepped.push(...record.map((row) => row.sequence));
     this.#steps++;
@@ -333,13 +335,6 @@ export class Scheduler {
     return [...latency, ...[...rest, ...rest].slice(start, start + room)];
   }
 
-  /** Prompt tokens of throughput work in a step that decodes `rows` and has room for `budget` more tokens. */
-  #bulkBudget(rows: readonly InFlightRow[], budget: number): number {
-    if (!rows.some(({ sequence }) => sequence.latency)) return budget;
-    const most = this.options.bulkStepTokens ?? this.#limits.bulkStepTokens ?? Infinity;
-    return Math.min(budget, Math.max(1, most - rows.length));
-  }
-
   get #latencyResident(): boolean {
     return this.#resident.some((sequence) => sequence.state === "running" && sequence.latency);
   }
@@ -431,6 +426,7 @@ export class Scheduler {
     this.#slots.push(sequence.slot);
     this.#left.push(sequence.slot);
     this.#resident.splice(this.#resident.indexOf(sequence), 1);
+    if (this.#resident.length === 0) this.#pace.idle();
     sequence.slot = -1;
     sequence.computed = 0;
     sequence.prefillEnd = 0;
@@ -473,11 +469,6 @@ interface InFlightRow {
 }
 
 const none = new Uint32Array(0);
-
-/** Throughput work that was not admitted because it was overdue. */
-function isBulk(sequence: Sequence): boolean {
-  return !sequence.latency && !sequence.overdue;
-}
 
 /** Leading tokens of a sequence that may come from the cache: its last one's logits are needed, and more of it to build an index. */
 function matchLimit({ ids, decode }: Sequence): number {

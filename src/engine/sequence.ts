@@ -86,12 +86,17 @@ export class Sequence {
   }
 }
 
+/** Whether it goes before ordinary throughput work: latency work, and throughput work that is overdue. */
+export function isPressing(sequence: Sequence): boolean {
+  return sequence.latency || sequence.overdue;
+}
+
 /**
  * Negative when `a` goes before `b`: latency work first, and throughput work that is overdue, then the smaller
  * priority number, then the older.
  */
 export function bySeniority(a: Sequence, b: Sequence): number {
-  const first = a.latency || a.overdue;
-  if (first !== (b.latency || b.overdue)) return first ? -1 : 1;
+  const first = isPressing(a);
+  if (first !== isPressing(b)) return first ? -1 : 1;
   return a.priority - b.priority || a.arrival - b.arrival;
 }

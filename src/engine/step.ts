@@ -65,11 +65,6 @@ export interface StepRunner extends AsyncDisposable {
   readonly maxSequences: number;
   /** Tokens of one step at most; a decoding row counts one. */
   readonly maxBatchTokens: number;
-  /**
-   * Tokens of a step with prompts of throughput work beside decoding latency work, where prompt tokens lengthen a step at once.
-   * Absent: they ride along.
-   */
-  readonly bulkStepTokens?: number;
   readonly pageTokens: typeof PAGE_TOKENS;
   /** KV pages in all; page numbers are in [0, pagesTotal). */
   readonly pagesTotal: number;

@@ -313,7 +313,6 @@ Deno.test("Scheduler gives every request the text it gets alone, and every page 
     pipelineDepth: fc.integer({ min: 1, max: 3 }),
     mixedStepTokens: fc.integer({ min: 1, max: 200 }),
     latencyRows: fc.constantFrom(1, 2, Infinity),
-    bulkStepTokens: fc.constantFrom(1, 7, undefined),
   });
   fc.assert(
     fc.property(settings, fc.array(request, { minLength: 1, maxLength: 14 }), (s, requests) => {

@@ -1,4 +1,3 @@
-import { bulkStepTokens } from "../../../src/engine/bulk_step_tokens.ts";
 import { greedy } from "../../../src/engine/sampling_defaults.ts";
 import { schedulerDefaults } from "../../../src/engine/scheduler.ts";
 import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
@@ -137,7 +136,7 @@ export function fitEngine(
       mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
       sequences: 64,
       latencyTokens: Infinity,
-      latencyPrefillTokens: Math.floor(bulkStepTokens / scale),
+      latencyPrefillTokens: Infinity,
     },
     generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
     // The engine shares prefixes to the token.

@@ -5,49 +5,15 @@ import { systemClock } from "../../../src/graph/clock.ts";
 import { describeSession } from "../../../src/graph/describe_session.ts";
 import { GraphRuntime } from "../../../src/graph/graph_runtime.ts";
 import type { BenchContext } from "../harness.ts";
-import { chainSummary, mapReduce, multiAgent, sharedPrompt } from "./applications.ts";
 import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
 import { EngineCalibration, type FittedEngine } from "./engine_calibration.ts";
-import { mixed, type MixedResult } from "./mixed.ts";
+import type { MixedResult } from "./mixed.ts";
 import { processorRows } from "./processor_rows.ts";
 import { type Mode, simulate } from "./sim_world.ts";
+import { smallApplications } from "./small_applications.ts";
 import type { Texts } from "./texts.ts";
 
 type Run = (caller: Caller, each: () => Caller) => Promise<unknown>;
-
-/** The applications at a size that a small model on a processor takes seconds for. */
-function applications(texts: Texts): Record<string, Run> {
-  return {
-    chain: (caller) =>
-      chainSummary(caller, texts, { chunks: 20, chunkTokens: 200, outputTokens: 16 }),
-    map_reduce: (caller) =>
-      mapReduce(caller, texts, { chunks: 16, chunkTokens: 250, outputTokens: 16 }),
-    shared_prompt: (caller) =>
-      sharedPrompt(caller, texts, {
-        users: 8,
-        systemTokens: 2000,
-        queryTokens: 20,
-        outputTokens: 64,
-      }),
-    multi_agent: (caller) =>
-      multiAgent(caller, texts, {
-        coders: 4,
-        rounds: 3,
-        designTokens: 64,
-        codeTokens: 64,
-        reviewTokens: 24,
-      }),
-    mixed: (_, each) =>
-      mixed(each, texts, {
-        chats: 6,
-        chatRate: 4,
-        summaries: 3,
-        chunks: 4,
-        chunkTokens: 200,
-        outputTokens: 16,
-      }),
-  };
-}
 
 /** Runs the applications on the embedded model; leaves rows out, with a word, where no engine can be opened. */
 export async function realRows(context: BenchContext, texts: Texts): Promise<void> {
@@ -62,9 +28,9 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   const calibration = new EngineCalibration(pool, texts);
   await calibration.warmUp();
   const measured: Measured[] = [];
-  for (const [name, run] of Object.entries(applications(texts))) {
-    await calibration.sample();
+  for (const [name, run] of Object.entries(smallApplications(texts))) {
     for (const roundTripMs of [0, 250]) {
+      await calibration.sample();
       measured.push(await measure(pool, { name, run, roundTripMs }, context.full));
     }
   }
@@ -72,7 +38,7 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   const fitted = calibration.fit();
   context.note(`apps: fitted ${JSON.stringify(fitted(1))}`);
   for (const each of measured) await report(context, fitted, each);
-  if (context.full) await processorRows(context, pool, texts, applications(texts));
+  if (context.full) await processorRows(context, pool, texts, smallApplications(texts));
 }
 
 interface Case {

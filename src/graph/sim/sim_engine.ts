@@ -1,3 +1,4 @@
+import { PrefillPace, type StepKind } from "../../engine/prefill_pace.ts";
 import type { EngineLoad } from "../../engine/types.ts";
 import type { Clock } from "../clock.ts";
 import { type CostModel, stepMs } from "./cost_model.ts";
@@ -53,6 +54,7 @@ export class SimEngine {
   readonly #cost: CostModel;
   readonly #waiting: SimSequence[] = [];
   readonly #running = new Set<SimSequence>();
+  readonly #pace = new PrefillPace();
   #reserved = 0;
   #cancelStep: (() => void) | undefined;
   #stepping = false;
@@ -180,11 +182,15 @@ export class SimEngine {
     this.#admit();
     if (this.#running.size === 0 || this.#closed) {
       this.#stepping = false;
+      this.#pace.idle();
       return;
     }
+    const now = this.#clock.now();
     const rows = this.#decodeRows();
     const strict = [...this.#running].some((sequence) => sequence.latency);
-    const chunks = this.#prefillChunks(rows.length, strict);
+    const hold = this.#pace.hold(now, rows.some((row) => row.latency));
+    const chunks = this.#prefillChunks(rows.length, strict, hold);
+    this.#pace.began(now, stepKind(chunks));
     let prefill = 0;
     let prefillContext = 0;
     for (const [sequence, tokens] of chunks) {
@@ -217,12 +223,14 @@ export class SimEngine {
     return chosen;
   }
 
-  #prefillChunks(rows: number, strict: boolean): [SimSequence, number][] {
+  #prefillChunks(rows: number, strict: boolean, hold: boolean): [SimSequence, number][] {
     const { batchTokens, mixedTokens = batchTokens } = this.#cost;
     let budget = (rows > 0 ? mixedTokens : batchTokens) - rows;
     let bulkBudget = strict ? this.#cost.latencyPrefillTokens - rows : budget;
     const chunks: [SimSequence, number][] = [];
-    const filling = [...this.#running].filter((sequence) => !sequence.decoding);
+    const filling = [...this.#running].filter((sequence) =>
+      !sequence.decoding && (sequence.latency || !hold)
+    );
     filling.sort((a, b) => before(a, b) ? -1 : 1);
     for (const sequence of filling) {
       const left = sequence.latency ? budget : Math.min(budget, bulkBudget);
@@ -321,4 +329,9 @@ function before(a: SimSequence, b: SimSequence): boolean {
   if (a.latency !== b.latency) return a.latency;
   const priority = (a.request.priority ?? 0) - (b.request.priority ?? 0);
   return priority !== 0 ? priority < 0 : a.arrived < b.arrived;
+}
+
+function stepKind(chunks: readonly [SimSequence, number][]): StepKind {
+  if (chunks.length === 0) return "decode";
+  return chunks.some(([sequence]) => sequence.latency) ? "latency_prompts" : "throughput_prompts";
 }
