@@ -1,16 +1,18 @@
 import { greedy } from "../../../src/engine/sampling_defaults.ts";
 import { schedulerDefaults } from "../../../src/engine/scheduler.ts";
 import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
-import type { CostModel } from "../../../src/graph/sim/cost_model.ts";
+import { type CostModel, stepMs } from "../../../src/graph/sim/cost_model.ts";
 import { TOKEN_CHARS } from "../../../src/graph/sim/sim_tokenizer.ts";
 import type { Texts } from "./texts.ts";
 
 /** Tokens that a calibrating generation puts out. */
 const DECODE_TOKENS = 24;
-/** Batches whose steps are timed. */
-export const ROWS = [1, 4, 8, 16];
-/** Characters of the prompts that are timed. */
-export const PROMPTS = [600, 2400, 6000];
+/** Batches whose steps are timed: both sides of where products go from one tile of rows to two. */
+export const ROWS = [1, 2, 4, 8, 9, 16];
+/** Characters of the prompts that are timed: all but the last are read in one step. */
+export const PROMPTS = [100, 200, 400, 800, 1400, 6000];
+/** Tokens of a step at most. */
+const STEP_TOKENS = 512;
 
 /** A real engine in the simulator's terms, for an application of which one simulated token stands for `tokensPerSimulated` real ones. */
 export type FittedEngine = (tokensPerSimulated: number) => {
@@ -29,8 +31,8 @@ export interface PromptTimes {
 }
 
 /**
- * Measures an engine's own constants: how long steps of 1, 4 and 8 decoding rows take, how long prompts of three
- * lengths take, and what context adds to a decode step. Sampled again and again among other measurements, keeping
+ * Measures an engine's own constants: how long steps of 1 to 16 decoding rows take, how long prompts of several lengths
+ * take, and what context adds to a decode step. Sampled again and again among other measurements, keeping
  * the shortest times, so that a busy moment of the machine does not become a property of the engine.
  */
 export class EngineCalibration {
@@ -62,7 +64,8 @@ export class EngineCalibration {
       const all = await Promise.all(
         Array.from({ length: rows }, () => this.#run(80, DECODE_TOKENS)),
       );
-      const ms = Math.max(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
+      // The row that began last: while the others decode, its own prompt and theirs are read.
+      const ms = Math.min(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
       this.#steps.set(rows, Math.min(ms, this.#steps.get(rows) ?? Infinity));
     }
     for (const times of this.#prompts) {
@@ -112,31 +115,43 @@ export async function generate(
  * @param prompts from the shortest to the longest
  */
 export function fitEngine(
-  steps: [rows: number, ms: number][],
+  steps: readonly (readonly [rows: number, ms: number])[],
   prompts: readonly PromptTimes[],
   pagesTotal: number,
 ): FittedEngine {
-  const { slope: decodeMs, offset } = line(steps);
-  const overheadMs = Math.max(0.05, offset);
-  const { compute, quadratic } = fitPrefill(
-    prompts.map(({ tokens, fillMs }) => [tokens, fillMs - overheadMs]),
-  );
   const [first, last] = [prompts[0], prompts[prompts.length - 1]];
+  const most = Math.max(...steps.map(([rows]) => rows));
+  const whole = prompts.filter(({ tokens }) => tokens > most && tokens <= STEP_TOKENS);
+  const table = rising([
+    ...steps,
+    ...whole.map(({ tokens, fillMs }) => [tokens, fillMs] as const),
+  ]);
   const attention = Math.max(0, (last.stepMs - first.stepMs) / (last.tokens - first.tokens));
+  const unattended: CostModel = {
+    overheadMs: 0,
+    weightsMs: 0,
+    computeMsPerToken: 0,
+    measured: { table, rowTokens: 1 },
+    attentionMsPerToken: attention,
+    prefillAttentionMs: 0,
+    kvTokens: pagesTotal * 64,
+    batchTokens: STEP_TOKENS,
+    mixedTokens: schedulerDefaults.mixedStepTokens,
+    sequences: 64,
+    latencyTokens: Infinity,
+    latencyPrefillTokens: Infinity,
+  };
+  const quadratic = Math.max(0, last.fillMs - chunksMs(unattended, last.tokens)) /
+    (last.tokens ** 2 / 2);
   return (scale) => ({
     cost: {
-      overheadMs,
-      weightsMs: 0,
-      computeMsPerToken: compute * scale,
-      decodeMsPerRow: Math.max(0.001, decodeMs),
+      ...unattended,
+      measured: { table: table.map(([tokens, ms]) => [tokens / scale, ms]), rowTokens: 1 / scale },
       attentionMsPerToken: attention * scale,
       prefillAttentionMs: quadratic * 1000 * scale * scale,
-      kvTokens: Math.floor(pagesTotal * 64 / scale),
-      batchTokens: Math.floor(512 / scale),
+      kvTokens: Math.floor(unattended.kvTokens / scale),
+      batchTokens: Math.floor(STEP_TOKENS / scale),
       mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
-      sequences: 64,
-      latencyTokens: Infinity,
-      latencyPrefillTokens: Infinity,
     },
     generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
     // The engine shares prefixes to the token.
@@ -144,30 +159,23 @@ export function fitEngine(
   });
 }
 
-/** Fits ms = n · compute + n²/2 · quadratic, both at least 0, with the least relative error. */
-function fitPrefill(points: [number, number][]): { compute: number; quadratic: number } {
-  const [longest, longestMs] = points[points.length - 1];
-  let best = { compute: longestMs / longest, quadratic: 0, error: Infinity };
-  for (let step = 0; step <= 200; step++) {
-    const quadratic = (step / 200) * longestMs / (longest * longest / 2);
-    const linear = points.map(([n, ms]) => [n, ms - n * n / 2 * quadratic, ms]);
-    const compute = Math.max(
-      0,
-      linear.reduce((sum, [n, rest, ms]) => sum + n * rest / (ms * ms), 0) /
-        linear.reduce((sum, [n, , ms]) => sum + n * n / (ms * ms), 0),
-    );
-    const error = linear.reduce((sum, [n, rest, ms]) => sum + ((n * compute - rest) / ms) ** 2, 0);
-    if (error < best.error) best = { compute, quadratic, error };
+/** Milliseconds of a prompt that is read in as few steps as it can be, without attention. */
+function chunksMs(model: CostModel, tokens: number): number {
+  let ms = 0;
+  for (let left = tokens; left > 0; left -= STEP_TOKENS) {
+    const prefill = Math.min(left, STEP_TOKENS);
+    ms += stepMs(model, { prefill, prefillContext: 0, rows: 0, kvRead: 0 });
   }
-  return best;
+  return ms;
 }
 
-/** Least squares. */
-function line(points: [number, number][]): { slope: number; offset: number } {
-  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const x = mean(points.map(([x]) => x));
-  const y = mean(points.map(([, y]) => y));
-  const slope = points.reduce((sum, [px, py]) => sum + (px - x) * (py - y), 0) /
-    points.reduce((sum, [px]) => sum + (px - x) ** 2, 0);
-  return { slope, offset: y - slope * x };
+/** Points in order, none below the one before: more tokens never take less time, whatever the clock said. */
+function rising(
+  points: readonly (readonly [tokens: number, ms: number])[],
+): (readonly [tokens: number, ms: number])[] {
+  let least = 0;
+  return [...points].sort(([a], [b]) => a - b).map(([tokens, ms]) => {
+    least = Math.max(least, ms);
+    return [tokens, least] as const;
+  });
 }

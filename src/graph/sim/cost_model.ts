@@ -7,6 +7,9 @@
  *
  * The linear layers either wait for their weights or for their arithmetic, whichever is longer, so prompt tokens ride
  * along with a small decode batch almost free; attention reads the keys and values of every row.
+ *
+ * An engine that was measured has a table in place of the first two terms: kernels work in tiles, so that 3 rows can
+ * cost what 8 do, and 9 much more.
  */
 export interface CostModel {
   /** Milliseconds per step that depend on nothing. */
@@ -15,8 +18,8 @@ export interface CostModel {
   weightsMs: number;
   /** Milliseconds of arithmetic per token. */
   computeMsPerToken: number;
-  /** Milliseconds of arithmetic per decoding row, where that differs: matrix times vector. */
-  decodeMsPerRow?: number;
+  /** Measured instead of overhead, weights and arithmetic. */
+  measured?: MeasuredSteps;
   /** Milliseconds per token of context that a decoding row reads. */
   attentionMsPerToken: number;
   /** Milliseconds per prompt token and 1,000 tokens of context before it. */
@@ -38,6 +41,14 @@ export interface CostModel {
   latencyPrefillTokens: number;
 }
 
+/** What steps take before attention, as measured. */
+export interface MeasuredSteps {
+  /** Milliseconds of a step, by its tokens, from few to many; in between it is a straight line. */
+  table: readonly (readonly [tokens: number, ms: number])[];
+  /** What a decoding row counts as, in the table's tokens. */
+  rowTokens: number;
+}
+
 /** The work of one step. */
 export interface StepWork {
   prefill: number;
@@ -50,11 +61,26 @@ export interface StepWork {
 
 /** Milliseconds of one step. */
 export function stepMs(model: CostModel, work: StepWork): number {
-  const arithmetic = work.prefill * model.computeMsPerToken +
-    work.rows * (model.decodeMsPerRow ?? model.computeMsPerToken);
-  const linear = Math.max(model.weightsMs, arithmetic);
-  return model.overheadMs + linear + work.kvRead * model.attentionMsPerToken +
+  return linearMs(model, work) + work.kvRead * model.attentionMsPerToken +
     (work.prefillContext / 1000) * model.prefillAttentionMs;
+}
+
+/** Everything but attention. */
+function linearMs(model: CostModel, { prefill, rows }: StepWork): number {
+  if (model.measured) {
+    return interpolate(model.measured.table, prefill + rows * model.measured.rowTokens);
+  }
+  const arithmetic = (prefill + rows) * model.computeMsPerToken;
+  return model.overheadMs + Math.max(model.weightsMs, arithmetic);
+}
+
+/** The height at `x` of the line through `points`: level before the first, and as steep as at the end after the last. */
+function interpolate(points: MeasuredSteps["table"], x: number): number {
+  const after = points.findIndex(([at]) => at >= x);
+  if (after === 0 || points.length === 1) return points[0][1];
+  const end = after < 0 ? points.length - 1 : after;
+  const [[x0, y0], [x1, y1]] = [points[end - 1], points[end]];
+  return y0 + (y1 - y0) * (x - x0) / (x1 - x0);
 }
 
 /**
