@@ -29,8 +29,8 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   await calibration.warmUp();
   const measured: Measured[] = [];
   for (const [name, run] of Object.entries(smallApplications(texts))) {
+    await calibration.sample();
     for (const roundTripMs of [0, 250]) {
-      await calibration.sample();
       measured.push(await measure(pool, { name, run, roundTripMs }, context.full));
     }
   }
