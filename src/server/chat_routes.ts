@@ -8,7 +8,7 @@ import {
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
-import { answerGeneration, type WireShape } from "./generation_answer.ts";
+import { answerGenerations, type WireShape } from "./generation_answer.ts";
 import { toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
@@ -53,7 +53,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
       cacheScope: c.get("cacheScope"),
       maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
     });
-    return await answerGeneration(desk, request, shapeOf(request.id, model), {
+    return await answerGenerations(desk, [request], shapeOf(request.id, model), {
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,
@@ -80,14 +80,14 @@ function shapeOf(id: string, model: string): WireShape {
       choices: [],
       ...wireUsage(usage),
     }),
-    whole: (content, finish_reason, usage) => ({
+    whole: ([{ text, reason }], usage) => ({
       ...head,
       object: "chat.completion",
       choices: [{
         index: 0,
-        message: { role: "assistant", content, refusal: null },
+        message: { role: "assistant", content: text, refusal: null },
         logprobs: null,
-        finish_reason,
+        finish_reason: reason,
       }],
       ...wireUsage(usage),
     }),

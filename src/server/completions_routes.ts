@@ -9,7 +9,7 @@ import {
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
-import { answerGeneration, type WireShape } from "./generation_answer.ts";
+import { answerGenerations, type WireShape } from "./generation_answer.ts";
 import { toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
@@ -40,15 +40,19 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
   router.openapi(route, async (c) => {
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
-    const prompt = toPrompt(body.prompt);
+    const prompts = toPrompts(body.prompt);
     const { vocabularySize, contextLength } = await desk.modelInfo(model);
-    checkVocabulary(prompt, vocabularySize);
-    checkPromptLength(prompt, contextLength, "prompt");
-    const request = toGenerateRequest(`cmpl-${crypto.randomUUID()}`, body, prompt, {
-      cacheScope: c.get("cacheScope"),
-      maxTokens: body.max_tokens ?? defaultCompletionTokens,
+    const id = `cmpl-${crypto.randomUUID()}`;
+    const requests = prompts.map((prompt, index) => {
+      const field = prompts.length === 1 ? "prompt" : `prompt.${index}`;
+      checkVocabulary(prompt, vocabularySize, field);
+      checkPromptLength(prompt, contextLength, "prompt");
+      return toGenerateRequest(prompts.length === 1 ? id : `${id}-${index}`, body, prompt, {
+        cacheScope: c.get("cacheScope"),
+        maxTokens: body.max_tokens ?? defaultCompletionTokens,
+      });
     });
-    return await answerGeneration(desk, request, shapeOf(request.id, model), {
+    return await answerGenerations(desk, requests, shapeOf(id, model), {
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,
@@ -58,23 +62,32 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
   });
 }
 
-function toPrompt(prompt: CompletionRequest["prompt"]): Prompt {
-  if (typeof prompt === "string") {
-    return { type: "parts", parts: [{ type: "text", text: prompt, special: true }] };
-  }
-  const [first] = prompt;
-  if (first === undefined) throw ApiError.invalid("prompt: expected tokens, got none", "prompt");
-  if (typeof first !== "number") return toPrompt(first);
-  return { type: "parts", parts: [{ type: "tokens", ids: prompt as number[] }] };
+/** One prompt, or several: texts, or arrays of tokens. */
+function toPrompts(prompt: CompletionRequest["prompt"]): Prompt[] {
+  if (typeof prompt === "string") return [textPrompt(prompt)];
+  const several = typeof prompt[0] !== "number" && prompt.length > 0;
+  if (!several) return [tokenPrompt(prompt as number[])];
+  return prompt.map((one) =>
+    typeof one === "string" ? textPrompt(one) : tokenPrompt(one as number[])
+  );
 }
 
-function checkVocabulary(prompt: Prompt, size: number): void {
+function textPrompt(text: string): Prompt {
+  return { type: "parts", parts: [{ type: "text", text, special: true }] };
+}
+
+function tokenPrompt(ids: number[]): Prompt {
+  if (ids.length === 0) throw ApiError.invalid("prompt: expected tokens, got none", "prompt");
+  return { type: "parts", parts: [{ type: "tokens", ids }] };
+}
+
+function checkVocabulary(prompt: Prompt, size: number, field: string): void {
   if (prompt.type !== "parts") return;
   for (const part of prompt.parts) {
     const bad = part.type === "tokens" ? part.ids.findIndex((id) => id >= size) : -1;
     if (part.type === "tokens" && bad >= 0) {
       throw ApiError.invalid(
-        `prompt.${bad}: token ${part.ids[bad]}, expected less than the vocabulary's ${size}`,
+        `${field}.${bad}: token ${part.ids[bad]}, expected less than the vocabulary's ${size}`,
         "prompt",
       );
     }
@@ -88,19 +101,19 @@ function shapeOf(id: string, model: string): WireShape {
     created: Math.floor(Date.now() / 1000),
     model,
   };
-  const choice = (text: string, finish_reason: string | null) => ({
-    index: 0,
+  const choice = (text: string, finish_reason: string | null, index: number) => ({
+    index,
     text,
     logprobs: null,
     finish_reason,
   });
   return {
-    delta: (text) => ({ ...head, choices: [choice(text, null)] }),
-    end: (reason) => ({ ...head, choices: [choice("", reason)] }),
+    delta: (text, index) => ({ ...head, choices: [choice(text, null, index)] }),
+    end: (reason, index) => ({ ...head, choices: [choice("", reason, index)] }),
     usage: (usage) => ({ ...head, choices: [], ...wireUsage(usage) }),
-    whole: (text, reason, usage) => ({
+    whole: (answers, usage) => ({
       ...head,
-      choices: [choice(text, reason)],
+      choices: answers.map(({ text, reason }, index) => choice(text, reason, index)),
       ...wireUsage(usage),
     }),
   };

@@ -6,13 +6,23 @@ import { unsupportedInCompletions } from "./unsupported.ts";
 /** Tokens generated when `max_tokens` is absent, as OpenAI documents it for this route. */
 export const defaultCompletionTokens = 16;
 
+/** Prompts of one request at most. */
+const maxPrompts = 128;
+
 /** Body of `POST /v1/completions`. */
 export const completionRequestSchema = z.object({
-  prompt: z.union([z.string(), z.tuple([z.string()]), tokenIdsSchema, z.tuple([tokenIdsSchema])], {
-    error: "expected a string, an array of token ids, or an array of one of either",
+  prompt: z.union([
+    z.string(),
+    tokenIdsSchema,
+    z.array(z.string()).min(1).max(maxPrompts),
+    z.array(tokenIdsSchema).min(1).max(maxPrompts),
+  ], {
+    error:
+      `expected a string, an array of token ids, or an array of 1 to ${maxPrompts} of either kind`,
   }).openapi({
     description:
-      "Text (control tokens written in it are recognised) or token ids, taken as they are.",
+      "Text (control tokens written in it are recognised) or token ids, taken as they are; or several of either, each " +
+      "answered by the choice of its index.",
   }),
   ...generationFields,
   max_tokens: generationFields.max_tokens.openapi({
@@ -31,7 +41,7 @@ export const completionSchema = z.object({
   created: z.int(),
   model: z.string(),
   choices: z.array(z.object({
-    index: z.literal(0),
+    index: z.int().nonnegative(),
     text: z.string(),
     logprobs: z.null(),
     finish_reason: finishReasonSchema.nullable(),

@@ -1,5 +1,6 @@
 import { ApiError } from "./api_error.ts";
 import type { GenerationDesk } from "./generation_desk.ts";
+import { mergeStreams } from "./merge_streams.ts";
 import { eventStreamResponse, sseData } from "./sse.ts";
 import type {
   FinishReason,
@@ -9,16 +10,22 @@ import type {
   Generation,
 } from "../engine/types.ts";
 
-/** How a surface writes a generation on the wire. */
+/** How a surface writes generations on the wire, one choice each. */
 export interface WireShape {
   /** The first event of a stream, if it has one before the text. */
   opening?(): unknown;
-  delta(text: string): unknown;
-  end(reason: "stop" | "length"): unknown;
+  delta(text: string, choice: number): unknown;
+  end(reason: "stop" | "length", choice: number): unknown;
   /** The event after the end that carries the counts. */
   usage(usage: GenerateUsage): unknown;
   /** The answer without a stream. */
-  whole(text: string, reason: "stop" | "length", usage: GenerateUsage): unknown;
+  whole(answers: readonly WholeAnswer[], usage: GenerateUsage): unknown;
+}
+
+/** What one generation put out. */
+export interface WholeAnswer {
+  text: string;
+  reason: "stop" | "length";
 }
 
 /** How to answer. */
@@ -32,27 +39,33 @@ export interface AnswerOptions {
 }
 
 /**
- * Runs a generation and answers with its text, whole or as server-sent events. A client that leaves cancels it.
- * Throws `ApiError`.
+ * Runs generations side by side and answers with their texts, whole or as server-sent events. A client that leaves
+ * cancels them all; so does the failure of one. Throws `ApiError`.
  */
-export async function answerGeneration(
+export async function answerGenerations(
   desk: GenerationDesk,
-  request: GenerateRequest,
+  requests: readonly GenerateRequest[],
   shape: WireShape,
   options: AnswerOptions,
 ): Promise<Response> {
-  const generation = desk.submit(request);
-  const leave = () => generation.cancel();
+  const generations: Generation[] = [];
+  const leave = () => {
+    for (const generation of generations) generation.cancel();
+  };
   options.signal.addEventListener("abort", leave);
-  if (options.signal.aborted) leave();
   try {
-    if (!options.stream) return Response.json(await collect(generation, shape));
-    const events = await accepted(generation, options.acceptMs);
-    return eventStreamResponse(writeEvents(events, shape, options.includeUsage), {
+    for (const request of requests) generations.push(desk.submit(request));
+    if (options.signal.aborted) leave();
+    if (!options.stream) return Response.json(await collect(generations, shape));
+    const streams = await Promise.all(
+      generations.map((generation) => accepted(generation, options.acceptMs)),
+    );
+    return eventStreamResponse(writeEvents(streams, shape, options.includeUsage, leave), {
       pingMs: options.pingMs,
       onLeave: leave,
     });
   } catch (error) {
+    leave();
     // No one reads this answer; its status, nginx's own, keeps it apart from failures in the metrics.
     if (!options.signal.aborted) throw error;
     throw new ApiError("the client left", { status: 499, type: "invalid_request_error" });
@@ -61,33 +74,59 @@ export async function answerGeneration(
   }
 }
 
-async function collect(generation: Generation, shape: WireShape): Promise<unknown> {
-  const texts: string[] = [];
-  for await (const event of generation) {
-    if (event.type === "delta") texts.push(event.text);
-    if (event.type === "finished") {
-      return shape.whole(texts.join(""), notCancelled(event.reason), event.usage);
+async function collect(generations: readonly Generation[], shape: WireShape): Promise<unknown> {
+  const answers = await Promise.all(generations.map(async (generation) => {
+    const texts: string[] = [];
+    for await (const event of generation) {
+      if (event.type === "delta") texts.push(event.text);
+      if (event.type === "finished") {
+        return { text: texts.join(""), reason: notCancelled(event.reason), usage: event.usage };
+      }
     }
-  }
-  throw new Error(`generation ${generation.id} ended without its "finished" event`);
+    throw new Error(`generation ${generation.id} ended without its "finished" event`);
+  }));
+  return shape.whole(answers, addUsage(answers.map(({ usage }) => usage)));
 }
 
 async function* writeEvents(
-  events: AsyncIterable<GenerateEvent>,
+  streams: readonly AsyncIterable<GenerateEvent>[],
   shape: WireShape,
   includeUsage: boolean,
+  cancel: () => void,
 ): AsyncGenerator<string> {
   const opening = shape.opening?.();
   if (opening !== undefined) yield sseData(opening);
-  for await (const event of events) {
-    // A token inside a code point has no text yet.
-    if (event.type === "delta" && event.text !== "") yield sseData(shape.delta(event.text));
-    if (event.type === "finished") {
-      yield sseData(shape.end(notCancelled(event.reason)));
-      if (includeUsage) yield sseData(shape.usage(event.usage));
+  const usages: GenerateUsage[] = [];
+  try {
+    for await (const [event, choice] of mergeStreams(streams)) {
+      // A token inside a code point has no text yet.
+      if (event.type === "delta" && event.text !== "") {
+        yield sseData(shape.delta(event.text, choice));
+      }
+      if (event.type === "finished") {
+        yield sseData(shape.end(notCancelled(event.reason), choice));
+        usages.push(event.usage);
+      }
     }
+  } catch (error) {
+    cancel();
+    throw error;
   }
+  if (includeUsage) yield sseData(shape.usage(addUsage(usages)));
   yield "data: [DONE]\n\n";
+}
+
+/** The counts of all together; the time to the first token of any, and the longest time from first to last token. */
+function addUsage(usages: readonly GenerateUsage[]): GenerateUsage {
+  const sum = (of: (usage: GenerateUsage) => number) =>
+    usages.reduce((total, usage) => total + of(usage), 0);
+  return {
+    promptTokens: sum((usage) => usage.promptTokens),
+    completionTokens: sum((usage) => usage.completionTokens),
+    cachedTokens: sum((usage) => usage.cachedTokens),
+    ttftMs: Math.min(...usages.map((usage) => usage.ttftMs)),
+    decodeMs: Math.max(...usages.map((usage) => usage.decodeMs)),
+  };
 }
 
 /**

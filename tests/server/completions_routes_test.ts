@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { readEvents, testApp } from "../support/test_app.ts";
+import { readEvents, testApp, until } from "../support/test_app.ts";
 
 const reply = () => "once upon a time there was";
 
@@ -33,11 +33,89 @@ Deno.test("POST /v1/completions takes tokens as they are, alone or as an array o
   });
 });
 
+Deno.test("POST /v1/completions answers several prompts by the choice of each one's index", async () => {
+  const { post } = testApp({ reply: (_, prompt) => `${prompt} end` });
+  for (const prompt of [["one", "three", "five"], [[111, 110], [116]]]) {
+    const body = await (await post("/v1/completions", { prompt, max_tokens: 2 })).json();
+    const texts = prompt.map((one) => typeof one === "string" ? one : String.fromCharCode(...one));
+    assertEquals(
+      body.choices,
+      texts.map((text, index) => ({
+        index,
+        text: `${text} end`.slice(0, 2),
+        logprobs: null,
+        finish_reason: "length",
+      })),
+    );
+    assertEquals(body.usage.prompt_tokens, texts.join("").length);
+    assertEquals(body.usage.completion_tokens, 2 * texts.length);
+  }
+});
+
+Deno.test("POST /v1/completions streams several prompts, each event with its choice, counts once", async () => {
+  const { post } = testApp({ reply: (_, prompt) => `<${prompt}>` });
+  const events = await readEvents(
+    await post("/v1/completions", {
+      prompt: ["a", "bcd"],
+      stream: true,
+      stream_options: { include_usage: true },
+    }),
+  );
+  const texts = ["", ""];
+  const ends: number[] = [];
+  for (const { choices: [choice] } of events.slice(0, -2)) {
+    texts[choice.index] += choice.text;
+    if (choice.finish_reason !== null) ends.push(choice.index);
+  }
+  assertEquals(texts, ["<a>", "<bcd>"]);
+  assertEquals(ends.toSorted(), [0, 1]);
+  assertEquals(events.at(-2).choices, []);
+  assertEquals(events.at(-2).usage.prompt_tokens, 4);
+  assertEquals(events.at(-1), "[DONE]");
+});
+
+Deno.test("POST /v1/completions: all prompts stop when the client leaves, and when one is refused", async () => {
+  const long = { reply: () => "and so on ".repeat(1000), tokenDelayMs: 1 };
+  for (const stream of [false, true]) {
+    const { post, pool } = testApp(long);
+    const client = new AbortController();
+    const body = { prompt: ["a", "b"], max_tokens: 3000, stream };
+    const answer = post("/v1/completions", body, { signal: client.signal });
+    await until(() => pool.load()[0].running === 2, "both run");
+    if (stream) await (await answer).body?.cancel();
+    else client.abort();
+    await until(() => pool.load()[0].running === 0, "both stopped");
+    assertEquals(pool.cancelled, 2);
+    await answer;
+  }
+  const { post, pool } = testApp({ ...long, maxRunning: 1, maxQueue: 1 });
+  const response = await post("/v1/completions", { prompt: ["a", "b", "c"], max_tokens: 3000 });
+  assertEquals(response.status, 429);
+  await response.body?.cancel();
+  await until(() => pool.load()[0].running === 0, "those taken stopped");
+  assertEquals(pool.cancelled, 2);
+});
+
+Deno.test("POST /v1/completions: the failure of one prompt ends the stream of all with one error", async () => {
+  const { post, pool } = testApp({
+    reply,
+    failure: { afterTokens: 3, error: new Error("the GPU is gone") },
+  });
+  const events = await readEvents(
+    await post("/v1/completions", { prompt: ["a", "b"], stream: true }),
+  );
+  assertEquals(events.filter((event) => event.error !== undefined).length, 1);
+  assertEquals(pool.load()[0].running, 0);
+});
+
 Deno.test("POST /v1/completions refuses bad prompts with the value met", async () => {
   const { post } = testApp({ reply });
   const cases: [unknown, string][] = [
     [undefined, "got nothing"],
-    [["a", "b"], 'got ["a","b"]'],
+    [["a", 1], 'got ["a",1]'],
+    [[[72], []], "got none"],
+    [[[72], [1, 0x110000]], "prompt.1.1: token 1114112"],
+    [Array.from({ length: 129 }, () => "x"), "1 to 128"],
     [[1, -1], "got [1,-1]"],
     [[], "got none"],
     [[1, 0x110000], "token 1114112"],
