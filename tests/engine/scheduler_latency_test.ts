@@ -33,3 +33,21 @@ Deno.test("Scheduler lets throughput work go on, one row a step, while latency w
   assert(background.generated >= 9, `${background.generated} tokens`);
   bench.drain();
 });
+
+Deno.test("Scheduler lets overdue bulk work prefill at full pace beside latency work", () => {
+  for (const overdueShare of [1, 1000]) {
+    const bench = new Bench({ maxBatchTokens: 256, pipelineDepth: 1 }, {
+      patienceMs: 1,
+      overdueShare,
+    });
+    bench.tokenMs = 1;
+    bench.add(sequence([1], { maxTokens: 30 }));
+    bench.step();
+    const bulk = sequence(300, { criteria: "throughput" });
+    bench.add(bulk);
+    bench.now += 10;
+    for (let i = 0; i < 4; i++) bench.step();
+    assertEquals(bulk.prefilling, overdueShare > 1, `${bulk.computed} of 300 tokens after 4 steps`);
+    bench.drain();
+  }
+});

@@ -313,6 +313,7 @@ Deno.test("Scheduler gives every request the text it gets alone, and every page 
     pipelineDepth: fc.integer({ min: 1, max: 3 }),
     mixedStepTokens: fc.integer({ min: 1, max: 200 }),
     latencyRows: fc.constantFrom(1, 2, Infinity),
+    tokenMs: fc.constantFrom(0, 0.02, 1),
   });
   fc.assert(
     fc.property(settings, fc.array(request, { minLength: 1, maxLength: 14 }), (s, requests) => {
@@ -321,6 +322,7 @@ Deno.test("Scheduler gives every request the text it gets alone, and every page 
         patienceMs: 20,
         overdueShare: 3,
       });
+      bench.tokenMs = s.tokenMs;
       const live = requests.map((r) => ({
         r,
         one: sequence(Array.from({ length: r.length }, (_, i) => i < r.turn ? r.start : r.letter), {

@@ -28,6 +28,9 @@ export class Bench {
   readonly scheduler: Scheduler;
   readonly batches: StepBatch[] = [];
   now = 0;
+  /** Milliseconds that a step takes for each prompt token in it, beside its first. */
+  tokenMs = 0;
+  #read = 0;
 
   constructor(runner: FakeRunnerOptions = {}, options: Partial<SchedulerOptions> = {}) {
     this.runner = new FakeRunner(runner);
@@ -40,11 +43,13 @@ export class Bench {
 
   /** Fills the pipeline and collects one step; false when there is nothing to do. */
   step(): boolean {
-    this.now += 1;
+    this.now += 1 + this.tokenMs * this.#read;
+    this.#read = 0;
     while (this.scheduler.stepsInFlight < this.runner.pipelineDepth) {
       const batch = this.scheduler.schedule(this.now);
       if (!batch) break;
       this.runner.submit(batch);
+      for (const { tokens } of batch.rows) this.#read += tokens.length;
       this.batches.push({ rows: batch.rows.map((row) => ({ ...row })), copies: batch.copies });
     }
     if (this.scheduler.stepsInFlight === 0) {
