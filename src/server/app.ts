@@ -105,9 +105,13 @@ export function createApp(
       code: "not_found",
     }).toResponse({ "X-Request-Id": c.get("requestId") })
   );
-  router.onError((error, c) =>
-    toApiError(error, c.get("requestId")).toResponse({ "X-Request-Id": c.get("requestId") })
-  );
+  router.onError((error, c) => {
+    const { req } = c;
+    const requestId = c.get("requestId");
+    return toApiError(error, requestId, req.header("Content-Type")).toResponse({
+      "X-Request-Id": requestId,
+    });
+  });
 
   const fetch: FetchHandler = (request) => router.fetch(request);
   return {
@@ -124,10 +128,15 @@ export function createApp(
   };
 }
 
-function toApiError(error: Error, requestId: string): ApiError {
+function toApiError(error: Error, requestId: string, contentType: string | undefined): ApiError {
   if (error instanceof HTTPException) {
-    const hint = error.status === 415 ? "; send Content-Type: application/json" : "";
-    return new ApiError(`${error.message || "the request cannot be answered"}${hint}`, {
+    // Not read as JSON all the same: a form or plain text is what a browser sends to any host for any page; with JSON's
+    // type it asks first.
+    const message = error.status === 415
+      ? `the body is said to be ${contentType ?? "of no type"}, expected JSON: send the header ` +
+        "Content-Type: application/json (curl: --json in place of -d)"
+      : error.message || "the request cannot be answered";
+    return new ApiError(message, {
       status: error.status,
       type: "invalid_request_error",
       code: error.status === 400 ? "invalid_json" : undefined,

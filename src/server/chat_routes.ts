@@ -5,6 +5,7 @@ import {
   chatRequestSchema,
   toChatMessages,
 } from "./chat_schema.ts";
+import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
@@ -49,11 +50,19 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
     }
     const prompt = { type: "chat" as const, messages: toChatMessages(body.messages) };
     checkPromptLength(prompt, contextLength, "messages");
-    const request = toGenerateRequest(`chatcmpl-${crypto.randomUUID()}`, body, prompt, {
-      cacheScope: c.get("cacheScope"),
-      maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
-    });
-    return await answerGenerations(desk, [request], shapeOf(request.id, model), {
+    const id = `chatcmpl-${crypto.randomUUID()}`;
+    const choicesPerPrompt = body.n ?? 1;
+    const requests = requestsOf(
+      [prompt],
+      choicesPerPrompt,
+      (prompt) =>
+        toGenerateRequest(id, body, prompt, {
+          cacheScope: c.get("cacheScope"),
+          maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+        }),
+    );
+    return await answerGenerations(desk, requests, shapeOf(id, model), {
+      choicesPerPrompt,
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,
@@ -65,30 +74,34 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
 
 function shapeOf(id: string, model: string): WireShape {
   const head = { id, created: Math.floor(Date.now() / 1000), model };
-  const chunk = (delta: { role?: string; content?: string }, finish_reason: string | null) => ({
+  const chunk = (
+    index: number,
+    delta: { role?: string; content?: string },
+    finish_reason: string | null,
+  ) => ({
     ...head,
     object: "chat.completion.chunk",
-    choices: [{ index: 0, delta, logprobs: null, finish_reason }],
+    choices: [{ index, delta, logprobs: null, finish_reason }],
   });
   return {
-    opening: () => chunk({ role: "assistant", content: "" }, null),
-    delta: (content) => chunk({ content }, null),
-    end: (reason) => chunk({}, reason),
+    opening: (index) => chunk(index, { role: "assistant", content: "" }, null),
+    delta: (content, index) => chunk(index, { content }, null),
+    end: (reason, index) => chunk(index, {}, reason),
     usage: (usage) => ({
       ...head,
       object: "chat.completion.chunk",
       choices: [],
       ...wireUsage(usage),
     }),
-    whole: ([{ text, reason }], usage) => ({
+    whole: (answers, usage) => ({
       ...head,
       object: "chat.completion",
-      choices: [{
-        index: 0,
+      choices: answers.map(({ text, reason }, index) => ({
+        index,
         message: { role: "assistant", content: text, refusal: null },
         logprobs: null,
         finish_reason: reason,
-      }],
+      })),
       ...wireUsage(usage),
     }),
   };

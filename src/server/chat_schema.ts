@@ -52,7 +52,7 @@ export const chatCompletionSchema = z.object({
   ...headFields,
   object: z.literal("chat.completion"),
   choices: z.array(z.object({
-    index: z.literal(0),
+    index: z.int(),
     message: z.object({
       role: z.literal("assistant"),
       content: z.string(),
@@ -70,7 +70,7 @@ export const chatChunkSchema = z.object({
   ...headFields,
   object: z.literal("chat.completion.chunk"),
   choices: z.array(z.object({
-    index: z.literal(0),
+    index: z.int(),
     delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
     logprobs: z.null(),
     finish_reason: finishReasonSchema.nullable(),

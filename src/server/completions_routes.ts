@@ -6,6 +6,7 @@ import {
   completionSchema,
   defaultCompletionTokens,
 } from "./completions_schema.ts";
+import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
@@ -43,16 +44,22 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
     const prompts = toPrompts(body.prompt);
     const { vocabularySize, contextLength } = await desk.modelInfo(model);
     const id = `cmpl-${crypto.randomUUID()}`;
-    const requests = prompts.map((prompt, index) => {
-      const field = prompts.length === 1 ? "prompt" : `prompt.${index}`;
-      checkVocabulary(prompt, vocabularySize, field);
+    for (const [index, prompt] of prompts.entries()) {
+      checkVocabulary(prompt, vocabularySize, prompts.length === 1 ? "prompt" : `prompt.${index}`);
       checkPromptLength(prompt, contextLength, "prompt");
-      return toGenerateRequest(prompts.length === 1 ? id : `${id}-${index}`, body, prompt, {
-        cacheScope: c.get("cacheScope"),
-        maxTokens: body.max_tokens ?? defaultCompletionTokens,
-      });
-    });
+    }
+    const choicesPerPrompt = body.n ?? 1;
+    const requests = requestsOf(
+      prompts,
+      choicesPerPrompt,
+      (prompt) =>
+        toGenerateRequest(id, body, prompt, {
+          cacheScope: c.get("cacheScope"),
+          maxTokens: body.max_tokens ?? defaultCompletionTokens,
+        }),
+    );
     return await answerGenerations(desk, requests, shapeOf(id, model), {
+      choicesPerPrompt,
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,

@@ -1,4 +1,5 @@
 import { ApiError } from "./api_error.ts";
+import { sumUsage } from "./choices.ts";
 import type { GenerationDesk } from "./generation_desk.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import { eventStreamResponse, sseData } from "./sse.ts";
@@ -13,7 +14,7 @@ import type {
 /** How a surface writes generations on the wire, one choice each. */
 export interface WireShape {
   /** The first event of a stream, if it has one before the text. */
-  opening?(): unknown;
+  opening?(choice: number): unknown;
   delta(text: string, choice: number): unknown;
   end(reason: "stop" | "length", choice: number): unknown;
   /** The event after the end that carries the counts. */
@@ -32,6 +33,8 @@ export interface WholeAnswer {
 export interface AnswerOptions {
   stream: boolean;
   includeUsage: boolean;
+  /** Choices of each prompt, `n`; they stand side by side among the requests. */
+  choicesPerPrompt: number;
   /** Fires when the client leaves before the answer's headers. */
   signal: AbortSignal;
   pingMs: number;
@@ -56,11 +59,11 @@ export async function answerGenerations(
   try {
     for (const request of requests) generations.push(desk.submit(request));
     if (options.signal.aborted) leave();
-    if (!options.stream) return Response.json(await collect(generations, shape));
+    if (!options.stream) return Response.json(await collect(generations, shape, options));
     const streams = await Promise.all(
       generations.map((generation) => accepted(generation, options.acceptMs)),
     );
-    return eventStreamResponse(writeEvents(streams, shape, options.includeUsage, leave), {
+    return eventStreamResponse(writeEvents(streams, shape, options, leave), {
       pingMs: options.pingMs,
       onLeave: leave,
     });
@@ -74,7 +77,11 @@ export async function answerGenerations(
   }
 }
 
-async function collect(generations: readonly Generation[], shape: WireShape): Promise<unknown> {
+async function collect(
+  generations: readonly Generation[],
+  shape: WireShape,
+  { choicesPerPrompt }: AnswerOptions,
+): Promise<unknown> {
   const answers = await Promise.all(generations.map(async (generation) => {
     const texts: string[] = [];
     for await (const event of generation) {
@@ -85,17 +92,19 @@ async function collect(generations: readonly Generation[], shape: WireShape): Pr
     }
     throw new Error(`generation ${generation.id} ended without its "finished" event`);
   }));
-  return shape.whole(answers, addUsage(answers.map(({ usage }) => usage)));
+  return shape.whole(answers, sumUsage(answers.map(({ usage }) => usage), choicesPerPrompt));
 }
 
 async function* writeEvents(
   streams: readonly AsyncIterable<GenerateEvent>[],
   shape: WireShape,
-  includeUsage: boolean,
+  { includeUsage, choicesPerPrompt }: AnswerOptions,
   cancel: () => void,
 ): AsyncGenerator<string> {
-  const opening = shape.opening?.();
-  if (opening !== undefined) yield sseData(opening);
+  for (const choice of streams.keys()) {
+    const opening = shape.opening?.(choice);
+    if (opening !== undefined) yield sseData(opening);
+  }
   const usages: GenerateUsage[] = [];
   try {
     for await (const [event, choice] of mergeStreams(streams)) {
@@ -105,28 +114,15 @@ async function* writeEvents(
       }
       if (event.type === "finished") {
         yield sseData(shape.end(notCancelled(event.reason), choice));
-        usages.push(event.usage);
+        usages[choice] = event.usage;
       }
     }
   } catch (error) {
     cancel();
     throw error;
   }
-  if (includeUsage) yield sseData(shape.usage(addUsage(usages)));
+  if (includeUsage) yield sseData(shape.usage(sumUsage(usages, choicesPerPrompt)));
   yield "data: [DONE]\n\n";
-}
-
-/** The counts of all together; the time to the first token of any, and the longest time from first to last token. */
-function addUsage(usages: readonly GenerateUsage[]): GenerateUsage {
-  const sum = (of: (usage: GenerateUsage) => number) =>
-    usages.reduce((total, usage) => total + of(usage), 0);
-  return {
-    promptTokens: sum((usage) => usage.promptTokens),
-    completionTokens: sum((usage) => usage.completionTokens),
-    cachedTokens: sum((usage) => usage.cachedTokens),
-    ttftMs: Math.min(...usages.map((usage) => usage.ttftMs)),
-    decodeMs: Math.max(...usages.map((usage) => usage.decodeMs)),
-  };
 }
 
 /**

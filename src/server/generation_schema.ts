@@ -49,6 +49,10 @@ export const generationFields = {
     description: "Go on past the model's own end tokens.",
   }),
   max_tokens: z.int().min(1).nullish(),
+  n: z.int().min(1).max(128).nullish().openapi({
+    description:
+      "Choices for each prompt, 128 in all at most. Choice k has the k-th seed from `seed` on. Default 1.",
+  }),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
   sparrow: sparrowSchema.optional(),

@@ -15,10 +15,9 @@ function onlyNeutral(neutral: readonly unknown[], why: string): z.ZodType<unknow
 
 /** Refused by both completion surfaces. */
 export const unsupportedEverywhere: Record<
-  "n" | "presence_penalty" | "frequency_penalty" | "logit_bias",
+  "presence_penalty" | "frequency_penalty" | "logit_bias",
   z.ZodType<unknown>
 > = {
-  n: onlyNeutral([1], "one choice per request; send the request again for another"),
   presence_penalty: onlyNeutral([0], "penalties are not implemented"),
   frequency_penalty: onlyNeutral([0], "penalties are not implemented"),
   logit_bias: onlyNeutral([{}], "logit bias is not implemented"),
@@ -30,7 +29,7 @@ export const unsupportedInCompletions: Record<
   z.ZodType<unknown>
 > = {
   logprobs: onlyNeutral([null], "log probabilities are not returned"),
-  best_of: onlyNeutral([1], "one choice per request"),
+  best_of: onlyNeutral([1], "no choice is left out; `n` returns several"),
   echo: onlyNeutral([false], "the prompt is not repeated"),
   suffix: onlyNeutral([""], "the model does not fill in the middle"),
 };

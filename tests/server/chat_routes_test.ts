@@ -142,7 +142,8 @@ Deno.test("POST /v1/chat/completions joins text parts and reads developer as sys
 Deno.test("POST /v1/chat/completions refuses what it does not implement, naming the field", async () => {
   const { post, pool } = testApp({ reply });
   const cases: [Record<string, unknown>, string, string][] = [
-    [{ n: 2 }, "n", "one choice"],
+    [{ n: 0 }, "n", "got 0"],
+    [{ n: 129 }, "n", "got 129"],
     [{ logprobs: true }, "logprobs", "not returned"],
     [{ tools: [{ type: "function" }] }, "tools", "tool calls"],
     [{ response_format: { type: "json_object" } }, "response_format", "structured output"],

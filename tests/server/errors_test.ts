@@ -8,6 +8,7 @@ import {
 } from "../../src/common/errors.ts";
 import { exitCodeOf, fromAnyError, fromEngineError } from "../../src/server/error_map.ts";
 import { ApiError } from "../../src/server/api_error.ts";
+import { parrotSurface } from "../../src/server/parrot_surface.ts";
 import { readEvents, testApp } from "../support/test_app.ts";
 
 const prompt = "hello";
@@ -110,6 +111,19 @@ Deno.test("malformed JSON, another content type, an unknown route and a large bo
     assertEquals(error.type, "invalid_request_error");
     assertEquals(typeof error.message, "string");
   }
+});
+
+Deno.test("a body of another content type is told which header to send, on every route that takes JSON", async () => {
+  const { app, post } = testApp({}, {}, [parrotSurface()]);
+  const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+  for (const path of ["/v1/completions", "/v1/chat/completions", "/tokenize", "/v1/apps"]) {
+    const response = await post(path, '{"prompt":"x"}', { headers });
+    assertEquals(response.status, 415, path);
+    const { error } = await response.json();
+    assertStringIncludes(error.message, "application/x-www-form-urlencoded");
+    assertStringIncludes(error.message, "Content-Type: application/json (curl: --json");
+  }
+  await app.shutdown();
 });
 
 Deno.test("fromEngineError and fromAnyError map every class, built-in ones only from the engine", () => {

@@ -123,6 +123,36 @@ clientTest("openai client sees its own error classes", {
   assertEquals((await held).object, "chat.completion");
 });
 
+clientTest("openai client gets a choice for every prompt, and n of each", {
+  reply: (_, prompt) => `${prompt}!`,
+}, async (client) => {
+  const answer = await client.completions.create({
+    model: "fake",
+    prompt: ["one", "two"],
+    n: 2,
+    max_tokens: 8,
+  });
+  assertEquals(answer.choices.map(({ index, text }) => [index, text]), [
+    [0, "one!"],
+    [1, "one!"],
+    [2, "two!"],
+    [3, "two!"],
+  ]);
+  assertEquals(answer.usage?.prompt_tokens, 6);
+  const stream = await client.chat.completions.create({
+    model: "fake",
+    messages,
+    n: 2,
+    stream: true,
+  });
+  const texts = ["", ""];
+  for await (const { choices: [choice] } of stream) {
+    texts[choice.index] += choice.delta.content ?? "";
+  }
+  assertEquals(texts[0], texts[1]);
+  assert(texts[0].endsWith("!"));
+});
+
 clientTest("openai client sees a failure in the middle of a stream", {
   failure: { afterTokens: 4, error: new DeviceLostError("the host ended") },
 }, async (client) => {
