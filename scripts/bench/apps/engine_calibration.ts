@@ -11,8 +11,15 @@ const DECODE_TOKENS = 24;
 export const ROWS = [1, 2, 4, 8, 9, 16];
 /** Characters of the prompts that are timed: all but the last are read in one step. */
 export const PROMPTS = [100, 200, 400, 800, 1400, 6000];
+/** Rows whose decoding behind one prefix, the longest prompt, is timed. */
+export const SHARING_ROWS = 8;
 /** Tokens of a step at most. */
 const STEP_TOKENS = 512;
+/**
+ * Tokens that sharing must save in a step: where shared_tiles.ts found that it begins to gain, 2 rows on 1,024 to 2,048 keys, 5 on 512,
+ * 8 on 256.
+ */
+const LEAST_SHARED_TOKENS = 1800;
 
 /** A real engine in the simulator's terms, for an application of which one simulated token stands for `tokensPerSimulated` real ones. */
 export type FittedEngine = (tokensPerSimulated: number) => {
@@ -40,6 +47,7 @@ export class EngineCalibration {
   readonly #texts: Texts;
   readonly #steps = new Map<number, number>();
   readonly #prompts: PromptTimes[];
+  #sharingMs = Infinity;
 
   constructor(pool: EnginePool, texts: Texts) {
     this.#pool = pool;
@@ -74,11 +82,19 @@ export class EngineCalibration {
       times.fillMs = Math.min(times.fillMs, usage.ttftMs);
       times.stepMs = Math.min(times.stepMs, usage.decodeMs / 7);
     }
+    const sharing = await generateSharing(this.#pool, this.#texts, DECODE_TOKENS);
+    const ms = Math.min(...sharing.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
+    this.#sharingMs = Math.min(this.#sharingMs, ms);
   }
 
   /** The constants, per token of the model's own vocabulary. */
   fit(): FittedEngine {
-    return fitEngine([...this.#steps], this.#prompts, this.#pool.load()[0].pagesTotal);
+    return fitEngine(
+      [...this.#steps],
+      this.#prompts,
+      this.#sharingMs,
+      this.#pool.load()[0].pagesTotal,
+    );
   }
 
   #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
@@ -92,6 +108,7 @@ export async function generate(
   texts: Texts,
   chars: number,
   maxTokens: number,
+  cacheScope?: string,
 ): Promise<GenerateUsage> {
   const id = `calibration-${crypto.randomUUID()}`;
   const text = texts.article(0, chars / TOKEN_CHARS);
@@ -101,11 +118,25 @@ export async function generate(
     maxTokens,
     ignoreEos: true,
     sampling: greedy,
-    cacheScope: id,
+    cacheScope: cacheScope ?? id,
     criteria: "throughput",
   });
   for await (const event of generation) if (event.type === "finished") return event.usage;
   throw new Error("the generation ended without saying why");
+}
+
+/** `SHARING_ROWS` generations behind one prefix, the longest prompt: the usage of each. */
+export async function generateSharing(
+  pool: EnginePool,
+  texts: Texts,
+  maxTokens: number,
+  scope: string = crypto.randomUUID(),
+): Promise<GenerateUsage[]> {
+  const chars = PROMPTS[PROMPTS.length - 1];
+  await generate(pool, texts, chars, 0, scope);
+  return await Promise.all(
+    Array.from({ length: SHARING_ROWS }, () => generate(pool, texts, chars, maxTokens, scope)),
+  );
 }
 
 /**
@@ -113,10 +144,12 @@ export async function generate(
  *
  * @param steps milliseconds of a decode step, by its rows
  * @param prompts from the shortest to the longest
+ * @param sharingMs milliseconds of a step in which `SHARING_ROWS` rows decode behind the longest prompt, which they share
  */
 export function fitEngine(
   steps: readonly (readonly [rows: number, ms: number])[],
   prompts: readonly PromptTimes[],
+  sharingMs: number,
   pagesTotal: number,
 ): FittedEngine {
   const [first, last] = [prompts[0], prompts[prompts.length - 1]];
@@ -143,9 +176,20 @@ export function fitEngine(
   };
   const quadratic = Math.max(0, last.fillMs - chunksMs(unattended, last.tokens)) /
     (last.tokens ** 2 / 2);
+  // Rows alone would add SHARING_ROWS times what the first adds.
+  const aloneMs = stepMs(unattended, {
+    prefill: 0,
+    prefillContext: 0,
+    rows: SHARING_ROWS,
+    kvRead: 0,
+  });
+  const oneRead = attention * last.tokens;
+  const furtherReads = oneRead > 0 ? (sharingMs - aloneMs) / oneRead - 1 : 0;
+  const furtherRow = Math.min(1, Math.max(0, furtherReads / (SHARING_ROWS - 1)));
   return (scale) => ({
     cost: {
       ...unattended,
+      sharedReads: { furtherRow, leastTokens: LEAST_SHARED_TOKENS / scale },
       measured: { table: table.map(([tokens, ms]) => [tokens / scale, ms]), rowTokens: 1 / scale },
       attentionMsPerToken: attention * scale,
       prefillAttentionMs: quadratic * 1000 * scale * scale,

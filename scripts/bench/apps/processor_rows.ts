@@ -3,7 +3,14 @@ import { systemClock } from "../../../src/graph/clock.ts";
 import { GraphRuntime } from "../../../src/graph/graph_runtime.ts";
 import type { BenchContext } from "../harness.ts";
 import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
-import { fitEngine, generate, PROMPTS, type PromptTimes, ROWS } from "./engine_calibration.ts";
+import {
+  fitEngine,
+  generate,
+  generateSharing,
+  PROMPTS,
+  type PromptTimes,
+  ROWS,
+} from "./engine_calibration.ts";
 import { type Mode, simulate } from "./sim_world.ts";
 import type { Texts } from "./texts.ts";
 
@@ -47,7 +54,12 @@ export async function processorRows(
     const all = await cost(() => generate(pool, texts, chars, DECODE_TOKENS));
     prompts.push({ chars, tokens, fillMs, stepMs: (all - fillMs) / (DECODE_TOKENS - 1) });
   }
-  const fitted = fitEngine(steps, prompts, pool.load()[0].pagesTotal);
+  const scope = crypto.randomUUID();
+  const sharing = (tokens: number) => () => generateSharing(pool, texts, tokens, scope);
+  await sharing(1)();
+  const sharedFirst = await cost(sharing(1));
+  const sharingMs = (await cost(sharing(DECODE_TOKENS)) - sharedFirst) / (DECODE_TOKENS - 1);
+  const fitted = fitEngine(steps, prompts, sharingMs, pool.load()[0].pagesTotal);
   for (const [name, run] of Object.entries(applications)) {
     for (const kind of ["graph", "throughput_first"] as const) {
       // A tenant of its own each time: nothing is in the cache.

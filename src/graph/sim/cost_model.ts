@@ -22,6 +22,8 @@ export interface CostModel {
   measured?: MeasuredSteps;
   /** Milliseconds per token of context that a decoding row reads. */
   attentionMsPerToken: number;
+  /** What a prefix costs that several rows attend to together. Default: as if one row read it. */
+  sharedReads?: SharedReads;
   /** Milliseconds per prompt token and 1,000 tokens of context before it. */
   prefillAttentionMs: number;
   /** Tokens of keys and values that fit in memory. */
@@ -47,6 +49,14 @@ export interface MeasuredSteps {
   table: readonly (readonly [tokens: number, ms: number])[];
   /** What a decoding row counts as, in the table's tokens. */
   rowTokens: number;
+}
+
+/** Attention of several rows to one prefix: its keys are loaded once, but every row has its arithmetic with them. */
+export interface SharedReads {
+  /** What each row but the first costs, as a share of what it costs alone. */
+  furtherRow: number;
+  /** Tokens that a step must save by it; with fewer, each row reads for itself. */
+  leastTokens: number;
 }
 
 /** The work of one step. */

@@ -261,7 +261,9 @@ export class SimEngine {
         page.stamp = this.totals.steps;
       }
     }
-    return context - saved * this.pageTokens;
+    const tokens = saved * this.pageTokens;
+    const { furtherRow, leastTokens } = this.#cost.sharedReads ?? { furtherRow: 0, leastTokens: 0 };
+    return tokens < leastTokens ? context : context - tokens * (1 - furtherRow);
   }
 
   #filled(sequence: SimSequence, tokens: number): void {
