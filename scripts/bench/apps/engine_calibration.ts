@@ -174,8 +174,18 @@ export function fitEngine(
     latencyTokens: Infinity,
     latencyPrefillTokens: Infinity,
   };
-  const quadratic = Math.max(0, last.fillMs - chunksMs(unattended, last.tokens)) /
-    (last.tokens ** 2 / 2);
+  // Prompts read in one step have attention within it, so what is longer tells that between steps.
+  const chunks = chunksOf(last.tokens);
+  const within = chunks.reduce((sum, chunk) => sum + chunk ** 2 / 2, 0);
+  const chunksMs = chunks.reduce(
+    (sum, prefill) => sum + stepMs(unattended, { prefill, prefillContext: 0, rows: 0, kvRead: 0 }),
+    0,
+  );
+  const between = last.tokens ** 2 / 2 - within;
+  const quadratic = between > 0 ? Math.max(0, last.fillMs - chunksMs) / between : 0;
+  const bare = rising(
+    table.map(([tokens, ms]) => [tokens, tokens > most ? ms - quadratic * tokens ** 2 / 2 : ms]),
+  );
   // Rows alone would add SHARING_ROWS times what the first adds.
   const aloneMs = stepMs(unattended, {
     prefill: 0,
@@ -190,7 +200,7 @@ export function fitEngine(
     cost: {
       ...unattended,
       sharedReads: { furtherRow, leastTokens: LEAST_SHARED_TOKENS / scale },
-      measured: { table: table.map(([tokens, ms]) => [tokens / scale, ms]), rowTokens: 1 / scale },
+      measured: { table: bare.map(([tokens, ms]) => [tokens / scale, ms]), rowTokens: 1 / scale },
       attentionMsPerToken: attention * scale,
       prefillAttentionMs: quadratic * 1000 * scale * scale,
       kvTokens: Math.floor(unattended.kvTokens / scale),
@@ -203,14 +213,11 @@ export function fitEngine(
   });
 }
 
-/** Milliseconds of a prompt that is read in as few steps as it can be, without attention. */
-function chunksMs(model: CostModel, tokens: number): number {
-  let ms = 0;
-  for (let left = tokens; left > 0; left -= STEP_TOKENS) {
-    const prefill = Math.min(left, STEP_TOKENS);
-    ms += stepMs(model, { prefill, prefillContext: 0, rows: 0, kvRead: 0 });
-  }
-  return ms;
+/** The steps in which a prompt is read, as few as can be, in tokens. */
+function chunksOf(tokens: number): number[] {
+  const chunks: number[] = [];
+  for (let left = tokens; left > 0; left -= STEP_TOKENS) chunks.push(Math.min(left, STEP_TOKENS));
+  return chunks;
 }
 
 /** Points in order, none below the one before: more tokens never take less time, whatever the clock said. */
