@@ -20,17 +20,22 @@ export async function* prefetch<T>(
     last = next.catch(() => {});
     pending.push(next);
   };
-  const aborted = Promise.withResolvers<never>();
-  aborted.promise.catch(() => {});
-  const onAbort = () => aborted.reject(signal!.reason);
+  // Rejects the wait under way. (A race against one promise for the whole stream would keep every item: the promise's reactions
+  // hold the races' results.)
+  let stop: ((reason: unknown) => void) | undefined;
+  const onAbort = () => stop?.(signal!.reason);
   signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
+  const orAbort = (item: Promise<IteratorResult<T>>) =>
+    new Promise<IteratorResult<T>>((resolve, reject) => {
+      stop = reject;
+      item.then(resolve, reject);
+    });
   let finished = false;
   try {
     for (;;) {
       signal?.throwIfAborted();
       while (pending.length < depth) request();
-      const result = await Promise.race([pending.shift()!, aborted.promise]);
+      const result = await orAbort(pending.shift()!);
       if (result.done) {
         finished = true;
         return;

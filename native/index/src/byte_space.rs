@@ -1,6 +1,6 @@
 //! Nearest centroids by bytes: clusters are far wider than what rounding moves their borders by, and a byte product takes a
-//! quarter of the time of one in single precision. (131,072 keys of 128 into 2,048 clusters, k-means included: 0.8 CPU-seconds
-//! for 4.2, and the same share of keys scanned at the same error.)
+//! quarter of the time of one in single precision. (131,072 keys of 128 into 2,048 clusters, k-means included: 0.9
+//! CPU-seconds, 4.2 before; 30 % of the keys are scanned at the same error either way.)
 
 use rayon::prelude::*;
 use sparrow_kernels::{best, pack_byte_blocks};
@@ -28,30 +28,29 @@ impl ByteSpace {
     /// Fits mean and step.
     pub fn of(rows: Rows<'_>) -> Self {
         let dim = rows.dim;
-        let sums: Vec<(Vec<f64>, Vec<f64>, f32)> = rows
+        let parts: Vec<(Vec<f64>, f32)> = rows
             .data
             .par_chunks(CHUNK * dim)
             .map(|part| {
-                let (mut sum, mut squares, mut most) = (vec![0f64; dim], vec![0f64; dim], 0f32);
+                // Sums of the elements, then of their squares.
+                let (mut sums, mut most) = (vec![0f64; 2 * dim], 0f32);
+                let (sum, squares) = sums.split_at_mut(dim);
                 for row in part.chunks_exact(dim) {
-                    for ((sum, square), x) in sum.iter_mut().zip(&mut squares).zip(row) {
+                    for ((sum, square), x) in sum.iter_mut().zip(squares.iter_mut()).zip(row) {
                         *sum += f64::from(*x);
                         *square += f64::from(x * x);
                         most = most.max(x.abs());
                     }
                 }
-                (sum, squares, most)
+                (sums, most)
             })
             .collect();
-        let count = rows.len().max(1) as f64;
-        let total = |pick: fn(&(Vec<f64>, Vec<f64>, f32)) -> &Vec<f64>, j: usize| {
-            sums.iter().map(|part| pick(part)[j]).sum::<f64>() / count
-        };
-        let mean: Vec<f32> = (0..dim).map(|j| total(|part| &part.0, j) as f32).collect();
-        let variance = |j: usize| total(|part| &part.1, j) - f64::from(mean[j]).powi(2);
+        let mean_of = |j: usize| parts.iter().map(|part| part.0[j]).sum::<f64>() / rows.len().max(1) as f64;
+        let mean: Vec<f32> = (0..dim).map(|j| mean_of(j) as f32).collect();
+        let variance = |j: usize| mean_of(dim + j) - mean_of(j).powi(2);
         let widest = (0..dim).map(variance).fold(0f64, f64::max).sqrt() as f32;
         let offset = mean.iter().fold(0f32, |most, x| most.max(x.abs()));
-        let most = sums.iter().fold(0f32, |most, part| most.max(part.2)) + offset;
+        let most = parts.iter().fold(0f32, |most, part| most.max(part.1)) + offset;
         Self { mean, per_step: 127.0 / most.min(REACH * widest).max(1e-20) }
     }
 

@@ -1,12 +1,15 @@
 //! AVX-512 with VNNI. Tails are masked loads, so any length works; 64-byte rows on a cache line are the fast case.
 
+mod scan;
+mod weighted;
+
 use core::arch::x86_64::*;
 
 use half::f16;
 
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
-use crate::portable::{exp_sum, max, row, scan_shape, sum_below};
+use crate::portable::{exp_sum, max, row, sum_below};
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -178,203 +181,6 @@ fn gather_dot_u8(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
     }
 }
 
-/// The places of `Q` queries' scores, from that of query `first`.
-#[inline(always)]
-fn each_query<const Q: usize, T>(out: &mut [T], first: usize, keys: usize) -> [&mut [T]; Q] {
-    let mut rest = &mut out[first * keys..];
-    std::array::from_fn(|_| rest.split_off_mut(..keys).unwrap_or_default())
-}
-
-/// Scores of `Q` queries starting with number `first`, `B` blocks at a time: `Q · B` sums, enough to hide the latency of the
-/// multiply-add and few enough for registers. `load` widens the 16 keys' elements of one dimension. (2048 keys of 128 from
-/// the cache, eight queries, one Zen 4 core: 114 GFLOP/s, with one block at
-/// a time and two sums a query 42.)
-macro_rules! scan {
-    ($name:ident, $some:ident, $element:ty, $features:literal, $load:ident) => {
-        #[target_feature(enable = $features)]
-        fn $name<const Q: usize, const B: usize>(
-            queries: &[f32],
-            first: usize,
-            dim: usize,
-            blocks: &[$element],
-            out: &mut [f32],
-        ) {
-            let query: [&[f32]; Q] = std::array::from_fn(|q| &queries[(first + q) * dim..][..dim]);
-            let keys = blocks.len() / dim;
-            let mut out: [&mut [f32]; Q] = each_query(out, first, keys);
-            let count = keys / LANES;
-            let whole = count / B * B;
-            for number in (0..whole).step_by(B) {
-                $some::<Q, B>(query, dim, blocks, number, &mut out);
-            }
-            for number in whole..count {
-                $some::<Q, 1>(query, dim, blocks, number, &mut out);
-            }
-        }
-
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn $some<const Q: usize, const B: usize>(
-            query: [&[f32]; Q],
-            dim: usize,
-            blocks: &[$element],
-            number: usize,
-            out: &mut [&mut [f32]; Q],
-        ) {
-            let block: [&[[$element; LANES]]; B] =
-                std::array::from_fn(|b| &blocks[(number + b) * dim * LANES..][..dim * LANES].as_chunks().0[..dim]);
-            let mut sums = [[_mm512_setzero_ps(); B]; Q];
-            for j in 0..dim {
-                let values: [__m512; B] = std::array::from_fn(|b| $load(&block[b][j], 0));
-                for q in 0..Q {
-                    let factor = _mm512_set1_ps(query[q][j]);
-                    for b in 0..B {
-                        sums[q][b] = _mm512_fmadd_ps(values[b], factor, sums[q][b]);
-                    }
-                }
-            }
-            for (sums, out) in sums.into_iter().zip(out) {
-                for (sum, out) in sums.into_iter().zip(out[number * LANES..][..B * LANES].as_chunks_mut::<LANES>().0) {
-                    // SAFETY: the target is 16 elements long.
-                    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
-                }
-            }
-        }
-    };
-}
-scan!(scan_f32, scan_some_f32, f32, "avx512f", load_f32);
-scan!(scan_f16, scan_some_f16, f16, "avx512f,avx512bw,avx512vl", load_f16);
-
-/// As the scans above, over bytes.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn scan_u8<const Q: usize, const B: usize>(queries: &[i8], first: usize, dim: usize, blocks: &[u8], out: &mut [i32]) {
-    let groups = dim / 4;
-    let query: [&[[i8; 4]]; Q] = std::array::from_fn(|q| &queries[(first + q) * dim..][..dim].as_chunks().0[..groups]);
-    let keys = blocks.len() / dim;
-    let mut out: [&mut [i32]; Q] = each_query(out, first, keys);
-    let count = keys / LANES;
-    let whole = count / B * B;
-    for number in (0..whole).step_by(B) {
-        scan_some_u8::<Q, B>(query, groups, blocks, number, &mut out);
-    }
-    for number in whole..count {
-        scan_some_u8::<Q, 1>(query, groups, blocks, number, &mut out);
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn scan_some_u8<const Q: usize, const B: usize>(
-    query: [&[[i8; 4]]; Q],
-    groups: usize,
-    blocks: &[u8],
-    number: usize,
-    out: &mut [&mut [i32]; Q],
-) {
-    let block: [&[[u8; 64]]; B] =
-        std::array::from_fn(|b| &blocks[(number + b) * groups * 64..][..groups * 64].as_chunks().0[..groups]);
-    let mut sums = [[_mm512_setzero_si512(); B]; Q];
-    for j in 0..groups {
-        // SAFETY: a group is 64 bytes.
-        let values: [__m512i; B] = std::array::from_fn(|b| unsafe { _mm512_loadu_si512(block[b][j].as_ptr().cast()) });
-        for q in 0..Q {
-            let four = _mm512_set1_epi32(i32::from_le_bytes(query[q][j].map(|x| x as u8)));
-            for b in 0..B {
-                sums[q][b] = _mm512_dpbusd_epi32(sums[q][b], values[b], four);
-            }
-        }
-    }
-    for (sums, out) in sums.into_iter().zip(out) {
-        for (sum, out) in sums.into_iter().zip(out[number * LANES..][..B * LANES].as_chunks_mut::<LANES>().0) {
-            // SAFETY: the target is 16 elements long.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
-        }
-    }
-}
-
-/// One query of `GROUPS` times four dimensions, which stay in registers over all keys. (32K keys of 32
-/// dimensions: 12 µs.)
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn scan_u8_one<const GROUPS: usize>(query: &[i8], blocks: &[u8], out: &mut [i32]) {
-    let fours = &query.as_chunks::<4>().0[..GROUPS];
-    let query: [__m512i; GROUPS] =
-        std::array::from_fn(|j| _mm512_set1_epi32(i32::from_le_bytes(fours[j].map(|x| x as u8))));
-    for (block, out) in blocks.chunks_exact(GROUPS * 64).zip(out.chunks_exact_mut(LANES)) {
-        // Two sums hide the latency of the product.
-        let mut sums = [_mm512_setzero_si512(); 2];
-        for j in 0..GROUPS {
-            // SAFETY: a block is `GROUPS` times 64 bytes.
-            let values = unsafe { _mm512_loadu_si512(block.as_ptr().add(64 * j).cast()) };
-            sums[j & 1] = _mm512_dpbusd_epi32(sums[j & 1], values, query[j]);
-        }
-        // SAFETY: the target is 16 elements long.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(sums[0], sums[1])) };
-    }
-}
-
-/// Runs a scan over all queries, eight or fewer at a time: as many as share a read without spilling registers.
-macro_rules! in_groups {
-    ($kernel:ident, $queries:expr, $dim:expr, $blocks:expr, $out:expr) => {{
-        let (count, _) = scan_shape($queries.len(), $dim, $blocks.len(), $out.len());
-        let mut first = 0;
-        while first < count {
-            // SAFETY: holding an `Avx512` proves the features.
-            first += unsafe {
-                match count - first {
-                    8.. => ($kernel::<8, 2>($queries, first, $dim, $blocks, $out), 8),
-                    6.. => ($kernel::<6, 2>($queries, first, $dim, $blocks, $out), 6),
-                    4.. => ($kernel::<4, 4>($queries, first, $dim, $blocks, $out), 4),
-                    3.. => ($kernel::<3, 4>($queries, first, $dim, $blocks, $out), 3),
-                    2.. => ($kernel::<2, 4>($queries, first, $dim, $blocks, $out), 2),
-                    _ => ($kernel::<1, 8>($queries, first, $dim, $blocks, $out), 1),
-                }
-            }
-            .1;
-        }
-    }};
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &mut [f32]) {
-    // Sixty-four columns at a time stay in four registers over all rows.
-    for start in (0..sum.len()).step_by(64) {
-        let mut lanes = [_mm512_setzero_ps(); 4];
-        for (k, lane) in lanes.iter_mut().enumerate() {
-            if start + 16 * k < sum.len() {
-                *lane = load_f32(sum, start + 16 * k);
-            }
-        }
-        for (weight, row) in weighted.clone() {
-            let weight = _mm512_set1_ps(weight);
-            for (k, lane) in lanes.iter_mut().enumerate() {
-                if start + 16 * k < row.len() {
-                    *lane = _mm512_fmadd_ps(weight, load_f16(row, start + 16 * k), *lane);
-                }
-            }
-        }
-        for (k, lane) in lanes.into_iter().enumerate() {
-            if start + 16 * k < sum.len() {
-                let target = &mut sum[start + 16 * k..];
-                // SAFETY: the mask leaves only lanes inside the slice.
-                unsafe { _mm512_mask_storeu_ps(target.as_mut_ptr(), low16(target.len()), lane) };
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
-    assert_eq!(ids.len(), weights.len());
-    let dim = sum.len();
-    add_rows(weights.iter().copied().zip(ids.iter().map(|id| row(rows, dim, *id))), sum);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
-    assert_eq!(rows.len(), weights.len() * sum.len());
-    add_rows(weights.iter().copied().zip(rows.chunks_exact(sum.len().max(1))), sum);
-}
-
 #[target_feature(enable = "avx512f,popcnt")]
 fn count_above(values: &[f32], threshold: f32) -> usize {
     let bar = _mm512_set1_ps(threshold);
@@ -481,32 +287,33 @@ impl Kernels for Avx512 {
     }
 
     fn scan_f32(&self, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
-        in_groups!(scan_f32, queries, dim, blocks, out)
+        // SAFETY: as above.
+        unsafe { scan::scan_f32(queries, dim, blocks, out) }
     }
 
     fn scan_f16(&self, queries: &[f32], dim: usize, blocks: &[f16], out: &mut [f32]) {
-        in_groups!(scan_f16, queries, dim, blocks, out)
+        // SAFETY: as above.
+        unsafe { scan::scan_f16(queries, dim, blocks, out) }
     }
 
     fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]) {
-        if queries.len() == dim && matches!(dim, 32 | 64) {
-            scan_shape(dim, dim, blocks.len(), out.len());
-            // SAFETY: as above.
-            return unsafe {
-                if dim == 32 { scan_u8_one::<8>(queries, blocks, out) } else { scan_u8_one::<16>(queries, blocks, out) }
-            };
-        }
-        in_groups!(scan_u8, queries, dim, blocks, out)
+        // SAFETY: as above.
+        unsafe { scan::scan_u8(queries, dim, blocks, out) }
     }
 
     fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { gather_add_f16(weights, rows, ids, sum) }
+        unsafe { weighted::gather_add_f16(weights, rows, ids, sum) }
     }
 
     fn add_rows_f16(&self, weights: &[f32], rows: &[f16], sum: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { add_rows_f16(weights, rows, sum) }
+        unsafe { weighted::add_rows_f16(weights, rows, sum) }
+    }
+
+    fn add_rows_to_each_f16(&self, weights: &[f32], rows: &[f16], dim: usize, sums: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { weighted::add_rows_to_each_f16(weights, rows, dim, sums) }
     }
 
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {

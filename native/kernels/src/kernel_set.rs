@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use half::f16;
 
-use crate::portable::Portable;
+use crate::portable::{Portable, weighted_shape};
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
 /// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
@@ -48,6 +48,15 @@ pub trait Kernels: Send + Sync {
 
     /// `sum[j] += Σ_i weights[i] · rows[i][j]`.
     fn add_rows_f16(&self, weights: &[f32], rows: &[f16], sum: &mut [f32]);
+
+    /// As [`Kernels::add_rows_f16`] for several weighted sums (`[sums, dim]`) in one pass over the rows: `weights` is
+    /// `[sums, stride]`, of which the first weights of each belong to the rows.
+    fn add_rows_to_each_f16(&self, weights: &[f32], rows: &[f16], dim: usize, sums: &mut [f32]) {
+        let (stride, count) = weighted_shape(weights.len(), rows.len(), dim, sums.len());
+        for (weights, sum) in weights.chunks_exact(stride.max(1)).zip(sums.chunks_exact_mut(dim.max(1))) {
+            self.add_rows_f16(&weights[..count], rows, sum);
+        }
+    }
 
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;

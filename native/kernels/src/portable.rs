@@ -51,6 +51,18 @@ pub(crate) fn row<T>(rows: &[T], dim: usize, id: u32) -> &[T] {
     &rows[id as usize * dim..][..dim]
 }
 
+/// (weights of each sum, rows) of a weighted sum for each of several.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn weighted_shape(weights: usize, rows: usize, dim: usize, sums: usize) -> (usize, usize) {
+    let (count, each) = (rows / dim.max(1), sums / dim.max(1));
+    let stride = weights / each.max(1);
+    let whole = rows == count * dim && sums == each * dim && (each == 0 || weights == stride * each && stride >= count);
+    assert!(whole, "{weights} weights, {rows} row elements and {sums} sum elements of dimension {dim} do not fit");
+    (stride, count)
+}
+
 /// Checks the arguments of a scan and returns (queries, keys).
 pub(crate) fn scan_shape(queries: usize, dim: usize, blocks: usize, out: usize) -> (usize, usize) {
     assert!(dim > 0 && queries.is_multiple_of(dim), "{queries} query elements are no multiple of dimension {dim}");

@@ -134,6 +134,25 @@ proptest! {
     }
 
     #[test]
+    fn several_weighted_sums_are_those_of_each(dim in prop_oneof![1usize..70, Just(32), Just(64), Just(128)], rows in 0usize..40, more in 0usize..20, count in 0usize..10, seed in any::<u32>()) {
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / 8e6 - 1.0 };
+        let halves: Vec<f16> = (0..rows * dim).map(|_| f16::from_f32(next())).collect();
+        let weights: Vec<f32> = (0..count * (rows + more)).map(|_| next()).collect();
+        let before: Vec<f32> = (0..count * dim).map(|_| next()).collect();
+        for set in available() {
+            let mut sums = before.clone();
+            set.add_rows_to_each_f16(&weights, &halves, dim, &mut sums);
+            for (at, found) in sums.iter().enumerate() {
+                let (q, j) = (at / dim, at % dim);
+                let terms = (0..rows).map(|i| f64::from(weights[q * (rows + more) + i]) * f64::from(halves[i * dim + j].to_f32()));
+                let magnitude = f64::from(before[at].abs()) + terms.clone().map(f64::abs).sum::<f64>();
+                close(set.name(), *found, f64::from(before[at]) + terms.sum::<f64>(), magnitude);
+            }
+        }
+    }
+
+    #[test]
     fn exponentials_are_accurate(values in vec(-200f32..0.0, 1..100), scale in 0.01f32..1.0) {
         for set in available() {
             let mut out = values.clone();

@@ -34,8 +34,11 @@ impl ExactAttention {
             kernels.scan_f16(queries, self.dim, tile, scores);
             let values = &values[first * value_dim..(first + real) * value_dim];
             for (scores, running) in scores.chunks_exact_mut(width).zip(&mut running) {
-                add(kernels, &mut scores[..real], values, scale, running);
+                let scores = &mut scores[..real];
+                running.raise(kernels.max(scores) * scale);
+                running.weight += kernels.exp_sum(scores, running.most / scale, scale);
             }
+            add_to_each(kernels, scores, values, &mut running);
         }
         running.into_iter().map(Running::finish).collect()
     }
@@ -43,6 +46,17 @@ impl ExactAttention {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         2 * self.blocks.len()
+    }
+}
+
+/// Adds values with the weights of each query (`[queries, keys or more]`), in units of the query's `most`, all in one pass over
+/// the values.
+pub(crate) fn add_to_each(kernels: &dyn Kernels, weights: &[f32], values: &[f16], running: &mut [Running]) {
+    let value_dim = running.first().map_or(0, |running| running.sum.len());
+    let mut sums: Vec<f32> = running.iter().flat_map(|running| running.sum.iter().copied()).collect();
+    kernels.add_rows_to_each_f16(weights, values, value_dim, &mut sums);
+    for (running, sum) in running.iter_mut().zip(sums.chunks_exact(value_dim.max(1))) {
+        running.sum.copy_from_slice(sum);
     }
 }
 

@@ -11,6 +11,7 @@ use super::slope::Slope;
 use crate::attention_index::{AttentionIndex, to_halves};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
+use crate::strategy::Strategy;
 use crate::vector_index::VectorIndex;
 
 /// How much of the context a step looks at.
@@ -127,9 +128,12 @@ impl AttentionHead {
     /// # Panics
     /// When the index does not hold what the plan's search needs.
     pub fn set_plan(&mut self, plan: Plan) {
-        if let Plan::Keys { strategy } = plan {
-            assert!(self.index.can(strategy), "the index holds nothing for {strategy:?}");
-        }
+        let needed = match plan {
+            Plan::Keys { strategy } => strategy,
+            Plan::Bytes => Strategy::Flat { rerank: 0 },
+            Plan::Exact | Plan::Clusters { .. } => self.index.strategy,
+        };
+        assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
         self.plan = plan;
     }
 
@@ -174,6 +178,7 @@ impl AttentionHead {
             (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
             (Budget::Error(error), plan) if error > 0.0 => match plan {
                 Plan::Exact => self.attend_all(queries),
+                Plan::Bytes => self.by_bytes(queries),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))

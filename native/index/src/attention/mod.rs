@@ -1,5 +1,6 @@
 //! Attention over keys and values in CPU memory.
 
+mod by_bytes;
 mod by_cluster;
 mod by_key;
 mod estimate;

@@ -1,0 +1,108 @@
+//! Weighted sums of rows.
+
+use core::arch::x86_64::*;
+
+use half::f16;
+
+use super::{load_f16, load_f32, low16};
+use crate::blocks::LANES;
+use crate::portable::{row, weighted_shape};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &mut [f32]) {
+    // Sixty-four columns at a time stay in four registers over all rows.
+    for start in (0..sum.len()).step_by(64) {
+        let mut lanes = [_mm512_setzero_ps(); 4];
+        for (k, lane) in lanes.iter_mut().enumerate() {
+            if start + 16 * k < sum.len() {
+                *lane = load_f32(sum, start + 16 * k);
+            }
+        }
+        for (weight, row) in weighted.clone() {
+            let weight = _mm512_set1_ps(weight);
+            for (k, lane) in lanes.iter_mut().enumerate() {
+                if start + 16 * k < row.len() {
+                    *lane = _mm512_fmadd_ps(weight, load_f16(row, start + 16 * k), *lane);
+                }
+            }
+        }
+        for (k, lane) in lanes.into_iter().enumerate() {
+            if start + 16 * k < sum.len() {
+                let target = &mut sum[start + 16 * k..];
+                // SAFETY: the mask leaves only lanes inside the slice.
+                unsafe { _mm512_mask_storeu_ps(target.as_mut_ptr(), low16(target.len()), lane) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
+    assert_eq!(ids.len(), weights.len());
+    let dim = sum.len();
+    add_rows(weights.iter().copied().zip(ids.iter().map(|id| row(rows, dim, *id))), sum);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
+    assert_eq!(rows.len(), weights.len() * sum.len());
+    add_rows(weights.iter().copied().zip(rows.chunks_exact(sum.len().max(1))), sum);
+}
+
+/// `Q` weighted sums from number `first`, 32 columns at a time: rows are widened once for all of them, and each step has 2 Q sums
+/// that do not wait for each other. `dim` is a multiple of 32.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn add_rows_to<const Q: usize>(
+    weights: &[f32],
+    rows: &[f16],
+    dim: usize,
+    first: usize,
+    stride: usize,
+    sums: &mut [f32],
+) {
+    let count = rows.len() / dim;
+    let weights: [&[f32]; Q] = std::array::from_fn(|q| &weights[(first + q) * stride..][..count]);
+    for start in (0..dim).step_by(32) {
+        let mut lanes: [[__m512; 2]; Q] = std::array::from_fn(|q| {
+            let sum = &sums[(first + q) * dim + start..][..32];
+            [load_f32(&sum[..16], 0), load_f32(&sum[16..], 0)]
+        });
+        for (i, row) in rows.chunks_exact(dim).enumerate() {
+            let row = &row[start..start + 32];
+            let values = [load_f16(&row[..16], 0), load_f16(&row[16..], 0)];
+            for q in 0..Q {
+                let weight = _mm512_set1_ps(weights[q][i]);
+                for (lane, values) in lanes[q].iter_mut().zip(values) {
+                    *lane = _mm512_fmadd_ps(weight, values, *lane);
+                }
+            }
+        }
+        for (q, lanes) in lanes.into_iter().enumerate() {
+            let sum = &mut sums[(first + q) * dim + start..][..32];
+            for (lane, target) in lanes.into_iter().zip(sum.as_chunks_mut::<LANES>().0) {
+                // SAFETY: the target is 16 elements long.
+                unsafe { _mm512_storeu_ps(target.as_mut_ptr(), lane) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn add_rows_to_each_f16(weights: &[f32], rows: &[f16], dim: usize, sums: &mut [f32]) {
+    let (stride, count) = weighted_shape(weights.len(), rows.len(), dim, sums.len());
+    let each = sums.len() / dim.max(1);
+    let mut first = 0;
+    while first < each {
+        let left = if dim.is_multiple_of(32) { each - first } else { 1 };
+        first += match left {
+            4.. => (add_rows_to::<4>(weights, rows, dim, first, stride, sums), 4),
+            3 => (add_rows_to::<3>(weights, rows, dim, first, stride, sums), 3),
+            2 => (add_rows_to::<2>(weights, rows, dim, first, stride, sums), 2),
+            _ => {
+                let (weights, sum) = (&weights[first * stride..][..count], &mut sums[first * dim..][..dim]);
+                (add_rows_f16(weights, rows, sum), 1)
+            }
+        }
+        .1;
+    }
+}
