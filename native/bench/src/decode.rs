@@ -108,7 +108,8 @@ pub fn measure(case: &str, heads: &[Head], report: &mut Report) -> Result<(), St
         read / count / keys as f64 * 100.0
     ));
     for way in &mut ways {
-        report.note(&format!("  {}: {:.2} ms a step, error {:.4}", way.name, way.median() * 1e3, way.error));
+        let time = way.median() * 1e3;
+        report.note(&format!("  {}: {time:.2} ms a step, error {:.4}", way.name, way.error));
     }
     // A scan that drops most of the mass is no competitor: equal error, or none.
     let scans = ways[1..].iter_mut().filter(|way| way.error <= TARGET);
@@ -174,8 +175,8 @@ fn halves(values: &[f32]) -> Vec<f16> {
     values.iter().map(|x| f16::from_f32(*x)).collect()
 }
 
-/// The fastest scan of all keys we know, at an error that is printed: bytes, the queries of a group sharing the pass, the best 150 scored again in half
-/// precision, attention over the best 100 of those.
+/// The fastest scan of all keys we know, at an error that is printed: bytes, the queries of a group sharing the pass, the best
+/// 150 scored again in half precision, attention over the best 100 of those.
 struct ByteScan {
     blocks: Buffer<u8>,
     halves: Buffer<f16>,

@@ -7,6 +7,7 @@ use half::f16;
 use super::{load_f16, load_f32, low16};
 use crate::blocks::LANES;
 use crate::portable::{row, weighted_shape};
+use crate::prefetch::prefetch;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &mut [f32]) {
@@ -36,11 +37,23 @@ fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &
     }
 }
 
+/// Rows asked for before they are added: at random places no hardware foresees them.
+const AHEAD: usize = 8;
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
     assert_eq!(ids.len(), weights.len());
     let dim = sum.len();
-    add_rows(weights.iter().copied().zip(ids.iter().map(|id| row(rows, dim, *id))), sum);
+    let ahead = |i: usize| {
+        if let Some(id) = ids.get(i + AHEAD) {
+            (0..dim).step_by(32).for_each(|column| prefetch(rows, *id as usize * dim + column));
+        }
+    };
+    let each = ids.iter().enumerate().map(|(i, id)| {
+        ahead(i);
+        row(rows, dim, *id)
+    });
+    add_rows(weights.iter().copied().zip(each), sum);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
