@@ -34,11 +34,12 @@ async function byRetrieval(context: BenchContext): Promise<void> {
     llama3Shape,
     131072,
     64,
+    [{ kind: "retrieval" }, { kind: "retrieval", k: 100 }],
     (text) => context.note(`large: ${text}`),
   );
-  const row = (metric: string, value: number, unit: string, paper?: number) =>
+  const row = (name: string, metric: string, value: number, unit: string, paper?: number) =>
     context.report({
-      case: "llama3_8b_retrieval_128k",
+      case: name,
       metric,
       value,
       unit,
@@ -46,13 +47,18 @@ async function byRetrieval(context: BenchContext): Promise<void> {
         ? {}
         : { baseline: "paper, RTX 4090 and 10 cores", ratio: paper / value }),
     });
-  row("ms_per_token", found.msPerToken, "ms", 188);
-  row("search_ms_per_token", found.searchMs, "ms");
-  row("gpu_memory", found.gpuBytes / 1e9, "GB", 16);
-  row("cpu_memory", found.cpuBytes / 1e9, "GB");
-  row("build_s", found.buildSeconds, "s");
-  row("keys_scanned", 100 * found.scanned, "%");
-  row("rel_l2", found.error, "");
+  const name = "llama3_8b_retrieval_128k";
+  // The second is the paper's own budget: the best 100 keys of each head, everything else dropped.
+  for (const [i, suffix] of ["", "_k100"].entries()) {
+    const policy = found.policies[i];
+    row(name + suffix, "ms_per_token", policy.msPerToken, "ms", 188);
+    row(name + suffix, "search_ms_per_token", policy.searchMs, "ms");
+    row(name + suffix, "keys_scanned", 100 * policy.scanned, "%");
+  }
+  row(name, "gpu_memory", found.gpuBytes / 1e9, "GB", 16);
+  row(name, "cpu_memory", found.cpuBytes / 1e9, "GB");
+  row(name, "build_s", found.buildSeconds, "s");
+  row(name, "rel_l2", found.error, "");
   context.note(
     "large: keys and values of the 128K tokens are made, no token of them was prefilled; queries come from the GPU",
   );

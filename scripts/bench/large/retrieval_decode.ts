@@ -24,28 +24,38 @@ const ROWS = 256;
  */
 const SCORE_SPREAD = 3.66;
 
+/** No step is begun after this long, so that a slow machine gives figures too. */
+const MOST_SECONDS = 15;
+
 /** What decoding by retrieval took. */
 export interface RetrievalDecode {
-  msPerToken: number;
-  /** Of which the CPU searched and attended. */
-  searchMs: number;
+  /** One for each policy asked for, in their order. */
+  policies: PolicyDecode[];
   gpuBytes: number;
   cpuBytes: number;
   buildSeconds: number;
-  /** Share of the keys in CPU memory that were scored. */
-  scanned: number;
   /** Relative L2 error of the last layer's attention to CPU memory against exact attention, for the last token's queries. */
   error: number;
 }
 
+/** What decoding under one policy took. */
+export interface PolicyDecode {
+  msPerToken: number;
+  /** Of which the CPU searched and attended. */
+  searchMs: number;
+  /** Share of the keys in CPU memory that were scored. */
+  scanned: number;
+}
+
 /**
- * Decodes `steps` tokens of a model of made weights over `tokens` tokens of context, of which all but the window is in CPU memory and made
+ * Decodes up to `steps` tokens under each policy, of a model of made weights over `tokens` tokens of context, of which all but the window is in CPU memory and made
  * too. Index building is most of the time; `note` says how far it is.
  */
 export async function retrievalDecode(
   shape: LlamaShape,
   tokens: number,
   steps: number,
+  policies: readonly RetrievalPolicy[],
   note: (text: string) => void,
 ): Promise<RetrievalDecode> {
   using gpu = await Gpu.open();
@@ -55,7 +65,7 @@ export async function retrievalDecode(
   const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
     pages: 64,
     maxRows: ROWS,
-    maxSequences: 1,
+    maxSequences: 2,
     contextLength: tokens,
     kvType: "f16",
   });
@@ -102,7 +112,7 @@ export async function retrievalDecode(
   note(`queries of norm ${size.toFixed(2)}: keys are scaled by ${scale.toFixed(3)}`);
 
   const made = new MadeContext(kvHeads, paddedHeadDim, headDim, scale);
-  const pages = Math.floor((tokens - steps - 64 - 640) / PAGE_TOKENS);
+  const pages = Math.floor((tokens - steps * policies.length - 64 - 640) / PAGE_TOKENS);
   const prefix = retrieval.openPrefix(pages * PAGE_TOKENS);
   start = performance.now();
   const builds: Promise<void>[] = [];
@@ -117,28 +127,39 @@ export async function retrievalDecode(
   prefix.state = "ready";
   const buildSeconds = (performance.now() - start) / 1000;
 
-  const decode: RetrievalPolicy = { kind: "retrieval" };
   const first = prefix.firstPages;
   const prompt = (first + pages) * PAGE_TOKENS + 512;
-  retrieval.adopt(0, prefix, prompt, decode);
+  // A sequence that never decodes holds the prefix while the other comes and goes.
+  retrieval.adopt(1, prefix, prompt, policies[0]);
   const table = [
     ...Array.from({ length: first }, (_, i) => i),
     ...Array<number>(pages).fill(VACANT),
     ...Array.from({ length: 64 - first }, (_, i) => first + i),
   ];
-  const times = Array.from(
-    { length: steps },
-    (_, i) => step(row({ position: prompt + i, pages: table, promptTokens: prompt, decode })),
-  );
-  const { load } = retrieval;
+  let position = prompt;
+  const measure = (decode: RetrievalPolicy): PolicyDecode => {
+    retrieval.adopt(0, prefix, prompt, decode);
+    const before = retrieval.load;
+    const times: number[] = [];
+    start = performance.now();
+    while (times.length < steps && performance.now() - start < MOST_SECONDS * 1000) {
+      times.push(step(row({ position: position++, pages: table, promptTokens: prompt, decode })));
+    }
+    const { load } = retrieval;
+    retrieval.leave(0);
+    note(`${times.length} tokens in ${seconds()} s under ${JSON.stringify(decode)}`);
+    return {
+      // The first steps meet cold caches and pipelines.
+      msPerToken: median(times.slice(Math.min(4, times.length - 1))),
+      searchMs: (load.searchSeconds - before.searchSeconds) * 1000 / (load.tokens - before.tokens),
+      scanned: (load.keysScanned - before.keysScanned) / (load.keysHeld - before.keysHeld),
+    };
+  };
   const result = {
-    // The first steps meet cold caches and pipelines.
-    msPerToken: median(times.slice(Math.min(4, steps - 1))),
-    searchMs: load.searchSeconds * 1000 / load.tokens,
+    policies: policies.map(measure),
     gpuBytes: gpu.buffers.bytes,
-    cpuBytes: load.cpuBytes,
+    cpuBytes: retrieval.load.cpuBytes,
     buildSeconds,
-    scanned: load.keysScanned / load.keysHeld,
     error: attentionError(
       prefix.context,
       shape.layers - 1,
