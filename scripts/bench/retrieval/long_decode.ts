@@ -39,6 +39,7 @@ const SEQUENCES = 4;
  */
 export class LongContext implements AsyncDisposable {
   readonly #pageBytes: number;
+  #lengths = 0;
 
   private constructor(
     readonly gpu: Gpu,
@@ -102,8 +103,10 @@ export class LongContext implements AsyncDisposable {
     const prompt = shared * PAGE_TOKENS + FRESH_TOKENS;
     const total = Math.ceil(this.contextLength / PAGE_TOKENS);
     const own = FRESH_TOKENS / PAGE_TOKENS * 2;
+    // Another page first each time: a prompt that began like an earlier one would go on from its index.
+    const first = this.#lengths++;
     const table = (slot: number) => [
-      ...Array.from({ length: shared }, (_, i) => i),
+      ...Array.from({ length: shared }, (_, i) => (i + first) % shared),
       ...Array.from({ length: own }, (_, i) => total + slot * own + i),
     ];
     const policies: RetrievalPolicy[] = [{ kind: "dense" }, { kind: "retrieval" }];
