@@ -281,7 +281,7 @@ fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
             for (query, (found, report)) in queries.chunks_exact(dim).zip(head.attend(queries, options)) {
                 let (output, lse) = dense(query, &rows, &values, dim, scale, |_| true);
                 let error = relative(&found.output, &output);
-                assert!(error < 0.01, "{keys} keys of {dim}: relative error {error}");
+                assert!(error < 0.02, "{keys} keys of {dim}: relative error {error}");
                 assert!((f64::from(found.lse) - lse).abs() < 0.01);
                 assert_eq!((report.scanned, report.rest, report.bound), (keys as u32 + 1, 0.0, 0.0));
             }

@@ -17,6 +17,8 @@ pub unsafe trait Pod: Copy + Send + Sync + 'static {}
 // SAFETY: no invalid patterns, no padding.
 unsafe impl Pod for u8 {}
 // SAFETY: as above.
+unsafe impl Pod for i8 {}
+// SAFETY: as above.
 unsafe impl Pod for u16 {}
 // SAFETY: as above.
 unsafe impl Pod for u32 {}

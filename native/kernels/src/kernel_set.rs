@@ -58,6 +58,15 @@ pub trait Kernels: Send + Sync {
         }
     }
 
+    /// As [`Kernels::add_rows_to_each_f16`] over rows of bytes in the layout of [`crate::pack_fours`], element `j` in units of `scales[j]`.
+    /// Weights are at least 0, and rounded to 1/255 of the largest of their sum, up or down such that neither is favoured.
+    ///
+    /// # Panics
+    /// When the lengths do not fit, the dimension (`scales.len()`) is no multiple of 16, or there are more than 65,536 rows.
+    fn add_byte_rows(&self, weights: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+        crate::byte_rows::add(weights, rows, scales, sums);
+    }
+
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;
 

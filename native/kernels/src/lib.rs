@@ -10,12 +10,14 @@ mod avx2;
 mod avx512;
 mod blocks;
 mod buffer;
+mod byte_rows;
 mod kernel_set;
 mod portable;
 mod prefetch;
 
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
+pub use byte_rows::{MOST_ROWS, pack_fours};
 pub use half::f16;
 pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};

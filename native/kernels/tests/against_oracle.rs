@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use half::f16;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sparrow_kernels::{available, pack_blocks, pack_byte_blocks};
+use sparrow_kernels::{available, pack_blocks, pack_byte_blocks, pack_fours};
 
 /// |found - expected| within the rounding of a sum of `terms`: the oracle is f64, the kernels f32.
 fn close(set: &str, found: f32, expected: f64, magnitude: f64) {
@@ -153,6 +153,37 @@ proptest! {
     }
 
     #[test]
+    fn byte_rows_add_up_and_every_set_rounds_alike(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, sharp in 0i32..12, seed in any::<u32>()) {
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 24) as f32 };
+        let bytes: Vec<i8> = (0..rows * dim).map(|_| (next() * 255.0 - 127.5) as i8).collect();
+        let fours = pack_fours(&bytes, dim);
+        let stride = fours.len() / dim + more;
+        let mut weights: Vec<f32> = (0..count * stride).map(|_| next().powi(sharp)).collect();
+        // What fills the last four up weighs nothing.
+        weights.chunks_exact_mut(stride.max(1)).for_each(|own| own[rows..].fill(0.0));
+        let scales: Vec<f32> = (0..dim).map(|_| next() + 0.01).collect();
+        let before: Vec<f32> = (0..count * dim).map(|_| next() - 0.5).collect();
+        let mut all: Vec<Vec<f32>> = Vec::new();
+        for set in available() {
+            let mut sums = before.clone();
+            set.add_byte_rows(&weights, &fours, &scales, &mut sums);
+            for (at, found) in sums.iter().enumerate() {
+                let (q, j) = (at / dim, at % dim);
+                let own = &weights[q * stride..][..rows];
+                let unit = f64::from(own.iter().copied().fold(0.0, f32::max)) / 255.0;
+                let values = || (0..rows).map(|i| f64::from(scales[j]) * f64::from(bytes[i * dim + j]));
+                let exact = f64::from(before[at]) + own.iter().zip(values()).map(|(w, v)| f64::from(*w) * v).sum::<f64>();
+                // No weight is off by more than one unit.
+                let most = 1e-4 * (1.0 + exact.abs()) + 1.0001 * unit * values().map(f64::abs).sum::<f64>();
+                prop_assert!((f64::from(*found) - exact).abs() <= most, "{}: {found} for {exact}", set.name());
+            }
+            all.push(sums);
+        }
+        prop_assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "sets differ");
+    }
+
+    #[test]
     fn exponentials_are_accurate(values in vec(-200f32..0.0, 1..100), scale in 0.01f32..1.0) {
         for set in available() {
             let mut out = values.clone();
@@ -203,6 +234,21 @@ fn special_halves_survive_widening() {
                 out[0]
             );
         }
+    }
+}
+
+#[test]
+fn small_weights_round_to_themselves_on_average() {
+    let (rows, dim) = (4096, 16);
+    // One weight of 1 makes the unit 1/255; the others are a fiftieth of that, and all rows the same.
+    let mut weights = vec![1.0 / (50.0 * 255.0); rows];
+    weights[1000] = 1.0;
+    let fours = pack_fours(&vec![1; rows * dim], dim);
+    for set in available() {
+        let mut sums = vec![0f32; dim];
+        set.add_byte_rows(&weights, &fours, &[1.0; 16], &mut sums);
+        let exact = 1.0 + 4095.0 / (50.0 * 255.0);
+        assert!((sums[0] - exact).abs() < 0.08 * exact, "{}: {} for {exact}", set.name(), sums[0]);
     }
 }
 

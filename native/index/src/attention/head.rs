@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use sparrow_kernels::{Buffer, Kernels, best, f16};
 
+use super::byte_values::ByteValues;
 use super::estimate::View;
 use super::exact::{ExactAttention, add};
 use super::partial::{Partial, Running};
@@ -64,6 +65,8 @@ pub struct AttentionHead {
     pub(crate) scale: f32,
     pub(crate) plan: Plan,
     pub(super) exact: Option<ExactAttention>,
+    /// Held while the plan reads them.
+    pub(super) byte_values: Option<ByteValues>,
 }
 
 impl AttentionHead {
@@ -86,6 +89,7 @@ impl AttentionHead {
             scale,
             plan: Plan::Exact,
             exact: None,
+            byte_values: None,
         };
         head.measure_values();
         Ok(head)
@@ -135,12 +139,23 @@ impl AttentionHead {
         };
         assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
         self.plan = plan;
+        self.hold_byte_values();
+    }
+
+    /// Makes or drops the values' bytes, as the plan wants.
+    pub(super) fn hold_byte_values(&mut self) {
+        if self.plan != Plan::Bytes {
+            self.byte_values = None;
+        } else if self.byte_values.is_none() {
+            self.byte_values = ByteValues::of(&self.values, self.value_dim);
+        }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let exact = self.exact.as_ref().map_or(0, ExactAttention::bytes);
-        self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact + self.slope.bytes()
+        let bytes = self.byte_values.as_ref().map_or(0, ByteValues::bytes);
+        self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact + bytes + self.slope.bytes()
     }
 
     /// Adds keys with their values.

@@ -3,6 +3,7 @@
 mod by_bytes;
 mod by_cluster;
 mod by_key;
+mod byte_values;
 mod estimate;
 mod exact;
 mod head;

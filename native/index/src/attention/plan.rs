@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use sparrow_kernels::best;
 
+use super::byte_values::ByteValues;
 use super::exact::ExactAttention;
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
@@ -13,7 +14,7 @@ use crate::strategy::Strategy;
 pub enum Plan {
     /// All keys, always.
     Exact,
-    /// All keys, their scores computed by bytes, those of the keys that weigh most again in half precision.
+    /// All keys and values by bytes, those that weigh most again in half precision.
     Bytes,
     /// Whole clusters, those first whose estimate is worst.
     Clusters {
@@ -37,6 +38,7 @@ impl AttentionHead {
         self.share = self.measure_share(queries);
         let keys = self.len() as f64;
         let mut plans: Vec<(f64, Plan)> = vec![(keys * cost::EXACT, Plan::Exact)];
+        self.byte_values = ByteValues::of(&self.values, self.value_dim);
         if self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
             plans.push((keys * cost::BYTES, Plan::Bytes));
         }
@@ -66,6 +68,7 @@ impl AttentionHead {
         }
         plans.sort_by(|a, b| a.0.total_cmp(&b.0));
         self.plan = plans[0].1;
+        self.hold_byte_values();
         if self.plan != Plan::Exact {
             self.exact = None;
         }
@@ -176,20 +179,19 @@ impl AttentionHead {
     }
 }
 
-/// Nanoseconds of the parts of a step for each query, for choosing a plan (64 dimensions, AVX-512). On one idle thread, three
-/// real heads of 28K keys with three queries to a group took 4.9, 7.5 and 9.7 ns a key, of which 53, 66 and 84 % were scored
-/// and 8, 22 and 30 % read: 7 a key scored and 12.5 a value. Exact attention takes 4.4, with scores by bytes 3.9 (6.2 and 4.9
-/// with one query). On a busy machine scattered reads suffer
-/// more than a stream does, so they are taken for a quarter dearer: where the two are near, exact is the better choice.
+/// Nanoseconds of the parts of a step for each query, for choosing a plan (64 dimensions, AVX-512, one thread, three queries to a
+/// group). Four real heads of 28K keys took 2.1 to 2.2 a key by bytes, and by clusters, at six thresholds, 0.6 to 4.0 of which 11 to 85 %
+/// were scored and up to 5 % read: 3.5 a key scored and 25 a value, which is read at a random place and whose key is scored again.
+/// Exact attention takes 1.9 times what bytes do.
 mod cost {
     /// A key and its value among all of them.
-    pub const EXACT: f64 = 4.4;
-    /// The same with scores by bytes.
-    pub const BYTES: f64 = 3.9;
+    pub const EXACT: f64 = 4.2;
+    /// The same by bytes.
+    pub const BYTES: f64 = 2.2;
     /// A key of an open cluster, as bytes; or a centroid and its mean value.
-    pub const CLUSTERS: f64 = 9.0;
+    pub const CLUSTERS: f64 = 3.5;
     /// A value at a random place.
-    pub const VALUE: f64 = 16.0;
+    pub const VALUE: f64 = 25.0;
 }
 
 /// |found - truth| / |truth| of the outputs.
