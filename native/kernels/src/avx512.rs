@@ -334,6 +334,10 @@ impl Kernels for Avx512 {
         unsafe { byte_rows::add_byte_rows(weights, rows, scales, sums) }
     }
 
+    fn byte_sums_pay(&self) -> bool {
+        true
+    }
+
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {
         // SAFETY: as above.
         unsafe { exp_sum_wide(values, shift, scale) }

@@ -67,6 +67,12 @@ pub trait Kernels: Send + Sync {
         crate::byte_rows::add(weights, rows, scales, sums);
     }
 
+    /// Whether that takes less time than [`Kernels::add_rows_to_each_f16`]: where there is a product of bytes. (Three sums of 1,024 rows of
+    /// 64: AVX-512 0.5 ns a row for 1.6, AVX2 4.8 for 1.3.)
+    fn byte_sums_pay(&self) -> bool {
+        false
+    }
+
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;
 

@@ -1,6 +1,6 @@
 //! Values as bytes: half the memory that half precision reads, and a quarter of the products.
 
-use sparrow_kernels::{Buffer, LANES, f16, pack_fours};
+use sparrow_kernels::{Buffer, LANES, best, f16, pack_fours};
 
 /// Values covered are a multiple of this.
 pub(super) const WHOLE: usize = 1024;
@@ -14,11 +14,11 @@ pub(super) struct ByteValues {
 }
 
 impl ByteValues {
-    /// Of as many rows of `values` (`[keys, dim]`) as make up whole tiles; `None` when those are none or the dimension is no
-    /// multiple of 16, which byte products want.
+    /// Of as many rows of `values` (`[keys, dim]`) as make up whole tiles; `None` when those are none, the dimension is no multiple of 16,
+    /// which byte products want, or the processor has no such products.
     pub fn of(values: &[f16], dim: usize) -> Option<Self> {
         let count = values.len() / dim.max(1) / WHOLE * WHOLE;
-        if count == 0 || !dim.is_multiple_of(LANES) {
+        if count == 0 || !dim.is_multiple_of(LANES) || !best().byte_sums_pay() {
             return None;
         }
         let values = &values[..count * dim];
