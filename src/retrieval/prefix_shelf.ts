@@ -97,8 +97,9 @@ export class PrefixShelf<Prefix extends ShelvedPrefix> {
     const current = ({ page, writes }: WrittenPage) => writes === (this.#writes.get(page) ?? 0);
     for (const one of this.#prefixes) {
       if (one.owners > 0) continue;
-      // Idle while being built: it was given up, and nobody waits for it.
-      if (one.state !== "ready" || !one.pages.every(current)) this.#drop(one);
+      // One that is being built is kept, too: where answers are short, each ends before the index that the next question wants.
+      const wanted = one.state === "ready" || one.state === "building";
+      if (!wanted || !one.pages.every(current)) this.#drop(one);
     }
     const idle = [...this.#prefixes].filter(({ owners }) => owners === 0);
     idle.sort((a, b) => a.lastUse - b.lastUse);

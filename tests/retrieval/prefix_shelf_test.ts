@@ -86,8 +86,14 @@ Deno.test("PrefixShelf keeps idle prefixes up to its limit, and only those that 
   shelf.write([row([0, 2], 64, 64)]);
   d.state = "building";
   shelf.give(d);
-  assertEquals([b, c, d].map(({ disposed }) => disposed), [true, false, true]);
+  assertEquals([b, c, d].map(({ disposed }) => disposed), [true, false, false]);
+  // Built or not, it is there for the next sequence until it is of no use.
+  assert(shelf.find([0, 4], 2, none) === d);
+  d.state = "failed";
   shelf.take(c);
+  shelf.take(c);
+  shelf.give(c);
+  assertEquals([c, d].map(({ disposed }) => disposed), [false, true]);
   assertEquals(c.owners, 1);
   await shelf.close();
   assert(c.disposed);
