@@ -53,8 +53,14 @@ impl ExactAttention {
 /// the values.
 pub(crate) fn add_to_each(kernels: &dyn Kernels, weights: &[f32], values: &[f16], running: &mut [Running]) {
     let value_dim = running.first().map_or(0, |running| running.sum.len());
+    to_sums(running, |sums| kernels.add_rows_to_each_f16(weights, values, value_dim, sums));
+}
+
+/// Lets `add` change the sums of all queries, `[queries, value_dim]`.
+pub(crate) fn to_sums(running: &mut [Running], add: impl FnOnce(&mut [f32])) {
     let mut sums: Vec<f32> = running.iter().flat_map(|running| running.sum.iter().copied()).collect();
-    kernels.add_rows_to_each_f16(weights, values, value_dim, &mut sums);
+    add(&mut sums);
+    let value_dim = running.first().map_or(0, |running| running.sum.len());
     for (running, sum) in running.iter_mut().zip(sums.chunks_exact(value_dim.max(1))) {
         running.sum.copy_from_slice(sum);
     }
