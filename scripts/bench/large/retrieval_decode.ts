@@ -120,7 +120,7 @@ export async function retrievalDecode(
     if (builds.length >= buildsAtOnce(kvHeads)) await builds.shift();
     made.fill(prefix.context, layer, pages);
     prefix.context.sample(layer, queries);
-    const ready = () => note(`layer ${layer} of ${shape.layers} indexed, ${seconds()} s`);
+    const ready = () => note(`layer ${layer + 1} of ${shape.layers} indexed, ${seconds()} s`);
     builds.push(prefix.context.build(layer, 0.01).then(ready));
   }
   await Promise.all(builds);
@@ -147,10 +147,15 @@ export async function retrievalDecode(
     }
     const { load } = retrieval;
     retrieval.leave(0);
-    note(`${times.length} tokens in ${seconds()} s under ${JSON.stringify(decode)}`);
+    // The first steps meet cold caches and pipelines.
+    const msPerToken = median(times.slice(Math.min(4, times.length - 1)));
+    note(
+      `${times.length} tokens in ${seconds()} s under ${
+        JSON.stringify(decode)
+      }, ${msPerToken.toFixed(1)} ms a token`,
+    );
     return {
-      // The first steps meet cold caches and pipelines.
-      msPerToken: median(times.slice(Math.min(4, times.length - 1))),
+      msPerToken,
       searchMs: (load.searchSeconds - before.searchSeconds) * 1000 / (load.tokens - before.tokens),
       scanned: (load.keysScanned - before.keysScanned) / (load.keysHeld - before.keysHeld),
     };
