@@ -150,6 +150,28 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.12, skip=0.0, refresh_every=1),
                 Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.19, 131072, skip=0.0, refresh_every=1),
             ), peak=0.5, flat=0.5),
+            # Frames of random words, questions that repeat some of them or name nothing: learnt in short contexts first.
+            Run((
+                Phase(1024, 12000, 0.16, 0.0, 0.8, 0.04, 0.24, 32768, skip=0.3),
+                Phase(2048, 12000, 0.17, 0.0, 0.79, 0.04, 0.27, 32768, skip=0.4),
+                Phase(4096, 6000, 0.15, 0.0, 0.81, 0.04, 0.18, skip=0.3),
+                Phase(8192, 4000, 0.12, 0.0, 0.88, 0.0, 0.09, skip=0.2, refresh_every=3),
+                Phase(16384, 2000, 0.08, 0.0, 0.92, 0.0, 0.07, skip=0.2, refresh_every=2),
+                Phase(32768, 1500, 0.02, 0.0, 0.98, 0.0, 0.06, skip=0.1, refresh_every=1),
+                Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.05, skip=0.0, refresh_every=1),
+                Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.04, 131072, skip=0.0, refresh_every=1),
+            ), peak=0.75, flat=0.5, end=0.2),
+            # The same with longer contexts, to the end of the rate.
+            Run((
+                Phase(1024, 12000, 0.18, 0.0, 0.78, 0.04, 0.1, 32768, skip=0.3),
+                Phase(2048, 12000, 0.18, 0.0, 0.78, 0.04, 0.17, 32768, skip=0.4),
+                Phase(4096, 6000, 0.15, 0.0, 0.81, 0.04, 0.16, skip=0.3),
+                Phase(8192, 4000, 0.12, 0.0, 0.88, 0.0, 0.1, skip=0.2, refresh_every=2),
+                Phase(16384, 2000, 0.08, 0.0, 0.92, 0.0, 0.09, skip=0.2, refresh_every=1),
+                Phase(32768, 1500, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.1, refresh_every=1),
+                Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.13, skip=0.0, refresh_every=1),
+                Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.15, 131072, skip=0.0, refresh_every=1),
+            ), peak=0.55, flat=0.45),
         ),
         least_tokens=65536, sparsity_penalty=1.0,
     ),

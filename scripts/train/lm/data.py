@@ -17,7 +17,7 @@ from scripts.train.lm.instructions import instruction
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.prepare import Corpus
 from scripts.train.lm.sample import Sample
-from scripts.train.lm.tasks import ALONE, DENSITY, FAMILIES, LONG, PACKED
+from scripts.train.lm.tasks import ALONE, DENSITY, FAMILIES, LONE, LONG, PACKED
 from scripts.train.lm.templates import INTROS
 from scripts.train.lm.tokenizer import FastEncoder
 
@@ -150,13 +150,18 @@ class Source:
             else:
                 # Most rows are one context; a few hold several short ones.
                 name = self.family(length, rng)
-                if name in PACKED and rng.random() < 0.7:
-                    part = min(room, rng.choice((256, 512, 1024, 1024, 2048)))
+                lone = name in LONE
+                if name in PACKED and rng.random() < (0.5 if length >= LONG else 0.8):
+                    part = min(room, rng.choice((length // 8, length // 4) if length >= LONG else
+                                                (256, 256, 512, 1024) if lone else (256, 512, 1024, 1024, 2048)))
                 elif rng.random() >= 0.15:
                     part = room
-                hidden = rng.random() < (0.35 if length <= 1024 else 0.85)
+                # One fact and nothing else is found without a question.
+                hidden = rng.random() < (0.95 if lone else 0.35 if length <= 1024 else 0.85)
+                # The one answer of a long context counts like the many of others.
+                weight = self.config.answer_weight * (min(8.0, max(1.0, part / 1024)) if lone else 1.0)
                 more = dialogue(self.task_sample(name, part, rng), part, self.encode, self.filler if hidden else None, rng,
-                                self.config.answer_weight, phase.filler_weight)
+                                weight, phase.filler_weight)
             ids += more[0] + [self.encode.end_of_text]
             weights += more[1] + [0.0]
         if len(ids) < length:

@@ -8,6 +8,7 @@ import string
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Literal
 
@@ -45,6 +46,13 @@ class Lexicon:
 
     def word(self, rng: Random) -> str:
         return self.words[int(rng.random() * len(self.words))]
+
+    @cached_property
+    def verbs(self) -> list[tuple[str, str]]:
+        """Words of the corpus with the past tense in -ed that stands there too."""
+        known = set(self.words)
+        return [(word, past) for word in self.words
+                if (past := word + ("d" if word.endswith("e") else "ed")) in known]
 
     def pair(self, rng: Random) -> str:
         """Two words and a hyphen, like `quiet-harbour`."""

@@ -16,17 +16,17 @@ Generator = Callable[[Random, Lexicon, int, int], Sample]
 
 #: Family name to generator and its share of generated sequences: short ones, and those of `LONG` tokens or more.
 FAMILIES: dict[str, tuple[Generator, float, float]] = {
-    "single_needle": (single_needle, 4, 4),
-    "multi_key": (multi_key, 24, 22),
+    "single_needle": (single_needle, 6, 6),
+    "multi_key": (multi_key, 25, 24),
     "recall": (recall, 1, 1),
-    "multi_value": (multi_value, 24, 22),
-    "multi_query": (multi_query, 11, 15),
-    "variable_tracking": (variable_tracking, 15, 13),
-    "key_value": (key_value, 3, 8),
-    "passkey": (passkey, 4, 5),
-    "qa": (qa, 10, 8),
-    "common_words": (common_words, 4, 4),
-    "frequent_words": (frequent_words, 3, 3),
+    "multi_value": (multi_value, 18, 17),
+    "multi_query": (multi_query, 13, 15),
+    "variable_tracking": (variable_tracking, 9, 9),
+    "key_value": (key_value, 3, 9),
+    "passkey": (passkey, 12, 8),
+    "qa": (qa, 8, 8),
+    "common_words": (common_words, 3, 3),
+    "frequent_words": (frequent_words, 1, 1),
 }
 LONG = 32768
 #: Families whose statements are shorter than a fact or share a turn: this many times as many fill the same room.
@@ -34,6 +34,8 @@ DENSITY = {"common_words": 6, "frequent_words": 8, "variable_tracking": 1.5, "re
            "key_value": 0.5}
 #: Families with few questions a context: short contexts are packed, so that a row holds several.
 PACKED = ("common_words", "frequent_words", "single_needle", "passkey")
+#: Families with one fact in a context.
+LONE = ("single_needle", "passkey")
 #: Families whose questions may not say what they ask for: nothing else stands in their contexts.
 ALONE = ("passkey",)
 

@@ -7,6 +7,7 @@ without a leading space differently, and what is to be copied should be the same
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
@@ -67,10 +68,13 @@ def compose(rule: str, rng: Random, lexicon: Lexicon) -> str:
     def word(rng: Random) -> str:
         return unmarked_word(rng, lexicon)
 
-    text = GRAMMAR.expand(rule, rng, word)
-    if text.startswith(_PLACES):
-        text = f"{GRAMMAR.expand('lead', rng, word)} {text}"
+    text = start(GRAMMAR.expand(rule, rng, word), rng, word)
     return text if "->" in text or "=" in text else sentence(text)
+
+
+def start(text: str, rng: Random, word: Callable[[Random], str]) -> str:
+    """The text, with a word before a key or value that would begin it."""
+    return f"{GRAMMAR.expand('lead', rng, word)} {text}" if text.startswith(_PLACES) else text
 
 
 class Wordings:

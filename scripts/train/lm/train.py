@@ -54,7 +54,7 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     each = head(states, model.embed_tokens.weight, targets)
     # A long row with a single answer shall not count as much as one with hundreds.
     loss = (each * weights).sum() / weights.sum().clamp(min=len(weights) / 200)
-    text, answer = (weights == 1.0).float(), (weights == config.answer_weight).float()
+    text, answer = (weights == 1.0).float(), (weights >= config.answer_weight).float()
     means = [(each.detach() * mask).sum() / mask.sum().clamp(min=1) for mask in (text, answer)]
     if config.sparsity_penalty:
         loss = loss + config.sparsity_penalty * activity[:, 1].sum()

@@ -58,6 +58,21 @@ Deno.test("no held-out form of a relation can be composed", () => {
   }
 });
 
+Deno.test("no rule of random frames writes a word that tells a held-out form", () => {
+  const markers = [
+    ...Object.values(wordings.heldOut),
+    ...Object.values(wordings.relations).map((each) => each.heldOut),
+  ].flat(2).map(([, marker]) => marker);
+  const echoes = Object.keys(wordings.rules).filter((rule) => rule.startsWith("echo_"));
+  assert(echoes.length > 10 && markers.length > 40);
+  for (const rule of echoes) {
+    const texts = pieces(rule);
+    for (const marker of markers) {
+      assertEquals(texts.find((each) => holds(each, marker)), undefined, `"${marker}" by ${rule}`);
+    }
+  }
+});
+
 Deno.test("held-out forms keep keys and values after a space, as composed ones do", () => {
   const loose = /(?<! )\{[kvxy]\}/;
   for (const forms of Object.values(wordings.heldOut)) {
