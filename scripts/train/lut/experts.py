@@ -32,9 +32,9 @@ def train_experts(sampler, seconds, device, count=48, log=print):
 EDGE = 2
 
 
-def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None):
+def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None, save=None):
     """Trains `stages` in sequence: first the nets behind the tables, seen through sampling and rounding, then the entries.
-    Without `seconds` for nets (`start` given) only the latter."""
+    With `start` only the latter. `save` is called now and then while entries train."""
     edge = EDGE * len(stages) * scale
     loss_value = torch.zeros((), device=device)
 
@@ -57,7 +57,7 @@ def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3,
             with torch.no_grad():
                 torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
             loss_value.copy_(loss.detach())
-        run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label)
+        run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label, save if parameters[0] is getattr(stages[0], "entries", None) else None)
         with torch.no_grad():
             torch._foreach_copy_([p.data for p in parameters], average)
     if not start:

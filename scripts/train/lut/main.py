@@ -23,6 +23,7 @@ from PIL import Image
 import experts
 import fit
 import fusion
+import kernels
 import two_stage
 from archive import Archive
 from imaging import psnr
@@ -30,6 +31,8 @@ from samples import Sampler
 
 # Shares of clean, softened and compressed crops that each bank of the fusion trains on.
 BANKS = {"clean": (0.9, 0.1, 0), "mixed": (0.12, 0.08, 0.8)}
+# Channels between the trunk's layers: what fits a hundred frames a second on two cores.
+HIDDEN = (16, 32, 32, 32, 32, 32)
 # Every so many-th clip is kept from training, for the report.
 HELD = 16
 
@@ -61,6 +64,31 @@ def report_compressed(label, archive, held, upscale):
     print(json.dumps({"label": label, "x": s, "gain_by_level": {k: [round(float(np.mean(v)), 3), len(v)] for k, v in sorted(sums.items())}}), flush=True)
 
 
+def held_stills(archive, size, device):
+    """(frame, predecessor, target) of clean crops of every so many-th still, which `archive` then leaves out."""
+    starts = archive.clean[:, 0].unique()
+    kept = torch.isin(archive.clean[:, 0], starts[:: 2 * HELD])
+    training = archive.clean
+    archive.clean = training[kept]
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        found = [Sampler(archive, size, device).undamaged(64, 0) for _ in range(6)]
+    archive.clean = training[~kept]
+    return [torch.cat(x) for x in zip(*found)]
+
+
+@torch.no_grad()
+def report_stills(label, net, tables, stills, device):
+    """Mean PSNR over clean crops that training did not see, and the trunk's living units."""
+    rows_of, s = fusion.packed(tables, device, torch.float32) if tables else None, net.scale
+    found = []
+    for frame, previous, target in zip(*(x.split(64) for x in stills)):
+        out = net(frame, previous, fusion.predict(frame, rows_of, s) if tables else None, True).add(0.5).floor().clamp(0, 255)
+        found.append(10 * torch.log10(255**2 / ((out - target)[:, s:-s, s:-s] ** 2).mean((1, 2)).clamp(min=1)))
+    frame, previous, _ = (x[:128] for x in stills)
+    print(json.dumps({"label": label, "x": s, "held_out_stills": round(torch.cat(found).mean().item(), 3), "living": fusion.living(net, frame, previous)}), flush=True)
+
+
 def fused(net, tables, device):
     rows_of = fusion.packed(tables, device, torch.float32) if tables else None
 
@@ -84,8 +112,8 @@ def main():
     parser.add_argument("--tables", help="experts.npz")
     parser.add_argument("--test")
     parser.add_argument("--archive", help="what `archive` wrote")
-    parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--hidden", help="channels between the trunk's layers, by default those of --init; '+32' adds to them")
+    parser.add_argument("--rates", help="Adam's for float and quantised training: from,to,from,to")
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--limit", type=int, help="use only the first stills")
@@ -106,11 +134,13 @@ def main():
         return
     held = archive.damaged[archive.damaged[:, 7] % HELD == 0]
     archive.damaged = archive.damaged[archive.damaged[:, 7] % HELD != 0]
-    sampler = Sampler(archive.to(device), options.size, device)
+    stills = held_stills(archive.to(device), options.size, device)
+    sampler = Sampler(archive, options.size, device)
     label = f"x{s} {options.task} {options.bank}" if options.task in ("fusion", "conv_only") else f"x{s} {options.task}"
 
     def log(text):
         print(f"{time.time() - began:4.0f}s {label}: {text}", file=sys.stderr, flush=True)
+    kernels.sound(device, log)
     log(f"{len(archive.clean)} clean and {len(archive.soft)} soft places, {len(sampler.damaged)} compressed frames on {device}")
     # Exact arithmetic of a report takes a while too.
     seconds = options.seconds - (time.time() - began) - (15 if options.test else 3)
@@ -144,21 +174,35 @@ def main():
         if options.init:
             with np.load(options.init) as data:
                 start = [{n: data[f"{part}.{n}"] for n in two_stage.NAMES} for part in ("first", "second")]
-        first, second = two_stage.train_two_stage(sampler, seconds * 0.82, device, start=start, log=log, **sizes)
+        def keep(pair):
+            np.savez(f"{options.out}.part.npz", **{f"{part}.{n}": t for part, tables in zip(("first", "second"), pair) for n, t in tables.items()})
+            os.replace(f"{options.out}.part.npz", options.out)
+            return pair
 
-        def keep(second):
-            np.savez(options.out, **{f"first.{n}": t for n, t in first.items()}, **{f"second.{n}": t for n, t in second.items()})
+        def score(pair):
             if options.test:
-                report(label, options.test, s, exact([(found, two_stage.NAMES, shift, divisor) for found, shift, divisor in zip((first, second), two_stage.SHIFTS, two_stage.DIVISORS)]))
-        keep(second)
-        second = two_stage.refit(first, second, sampler, device, batches=300 if device.type == "cuda" else 4, log=log)
-        keep(second)
+                report(label, options.test, s, exact([(found, two_stage.NAMES, shift, divisor) for found, shift, divisor in zip(pair, two_stage.SHIFTS, two_stage.DIVISORS)]))
+        first, second = keep(two_stage.train_two_stage(sampler, seconds * (1 if start else 0.82), device, start=start, log=log, save=keep, **sizes))
+        score((first, second))
+
+        if not start:
+            score(keep((first, two_stage.refit(first, second, sampler, device, batches=300 if device.type == "cuda" else 4, log=log))))
     else:
         def save(net):
-            np.savez(options.out, **net.arrays())
-        net = fusion.train_fusion(sampler, tables, seconds, device, kinds=BANKS[options.bank], channels=options.channels, layers=options.layers,
-                                  init=options.init, float_share=options.float_share, log=log, save=save, **sizes)
+            np.savez(f"{options.out}.part.npz", **net.arrays())
+            os.replace(f"{options.out}.part.npz", options.out)
+        hidden = HIDDEN
+        if options.init:
+            with np.load(options.init) as data:
+                hidden = tuple(len(data[f"trunk.{i}.bias"]) for i in range(sum(n.startswith("trunk.") and n.endswith(".bias") for n in data.files) - 1))
+        if options.hidden:
+            given = tuple(int(n) for n in options.hidden.split(","))
+            hidden = hidden + given if options.hidden.startswith("+") else given
+        rates = options.rates and [float(r) for r in options.rates.split(",")]
+        net = fusion.train_fusion(sampler, tables, seconds, device, kinds=BANKS[options.bank], hidden=hidden,
+                                  init=options.init, float_share=options.float_share, rates=rates and (rates[:2], rates[2:]), log=log, save=save, **sizes)
         save(net)
+        report_stills(label, net, tables, stills, device)
         if options.test:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
             upscale = fused(net, tables, device)

@@ -11,6 +11,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+import kernels
+
 STEP = 64.0
 EDGES = torch.tensor([[[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]]) / 4.0
 
@@ -30,6 +32,11 @@ class Requantize(torch.autograd.Function):
         return gradient * ((x >= low) & (x <= high)), None, None
 
 
+def bordered(x):
+    """By one pixel larger on each side."""
+    return F.pad(x, (1, 1, 1, 1), mode="replicate")
+
+
 def straight(x, rounded):
     return x + (rounded - x).detach()
 
@@ -41,6 +48,8 @@ class QuantizedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.hidden = hidden
         self.branches = None
+        # What passes of sums below zero, in float training alone: some at first, so that no unit dies before the layers behind it know what to do with it.
+        self.register_buffer("slope", torch.zeros(()), persistent=False)
 
     def split(self):
         """Adds branches; the kernel stays what it is."""
@@ -62,10 +71,12 @@ class QuantizedConv(nn.Module):
         self.branches = None
 
     def shifts(self):
-        largest = self.weight.detach().abs().amax((1, 2, 3)).clamp(min=2.0**-7)
+        largest = self.kernel().detach().abs().amax((1, 2, 3)).clamp(min=2.0**-7)
         return torch.floor(torch.log2(127 / largest)).clamp(0, 14)
 
-    def forward(self, x, quantize):
+    def forward(self, x, quantize, pad=1):
+        """x [B,inputs,h+2,w+2], its border included; [B,outputs,h+2 pad,w+2 pad], where pixels beyond the border are the nearest
+        ones, as in the product."""
         w, b = self.kernel(), self.bias
         if quantize:
             unit = torch.exp2(self.shifts())[:, None, None, None]
@@ -76,21 +87,35 @@ class QuantizedConv(nn.Module):
             fewer, less = -x.shape[1] % 8, -outputs % 8
             if fewer:
                 x = F.pad(x, (0, 0, 0, 0, 0, fewer)).contiguous(memory_format=torch.channels_last)
-            w, b = F.pad(w, (0, 0, 0, 0, 0, fewer, 0, less)), F.pad(b, (0, less))
-        if torch.is_grad_enabled():
-            x = F.conv2d(x, w.to(x.dtype), b.to(x.dtype), padding=1)[:, :outputs]
-        else:
-            # As the product does, which repeats the border: zeros there are what training bears, not what a frame is.
-            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), w.to(x.dtype), b.to(x.dtype))[:, :outputs]
+            if fewer or less:
+                w, b = F.pad(w, (0, 0, 0, 0, 0, fewer, 0, less)), F.pad(b, (0, less))
+        x = F.conv2d(x, w.to(x.dtype))
         low, high = (0.0, 127 / STEP) if self.hidden else (-128 / STEP, 127 / STEP)
-        return Requantize.apply(x, low, high) if quantize else F.hardtanh(x, low, high)
+        if kernels.usable(x):
+            x = kernels.Activate.apply(x, b, self.slope, low, high, quantize, pad)
+        else:
+            x = x + b.to(x.dtype)[:, None, None]
+            x = Requantize.apply(x, low, high) if quantize else F.hardtanh(x, low, high) + self.slope * (x - low).clamp(max=0)
+            x = bordered(x) if pad else x
+        return x[:, :outputs] if x.shape[1] > outputs else x
+
+    @torch.no_grad()
+    def wake(self, x, spread):
+        """Starts the layer so that every unit fires on these inputs: kernels see differences only (frames are bright, and a unit with a
+        negative sum would never fire), sums have the given spread, biases lift them a little. Returns the layer's output."""
+        self.weight.sub_(self.weight.mean((1, 2, 3), keepdim=True))
+        found = F.conv2d(x, self.weight)
+        found_mean, found_spread = found.mean((0, 2, 3)), found.std((0, 2, 3)).clamp(min=1e-4)
+        self.weight.mul_((spread / found_spread)[:, None, None, None])
+        self.bias.copy_(-found_mean * spread / found_spread + 0.25 * spread)
+        return self(x, False)
 
     @torch.no_grad()
     def export(self):
         """weight int8 [out, 3, 3, in], bias int32 [out] with the rounding half included, shift uint8 [out]."""
         k = self.shifts()
         unit = torch.exp2(k)
-        weight = torch.round(self.weight * unit[:, None, None, None]).clamp(-127, 127).to(torch.int8)
+        weight = torch.round(self.kernel() * unit[:, None, None, None]).clamp(-127, 127).to(torch.int8)
         bias = torch.round((self.bias * STEP + 0.5) * unit).to(torch.int32)
         return weight.permute(0, 2, 3, 1).contiguous().cpu().numpy(), bias.cpu().numpy(), k.to(torch.uint8).cpu().numpy()
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+import kernels
+
 # Offsets (dy, dx) of the four pixels; s, d and y are MuLUT's, e ("hook") won the one-table search.
 PATTERNS = {
     "s": ((0, 0), (0, 1), (1, 0), (1, 1)),
@@ -55,7 +57,8 @@ def simplex(pixels, shift):
     key = torch.stack(keys, -1)
     code = torch.remainder(key.detach(), 4)
     fraction = (key - code) / 4
-    step = torch.pow(float(length), code).long()
+    # Rounded: a power on a GPU may come out just below.
+    step = torch.pow(float(length), code).round().long()
     base = ((cell[..., 0] * length + cell[..., 1]) * length + cell[..., 2]) * length + cell[..., 3]
     base = base.long()[..., None]
     rows = torch.cat([base, base + step.cumsum(-1)], -1)
@@ -135,6 +138,9 @@ class Tables(nn.Module):
     def forward(self, plane, scale):
         """plane [B,h,w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
         b, h, w = plane.shape
+        if kernels.usable(plane):
+            block = kernels.lookups(plane, self.values(), self.names, scale, 1, self.shift).unflatten(-1, (scale, scale)) / self.divisor + plane[..., None, None]
+            return block.permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
         # All patterns and rotations at once: their kernels are many and small.
         rows, weights = simplex(torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r) for r in range(4)], 0) for n in self.names], 1), self.shift)
         rows = rows + len(self.grid) * torch.arange(len(self.names), device=plane.device)[:, None, None, None, None]

@@ -13,13 +13,13 @@ SHIFTS = (4, 5)
 DIVISORS = (16 * 16, 4 * 32)
 
 
-def train_two_stage(sampler, seconds, device, count=24, start=None, log=print):
+def train_two_stage(sampler, seconds, device, count=48, start=None, log=print, save=None):
     """({name: [rows, 1]}, {name: [rows, scale²]}) int8. `start` is such a pair to go on from; without it nets come first."""
     stages = [Tables(NAMES, shift, outputs, divisor).to(device) for shift, outputs, divisor in zip(SHIFTS, (1, sampler.scale**2), DIVISORS)]
     if start:
         for tables, arrays in zip(stages, start):
             tables.load(arrays)
-    train_tables(stages, lambda: sampler.undamaged(count, 0), sampler.scale, seconds, device, log, "two stages", start=start)
+    train_tables(stages, lambda: sampler.undamaged(count, 0), sampler.scale, seconds, device, log, "two stages", start=start, save=save and (lambda: save(tuple(t.export() for t in stages))))
     return tuple(tables.export() for tables in stages)
 
 
