@@ -8,7 +8,7 @@ import { Readback } from "../gpu/readback.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import { UniformStruct } from "../gpu/uniform.ts";
 import { ceilDiv } from "../common/math.ts";
-import { fusionTables, layerWords, patternWords, stageTables, turnWords } from "./gpu_layouts.ts";
+import { dotWords, fusionTables, layerWords, patternWords, stageTables, turnWords } from "./gpu_layouts.ts";
 import type { LumaPath } from "./luma_path.ts";
 import { lutShaders } from "./shader_files.ts";
 
@@ -17,11 +17,17 @@ const shaders = {
   fuse: assembleShader("lut_fuse", [lutShaders.simplex, lutShaders.fuse]),
   gather: assembleShader("lut_gather", [lutShaders.gather]),
 };
-/** Convolutions by pixels an invocation. */
-const convolutions = new Map([2, 4].map((pixels) => [
-  pixels,
-  assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
-]));
+/** Convolutions by arithmetic and pixels an invocation. */
+const convolutions = new Map(
+  (["f32", "dot"] as const).flatMap((arithmetic) =>
+    [1, 2, 4].map((pixels) => [
+      `${arithmetic} ${pixels}`,
+      arithmetic === "dot"
+        ? assembleShader("convolve_dot", [lutShaders.convolveDot], { PIXELS: pixels })
+        : assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
+    ])
+  ),
+);
 const uniforms = {
   stage: new UniformStruct(lutShaders.stage.source, "StageShape"),
   fuse: new UniformStruct(lutShaders.fuse.source, "FuseShape"),
@@ -52,7 +58,8 @@ export class GpuPath implements LumaPath {
   readonly description: string;
   readonly #gpu: Gpu;
   readonly #models: readonly LutFusionModel[];
-  readonly #pixels: 2 | 4;
+  readonly #pixels: 1 | 2 | 4;
+  readonly #arithmetic: "f32" | "dot";
   #stages: readonly LutStage[] | undefined;
   readonly #fusePlans: (Plan | undefined)[] = [];
   #cascadePlan: Plan | undefined;
@@ -61,8 +68,12 @@ export class GpuPath implements LumaPath {
   constructor(
     gpu: Gpu,
     models: readonly LutFusionModel[],
-    { pixels = gpu.adapterClass === "software" ? 4 : 2 }: { pixels?: 2 | 4 } = {},
+    {
+      pixels = gpu.adapterClass === "software" ? 4 : 2,
+      arithmetic = gpu.adapterClass === "software" ? "f32" : "dot",
+    }: { pixels?: 1 | 2 | 4; arithmetic?: "f32" | "dot" } = {},
   ) {
+    this.#arithmetic = arithmetic;
     this.#gpu = gpu;
     this.#pixels = pixels;
     this.#models = models;
@@ -198,6 +209,7 @@ export class GpuPath implements LumaPath {
       return result;
     };
     const pixels = this.#pixels;
+    const convolution = convolutions.get(`${this.#arithmetic} ${pixels}`)!;
     const net = async (
       layers: readonly LutLayer[],
       input: GPUBuffer,
@@ -210,7 +222,7 @@ export class GpuPath implements LumaPath {
       for (const [i, layer] of layers.entries()) {
         const { groups, weights, requantise } = layerWords(layer);
         const hidden = !(signed && i === layers.length - 1);
-        const pipeline = await this.#gpu.pipelines.get(convolutions.get(pixels)!, "convolve", {
+        const pipeline = await this.#gpu.pipelines.get(convolution, "convolve", {
           WORDS: layer.inputs / 4,
           STRIDE: held / 4,
           GROUPS: groups,
@@ -220,7 +232,10 @@ export class GpuPath implements LumaPath {
         build.step(pipeline, [ceilDiv(ceilDiv(w, pixels) * h, 32), 1, groups], {
           shape,
           activations: from,
-          weights: build.upload(`convolution ${i} weights`, weights),
+          weights: build.upload(
+            `convolution ${i} weights`,
+            this.#arithmetic === "dot" ? dotWords(layer) : weights,
+          ),
           requantise: build.upload(`convolution ${i} bias`, requantise),
           result,
         });

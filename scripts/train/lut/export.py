@@ -55,12 +55,36 @@ def gather(sources):
     return found
 
 
+def parts(path):
+    """What `gather` gives, of a file that this script wrote."""
+    found, back = {}, {v: np.dtype(k) for k, v in TYPES.items()}
+    with open(path, "rb") as file:
+        data = file.read()
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    for name, entry in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        at = [start + o for o in entry["data_offsets"]]
+        array = np.frombuffer(data[at[0] : at[1]], back[entry["dtype"]]).reshape(entry["shape"])
+        job, rest = ("damage", name) if name[0] != "x" else (".".join(name.split(".")[:2]), name.split(".", 2)[2])
+        found.setdefault(job, {})[rest] = array
+    for s in (2, 3, 4):
+        # Level 0 stands beside the others there; `take` puts it back.
+        single = found[f"x{s}.single"]
+        found[f"x{s}.levels"] = {n: single[n] for n in experts.NAMES}
+        found[f"x{s}.single"] = {n: single[n][0] for n in experts.NAMES}
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--from", dest="sources", required=True)
+    parser.add_argument("--base", help="a file written earlier: what the sources lack is taken from it")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
     found, tensors = gather(options.sources.split(",")), {}
+    if options.base:
+        found = {**parts(options.base), **found}
 
     def take(name, prefix):
         if name not in found:

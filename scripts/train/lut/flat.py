@@ -19,7 +19,7 @@ from damage import decoded_frames, stills
 from export import gather
 from fusion import FusionNet
 from main import fused
-from quantized import split
+from quantized import bordered
 
 # Shares of decoded frames, stills and softened stills among the pictures.
 KINDS = (0.7, 0.15, 0.15)
@@ -39,10 +39,10 @@ class Sums:
     def add(self, low, previous, high, weight=None, part=1.0):
         """`weight` by default one over the picture's mean square error; only `part` of its inner pixels count."""
         s, (h, w) = self.net.scale, low.shape
-        x = torch.cat([split(torch.from_numpy(np.ascontiguousarray(f)).float()[None]) for f in (low, previous)], 1)
+        x = bordered(self.net.first(*(torch.from_numpy(np.ascontiguousarray(f)).float()[None] for f in (low, previous)))[0])
         for layer in self.net.trunk[:-1]:
             x = layer(x, True)
-        features = F.pad(F.unfold(x, 3, padding=1)[0].T, (0, 1), value=1.0)
+        features = F.pad(F.unfold(x, 3)[0].T, (0, 1), value=1.0)
 
         def blocks(image):
             return torch.from_numpy(image.reshape(h, s, w, s).transpose(0, 2, 1, 3).reshape(h * w, s * s).astype(np.float32))
@@ -80,10 +80,8 @@ def main():
     torch.manual_seed(0)
     s, found, rng = options.scale, gather(options.sources.split(",")), np.random.default_rng(3)
     arrays, tables = dict(found[f"x{s}.mixed"]), {n: found[f"x{s}.experts"][n] for n in experts.NAMES}
-    layers = sum(n.startswith("trunk.") and n.endswith(".weight") for n in arrays)
-    net = FusionNet(s, len(tables["s"]), layers=layers)
-    net.restore(arrays)
-    upscale = fused(net.eval(), tables, torch.device("cpu"))
+    net = FusionNet.of(s, arrays)
+    upscale = fused(net, tables, torch.device("cpu"))
     archive, pictures, flats = Archive(options.folder, s), Sums(net, upscale), Sums(net, upscale)
     n = [int(options.count * share) for share in KINDS]
     for part in (decoded_frames(archive, n[0] // 6, rng), stills(archive, archive.clean, n[1], rng), stills(archive, archive.soft, n[2], rng)):
@@ -96,7 +94,7 @@ def main():
     square = pictures.square + FLAT * flats.square
     square += 1e-4 * square.diagonal().mean() * torch.eye(len(square))
     change = torch.linalg.solve(square, OWN * pictures.product + FLAT * flats.product).T
-    name = f"trunk.{layers - 1}"
+    name = f"trunk.{len(net.trunk) - 1}"
     before = torch.from_numpy(arrays[f"{name}.weight"]).permute(0, 3, 1, 2).flatten(1).double()
     # A unit of output is half a grey level for a step, 64 steps for an activation of 1.
     unit = torch.exp2(torch.from_numpy(arrays[f"{name}.shift"]).double())

@@ -16,7 +16,7 @@ from archive import Archive
 from damage import decoded_frames, stills
 from export import gather
 from fusion import FusionNet
-from quantized import split
+from quantized import bordered
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def peaks(net, pairs):
     """The largest activation of each hidden unit of the trunk, in steps."""
     found = [torch.zeros(len(layer.bias)) for layer in net.trunk[:-1]]
     for low, previous in pairs:
-        x = torch.cat([split(torch.from_numpy(np.ascontiguousarray(f)).float()[None]) for f in (low, previous)], 1)
+        x = bordered(net.first(*(torch.from_numpy(np.ascontiguousarray(f)).float()[None] for f in (low, previous)))[0])
         for peak, layer in zip(found, net.trunk):
             x = layer(x, True)
             torch.maximum(peak, x.amax((0, 2, 3)) * 64, out=peak)
