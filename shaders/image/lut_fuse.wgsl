@@ -13,6 +13,7 @@ struct FuseShape {
 }
 
 @group(0) @binding(0) var<uniform> shape: FuseShape;
+// Bytes, rows end to end.
 @group(0) @binding(1) var<storage, read> frame: array<u32>;
 @group(0) @binding(2) var<storage, read> offsets: array<i32>;
 // `[patterns][rows][experts]` of 16 bytes.
@@ -30,7 +31,8 @@ override PIXELS: u32 = 1u;
 fn pixel(x: i32, y: i32) -> u32 {
   let cx = clamp(x, 0, i32(shape.width) - 1);
   let cy = clamp(y, 0, i32(shape.height) - 1);
-  return frame[u32(cy) * shape.width + u32(cx)];
+  let at = u32(cy) * shape.width + u32(cx);
+  return (frame[at / 4u] >> (8u * (at % 4u))) & 255u;
 }
 
 fn look(x: i32, y: i32, pattern: u32, turn: u32) -> Simplex {

@@ -7,6 +7,7 @@ struct GatherShape {
 }
 
 @group(0) @binding(0) var<uniform> shape: GatherShape;
+// Bytes, rows end to end.
 @group(0) @binding(1) var<storage, read> frame: array<u32>;
 @group(0) @binding(2) var<storage, read> previous: array<u32>;
 @group(0) @binding(3) var<storage, read_write> result: array<u32>;
@@ -20,6 +21,14 @@ fn places(cell: vec2<u32>) -> vec4<u32> {
   return vec4<u32>(y0 + x0, y0 + x1, y1 + x0, y1 + x1);
 }
 
+fn now(at: u32) -> u32 {
+  return (frame[at / 4u] >> (8u * (at % 4u))) & 255u;
+}
+
+fn before(at: u32) -> u32 {
+  return (previous[at / 4u] >> (8u * (at % 4u))) & 255u;
+}
+
 fn pack(bytes: vec4<u32>) -> u32 {
   return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
 }
@@ -30,7 +39,7 @@ fn pixels(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   let at = id.y * shape.width + id.x;
-  result[at] = pack(vec4<u32>(frame[at] >> 1u, frame[at] & 1u, previous[at] >> 1u, previous[at] & 1u));
+  result[at] = pack(vec4<u32>(now(at) >> 1u, now(at) & 1u, before(at) >> 1u, before(at) & 1u));
 }
 
 @compute @workgroup_size(64)
@@ -41,6 +50,6 @@ fn pairs(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   let p = places(id.xy);
   let at = (id.y * columns + id.x) * 2u;
-  result[at] = pack(vec4<u32>(frame[p.x], frame[p.y], frame[p.z], frame[p.w]) >> vec4<u32>(1u));
-  result[at + 1u] = pack(vec4<u32>(previous[p.x], previous[p.y], previous[p.z], previous[p.w]) >> vec4<u32>(1u));
+  result[at] = pack(vec4<u32>(now(p.x), now(p.y), now(p.z), now(p.w)) >> vec4<u32>(1u));
+  result[at + 1u] = pack(vec4<u32>(before(p.x), before(p.y), before(p.z), before(p.w)) >> vec4<u32>(1u));
 }

@@ -14,6 +14,7 @@ struct StageShape {
 }
 
 @group(0) @binding(0) var<uniform> shape: StageShape;
+// Bytes, rows end to end; what `refine` made (REFINED) is words.
 @group(0) @binding(1) var<storage, read> frame: array<u32>;
 // For each pattern and rotation dy, dx of four pixels.
 @group(0) @binding(2) var<storage, read> offsets: array<i32>;
@@ -24,11 +25,16 @@ struct StageShape {
 @group(0) @binding(5) var<storage, read_write> result: array<u32>;
 
 override SCALE: u32 = 4u;
+override REFINED: bool = false;
 
 fn pixel(x: i32, y: i32) -> u32 {
   let cx = clamp(x, 0, i32(shape.width) - 1);
   let cy = clamp(y, 0, i32(shape.height) - 1);
-  return frame[u32(cy) * shape.width + u32(cx)];
+  let at = u32(cy) * shape.width + u32(cx);
+  if (REFINED) {
+    return frame[at];
+  }
+  return (frame[at / 4u] >> (8u * (at % 4u))) & 255u;
 }
 
 fn look(x: i32, y: i32, pattern: u32, turn: u32) -> Simplex {

@@ -56,27 +56,17 @@ export function fusionTables(model: LutFusionModel): Uint8Array<ArrayBuffer> {
   return out;
 }
 
-/** A layer's weights as words of four inputs, `[9][inputs / 4][outputs in 16s]`. */
-export function dotWords({ inputs, outputs, weights }: LutLayer): Uint8Array<ArrayBuffer> {
-  const padded = Math.ceil(outputs / 16) * 16;
-  const out = new Uint8Array(9 * inputs * padded);
-  for (let o = 0; o < outputs; o++) {
-    for (let i = 0; i < 9 * inputs; i++) {
-      out[((i >> 2) * padded + o) * 4 + (i & 3)] = weights[o * 9 * inputs + i];
-    }
-  }
-  return out;
-}
-
-/** A layer's weights as `[9][inputs][outputs in 16s]`, and its bias, then its shift, of each output. */
+/** A layer's weights as words of four inputs, `[9][inputs / 4][outputs in 16s]`, and its bias, then its shift, of each output. */
 export function layerWords(
   { inputs, outputs, weights, bias, shifts }: LutLayer,
-): { groups: number; weights: Float32Array<ArrayBuffer>; requantise: Int32Array<ArrayBuffer> } {
+): { groups: number; weights: Uint8Array<ArrayBuffer>; requantise: Int32Array<ArrayBuffer> } {
   const groups = Math.ceil(outputs / 16);
   const padded = groups * 16;
-  const packed = new Float32Array(9 * inputs * padded);
+  const packed = new Uint8Array(9 * inputs * padded);
   for (let o = 0; o < outputs; o++) {
-    for (let i = 0; i < 9 * inputs; i++) packed[i * padded + o] = weights[o * 9 * inputs + i];
+    for (let i = 0; i < 9 * inputs; i++) {
+      packed[((i >> 2) * padded + o) * 4 + (i & 3)] = weights[o * 9 * inputs + i];
+    }
   }
   const requantise = new Int32Array(2 * padded);
   requantise.set(bias);

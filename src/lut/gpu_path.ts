@@ -8,7 +8,7 @@ import { Readback } from "../gpu/readback.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import { UniformStruct } from "../gpu/uniform.ts";
 import { ceilDiv } from "../common/math.ts";
-import { dotWords, fusionTables, layerWords, patternWords, stageTables, turnWords } from "./gpu_layouts.ts";
+import { fusionTables, layerWords, patternWords, stageTables, turnWords } from "./gpu_layouts.ts";
 import type { LumaPath } from "./luma_path.ts";
 import { lutShaders } from "./shader_files.ts";
 
@@ -17,17 +17,11 @@ const shaders = {
   fuse: assembleShader("lut_fuse", [lutShaders.simplex, lutShaders.fuse]),
   gather: assembleShader("lut_gather", [lutShaders.gather]),
 };
-/** Convolutions by arithmetic and pixels an invocation. */
-const convolutions = new Map(
-  (["f32", "dot"] as const).flatMap((arithmetic) =>
-    [1, 2, 4].map((pixels) => [
-      `${arithmetic} ${pixels}`,
-      arithmetic === "dot"
-        ? assembleShader("convolve_dot", [lutShaders.convolveDot], { PIXELS: pixels })
-        : assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
-    ])
-  ),
-);
+/** Convolutions by pixels an invocation. */
+const convolutions = new Map([1, 2, 4].map((pixels) => [
+  pixels,
+  assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
+]));
 const uniforms = {
   stage: new UniformStruct(lutShaders.stage.source, "StageShape"),
   fuse: new UniformStruct(lutShaders.fuse.source, "FuseShape"),
@@ -59,7 +53,6 @@ export class GpuPath implements LumaPath {
   readonly #gpu: Gpu;
   readonly #models: readonly LutFusionModel[];
   readonly #pixels: 1 | 2 | 4;
-  readonly #arithmetic: "f32" | "dot";
   #stages: readonly LutStage[] | undefined;
   readonly #fusePlans: (Plan | undefined)[] = [];
   #cascadePlan: Plan | undefined;
@@ -68,12 +61,8 @@ export class GpuPath implements LumaPath {
   constructor(
     gpu: Gpu,
     models: readonly LutFusionModel[],
-    {
-      pixels = gpu.adapterClass === "software" ? 4 : 2,
-      arithmetic = gpu.adapterClass === "software" ? "f32" : "dot",
-    }: { pixels?: 1 | 2 | 4; arithmetic?: "f32" | "dot" } = {},
+    { pixels = gpu.adapterClass === "software" ? 4 : 2 }: { pixels?: 1 | 2 | 4 } = {},
   ) {
-    this.#arithmetic = arithmetic;
     this.#gpu = gpu;
     this.#pixels = pixels;
     this.#models = models;
@@ -131,10 +120,8 @@ export class GpuPath implements LumaPath {
     if (frame.length !== width * height || (previous && previous.length !== frame.length)) {
       throw new RangeError(`the frame has ${frame.length} pixels, expected ${width * height}`);
     }
-    this.#gpu.buffers.write(plan.frame, 0, new Uint32Array(frame));
-    if (plan.previous) {
-      this.#gpu.buffers.write(plan.previous, 0, new Uint32Array(previous ?? frame));
-    }
+    this.#gpu.buffers.write(plan.frame, 0, frame);
+    if (plan.previous) this.#gpu.buffers.write(plan.previous, 0, previous ?? frame);
     const pass = new StepPass(this.#gpu);
     for (const { call, grid } of plan.steps) pass.dispatch(call, grid);
     const stride = ceilDiv(width, 4) * 4 * scale;
@@ -152,7 +139,7 @@ export class GpuPath implements LumaPath {
 
   async #planCascade(stages: readonly LutStage[], width: number, height: number): Promise<Plan> {
     const build = new Builder(this.#gpu);
-    const frame = build.words("lut frame", width * height);
+    const frame = build.bytes("lut frame", width * height);
     let from = frame;
     for (const stage of stages) {
       const last = stage === stages.at(-1);
@@ -168,7 +155,7 @@ export class GpuPath implements LumaPath {
       const pipeline = await this.#gpu.pipelines.get(
         shaders.stage,
         enlarging ? "enlarge" : "refine",
-        enlarging ? { SCALE: scale } : {},
+        { SCALE: scale, REFINED: from === frame ? 0 : 1 },
       );
       build.step(pipeline, [ceilDiv(columns, 64), height], {
         shape: build.uniform(uniforms.stage, {
@@ -195,8 +182,8 @@ export class GpuPath implements LumaPath {
 
   async #planFusion(model: LutFusionModel, width: number, height: number): Promise<Plan> {
     const build = new Builder(this.#gpu);
-    const frame = build.words("lut frame", width * height);
-    const previous = build.words("lut previous frame", width * height);
+    const frame = build.bytes("lut frame", width * height);
+    const previous = build.bytes("lut previous frame", width * height);
     const [halfW, halfH] = [ceilDiv(width, 2), ceilDiv(height, 2)];
     const gather = async (entry: string, w: number, h: number, words: number) => {
       const result = build.words(`lut ${entry}`, w * h * words);
@@ -209,7 +196,7 @@ export class GpuPath implements LumaPath {
       return result;
     };
     const pixels = this.#pixels;
-    const convolution = convolutions.get(`${this.#arithmetic} ${pixels}`)!;
+    const convolution = convolutions.get(this.#pixels)!;
     const net = async (
       layers: readonly LutLayer[],
       input: GPUBuffer,
@@ -232,10 +219,7 @@ export class GpuPath implements LumaPath {
         build.step(pipeline, [ceilDiv(ceilDiv(w, pixels) * h, 32), 1, groups], {
           shape,
           activations: from,
-          weights: build.upload(
-            `convolution ${i} weights`,
-            this.#arithmetic === "dot" ? dotWords(layer) : weights,
-          ),
+          weights: build.upload(`convolution ${i} weights`, weights),
           requantise: build.upload(`convolution ${i} bias`, requantise),
           result,
         });
@@ -302,6 +286,10 @@ class Builder {
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
+  }
+
+  bytes(label: string, count: number): GPUBuffer {
+    return this.#keep(this.#gpu.buffers.storage(label, count));
   }
 
   words(label: string, count: number): GPUBuffer {

@@ -2,7 +2,6 @@
 
 import type { ShaderFragment } from "../gpu/shader.ts";
 import convolveBytes from "../../shaders/image/convolve_bytes.wgsl" with { type: "text" };
-import convolveDot from "../../shaders/image/convolve_dot.wgsl" with { type: "text" };
 import lutFuse from "../../shaders/image/lut_fuse.wgsl" with { type: "text" };
 import lutGather from "../../shaders/image/lut_gather.wgsl" with { type: "text" };
 import lutSimplex from "../../shaders/image/lut_simplex.wgsl" with { type: "text" };
@@ -13,7 +12,6 @@ const fragment = (name: string, source: string): ShaderFragment => ({ name, sour
 /** Fragments by file stem. */
 export const lutShaders = {
   convolveBytes: fragment("image/convolve_bytes", convolveBytes),
-  convolveDot: fragment("image/convolve_dot", convolveDot),
   fuse: fragment("image/lut_fuse", lutFuse),
   gather: fragment("image/lut_gather", lutGather),
   simplex: fragment("image/lut_simplex", lutSimplex),
