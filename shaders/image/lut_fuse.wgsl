@@ -1,5 +1,6 @@
 // Experts blended per pixel by gates at half resolution, plus the residual: the last step of the fusion. As many pixels an invocation as
-// fill whole words of the output (whose rows are padded to four input pixels): one at x4, four otherwise.
+// fill whole words of the output (whose rows are padded to four input pixels): one at x4, four otherwise. Constants of the host's: SCALE,
+// PIXELS an invocation, EXPERTS a table row holds, WORDS of a row that hold outputs.
 
 struct FuseShape {
   width: u32,
@@ -7,8 +8,6 @@ struct FuseShape {
   shift: u32,     // log2 of the table interval
   total: u32,     // bits below the point of the sum: the table's and the gate's
   patterns: u32,
-  experts: u32,   // a table row holds
-  gated: u32,     // experts that the gate net weighs, from the first on
   rows: u32,
 }
 
@@ -17,16 +16,12 @@ struct FuseShape {
 @group(0) @binding(1) var<storage, read> frame: array<u32>;
 @group(0) @binding(2) var<storage, read> offsets: array<i32>;
 // `[patterns][rows][experts]` of 16 bytes.
-@group(0) @binding(3) var<storage, read> tables: array<u32>;
-@group(0) @binding(4) var<storage, read> turned: array<u32>;
+@group(0) @binding(3) var<storage, read> tables: array<vec4<u32>>;
 // 16 bytes for each 2x2 of pixels, one a gate, 64 = 1.
-@group(0) @binding(5) var<storage, read> gates: array<u32>;
+@group(0) @binding(4) var<storage, read> gates: array<u32>;
 // 16 signed bytes a pixel, half grey levels.
-@group(0) @binding(6) var<storage, read> residual: array<u32>;
-@group(0) @binding(7) var<storage, read_write> result: array<u32>;
-
-override SCALE: u32 = 4u;
-override PIXELS: u32 = 1u;
+@group(0) @binding(5) var<storage, read> residual: array<u32>;
+@group(0) @binding(6) var<storage, read_write> result: array<u32>;
 
 fn pixel(x: i32, y: i32) -> u32 {
   let cx = clamp(x, 0, i32(shape.width) - 1);
@@ -69,72 +64,72 @@ fn half_gate(cell: u32, e: u32) -> u32 {
 
 @compute @workgroup_size(64)
 fn fuse(@builtin(global_invocation_id) id: vec3<u32>) {
-  let x0 = id.x * PIXELS;
+  let x0 = id.x * #(PIXELS)u;
   if (x0 >= shape.width || id.y >= shape.height) {
     return;
   }
   var words = array<u32, 16>();
-  for (var i = 0u; i < min(PIXELS, shape.width - x0); i++) {
+  for (var i = 0u; i < min(#(PIXELS)u, shape.width - x0); i++) {
     let ux = x0 + i;
     let x = i32(ux);
     let y = i32(id.y);
-    var sum = array<i32, 16>();
-    //#for w in 0..4
-    {
-      let extra = signed_bytes(residual[(id.y * shape.width + ux) * 4u + #(w)u]) << vec4<u32>(shape.total - 1u);
-      sum[#(w * 4)] = extra.x;
-      sum[#(w * 4 + 1)] = extra.y;
-      sum[#(w * 4 + 2)] = extra.z;
-      sum[#(w * 4 + 3)] = extra.w;
-    }
+    //#for e in 0..EXPERTS
+    let weight_#e = gate(ux, id.y, #(e)u);
     //#end
-    var weights = array<i32, 8>();
-    for (var e = 0u; e < shape.gated; e++) {
-      weights[e] = gate(ux, id.y, e);
-    }
-    for (var turn = 0u; turn < 4u; turn++) {
+    //#for o in 0..(SCALE * SCALE)
+    var sum_#o = 0;
+    //#end
+    // From the last turn to the first, the sum so far turned by a quarter each time: no output is found by a computed index.
+    for (var back = 0u; back < 4u; back++) {
+      let turn = 3u - back;
+      //#for w in 0..WORDS
       // An initial value must be written: without one, naga zeroes the variable once and not in every turn of the loop.
-      var part = array<i32, 16>();
+      var part_#w = vec4<i32>(0);
+      //#end
       for (var pattern = 0u; pattern < shape.patterns; pattern++) {
         let corners = look(x, y, pattern, turn);
-        for (var e = 0u; e < shape.gated; e++) {
-          let weight = weights[e];
-          if (weight == 0) {
-            continue;
-          }
-          //#for k in 0..5
+        //#for k in 0..5
+        {
+          let at = (pattern * shape.rows + corners.row[#k]) * #(EXPERTS)u;
+          //#for e in 0..EXPERTS
           {
-            let at = ((pattern * shape.rows + corners.row[#k]) * shape.experts + e) * 4u;
-            let scale = corners.weight[#k] * weight;
-            //#for w in 0..4
-            {
-              let value = signed_bytes(tables[at + #(w)u]) * scale;
-              part[#(w * 4)] += value.x;
-              part[#(w * 4 + 1)] += value.y;
-              part[#(w * 4 + 2)] += value.z;
-              part[#(w * 4 + 3)] += value.w;
-            }
+            let row = tables[at + #(e)u];
+            let scale = corners.weight[#k] * weight_#e;
+            //#for w in 0..WORDS
+            part_#w += signed_bytes(row[#w]) * scale;
             //#end
           }
           //#end
         }
+        //#end
       }
-      for (var o = 0u; o < SCALE * SCALE; o++) {
-        sum[o] += part[turned[turn * 16u + o]];
-      }
+      //#for y in 0..SCALE
+      //#for x in 0..SCALE
+      let turned_#(y * SCALE + x) = sum_#((SCALE - 1 - x) * SCALE + y);
+      //#end
+      //#end
+      //#for o in 0..(SCALE * SCALE)
+      sum_#o = turned_#o + part_#(o / 4)[#(o % 4)];
+      //#end
     }
     let centre = i32(pixel(x, y));
-    for (var o = 0u; o < SCALE * SCALE; o++) {
-      let value = ((sum[o] + (1 << (shape.total - 1u))) >> shape.total) + centre;
-      let column = i * SCALE + o % SCALE;
-      words[o / SCALE * SCALE + column / 4u] |= u32(clamp(value, 0, 255)) << (8u * (column % 4u));
+    let extra = (id.y * shape.width + ux) * 4u;
+    //#for w in 0..WORDS
+    let extra_#w = (signed_bytes(residual[extra + #(w)u]) << vec4<u32>(shape.total - 1u)) + (1 << (shape.total - 1u));
+    //#end
+    //#for o in 0..(SCALE * SCALE)
+    {
+      let value = ((sum_#o + extra_#(o / 4)[#(o % 4)]) >> shape.total) + centre;
+      let column = i * #(SCALE)u + #(o % SCALE)u;
+      words[#(o / SCALE * SCALE)u + column / 4u] |= u32(clamp(value, 0, 255)) << (8u * (column % 4u));
     }
+    //#end
   }
-  let stride = (shape.width + 3u) / 4u * SCALE;
-  let count = PIXELS * SCALE / 4u;
-  for (var row = 0u; row < SCALE; row++) {
+  let stride = (shape.width + 3u) / 4u * #(SCALE)u;
+  let count = #(PIXELS * SCALE / 4)u;
+  for (var row = 0u; row < #(SCALE)u; row++) {
     for (var k = 0u; k < count; k++) {
-      result[(id.y * SCALE + row) * stride + id.x * count + k] = words[row * SCALE + k];
+      result[(id.y * #(SCALE)u + row) * stride + id.x * count + k] = words[row * #(SCALE)u + k];
     }
   }
 }

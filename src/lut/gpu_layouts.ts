@@ -38,16 +38,16 @@ export function stageTables(stage: LutStage): Int32Array<ArrayBuffer> | Uint8Arr
   return out;
 }
 
-/** A fusion's tables: `[patterns][rows][experts]` of 16 bytes, so that one lookup's experts lie together. */
-export function fusionTables(model: LutFusionModel): Uint8Array<ArrayBuffer> {
+/** The tables of a fusion's first `kept` experts: `[patterns][rows][kept]` of 16 bytes, so that one lookup's experts lie together. */
+export function fusionTables(model: LutFusionModel, kept: number): Uint8Array<ArrayBuffer> {
   const { experts, scale, tables } = model;
   const outputs = scale ** 2;
   const rows = tables[0].length / experts / outputs;
-  const out = new Uint8Array(tables.length * rows * experts * rowBytes);
+  const out = new Uint8Array(tables.length * rows * kept * rowBytes);
   tables.forEach((table, pattern) => {
-    for (let e = 0; e < experts; e++) {
+    for (let e = 0; e < kept; e++) {
       for (let row = 0; row < rows; row++) {
-        const to = ((pattern * rows + row) * experts + e) * rowBytes;
+        const to = ((pattern * rows + row) * kept + e) * rowBytes;
         const from = (e * rows + row) * outputs;
         for (let o = 0; o < outputs; o++) out[to + o] = table[from + o];
       }

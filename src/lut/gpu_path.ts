@@ -5,7 +5,7 @@ import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { type Grid, StepPass } from "../gpu/pass.ts";
 import type { ComputePipeline } from "../gpu/pipeline_cache.ts";
 import { Readback } from "../gpu/readback.ts";
-import { assembleShader } from "../gpu/shader.ts";
+import { assembleShader, type Shader } from "../gpu/shader.ts";
 import { UniformStruct } from "../gpu/uniform.ts";
 import { ceilDiv } from "../common/math.ts";
 import { fusionTables, layerWords, patternWords, stageTables, turnWords } from "./gpu_layouts.ts";
@@ -14,7 +14,6 @@ import { lutShaders } from "./shader_files.ts";
 
 const shaders = {
   stage: assembleShader("lut_stage", [lutShaders.simplex, lutShaders.stage]),
-  fuse: assembleShader("lut_fuse", [lutShaders.simplex, lutShaders.fuse]),
   gather: assembleShader("lut_gather", [lutShaders.gather]),
 };
 /** Convolutions by pixels an invocation. */
@@ -22,6 +21,27 @@ const convolutions = new Map([1, 2, 4].map((pixels) => [
   pixels,
   assembleShader("convolve_bytes", [lutShaders.convolveBytes], { PIXELS: pixels }),
 ]));
+/** The last step for nets of one shape, assembled once. */
+const fusions = new Map<string, Shader>();
+
+function fusionOf(scale: number, experts: number): Shader {
+  const key = `${scale} ${experts}`;
+  const found = fusions.get(key) ??
+    assembleShader("lut_fuse", [lutShaders.simplex, lutShaders.fuse], {
+      SCALE: scale,
+      EXPERTS: experts,
+      PIXELS: fusePixels(scale),
+      WORDS: ceilDiv(scale ** 2, 4),
+    });
+  fusions.set(key, found);
+  return found;
+}
+
+/** Pixels an invocation that fill whole words of the output. */
+function fusePixels(scale: number): number {
+  return scale === 4 ? 1 : 4;
+}
+
 const uniforms = {
   stage: new UniformStruct(lutShaders.stage.source, "StageShape"),
   fuse: new UniformStruct(lutShaders.fuse.source, "FuseShape"),
@@ -111,11 +131,11 @@ export class GpuPath implements LumaPath {
     this.#cascadePlan = undefined;
   }
 
-  #run(
+  async #run(
     plan: Plan,
     frame: Uint8Array<ArrayBuffer>,
     previous?: Uint8Array<ArrayBuffer>,
-  ): Uint8Array<ArrayBuffer> {
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const { width, height, scale } = plan;
     if (frame.length !== width * height || (previous && previous.length !== frame.length)) {
       throw new RangeError(`the frame has ${frame.length} pixels, expected ${width * height}`);
@@ -127,6 +147,8 @@ export class GpuPath implements LumaPath {
     const stride = ceilDiv(width, 4) * 4 * scale;
     plan.readback.record(pass, plan.result, 0, stride * height * scale);
     pass.submit();
+    // Reading blocks: the caller may do what else there is first.
+    await undefined;
     const padded = new Uint8Array(plan.readback.read());
     const row = width * scale;
     if (row === stride) return padded;
@@ -243,23 +265,20 @@ export class GpuPath implements LumaPath {
       true,
     );
     const result = build.words("lut result", ceilDiv(width, 4) * height * model.scale ** 2);
-    const step = { SCALE: model.scale, PIXELS: model.scale === 4 ? 1 : 4 };
-    const fuse = await this.#gpu.pipelines.get(shaders.fuse, "fuse", step);
-    build.step(fuse, [ceilDiv(width, 64 * step.PIXELS), height], {
+    const gated = Math.min(model.experts, model.gates.at(-1)!.outputs);
+    const fuse = await this.#gpu.pipelines.get(fusionOf(model.scale, gated), "fuse");
+    build.step(fuse, [ceilDiv(width, 64 * fusePixels(model.scale)), height], {
       shape: build.uniform(uniforms.fuse, {
         width,
         height,
         shift: model.shift,
         total: model.divisorShift + 6,
         patterns: model.patterns.length,
-        experts: model.experts,
-        gated: Math.min(model.experts, model.gates.at(-1)!.outputs),
         rows: model.tables[0].length / model.experts / model.scale ** 2,
       }),
       frame,
       offsets: build.upload("lut offsets", patternWords(model.patterns)),
-      tables: build.upload("lut expert tables", fusionTables(model)),
-      turned: build.upload("lut turns", turnWords(model.scale)),
+      tables: build.upload("lut expert tables", fusionTables(model, gated)),
       gates,
       residual,
       result,

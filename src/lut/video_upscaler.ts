@@ -124,7 +124,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     const { width, height } = frame;
     const before = this.#predecessor(frame);
     const quality = this.#ladder.quality;
-    const y = await this.#luma(quality, frame, before);
+    const luma = this.#luma(quality, frame, before);
     const [cw, ch] = chromaSize(frame.layout, width, height);
     const chroma = (plane: Uint8Array<ArrayBuffer>) => {
       if (plane.length === 0) return plane;
@@ -132,13 +132,15 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
       const [w, h] = chromaSize(frame.layout, width * this.scale, height * this.scale);
       return crop(big, cw * this.scale, w, h);
     };
+    // Here, while a GPU is at the luma.
+    const [u, v] = [chroma(frame.u), chroma(frame.v)];
     const out: VideoFrame = {
       width: width * this.scale,
       height: height * this.scale,
       layout: frame.layout,
-      y,
-      u: chroma(frame.u),
-      v: chroma(frame.v),
+      y: await luma,
+      u,
+      v,
       ...(frame.timestamp === undefined ? {} : { timestamp: frame.timestamp }),
     };
     this.#previous = frame;
