@@ -144,6 +144,11 @@ class Archive:
             setattr(archive, name, value)
         return archive
 
+    @classmethod
+    def read(cls, path, folder, scale, workers=None, limit=None):
+        """`saved` at `path`, or decoded from `folder` where that is not given."""
+        return cls.saved(path, folder, scale) if path else cls(folder, scale, workers, limit)
+
     def to(self, device):
         for name in self.NAMES:
             setattr(self, name, getattr(self, name).to(device))

@@ -81,11 +81,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--from", dest="sources", required=True)
+    parser.add_argument("--archive", help="what `main.py archive` wrote of the folder")
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=150, help="frames of each kind")
     options = parser.parse_args()
     found, rng = gather(options.sources.split(",")), np.random.default_rng(1)
-    archive = Archive(options.folder, SCALE)
+    archive = Archive.read(options.archive, options.folder, SCALE)
     tables = {n: found[f"x{SCALE}.experts"][n] for n in experts.NAMES}
     banks = []
     for bank in BANKS:

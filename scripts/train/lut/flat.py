@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--from", dest="sources", required=True)
     parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--archive", help="what `main.py archive` wrote of the folder")
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=420, help="pictures")
     options = parser.parse_args()
@@ -82,7 +83,7 @@ def main():
     arrays, tables = dict(found[f"x{s}.mixed"]), {n: found[f"x{s}.experts"][n] for n in experts.NAMES}
     net = FusionNet.of(s, arrays)
     upscale = fused(net, tables, torch.device("cpu"))
-    archive, pictures, flats = Archive(options.folder, s), Sums(net, upscale), Sums(net, upscale)
+    archive, pictures, flats = Archive.read(options.archive, options.folder, s), Sums(net, upscale), Sums(net, upscale)
     n = [int(options.count * share) for share in KINDS]
     for part in (decoded_frames(archive, n[0] // 6, rng), stills(archive, archive.clean, n[1], rng), stills(archive, archive.soft, n[2], rng)):
         for low, previous, high, *_ in part:

@@ -128,7 +128,7 @@ def main():
     s = options.scale
     while options.archive and not os.path.exists(options.archive):
         time.sleep(0.2)
-    archive = Archive.saved(options.archive, options.folder, s) if options.archive else Archive(options.folder, s, options.workers, options.limit)
+    archive = Archive.read(options.archive, options.folder, s, options.workers, options.limit)
     if options.task == "archive":
         archive.save(options.out)
         return

@@ -49,12 +49,13 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--from", dest="sources", required=True)
     parser.add_argument("--name", required=True, help="x4.clean and the like")
+    parser.add_argument("--archive", help="what `main.py archive` wrote of the folder")
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=40, help="frames of each kind")
     options = parser.parse_args()
     scale, rng = int(options.name[1]), np.random.default_rng(7)
     arrays = gather(options.sources.split(","))[options.name]
-    archive = Archive(options.folder, scale)
+    archive = Archive.read(options.archive, options.folder, scale)
     pairs = [(np.full((16, 16), value, np.uint8),) * 2 for value in range(256)]
     pairs += [tuple(rng.integers(0, 256, (2, 64, 64)).astype(np.uint8)) for _ in range(8)]
     for part in (decoded_frames(archive, options.count, rng), stills(archive, archive.clean, 4 * options.count, rng), stills(archive, archive.soft, options.count, rng)):
