@@ -1,46 +1,77 @@
 import { assert, assertEquals } from "@std/assert";
-import { PrefillPace } from "../../src/engine/prefill_pace.ts";
+import { PrefillPace, type StepKind } from "../../src/engine/prefill_pace.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
 import { Scheduler } from "../../src/engine/scheduler.ts";
 import { Sequence } from "../../src/engine/sequence.ts";
 import { FakeRunner } from "../support/fake_runner.ts";
 
-/** Milliseconds of decode and of mixed steps, over `steps` steps in which a chat decodes and a prompt is there to read. */
-function run(decodeMs: number, mixedMs: number, steps: number): { decode: number; mixed: number } {
+/**
+ * Steps that decode and that are mixed, over `steps` steps in which a chat decodes and a prompt is there to read: one that comes `later`
+ * than throughput work that decodes too, or not.
+ */
+function run(
+  decodeMs: number,
+  mixedMs: number,
+  steps: number,
+  later = false,
+): { decode: number; mixed: number } {
   const pace = new PrefillPace();
   const count = { decode: 0, mixed: 0 };
   let now = 0;
   for (let i = 0; i < steps; i++) {
     const hold = pace.hold(now, true);
-    pace.began(now, hold ? "decode" : "throughput_prompts");
-    count[hold ? "decode" : "mixed"]++;
-    now += hold ? decodeMs : mixedMs;
+    const held = hold === "all" || (later && hold === "later");
+    pace.began(now, held ? "decode" : "throughput_prompts");
+    count[held ? "decode" : "mixed"]++;
+    now += held ? decodeMs : mixedMs;
   }
   return count;
 }
 
-Deno.test("PrefillPace: prompts that cost ten decode steps are followed by ten", () => {
-  const { decode, mixed } = run(10, 110, 1100);
-  // Beside the decode step that it rides on, a mixed step takes 100 ms.
-  assert(Math.abs(decode / mixed - 10) < 0.2, `${decode} decode steps for ${mixed} mixed ones`);
+Deno.test("PrefillPace: prompts get eight times the time of decoding alone, and once behind earlier work that decodes", () => {
+  // Beside the decode step that it rides on, a mixed step takes 160 ms: two decode steps at eight for one, sixteen at one for one.
+  const free = run(10, 170, 1200);
+  assert(Math.abs(free.decode / free.mixed - 2) < 0.05, JSON.stringify(free));
+  const later = run(10, 170, 1200, true);
+  assert(Math.abs(later.decode / later.mixed - 16) < 0.5, JSON.stringify(later));
 });
 
 Deno.test("PrefillPace: prompts that ride along for nothing, or for little, are hardly held back", () => {
   // One step to learn what a decode step takes.
-  assertEquals(run(10, 10, 1000), { decode: 1, mixed: 999 });
-  const { decode, mixed } = run(10, 11, 1000);
+  assertEquals(run(10, 10, 1000, true), { decode: 1, mixed: 999 });
+  const { decode, mixed } = run(10, 11, 1000, true);
   assert(Math.abs(mixed / decode - 10) < 0.5, `${decode} decode steps for ${mixed} mixed ones`);
+});
+
+Deno.test("PrefillPace: earlier work is owed a second at most, however long prompts were read without it", () => {
+  const pace = new PrefillPace();
+  let now = 0;
+  const steps = (count: number, kind: StepKind, ms: number) => {
+    for (let i = 0; i < count; i++) {
+      pace.hold(now, true);
+      pace.began(now, kind);
+      now += ms;
+    }
+  };
+  steps(1, "decode", 10);
+  for (let i = 0; i < 100; i++) {
+    steps(1, "throughput_prompts", 90);
+    steps(1, "decode", 10);
+  }
+  let held = 0;
+  for (; pace.hold(now, true) !== "none"; held++) steps(1, "decode", 10);
+  assert(held >= 95 && held <= 100, `${held} steps of 10 ms`);
 });
 
 Deno.test("PrefillPace: nothing is held back where no latency work decodes, nor for time that nothing ran", () => {
   const pace = new PrefillPace();
   pace.began(0, "throughput_prompts");
-  assert(!pace.hold(1000, false), "no latency work decodes");
+  assertEquals(pace.hold(1000, false), "none", "no latency work decodes");
   pace.began(1000, "throughput_prompts");
   pace.idle();
-  assert(!pace.hold(60_000, true), "the engine was idle");
+  assertEquals(pace.hold(60_000, true), "none", "the engine was idle");
   pace.began(60_000, "latency_prompts");
-  assert(!pace.hold(60_500, true), "latency work's own prompt is no debt of others");
+  assertEquals(pace.hold(60_500, true), "none", "latency work's own prompt is no debt of others");
 });
 
 interface Turn {
@@ -70,37 +101,62 @@ function turns(...sequences: Sequence[]): Turn[] {
   return result;
 }
 
-function sequence(prompt: number, maxTokens: number, latency: boolean, first = 0): Sequence {
+function sequence(
+  prompt: number,
+  maxTokens: number,
+  latency: boolean,
+  first = 0,
+  priority = 0,
+): Sequence {
   return new Sequence({
     id: crypto.randomUUID(),
     prompt: Array.from({ length: prompt }, (_, i) => first + i),
     maxTokens,
     sampling: greedy,
     criteria: latency ? "latency" : "throughput",
+    priority,
   });
 }
 
-Deno.test("Scheduler shares the time between decoding latency work and prompts of throughput work", () => {
-  const all = turns(sequence(10, 100, true), sequence(1000, 1, false, 5000));
-  const until = all.findLastIndex(({ prompt }) => prompt > 0);
-  // The first step reads both prompts: nothing decodes yet.
-  const shared = all.slice(1, until);
-  const sum = (of: Turn[]) => of.reduce((total, { ms }) => total + ms, 0);
-  const reading = shared.filter(({ prompt }) => prompt > 0);
-  const decoding = shared.filter(({ prompt }) => prompt === 0);
-  assert(reading.length >= 4, `${reading.length} steps read the prompt`);
-  const extra = sum(reading) - 10 * reading.length;
-  assert(
-    Math.abs(sum(decoding) / extra - 1) < 0.2,
-    `${sum(decoding)} ms of decoding beside ${extra} ms of reading`,
-  );
-  // No step more than without: each of the chat's tokens but the first takes one.
-  assertEquals(all.length, 100);
+Deno.test("Scheduler lets throughput work read beside latency work, and lets an earlier job's decoding share the time evenly", () => {
+  for (
+    const [name, priority, share] of [["later", 2, 1], ["the same job", 1, 8], ["earlier", 0, 8]]
+  ) {
+    // A chat, a job that decodes, and a prompt to read.
+    const all = turns(
+      sequence(10, 200, true),
+      sequence(10, 200, false, 20_000, 1),
+      sequence(1000, 1, false, 5000, priority as number),
+    );
+    const until = all.findLastIndex(({ prompt }) => prompt > 0);
+    // The first step reads all prompts: nothing decodes yet.
+    const shared = all.slice(1, until);
+    const sum = (of: Turn[]) => of.reduce((total, { ms }) => total + ms, 0);
+    const reading = shared.filter(({ prompt }) => prompt > 0);
+    const decoding = shared.filter(({ prompt }) => prompt === 0);
+    assert(reading.length >= 4, `${name}: ${reading.length} steps read the prompt`);
+    const extra = sum(reading) - 10 * reading.length;
+    const expected = extra / (share as number);
+    // To the decode step, after each step that reads.
+    assert(
+      Math.abs(sum(decoding) - expected) <= 10 * reading.length,
+      `${name}: ${sum(decoding)} ms of decoding, expected about ${expected}`,
+    );
+  }
+});
+
+Deno.test("Scheduler reads in whole steps while only throughput work decodes", () => {
+  const bulk = () => [sequence(10, 100, false), sequence(2000, 1, false, 5000)];
+  const alone = turns(...bulk());
+  assertEquals(alone.slice(1, 4).map(({ prompt, decodes }) => prompt + decodes), [512, 512, 477]);
+  const watched = turns(sequence(10, 100, true, 20_000), ...bulk());
+  const most = Math.max(...watched.slice(1).map(({ prompt, decodes }) => prompt + decodes));
+  assertEquals(most, 101);
 });
 
 Deno.test("Scheduler holds no prompt of latency work, and none of throughput work among its own kind", () => {
   for (const [first, second] of [[true, true], [false, false], [false, true]]) {
-    const all = turns(sequence(10, 100, first), sequence(1000, 1, second, 5000));
+    const all = turns(sequence(10, 100, first), sequence(2000, 1, second, 5000));
     const until = all.findLastIndex(({ prompt }) => prompt > 0);
     assert(all.slice(0, until).every(({ prompt }) => prompt > 0), `${first}, ${second}`);
   }

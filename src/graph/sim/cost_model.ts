@@ -30,7 +30,7 @@ export interface CostModel {
   kvTokens: number;
   /** Tokens of one step at most. */
   batchTokens: number;
-  /** Tokens of a step at most while any sequence decodes. Default: `batchTokens`. */
+  /** Tokens of a step at most while latency-critical sequences decode. Default: `batchTokens`. */
   mixedTokens?: number;
   /** Sequences running at a time at most. */
   sequences: number;
@@ -45,10 +45,12 @@ export interface CostModel {
 
 /** What steps take before attention, as measured. */
 export interface MeasuredSteps {
-  /** Milliseconds of a step, by its tokens, from few to many; in between it is a straight line. */
+  /** Milliseconds of a step, by the engine's own tokens, from few to many; in between it is a straight line. */
   table: readonly (readonly [tokens: number, ms: number])[];
-  /** What a decoding row counts as, in the table's tokens. */
-  rowTokens: number;
+  /** The engine's tokens that a prompt token stands for; a decoding row is one. */
+  promptTokens: number;
+  /** Rows of a kernel's tile: more than one tile counts as whole ones. 1: none. */
+  tileTokens: number;
 }
 
 /** Attention of several rows to one prefix: its keys are loaded once, but every row has its arithmetic with them. */
@@ -78,7 +80,13 @@ export function stepMs(model: CostModel, work: StepWork): number {
 /** Everything but attention. */
 function linearMs(model: CostModel, { prefill, rows }: StepWork): number {
   if (model.measured) {
-    return interpolate(model.measured.table, prefill + rows * model.measured.rowTokens);
+    const { table, promptTokens, tileTokens } = model.measured;
+    // Prompt tokens that stand for more than one come to fractions: half a token is no reason for another tile.
+    const tokens = Math.round(prefill * promptTokens + rows);
+    return interpolate(
+      table,
+      tokens > tileTokens ? Math.ceil(tokens / tileTokens) * tileTokens : tokens,
+    );
   }
   const arithmetic = (prefill + rows) * model.computeMsPerToken;
   return model.overheadMs + Math.max(model.weightsMs, arithmetic);

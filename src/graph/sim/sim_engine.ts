@@ -1,4 +1,4 @@
-import { PrefillPace, type StepKind } from "../../engine/prefill_pace.ts";
+import { type Hold, PrefillPace, type StepKind } from "../../engine/prefill_pace.ts";
 import type { EngineLoad } from "../../engine/types.ts";
 import type { Clock } from "../clock.ts";
 import { type CostModel, stepMs } from "./cost_model.ts";
@@ -188,8 +188,11 @@ export class SimEngine {
     const now = this.#clock.now();
     const rows = this.#decodeRows();
     const strict = [...this.#running].some((sequence) => sequence.latency);
-    const hold = this.#pace.hold(now, rows.some((row) => row.latency));
-    const chunks = this.#prefillChunks(rows.length, strict, hold);
+    const latencyDecodes = rows.some((row) => row.latency);
+    const hold = this.#pace.hold(now, latencyDecodes);
+    const { batchTokens, mixedTokens = batchTokens } = this.#cost;
+    const most = latencyDecodes ? mixedTokens : batchTokens;
+    const chunks = this.#prefillChunks(rows.length, most, strict, hold);
     this.#pace.began(now, stepKind(chunks));
     let prefill = 0;
     let prefillContext = 0;
@@ -223,13 +226,22 @@ export class SimEngine {
     return chosen;
   }
 
-  #prefillChunks(rows: number, strict: boolean, hold: boolean): [SimSequence, number][] {
-    const { batchTokens, mixedTokens = batchTokens } = this.#cost;
-    let budget = (rows > 0 ? mixedTokens : batchTokens) - rows;
+  #prefillChunks(
+    rows: number,
+    most: number,
+    strict: boolean,
+    hold: Hold,
+  ): [SimSequence, number][] {
+    let budget = most - rows;
     let bulkBudget = strict ? this.#cost.latencyPrefillTokens - rows : budget;
     const chunks: [SimSequence, number][] = [];
-    const filling = [...this.#running].filter((sequence) =>
-      !sequence.decoding && (sequence.latency || !hold)
+    const running = [...this.#running];
+    const bulk = running.filter((sequence) => sequence.decoding && !sequence.latency);
+    const earliest = hold === "all" ? -Infinity : Math.min(
+      ...hold === "none" ? [] : bulk.map(priorityOf),
+    );
+    const filling = running.filter((sequence) =>
+      !sequence.decoding && (sequence.latency || priorityOf(sequence) <= earliest)
     );
     filling.sort((a, b) => before(a, b) ? -1 : 1);
     for (const sequence of filling) {
@@ -329,8 +341,12 @@ export class SimEngine {
 
 function before(a: SimSequence, b: SimSequence): boolean {
   if (a.latency !== b.latency) return a.latency;
-  const priority = (a.request.priority ?? 0) - (b.request.priority ?? 0);
+  const priority = priorityOf(a) - priorityOf(b);
   return priority !== 0 ? priority < 0 : a.arrived < b.arrived;
+}
+
+function priorityOf(sequence: SimSequence): number {
+  return sequence.request.priority ?? 0;
 }
 
 function stepKind(chunks: readonly [SimSequence, number][]): StepKind {
