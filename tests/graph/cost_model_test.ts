@@ -1,4 +1,4 @@
-import { assertAlmostEquals } from "@std/assert";
+import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { fitEngine } from "../../scripts/bench/apps/engine_calibration.ts";
 import { type CostModel, llama13bOnA100, stepMs } from "../../src/graph/sim/cost_model.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
@@ -8,7 +8,11 @@ import { greedy } from "../../src/engine/sampling_defaults.ts";
 /** An engine whose every constant is known. */
 const known: CostModel = {
   ...llama13bOnA100,
-  measured: { table: [[1, 8], [8, 15], [9, 21], [16, 24], [128, 110], [512, 430]], rowTokens: 1 },
+  measured: {
+    table: [[1, 8], [8, 15], [9, 21], [16, 24], [128, 110], [512, 430]],
+    promptTokens: 1,
+    tileTokens: 16,
+  },
   attentionMsPerToken: 0.003,
   prefillAttentionMs: 0.4,
   sharedReads: { furtherRow: 0.25, leastTokens: 1800 },
@@ -25,6 +29,11 @@ Deno.test("stepMs takes a measured table at its points, straight lines between, 
   const work = { prefill: 508, prefillContext: 1000, rows: 4, kvRead: 100 };
   assertAlmostEquals(stepMs(known, work), 430 + 0.4 + 0.3);
   assertAlmostEquals(decode(896), 430 + 320);
+  // Beyond one tile, tiles count whole; a prompt token can stand for more than one of the engine's.
+  assertAlmostEquals(decode(17), decode(32));
+  const measured = { ...known.measured!, promptTokens: 1.26 };
+  const half = { prefill: 100, prefillContext: 0, rows: 2, kvRead: 0 };
+  assertAlmostEquals(stepMs({ ...known, measured }, half), 110);
 });
 
 /** What a calibration would measure of `known`. */
@@ -36,11 +45,11 @@ function measurements() {
       const prefillContext = prefill * (at + prefill / 2);
       fillMs += stepMs(known, { prefill, prefillContext, rows: 0, kvRead: 0 });
     }
-    return { chars: 0, tokens, fillMs, stepMs: decode(1, tokens) };
+    return { tokens, fillMs, stepMs: decode(1, tokens) };
   };
   return {
     steps: [1, 8, 9, 16].map((rows): [number, number] => [rows, decode(rows)]),
-    prompts: [128, 512, 2048].map(prompt),
+    prompts: [64, 65, 128, 512, 2048].map(prompt),
     sharingMs: decode(8, 2048 * (1 + 7 * 0.25)),
   };
 }
@@ -49,6 +58,7 @@ Deno.test("fitEngine finds the constants that made the measurements, in tokens o
   const { steps, prompts, sharingMs } = measurements();
   for (const scale of [1, 2]) {
     const { cost } = fitEngine(steps, prompts, sharingMs, 100)(scale);
+    assertEquals(cost.measured!.tileTokens, 16);
     assertAlmostEquals(cost.attentionMsPerToken, 0.003 * scale, 1e-9);
     assertAlmostEquals(cost.sharedReads!.furtherRow, 0.25, 1e-9);
     assertAlmostEquals(cost.prefillAttentionMs, 0.4 * scale * scale, 1e-9);

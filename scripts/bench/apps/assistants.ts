@@ -4,7 +4,7 @@ import type { Caller } from "./caller.ts";
 import { filler } from "./texts.ts";
 
 /** Prompt, query and output tokens of the paper's four assistants (its "GPTs" workload), drawn with equal chances. */
-const assistants = [
+export const assistants = [
   { name: "productivity", system: 7437, query: 7, output: 704 },
   { name: "image", system: 1116, query: 8, output: 89 },
   { name: "programming", system: 1694, query: 4, output: 631 },

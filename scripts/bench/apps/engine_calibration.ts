@@ -7,10 +7,16 @@ import type { Texts } from "./texts.ts";
 
 /** Tokens that a calibrating generation puts out. */
 const DECODE_TOKENS = 24;
+/** Tokens of a prompt whose decoding is timed: its own context is hardly read. */
+export const SHORT_TOKENS = 16;
 /** Batches whose steps are timed: both sides of where products go from one tile of rows to two. */
 export const ROWS = [1, 2, 4, 8, 9, 16];
-/** Characters of the prompts that are timed: all but the last are read in one step. */
-export const PROMPTS = [100, 200, 400, 800, 1400, 6000];
+/** Tokens of the prompts that are timed: steps of whole tiles, one token more, and more than a step. */
+export const PROMPTS = [32, 64, 65, 128, 256, 384, 512, 2000];
+/** The prompt that is one token more than whole tiles. */
+const ONE_MORE = 65;
+/** Tiles of rows that kernels have. */
+const TILES = [1, 8, 16, 32, 64];
 /** Rows whose decoding behind one prefix, the longest prompt, is timed. */
 export const SHARING_ROWS = 8;
 /** Tokens of a step at most. */
@@ -31,7 +37,6 @@ export type FittedEngine = (tokensPerSimulated: number) => {
 
 /** Times of a prompt: until its first token, and of each further one. */
 export interface PromptTimes {
-  chars: number;
   tokens: number;
   fillMs: number;
   stepMs: number;
@@ -52,9 +57,8 @@ export class EngineCalibration {
   constructor(pool: EnginePool, texts: Texts) {
     this.#pool = pool;
     this.#texts = texts;
-    this.#prompts = PROMPTS.map((chars) => ({
-      chars,
-      tokens: 0,
+    this.#prompts = PROMPTS.map((tokens) => ({
+      tokens,
       fillMs: Infinity,
       stepMs: Infinity,
     }));
@@ -62,23 +66,22 @@ export class EngineCalibration {
 
   /** Lets the engine meet every shape once: the first steps of each are slower than all that follow. */
   async warmUp(): Promise<void> {
-    for (const chars of PROMPTS) await this.#run(chars, 8);
-    await Promise.all(Array.from({ length: 8 }, () => this.#run(80, 8)));
+    for (const tokens of PROMPTS) await this.#run(tokens, 8);
+    await Promise.all(Array.from({ length: 8 }, () => this.#run(SHORT_TOKENS, 8)));
   }
 
   /** Takes one more sample of everything. */
   async sample(): Promise<void> {
     for (const rows of ROWS) {
       const all = await Promise.all(
-        Array.from({ length: rows }, () => this.#run(80, DECODE_TOKENS)),
+        Array.from({ length: rows }, () => this.#run(SHORT_TOKENS, DECODE_TOKENS)),
       );
       // The row that began last: while the others decode, its own prompt and theirs are read.
       const ms = Math.min(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
       this.#steps.set(rows, Math.min(ms, this.#steps.get(rows) ?? Infinity));
     }
     for (const times of this.#prompts) {
-      const usage = await this.#run(times.chars, 8);
-      times.tokens = usage.promptTokens;
+      const usage = await this.#run(times.tokens, 8);
       times.fillMs = Math.min(times.fillMs, usage.ttftMs);
       times.stepMs = Math.min(times.stepMs, usage.decodeMs / 7);
     }
@@ -97,24 +100,25 @@ export class EngineCalibration {
     );
   }
 
-  #run(chars: number, maxTokens: number): Promise<GenerateUsage> {
-    return generate(this.#pool, this.#texts, chars, maxTokens);
+  #run(tokens: number, maxTokens: number): Promise<GenerateUsage> {
+    return generate(this.#pool, this.#texts, tokens, maxTokens);
   }
 }
 
-/** Always the same text of a length: other text has other tokens, and the shortest of several times would be of some other prompt. */
+/** A generation after the first `tokens` of the article: its usage. */
 export async function generate(
   pool: EnginePool,
   texts: Texts,
-  chars: number,
+  tokens: number,
   maxTokens: number,
   cacheScope?: string,
 ): Promise<GenerateUsage> {
   const id = `calibration-${crypto.randomUUID()}`;
-  const text = texts.article(0, chars / TOKEN_CHARS);
+  // No vocabulary has tokens of more than eight characters in the mean.
+  const ids = (await pool.tokenize(texts.article(0, 8 * tokens / TOKEN_CHARS))).slice(0, tokens);
   const generation = pool.submit({
     id,
-    prompt: { type: "parts", parts: [{ type: "text", text }] },
+    prompt: { type: "parts", parts: [{ type: "tokens", ids }] },
     maxTokens,
     ignoreEos: true,
     sampling: greedy,
@@ -132,10 +136,10 @@ export async function generateSharing(
   maxTokens: number,
   scope: string = crypto.randomUUID(),
 ): Promise<GenerateUsage[]> {
-  const chars = PROMPTS[PROMPTS.length - 1];
-  await generate(pool, texts, chars, 0, scope);
+  const tokens = PROMPTS[PROMPTS.length - 1];
+  await generate(pool, texts, tokens, 0, scope);
   return await Promise.all(
-    Array.from({ length: SHARING_ROWS }, () => generate(pool, texts, chars, maxTokens, scope)),
+    Array.from({ length: SHARING_ROWS }, () => generate(pool, texts, tokens, maxTokens, scope)),
   );
 }
 
@@ -154,7 +158,9 @@ export function fitEngine(
 ): FittedEngine {
   const [first, last] = [prompts[0], prompts[prompts.length - 1]];
   const most = Math.max(...steps.map(([rows]) => rows));
-  const whole = prompts.filter(({ tokens }) => tokens > most && tokens <= STEP_TOKENS);
+  const whole = prompts.filter(({ tokens }) =>
+    tokens > most && tokens <= STEP_TOKENS && tokens !== ONE_MORE
+  );
   const table = rising([
     ...steps,
     ...whole.map(({ tokens, fillMs }) => [tokens, fillMs] as const),
@@ -164,7 +170,7 @@ export function fitEngine(
     overheadMs: 0,
     weightsMs: 0,
     computeMsPerToken: 0,
-    measured: { table, rowTokens: 1 },
+    measured: { table, promptTokens: 1, tileTokens: 1 },
     attentionMsPerToken: attention,
     prefillAttentionMs: 0,
     kvTokens: pagesTotal * 64,
@@ -200,7 +206,7 @@ export function fitEngine(
     cost: {
       ...unattended,
       sharedReads: { furtherRow, leastTokens: LEAST_SHARED_TOKENS / scale },
-      measured: { table: bare.map(([tokens, ms]) => [tokens / scale, ms]), rowTokens: 1 / scale },
+      measured: { table: bare, promptTokens: scale, tileTokens: tileOf(prompts) },
       attentionMsPerToken: attention * scale,
       prefillAttentionMs: quadratic * 1000 * scale * scale,
       kvTokens: Math.floor(unattended.kvTokens / scale),
@@ -211,6 +217,16 @@ export function fitEngine(
     // The engine shares prefixes to the token.
     pageTokens: 8,
   });
+}
+
+/** Rows of the tiles in which an engine reads prompts: how many tokens one more than whole tiles costs. */
+function tileOf(prompts: readonly PromptTimes[]): number {
+  const ms = (tokens: number) => prompts.find((times) => times.tokens === tokens)?.fillMs ?? NaN;
+  const before = ONE_MORE - 1;
+  const more = (ms(ONE_MORE) - ms(before)) * before / (ms(2 * before) - ms(before));
+  if (Number.isNaN(more)) return 1;
+  const from = (tile: number) => Math.abs(Math.log(tile / Math.max(1, more)));
+  return TILES.reduce((best, tile) => from(tile) < from(best) ? tile : best);
 }
 
 /** The steps in which a prompt is read, as few as can be, in tokens. */

@@ -10,8 +10,9 @@ import {
   PROMPTS,
   type PromptTimes,
   ROWS,
+  SHORT_TOKENS,
 } from "./engine_calibration.ts";
-import { type Mode, simulate } from "./sim_world.ts";
+import { type Mode, requestByRequest, simulate } from "./sim_world.ts";
 import type { Texts } from "./texts.ts";
 
 type Run = (caller: Caller, each: () => Caller) => Promise<unknown>;
@@ -41,18 +42,17 @@ export async function processorRows(
     return (await processorMs(host) - before) / repeats;
   };
   const side = (rows: number, tokens: number) => () =>
-    Promise.all(Array.from({ length: rows }, () => generate(pool, texts, 80, tokens)));
+    Promise.all(Array.from({ length: rows }, () => generate(pool, texts, SHORT_TOKENS, tokens)));
   const steps: [number, number][] = [];
   for (const rows of ROWS) {
     const first = await cost(side(rows, 1));
     steps.push([rows, (await cost(side(rows, DECODE_TOKENS)) - first) / (DECODE_TOKENS - 1)]);
   }
   const prompts: PromptTimes[] = [];
-  for (const chars of PROMPTS) {
-    const { promptTokens: tokens } = await generate(pool, texts, chars, 1);
-    const fillMs = await cost(() => generate(pool, texts, chars, 1), 2 * REPEATS);
-    const all = await cost(() => generate(pool, texts, chars, DECODE_TOKENS));
-    prompts.push({ chars, tokens, fillMs, stepMs: (all - fillMs) / (DECODE_TOKENS - 1) });
+  for (const tokens of PROMPTS) {
+    const fillMs = await cost(() => generate(pool, texts, tokens, 1), 2 * REPEATS);
+    const all = await cost(() => generate(pool, texts, tokens, DECODE_TOKENS));
+    prompts.push({ tokens, fillMs, stepMs: (all - fillMs) / (DECODE_TOKENS - 1) });
   }
   const scope = crypto.randomUUID();
   const sharing = (tokens: number) => () => generateSharing(pool, texts, tokens, scope);
@@ -61,7 +61,7 @@ export async function processorRows(
   const sharingMs = (await cost(sharing(DECODE_TOKENS)) - sharedFirst) / (DECODE_TOKENS - 1);
   const fitted = fitEngine(steps, prompts, sharingMs, pool.load()[0].pagesTotal);
   for (const [name, run] of Object.entries(applications)) {
-    for (const kind of ["graph", "throughput_first"] as const) {
+    for (const kind of ["graph", "requests"] as const) {
       // A tenant of its own each time: nothing is in the cache.
       const work = async () => {
         const tenant = crypto.randomUUID();
@@ -77,7 +77,7 @@ export async function processorRows(
       const tokens = await promptTokensOf(pool);
       const real = await cost(work, 2);
       const promptTokens = (await promptTokensOf(pool) - tokens) / 2;
-      const mode: Mode = { kind };
+      const mode: Mode = kind === "graph" ? { kind } : requestByRequest;
       const options = { roundTripMs: 0, sharedAttention: "once" } as const;
       const sized = await simulate(mode, { ...fitted(1), ...options }, run);
       const engine = fitted(promptTokens / sized.promptTokens);

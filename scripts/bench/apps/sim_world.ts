@@ -15,6 +15,9 @@ export type Mode =
   /** Request by request, as many at a time as memory holds. */
   | { kind: "throughput_first" };
 
+/** Request by request through `/v1/completions`, where every request is latency work, on an engine as it is. */
+export const requestByRequest: Mode = { kind: "latency_first", admitTokens: Infinity };
+
 /** Result of one run. */
 export interface SimRun<T> {
   value: T;
