@@ -40,7 +40,7 @@ Deno.test("Scheduler lets overdue bulk work prefill at full pace beside latency 
       patienceMs: 1,
       overdueShare,
     });
-    bench.tokenMs = 1;
+    bench.tokenMs = 4;
     bench.add(sequence([1], { maxTokens: 30 }));
     bench.step();
     const bulk = sequence(300, { criteria: "throughput" });
