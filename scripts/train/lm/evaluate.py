@@ -32,23 +32,30 @@ WORDINGS: tuple[Split, ...] = ("train", "held_out")
 _QUESTIONS = 8
 
 
-class Context(NamedTuple):
-    """One context to ask about; `index` tells it from others of its cell."""
+class Contexts(NamedTuple):
+    """Contexts that are asked about side by side; `indices` tell them from others of their cell."""
 
     wording: Split
     length: int
     task: str
-    index: int
+    indices: list[int]
 
 
-def contexts(lengths: list[int], tasks: list[str], wordings: list[Split], answers: int, single: int) -> list[Context]:
+def together(length: int, single: bool) -> int:
+    """How many contexts are read at once: their keys take 8 KiB a token in f32 and decoding waits for the processor."""
+    return min(16 if single else 6, max(1, 262144 // length))
+
+
+def contexts(lengths: list[int], tasks: list[str], wordings: list[Split], answers: int, single: int) -> list[Contexts]:
     """All contexts, in an order that gives every cell the same share of its answers, so that time may run out at any
     point: `answers` for each cell of a task with several questions a context, `single` for the others."""
-    each: list[tuple[float, Context]] = []
+    each: list[tuple[float, Contexts]] = []
     for task in tasks:
         count = single if task in SINGLE else -(-answers // _QUESTIONS)
-        each += [(index / count, Context(wording, length, task, index))
-                 for index in range(count) for length in lengths for wording in wordings]
+        for length in lengths:
+            size = together(length, task in SINGLE)
+            each += [(first / count, Contexts(wording, length, task, list(range(first, min(count, first + size)))))
+                     for first in range(0, count, size) for wording in wordings]
     return [context for _, context in sorted(each, key=lambda pair: pair[0])]
 
 
@@ -58,7 +65,7 @@ def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: 
     model, _ = load_weights(a.weights)
     model.to(torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu")
     judge = Evaluator(model, Tokenizer.from_file(str(a.tokenizer)), a.data, Corpus.load(a.corpus).words, a.show)
-    found: list[tuple[Context, list[float]]] = []
+    found: list[tuple[Contexts, list[float]]] = []
     texts: dict[str, float] = {}
 
     def save() -> None:
@@ -81,9 +88,9 @@ def _work(rank: int, count: int, a: argparse.Namespace, started: float, folder: 
         if index >= len(each):
             break
         one = each[index]
-        seed = f"{a.seed} {one.length} {one.task} {one.index}"
-        found.append((one, judge.scores(one.task, one.length, one.wording, 1 if one.task in SINGLE else _QUESTIONS,
-                                        seed)))
+        seeds = [f"{a.seed} {one.length} {one.task} {index}" for index in one.indices]
+        values = judge.scores(one.task, one.length, one.wording, 1 if one.task in SINGLE else _QUESTIONS, seeds)
+        found.append((one, sum(values, [])))
         # A process that is cut off leaves what it has.
         save()
 
@@ -129,14 +136,14 @@ def main() -> None:
     parser.add_argument("--wordings", type=lambda text: text.split(","), default=list(WORDINGS), help="train,held_out")
     parser.add_argument("--answers", type=int, default=32, help="answers in a cell to aim for")
     parser.add_argument("--single", type=int, help="the same for tasks with one question a context")
-    parser.add_argument("--processes", type=int, help="default: ten for each GPU, or one")
+    parser.add_argument("--processes", type=int, help="default: four for each GPU, or one")
     parser.add_argument("--no-text", action="store_true", help="skip bits per byte and sparsity")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--show", action="store_true", help="print every answer that is not fully right")
     parser.add_argument("--json", type=Path, help="written every few seconds")
     a = parser.parse_args()
-    count = a.processes or (10 * torch.cuda.device_count() if torch.cuda.is_available() else 1)
+    count = a.processes or (4 * torch.cuda.device_count() if torch.cuda.is_available() else 1)
     taken = mp.get_context("spawn").Value("q", 0)
     scores: dict[str, float] = {}
 
