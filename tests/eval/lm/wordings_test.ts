@@ -73,6 +73,28 @@ Deno.test("no rule of random frames writes a word that tells a held-out form", (
   }
 });
 
+Deno.test("a frame states key, noun and value once, and its questions ask for a key's noun", () => {
+  const texts = (rule: string) =>
+    wordings.rules[rule].map((each) => typeof each === "string" ? each : each[1]);
+  const count = (text: string, part: RegExp) => text.match(part)?.length ?? 0;
+  const key = /\{k\}|(?<![A-Za-z])K(?![A-Za-z])/g, noun = /\{n\}|(?<![A-Za-z])N(?![A-Za-z])/g;
+  for (
+    const [rules, expected] of [
+      [["echo_statement"], [1, 1, 1]],
+      [["echo_question"], [1, 1, 0]],
+      [["echo_key"], [1, 0, 0]],
+      [["echo_noun"], [0, 1, 0]],
+      [["echo_passkey"], [0, 0, 1]],
+      [["echo_passkey_question", "echo_phrase", "echo_link", "echo_copula", "echo_ask"], [0, 0, 0]],
+    ] as const
+  ) {
+    for (const text of rules.flatMap(texts)) {
+      const found = [count(text, key), count(text, noun), count(text, /\{v\}/g)];
+      assertEquals(found, [...expected], text);
+    }
+  }
+});
+
 Deno.test("held-out forms keep keys and values after a space, as composed ones do", () => {
   const loose = /(?<! )\{[kvxy]\}/;
   for (const forms of Object.values(wordings.heldOut)) {
