@@ -176,6 +176,7 @@ export function fitEngine(
     kvTokens: pagesTotal * 64,
     batchTokens: STEP_TOKENS,
     mixedTokens: schedulerDefaults.mixedStepTokens,
+    bulkStepTokens: schedulerDefaults.bulkStepTokens,
     sequences: 64,
     latencyTokens: Infinity,
     latencyPrefillTokens: Infinity,
@@ -212,6 +213,7 @@ export function fitEngine(
       kvTokens: Math.floor(unattended.kvTokens / scale),
       batchTokens: Math.floor(STEP_TOKENS / scale),
       mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
+      bulkStepTokens: Math.floor(schedulerDefaults.bulkStepTokens / scale),
     },
     generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
     // The engine shares prefixes to the token.

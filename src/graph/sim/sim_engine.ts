@@ -190,8 +190,8 @@ export class SimEngine {
     const strict = [...this.#running].some((sequence) => sequence.latency);
     const latencyDecodes = rows.some((row) => row.latency);
     const hold = this.#pace.hold(now, latencyDecodes);
-    const { batchTokens, mixedTokens = batchTokens } = this.#cost;
-    const most = latencyDecodes ? mixedTokens : batchTokens;
+    const { batchTokens, mixedTokens = batchTokens, bulkStepTokens = batchTokens } = this.#cost;
+    const most = rows.length === 0 ? batchTokens : latencyDecodes ? mixedTokens : bulkStepTokens;
     const chunks = this.#prefillChunks(rows.length, most, strict, hold);
     this.#pace.began(now, stepKind(chunks));
     let prefill = 0;
