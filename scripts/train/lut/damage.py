@@ -89,8 +89,10 @@ def main():
     archive = Archive.read(options.archive, options.folder, SCALE)
     tables = {n: found[f"x{SCALE}.experts"][n] for n in experts.NAMES}
     banks = []
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.allow_tf32 = False
     for bank in BANKS:
-        banks.append(fused(fusion.FusionNet.of(SCALE, found[f"x{SCALE}.{bank}"]), tables, torch.device("cpu")))
+        banks.append(fused(fusion.FusionNet.of(SCALE, found[f"x{SCALE}.{bank}"]).to(device), tables, device))
     rows, levels, gains, held = [], [], [], []
     for part in (decoded_frames(archive, options.count, rng), stills(archive, archive.clean, 3 * options.count, rng), stills(archive, archive.soft, options.count, rng, -2)):
         for low, before, high, level, out in part:

@@ -81,8 +81,9 @@ def main():
     torch.manual_seed(0)
     s, found, rng = options.scale, gather(options.sources.split(",")), np.random.default_rng(3)
     arrays, tables = dict(found[f"x{s}.mixed"]), {n: found[f"x{s}.experts"][n] for n in experts.NAMES}
-    net = FusionNet.of(s, arrays)
-    upscale = fused(net, tables, torch.device("cpu"))
+    net, device = FusionNet.of(s, arrays), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    upscale = fused(FusionNet.of(s, arrays).to(device), tables, device)
     archive, pictures, flats = Archive.read(options.archive, options.folder, s), Sums(net, upscale), Sums(net, upscale)
     n = [int(options.count * share) for share in KINDS]
     for part in (decoded_frames(archive, n[0] // 6, rng), stills(archive, archive.clean, n[1], rng), stills(archive, archive.soft, n[2], rng)):

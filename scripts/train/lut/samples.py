@@ -97,13 +97,14 @@ class Sampler:
         """One batch of so many of each kind."""
         parts = [self.undamaged(clean + soft, soft)] if clean + soft else []
         parts += [self.compressed(damaged)] if damaged else []
-        return self.barred(*(torch.cat(x) for x in zip(*parts)))
+        # Nets of damaged pictures move flat areas more.
+        return self.barred(*(torch.cat(x) for x in zip(*parts)), one_in=5 if damaged else 10)
 
-    def barred(self, frame, before, target):
-        """One crop in ten behind a flat bar, half of them black, from a side on or all over: pictures of the training set
+    def barred(self, frame, before, target, one_in=10):
+        """One crop in `one_in` behind a flat bar, half of them black, from a side on or all over: pictures of the training set
         have hardly any flat area, films have bars and fades."""
         count = len(frame)
-        wide = torch.where(self.draw(4, count) == 0, self.size, self.draw(self.size, count)) * (self.draw(10, count) == 0)
+        wide = torch.where(self.draw(4, count) == 0, self.size, self.draw(self.size, count)) * (self.draw(one_in, count) == 0)
         grey = torch.where(self.draw(2, count) == 0, 16, 16 + self.draw(220, count)).float()
         y, x = self.grid(self.turns(count), self.size)
         bar = (y + 0 * x) < wide

@@ -6,7 +6,8 @@
 
 DIR is what `prepare.py` made. START holds x2, x3 and x4.experts.npz (`main.py experts`) and x4.two_stage.npz (`main.py two_stage`). The
 first round trains two shapes of the x4 clean net; the second goes on with the one that did better on stills held out, as both banks, with the
-two-stage tables, and with the convolutions alone; the third starts x3 and x2 from it and solves the tables that stand alone. Leaves
+two-stage tables, and with the convolutions alone; the third starts x3 and x2 from it and solves the tables that stand alone; a fourth goes on with both
+x4 banks. Leaves
 `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and logs) in OUT, what there is at every 45 seconds. Jobs of one
 lane follow one another.
 """
@@ -46,6 +47,9 @@ def plan(which, best):
             # What tables and gates cost buys the convolutions alone one layer more.
             [dict(name="x4.two_stage", task="two_stage", scale=4, share=0.6, init="x4.two_stage"), fusion("x4.conv_only", "clean", task="conv_only", share=0.4, hidden="+32", **more)],
         ]
+    if which == "fourth":
+        longer = dict(float_share=0.4, rates="8e-4,1e-4,3e-4,1e-6")
+        return [[fusion("x4.clean", "clean", init="x4.clean", **longer)], [fusion("x4.mixed", "mixed", init="x4.mixed", **longer)]]
     return [
         [fusion("x3.clean", "clean", 3, 0.5, **more), fusion("x2.clean", "clean", 2, 0.5, **more)],
         [fusion("x3.mixed", "mixed", 3, 0.5, **more), fusion("x2.mixed", "mixed", 2, 0.5, **more)],
@@ -98,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--start", required=True)
-    parser.add_argument("--round", choices=["first", "second", "third"], required=True)
+    parser.add_argument("--round", choices=["first", "second", "third", "fourth"], required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--work", default="/tmp/lut_work")
