@@ -97,15 +97,16 @@ class Sampler:
         """One batch of so many of each kind."""
         parts = [self.undamaged(clean + soft, soft)] if clean + soft else []
         parts += [self.compressed(damaged)] if damaged else []
-        # Nets of damaged pictures move flat areas more.
-        return self.barred(*(torch.cat(x) for x in zip(*parts)), one_in=5 if damaged else 10)
+        found = [torch.cat(x) for x in zip(*parts)]
+        # Codecs leave grey where they had no bits for more: a net of damaged pictures moved a flat 126 by 7.
+        return self.barred(*found, one_in=5, whole=2, black=4) if damaged else self.barred(*found)
 
-    def barred(self, frame, before, target, one_in=10):
-        """One crop in `one_in` behind a flat bar, half of them black, from a side on or all over: pictures of the training set
-        have hardly any flat area, films have bars and fades."""
+    def barred(self, frame, before, target, one_in=10, whole=4, black=2):
+        """One crop in `one_in` behind a flat bar, one in `black` of them black, one in `whole` all over, the rest from a side on: pictures
+        of the training set have hardly any flat area, films have bars and fades."""
         count = len(frame)
-        wide = torch.where(self.draw(4, count) == 0, self.size, self.draw(self.size, count)) * (self.draw(one_in, count) == 0)
-        grey = torch.where(self.draw(2, count) == 0, 16, 16 + self.draw(220, count)).float()
+        wide = torch.where(self.draw(whole, count) == 0, self.size, self.draw(self.size, count)) * (self.draw(one_in, count) == 0)
+        grey = torch.where(self.draw(black, count) == 0, 16, 16 + self.draw(220, count)).float()
         y, x = self.grid(self.turns(count), self.size)
         bar = (y + 0 * x) < wide
         large = bar.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
