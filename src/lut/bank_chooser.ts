@@ -15,8 +15,8 @@ const freshness = 0.5;
 
 /**
  * Decibels that the mixed bank must promise. A stream is compressed until shown otherwise: down to -0.1, held-out damaged frames
- * gain up to 0.04 dB more and sharp clean ones lose 0.03. A still is likelier to be clean: above 0.1 no clean held-out still took
- * the bank that costs it 0.2 dB.
+ * gain up to 0.055 dB more and sharp clean ones lose 0.007. A still is likelier to be clean: above 0.1 no clean held-out still took
+ * the bank that costs it 0.25 dB.
  */
 const thresholds = { stream: -0.1, still: 0.1 } as const;
 
