@@ -13,7 +13,7 @@ const RETRIEVAL = [
 ];
 
 /**
- * Least accuracy a check accepts. The model card's scores are 0.92 and above to 16K; with the four questions of a quick
+ * Least accuracy a check accepts. The model card's scores are 0.87 and above to 16K; with the four questions of a quick
  * context one wrong answer gives 0.75.
  */
 const LEAST_ACCURACY = 0.7;
