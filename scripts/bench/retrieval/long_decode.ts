@@ -59,7 +59,8 @@ export class LongContext implements AsyncDisposable {
       pages: Math.ceil(contextLength / PAGE_TOKENS) + 2 * SEQUENCES * (FRESH_TOKENS / PAGE_TOKENS),
       maxRows: MAX_ROWS,
       maxSequences: SEQUENCES,
-      contextLength,
+      // Decoding goes on past the longest context: positions without a rotation would make queries of zeros.
+      contextLength: contextLength + 2 * FRESH_TOKENS,
       kvType: "f16",
     });
     const retrieval = await RetrievalAttention.open(gpu, transformer, { waitForIndex: true });
