@@ -150,9 +150,9 @@ export async function retrievalDecode(
     // The first steps meet cold caches and pipelines.
     const msPerToken = median(times.slice(Math.min(4, times.length - 1)));
     note(
-      `${times.length} tokens in ${seconds()} s under ${
-        JSON.stringify(decode)
-      }, ${msPerToken.toFixed(1)} ms a token`,
+      `${times.length} tokens in ${seconds()} s under ${JSON.stringify(decode)}, ${
+        msPerToken.toFixed(1)
+      } ms a token`,
     );
     return {
       msPerToken,

@@ -32,6 +32,8 @@ const REAL_TOKENS = 2048;
 /** Tokens read at the end, whose queries the index is built from. */
 const FRESH_TOKENS = 512;
 const SEQUENCES = 4;
+/** Tokens decoded after a context at most, those included that pass until its index is built. */
+const ROOM = 1024;
 
 /**
  * A model whose cache is filled without prefill: pages of a text that was read, over and over, keys and values with noise of half their own
@@ -60,7 +62,7 @@ export class LongContext implements AsyncDisposable {
       maxRows: MAX_ROWS,
       maxSequences: SEQUENCES,
       // Decoding goes on past the longest context: positions without a rotation would make queries of zeros.
-      contextLength: contextLength + 2 * FRESH_TOKENS,
+      contextLength: contextLength + ROOM,
       kvType: "f16",
     });
     const retrieval = await RetrievalAttention.open(gpu, transformer, { waitForIndex: true });
@@ -135,6 +137,9 @@ export class LongContext implements AsyncDisposable {
       buildSeconds = (performance.now() - start) / 1000;
       position++;
       if (position > prompt + 200) throw new Error("bench retrieval: no index after 200 steps");
+    }
+    if (position + count > this.contextLength + ROOM) {
+      throw new RangeError(`bench retrieval: ${count} tokens at ${position} go past all positions`);
     }
     const times: [number[], number[]] = [[], []];
     let error = 0;
