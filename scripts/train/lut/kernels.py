@@ -1,7 +1,7 @@
 """Triton kernels of what training does most: an activation with its frame's border, and table lookups, each with its gradient.
 
-Both have a plain form in `quantized.py` and `tables.py`, which is what runs where there is no CUDA device; `--check` compares.
-`TRITON_INTERPRET=1 python kernels.py` compares them on a CPU.
+Both have a plain form in `quantized.py` and `tables.py`, which is what runs where there is no CUDA device, or where `sound` finds the kernels
+wrong. `python kernels.py` compares them, `TRITON_INTERPRET=1 python kernels.py` on a CPU.
 """
 import os
 
