@@ -27,6 +27,7 @@ fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Opti
 const ALL: AttendOptions = AttendOptions { budget: Budget::All, bound: false };
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn every_key_gives_dense_attention() {
     for (keys, dim) in [(1, 4), (15, 8), (700, 32), (3000, 20)] {
         let (mut rows, queries, mut values) = head(keys, 40, dim, 1);
@@ -48,7 +49,7 @@ fn every_key_gives_dense_attention() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 40 }))]
 
     #[test]
     fn any_partition_merges_to_the_whole(seed in any::<u64>(), parts in 1usize..6, order in any::<u64>()) {
@@ -84,6 +85,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn the_chosen_plan_keeps_the_error_on_new_queries() {
     let (keys, dim, count) = (6000, 32, 400);
     let (rows, queries, values) = head(keys, count, dim, 5);
@@ -110,6 +112,7 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn estimates_follow_what_values_have_in_common_with_scores() {
     let (keys, dim, value_dim) = (4000, 24, 16);
     let (rows, queries, _) = head(keys, 300, dim, 9);
@@ -137,6 +140,7 @@ fn estimates_follow_what_values_have_in_common_with_scores() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn the_bound_is_above_the_mass_left_out() {
     let (keys, dim) = (4000, 24);
     let (mut rows, queries, mut values) = head(keys, 300, dim, 8);
@@ -152,6 +156,7 @@ fn the_bound_is_above_the_mass_left_out() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn fixed_budgets_find_nearly_the_best_keys() {
     let (keys, dim, k) = (5000, 32, 100);
     let (mut rows, queries, mut values) = head(keys, 200, dim, 3);
@@ -173,6 +178,7 @@ fn fixed_budgets_find_nearly_the_best_keys() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn appended_keys_are_attended_exactly() {
     let (keys, dim, more) = (3000, 16, 2600);
     let (mut rows, queries, mut values) = head(keys + more, 300, dim, 4);
@@ -196,6 +202,7 @@ fn appended_keys_are_attended_exactly() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn every_kind_of_plan_converges_to_dense_attention() {
     let (keys, dim) = (3000, 24);
     let (mut rows, queries, mut values) = head(keys, 300, dim, 6);
@@ -220,6 +227,7 @@ fn every_kind_of_plan_converges_to_dense_attention() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn a_layer_attends_for_every_head_and_grows() {
     let (tokens, dim, kv_heads, query_heads) = (1500, 16, 2, 6);
     let heads: Vec<_> =
@@ -267,6 +275,7 @@ fn a_layer_attends_for_every_head_and_grows() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
     for (keys, dim, group) in [(1, 4, 1), (1500, 32, 3), (3000, 20, 5), (2048, 64, 1)] {
         let (rows, queries, values) = head(keys, 40, dim, 6);
@@ -290,6 +299,7 @@ fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn a_head_whose_values_are_all_alike_gets_the_loosest_plan() {
     let (keys, dim) = (3000, 16);
     let (rows, queries, _) = head(keys, 40, dim, 3);

@@ -27,7 +27,7 @@ fn problem() -> impl Strategy<Value = (usize, Vec<f32>, Vec<f32>, Vec<u32>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 }))]
 
     #[test]
     fn gathers_agree_with_f64((dim, query, rows, ids) in problem()) {
