@@ -27,7 +27,6 @@ fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Opti
 const ALL: AttendOptions = AttendOptions { budget: Budget::All, bound: false };
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn every_key_gives_dense_attention() {
     for (keys, dim) in [(1, 4), (15, 8), (700, 32), (3000, 20)] {
         let (mut rows, queries, mut values) = head(keys, 40, dim, 1);
@@ -49,7 +48,7 @@ fn every_key_gives_dense_attention() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 40 }))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn any_partition_merges_to_the_whole(seed in any::<u64>(), parts in 1usize..6, order in any::<u64>()) {
@@ -85,7 +84,6 @@ proptest! {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn the_chosen_plan_keeps_the_error_on_new_queries() {
     let (keys, dim, count) = (6000, 32, 400);
     let (rows, queries, values) = head(keys, count, dim, 5);
@@ -112,7 +110,6 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn estimates_follow_what_values_have_in_common_with_scores() {
     let (keys, dim, value_dim) = (4000, 24, 16);
     let (rows, queries, _) = head(keys, 300, dim, 9);
@@ -140,7 +137,6 @@ fn estimates_follow_what_values_have_in_common_with_scores() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn the_bound_is_above_the_mass_left_out() {
     let (keys, dim) = (4000, 24);
     let (mut rows, queries, mut values) = head(keys, 300, dim, 8);
@@ -156,7 +152,6 @@ fn the_bound_is_above_the_mass_left_out() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn fixed_budgets_find_nearly_the_best_keys() {
     let (keys, dim, k) = (5000, 32, 100);
     let (mut rows, queries, mut values) = head(keys, 200, dim, 3);
@@ -178,7 +173,6 @@ fn fixed_budgets_find_nearly_the_best_keys() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn appended_keys_are_attended_exactly() {
     let (keys, dim, more) = (3000, 16, 2600);
     let (mut rows, queries, mut values) = head(keys + more, 300, dim, 4);
@@ -202,7 +196,6 @@ fn appended_keys_are_attended_exactly() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn every_kind_of_plan_converges_to_dense_attention() {
     let (keys, dim) = (3000, 24);
     let (mut rows, queries, mut values) = head(keys, 300, dim, 6);
@@ -227,7 +220,6 @@ fn every_kind_of_plan_converges_to_dense_attention() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn a_layer_attends_for_every_head_and_grows() {
     let (tokens, dim, kv_heads, query_heads) = (1500, 16, 2, 6);
     let heads: Vec<_> =
@@ -275,7 +267,6 @@ fn a_layer_attends_for_every_head_and_grows() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
     for (keys, dim, group) in [(1, 4, 1), (1500, 32, 3), (3000, 20, 5), (2048, 64, 1)] {
         let (rows, queries, values) = head(keys, 40, dim, 6);
@@ -299,11 +290,47 @@ fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn a_head_whose_values_are_all_alike_gets_the_loosest_plan() {
     let (keys, dim) = (3000, 16);
     let (rows, queries, _) = head(keys, 40, dim, 3);
     let head = build(&rows, &queries, &vec![1.0; keys * dim], dim, Some(0.01));
     let Plan::Clusters { threshold } = head.plan() else { panic!("{:?} where any estimate is right", head.plan()) };
     assert!(threshold > 0.45, "{threshold} where any threshold is right");
+}
+
+#[test]
+fn a_head_read_by_many_threads_says_what_one_thread_says() {
+    let (tokens, dim, query_heads) = (5000, 32, 3);
+    let (keys, queries, values) = head(tokens, 200 * query_heads, dim, 11);
+    // So flat that most keys count.
+    let options = LayerOptions {
+        kv_heads: 1,
+        query_heads,
+        dim,
+        value_dim: dim,
+        scale: 0.1,
+        target: 0.003,
+        build: BuildOptions::default(),
+    };
+    let layer = AttentionLayer::build(&keys, &values, &queries, &options).unwrap();
+    let pays = sparrow_kernels::best().byte_sums_pay();
+    assert_eq!(layer.heads()[0].plan(), if pays { Plan::Bytes } else { Plan::Exact });
+    let token: Vec<f32> = (0..query_heads).flat_map(|h| queries[h * 200 * dim..][..dim].to_vec()).collect();
+    let options = AttendOptions { budget: Budget::Error(0.01), bound: true };
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| layer.attend(&token, options))
+    };
+    for threads in [1, 2, 3, 16] {
+        for (h, (found, report)) in with(threads).iter().enumerate() {
+            let (output, lse) = dense(&token[h * dim..][..dim], &keys, &values, dim, 0.1, |_| true);
+            assert!(
+                relative(&found.output, &output) < 0.003,
+                "{threads} threads: {}",
+                relative(&found.output, &output)
+            );
+            assert!((f64::from(found.lse) - lse).abs() < 0.003);
+            assert_eq!((report.scanned, report.read), (tokens as u32, tokens as u32), "{threads} threads");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use support::head;
 
 fn index(name: &'static str, keys: usize) -> (AttentionIndex, Vec<f32>) {
     let dim = 12;
-    let (rows, queries, _) = head(keys, if cfg!(miri) { 12 } else { 300 }, dim, 1);
+    let (rows, queries, _) = head(keys, 300, dim, 1);
     let options = BuildOptions { k: 10, strategies: vec![name], ..BuildOptions::default() };
     let index = AttentionIndex::build(Rows { data: &rows, dim }, Rows { data: &queries, dim }, &options).unwrap();
     (index, queries)
@@ -50,7 +50,6 @@ fn a_saved_index_answers_the_same_and_grows() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn damage_is_named() {
     let (index, _) = index("graph", 200);
     let good = index.to_bytes();
@@ -82,7 +81,7 @@ proptest! {
     #[test]
     fn no_file_crashes_the_reader(changes in proptest::collection::vec((any::<u32>(), any::<u8>()), 1..12), near in any::<bool>(), cut in any::<Option<u16>>()) {
         thread_local! {
-            static FILES: (Vec<u8>, Vec<u8>) = (index("graph", if cfg!(miri) { 40 } else { 120 }).0.to_bytes(), index("flat", if cfg!(miri) { 20 } else { 90 }).0.to_bytes());
+            static FILES: (Vec<u8>, Vec<u8>) = (index("graph", 120).0.to_bytes(), index("flat", 90).0.to_bytes());
         }
         let mut bytes = FILES.with(|files| if changes[0].1 % 2 == 0 { files.0.clone() } else { files.1.clone() });
         if let Some(cut) = cut {

@@ -20,7 +20,6 @@ fn recall(index: &dyn VectorIndex, oracle: &FlatIndex, queries: Rows<'_>, k: usi
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn every_strategy_reaches_its_recall_and_graph_and_clusters_scan_little() {
     let (dim, k) = (32, 50);
     let (keys, queries, _) = head(8000, 1200, dim, 1);
@@ -41,7 +40,6 @@ fn every_strategy_reaches_its_recall_and_graph_and_clusters_scan_little() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn a_build_is_the_same_for_a_seed_whatever_the_threads() {
     let dim = 24;
     let (keys, queries, _) = head(5000, 700, dim, 2);
@@ -66,7 +64,6 @@ fn a_build_is_the_same_for_a_seed_whatever_the_threads() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large for an interpreter: see small.rs")]
 fn appended_keys_are_found() {
     let dim = 16;
     let (keys, queries, _) = head(6000, 600, dim, 3);

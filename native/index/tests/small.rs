@@ -1,5 +1,5 @@
-//! Everything at sizes that an interpreter (Miri) and a race detector (ThreadSanitizer) get through: builds on several
-//! threads, every strategy and every plan, appending, and a way through bytes.
+//! Everything at sizes that a race detector (ThreadSanitizer) gets through in seconds: builds on several threads, every strategy and
+//! every plan, appending, and a way through bytes.
 
 mod support;
 
@@ -9,14 +9,12 @@ use sparrow_index::{
 };
 use support::{dense, head, relative, to_half_grid};
 
-const KEYS: usize = if cfg!(miri) { 64 } else { 2500 };
-const QUERIES: usize = if cfg!(miri) { 12 } else { 500 };
-const DIM: usize = if cfg!(miri) { 8 } else { 16 };
+const KEYS: usize = 2500;
+const QUERIES: usize = 500;
+const DIM: usize = 16;
 const GROUP: usize = 2;
 
-/// Under Miri one thread: waiting threads spin there, and it is ThreadSanitizer that looks for races.
 fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    let threads = if cfg!(miri) { 1 } else { threads };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
@@ -28,7 +26,10 @@ fn every_strategy_is_built_alike_by_any_number_of_threads_and_survives_bytes() {
         let options = BuildOptions { k: 8, strategies: vec![name], ..BuildOptions::default() };
         let mut index = on_threads(3, || AttentionIndex::build(keys, queries, &options).unwrap());
         let bytes = index.to_bytes();
-        assert!(bytes == on_threads(1, || AttentionIndex::build(keys, queries, &options).unwrap()).to_bytes(), "{name}");
+        assert!(
+            bytes == on_threads(1, || AttentionIndex::build(keys, queries, &options).unwrap()).to_bytes(),
+            "{name}"
+        );
         let mut read = AttentionIndex::from_bytes(&bytes).unwrap();
         let (mut found, mut again) = (Vec::new(), Vec::new());
         for index in [&mut index, &mut read] {

@@ -1,6 +1,8 @@
 //! Attention over all keys by bytes, scores and sums of values both: half the memory and a quarter of the products that half
 //! precision takes, for heads whose attention is spread so widely that rounding averages out.
 
+use std::ops::Range;
+
 use sparrow_kernels::best;
 
 use super::byte_values::WHOLE;
@@ -17,10 +19,13 @@ const TILE: usize = WHOLE;
 const HEAVY: f32 = 1.0 / 256.0;
 
 impl AttentionHead {
-    /// Attention of each of the queries (`[queries, dim]`) over every key, one pass over codes and values for all of them.
-    pub(super) fn by_bytes(&self, queries: &[f32]) -> Vec<(Partial, Report)> {
+    /// Attention of each of the queries (`[queries, dim]`) over the keys at `places`, whose start is a whole number of tiles, in one
+    /// pass over codes and values for all of them.
+    pub(super) fn by_bytes(&self, queries: &[f32], places: Range<usize>) -> Vec<(Partial, Report)> {
         let kernels = best();
-        let (dim, keys) = (self.index.dim, self.len());
+        let dim = self.index.dim;
+        debug_assert!(places.start.is_multiple_of(TILE) && places.end <= self.len());
+        let keys = places.len();
         let mut codes = Vec::new();
         let asked: Vec<ByteQuery> = queries
             .chunks_exact(dim)
@@ -33,9 +38,10 @@ impl AttentionHead {
             .collect();
         let mut running: Vec<Running> = asked.iter().map(|_| Running::new(self.value_dim)).collect();
         let (mut dots, mut weights, mut heavy) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut places, mut exact) = (Vec::new(), Vec::new());
-        for first in (0..keys).step_by(TILE) {
-            let range = first..keys.min(first + TILE);
+        let (mut marked, mut exact) = (Vec::new(), Vec::new());
+        let end = places.end;
+        for first in places.step_by(TILE) {
+            let range = first..end.min(first + TILE);
             let real = range.len();
             let coded = self.byte_values.as_ref().filter(|values| range.end <= values.len());
             dots.clear();
@@ -52,11 +58,11 @@ impl AttentionHead {
                 let mass = kernels.exp_sum(weights, (running.most - offset) / unit, unit);
                 heavy.clear();
                 kernels.above(weights, HEAVY * (running.weight + mass), first as u32, &mut heavy);
-                places.clear();
-                places.extend(heavy.iter().map(|entry| entry.1));
+                marked.clear();
+                marked.extend(heavy.iter().map(|entry| entry.1));
                 exact.clear();
-                exact.resize(places.len(), 0.0);
-                kernels.gather_dot_f16(query, &self.index.halves, &places, &mut exact);
+                exact.resize(marked.len(), 0.0);
+                kernels.gather_dot_f16(query, &self.index.halves, &marked, &mut exact);
                 kernels.exp_sum(&mut exact, running.most / self.scale, self.scale);
                 let mut change = 0.0;
                 for ((weight, place), exact) in heavy.iter().zip(&exact) {
@@ -66,7 +72,7 @@ impl AttentionHead {
                 }
                 running.weight += mass + change;
                 if coded.is_some() {
-                    kernels.gather_add_f16(&exact, &self.values, &places, &mut running.sum);
+                    kernels.gather_add_f16(&exact, &self.values, &marked, &mut running.sum);
                 }
             }
             match coded {
@@ -81,5 +87,12 @@ impl AttentionHead {
         }
         let report = Report { scanned: keys as u32, read: keys as u32, rest: 0.0, bound: 0.0 };
         running.into_iter().map(|running| (running.finish(), report)).collect()
+    }
+
+    /// Where to divide all keys into at most `parts` ranges of whole tiles.
+    pub(super) fn byte_parts(&self, parts: usize) -> Vec<Range<usize>> {
+        let keys = self.len();
+        let each = keys.div_ceil(parts.max(1)).next_multiple_of(TILE);
+        (0..keys.max(1)).step_by(each.max(TILE)).map(|first| first..keys.min(first + each)).collect()
     }
 }

@@ -193,7 +193,7 @@ impl AttentionHead {
             (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
             (Budget::Error(error), plan) if error > 0.0 => match plan {
                 Plan::Exact => self.attend_all(queries),
-                Plan::Bytes => self.by_bytes(queries),
+                Plan::Bytes => self.by_bytes(queries, 0..self.len()),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))

@@ -1,10 +1,12 @@
 //! All heads of a layer in one call.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
-use super::plan::relative_error;
+use super::plan::{Plan, relative_error};
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -138,20 +140,53 @@ impl AttentionLayer {
 
     /// Attention of one token: `queries` is `[query_heads, dim]`, the result one part for each query head.
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        // With more threads than heads, a head's queries are divided among some.
+        // With more threads than heads a head is divided among some.
         let parts = rayon::current_num_threads().div_ceil(self.heads.len());
-        let together = self.group.div_ceil(parts.min(self.group));
         let width = self.group * self.dim;
-        (0..self.heads.len() * self.group.div_ceil(together))
-            .into_par_iter()
-            .flat_map_iter(|task| {
-                let tasks = self.group.div_ceil(together);
-                let (head, first) = (task / tasks, task % tasks * together);
-                let last = (first + together).min(self.group);
-                let own = &queries[head * width..][first * self.dim..last * self.dim];
-                self.heads[head].attend(own, options)
-            })
-            .collect()
+        let shares: Vec<(usize, Share)> = (0..self.heads.len())
+            .flat_map(|head| self.shares(head, parts, options).map(move |share| (head, share)))
+            .collect();
+        let answer = |(head, share): &(usize, Share)| {
+            let queries = &queries[head * width..][..width];
+            match share {
+                Share::Queries(own) => {
+                    self.heads[*head].attend(&queries[own.start * self.dim..own.end * self.dim], options)
+                }
+                Share::Keys(places) => self.heads[*head].by_bytes(queries, places.clone()),
+            }
+        };
+        let found: Vec<Vec<(Partial, Report)>> = shares.par_iter().map(answer).collect();
+        let mut answers: Vec<(Partial, Report)> = Vec::with_capacity(self.heads.len() * self.group);
+        for ((head, share), found) in shares.iter().zip(found) {
+            match share {
+                Share::Keys(places) if places.start > 0 => {
+                    for ((whole, report), (part, more)) in answers[head * self.group..].iter_mut().zip(found) {
+                        whole.merge(&part);
+                        report.scanned += more.scanned;
+                        report.read += more.read;
+                    }
+                }
+                _ => answers.extend(found),
+            }
+        }
+        answers
+    }
+
+    /// How `parts` threads divide a head. Where all keys are read every query would read them again, so that the keys are divided;
+    /// what other plans read depends on the query.
+    fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
+        let own = &self.heads[head];
+        let all_by_bytes = own.plan() == Plan::Bytes && matches!(options.budget, Budget::Error(error) if error > 0.0);
+        let shares: Vec<Share> = if all_by_bytes {
+            own.byte_parts(parts).into_iter().map(Share::Keys).collect()
+        } else {
+            let together = self.group.div_ceil(parts.min(self.group));
+            (0..self.group)
+                .step_by(together)
+                .map(|first| Share::Queries(first..self.group.min(first + together)))
+                .collect()
+        };
+        shares.into_iter()
     }
 
     /// Adds tokens: `keys` is `[kv_heads, tokens, dim]`, `values` `[kv_heads, tokens, value_dim]`.
@@ -166,6 +201,14 @@ impl AttentionLayer {
         let parts: Vec<_> = keys.into_iter().zip(values).collect();
         self.heads.par_iter_mut().zip(parts).try_for_each(|(head, (keys, values))| head.append(keys, values))
     }
+}
+
+/// What one thread does of a head.
+enum Share {
+    /// Some of the queries that share it.
+    Queries(Range<usize>),
+    /// All queries over some of the keys.
+    Keys(Range<usize>),
 }
 
 /// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by
