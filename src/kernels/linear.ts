@@ -19,6 +19,11 @@ interface Tile {
   stepQuads: number;
 }
 
+interface Tallest extends Tile {
+  /** Time of one of its rows over that of one in the tall tile, of the figures below. (Q8_0 steps of 64 to 250 tokens: 0.87 to 0.89.) */
+  cost: number;
+}
+
 /**
  * Tiles of the lanes family, measured on llvmpipe at 1024³ (rows × quads; GFLOP/s of process CPU time on 2 cores).
  * Zen 5, 115 being the peak: Q8_0 8×4 46, 16×4 64, 32×2 66, 64×1 63; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×4 35, 32×2 49, 64×1 61.
@@ -26,29 +31,25 @@ interface Tile {
  * The driver's compile time, paid once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.3 at 32, 4 at 64. So 16 rows
  * is what short steps meet, and the tallest tile serves steps that are long enough to care.
  */
-const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest?: Tile }> = {
+const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest: Tallest }> = {
   f32: {
     short: { rows: 8, stepQuads: 1 },
     tall: { rows: 16, stepQuads: 1 },
-    tallest: { rows: 64, stepQuads: 1 },
+    tallest: { rows: 64, stepQuads: 1, cost: 0.57 },
   },
   f16: {
     short: { rows: 8, stepQuads: 2 },
     tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4, cost: 0.8 },
   },
   q8: {
     short: { rows: 8, stepQuads: 4 },
     tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4, cost: 0.88 },
   },
 };
 
-/**
- * Time of a row in the tallest tile over that in the next: steps of 64 to 250 tokens of a 14 M-parameter Q8_0 model took 0.87 to 0.89 (llvmpipe,
- * Zen 4). Shorter steps do not meet it, so that a cold driver cache compiles it only for those that gain.
- */
-const tallestCost = 0.88;
+/** Rows of a step from which the tallest tile may be used: a cold driver cache compiles it only for steps that gain much. */
 const tallestFrom = 64;
 
 /** Most rows of a step for which the lanes family computes row norms inside its kernels. */
@@ -112,20 +113,20 @@ async function createLanes(
     across: columns / 64,
   });
   const storedNorm = options.input.kind === "norm";
-  const tall = (tile: Tile) =>
-    make({ kernel: "rows", ...tile, rowSet: "all", storedNorm }, tile.rows);
+  const tall = ({ rows, stepQuads }: Tile) =>
+    make({ kernel: "rows", rows, stepQuads, rowSet: "all", storedNorm }, rows);
   const [vector, short, long, longest] = await Promise.all([
     make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
     make({ kernel: "rows", ...tiles.short, rowSet: "all", storedNorm: false }, tiles.short.rows),
     tall(tiles.tall),
-    tiles.tallest && tall(tiles.tallest),
+    tall(tiles.tallest),
   ]);
   return ({ rows }) => {
     // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
     if (rows <= 3) return [{ choice: vector, rows }];
     if (rows <= MAX_INLINE_NORM_ROWS) return [{ choice: short, rows }];
     const filled = (tile: number) => Math.ceil(rows / tile) * tile;
-    const gains = longest && tallestCost * filled(longest.tile) < filled(long.tile);
+    const gains = tiles.tallest.cost * filled(longest.tile) < filled(long.tile);
     return [{ choice: gains && rows >= tallestFrom ? longest : long, rows }];
   };
 }
