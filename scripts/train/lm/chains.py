@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+from scripts.train.lm.echo import ChainWordings
 from scripts.train.lm.grammar import fill, sentence
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.sample import Sample, Turn
-from scripts.train.lm.templates import RELATIONS, Wordings, framed, unmarked_word
+from scripts.train.lm.templates import RELATIONS, framed, unmarked_word
 
 CHAIN = "The names with the value {v} are: {l}."
 ABOUT = "The answer for {p} is {o}."
@@ -17,7 +18,7 @@ _ASKED = tuple(name for name, relation in RELATIONS.items() if relation.held_out
 
 def variable_tracking(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
     """Chains of assignments; the answer lists a chain's variables in order."""
-    wordings = Wordings("variables", "assignment", "chain_question", rng, lexicon)
+    wordings = ChainWordings(rng, lexicon)
     chains = max(1, min(40, facts // 4))
     hops = [rng.randint(1, 4) for _ in range(chains)]
     names = iter(lexicon.distinct(rng.choice(("word", "word", "variable")), sum(hops) + chains, rng))
@@ -28,7 +29,7 @@ def variable_tracking(rng: Random, lexicon: Lexicon, facts: int, queries: int) -
         variables = [next(names) for _ in range(hop + 1)]
         streams.append([fill(wordings.statement()[0], x=variables[0], v=value)] +
                        [fill(wordings.statement()[1], x=x, y=y) for y, x in zip(variables, variables[1:])])
-        turns.append(Turn(fill(wordings.question(), v=value), fill(CHAIN, v=value, l=", ".join(variables)),
+        turns.append(Turn(sentence(fill(wordings.question(), v=value)), fill(CHAIN, v=value, l=", ".join(variables)),
                           tuple(variables)))
     order = [index for index, stream in enumerate(streams) for _ in stream]
     rng.shuffle(order)

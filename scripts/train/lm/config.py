@@ -57,6 +57,8 @@ class TrainConfig:
     copy_weight: float = 0.5
     #: Price, summed over layers, of the share of neurons by which a token's firing ones lie above `most_live`.
     sparsity_penalty: float = 0.0
+    #: Price of the share of attention that goes far, beyond `near.FIRST` and `near.LAST` (mean over layers and heads).
+    near_penalty: float = 0.0
     most_live: float = 0.21
     #: How often the encyclopaedia is read relative to its size.
     wiki_weight: float = 2.0
@@ -172,6 +174,17 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.13, skip=0.0, refresh_every=1),
                 Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.15, 131072, skip=0.0, refresh_every=1),
             ), peak=0.55, flat=0.45),
+            # Frames for chains too, more chains, several unrelated facts in a long context; twice as long.
+            Run((
+                Phase(1024, 24000, 0.17, 0.0, 0.79, 0.04, 0.17, 32768, skip=0.3),
+                Phase(2048, 24000, 0.17, 0.0, 0.79, 0.04, 0.22, 32768, skip=0.4),
+                Phase(4096, 12000, 0.15, 0.0, 0.81, 0.04, 0.17, skip=0.3),
+                Phase(8192, 8000, 0.12, 0.0, 0.88, 0.0, 0.1, skip=0.2, refresh_every=2),
+                Phase(16384, 4000, 0.08, 0.0, 0.92, 0.0, 0.09, skip=0.2, refresh_every=1),
+                Phase(32768, 3000, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.1, refresh_every=1),
+                Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.08, skip=0.0, refresh_every=1),
+                Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.07, 131072, skip=0.0, refresh_every=1),
+            ), peak=0.7, flat=0.4),
         ),
         least_tokens=65536, sparsity_penalty=1.0,
     ),

@@ -151,7 +151,7 @@ class Source:
                 # Most rows are one context; a few hold several short ones.
                 name = self.family(length, rng)
                 lone = name in LONE
-                if name in PACKED and rng.random() < (0.5 if length >= LONG else 0.8):
+                if name in PACKED and rng.random() < (0.8 if length < 8192 else 0.3 if lone else 0.5):
                     part = min(room, rng.choice((length // 8, length // 4) if length >= LONG else
                                                 (256, 256, 512, 1024) if lone else (256, 512, 1024, 1024, 2048)))
                 elif rng.random() >= 0.15:

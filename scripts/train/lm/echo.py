@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from scripts.train.lm.grammar import sentence
+from scripts.train.lm.grammar import both, sentence
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.templates import GRAMMAR, MARKERS, Wordings, compose, question, start, unmarked_word
 
@@ -14,8 +14,8 @@ from scripts.train.lm.templates import GRAMMAR, MARKERS, Wordings, compose, ques
 FRAMES, QUESTIONS = 0.5, 0.3
 #: Parts of a frame: the letter that stands for it in the texts, and its rule.
 _PARTS = {"N": "echo_noun", "K": "echo_key", "R": "echo_link", "C": "echo_copula", "P": "echo_phrase", "Q": "echo_phrase",
-          "A": "echo_aux", "I": "echo_ask"}
-_PART = re.compile(r"(?<![A-Za-z'{])([NKRCPQAI])(?![A-Za-z'])")
+          "A": "echo_aux", "I": "echo_ask", "X": "echo_target", "O": "echo_origin"}
+_PART = re.compile(r"(?<![A-Za-z'{])([NKRCPQAIXO])(?![A-Za-z'])")
 _SHUFFLE = re.compile(r"\(\((.*?)\)\)")
 _WORD = re.compile(r"[a-z]+")
 #: Share of a frame's words that a question keeps.
@@ -160,6 +160,32 @@ class FactWordings:
         if rng.random() < share or "{n}s" not in asked:
             asked += " " + Frame(rng, self._lexicon, self._pool).text(end)
         return asked
+
+
+class ChainWordings:
+    """Like `Wordings` for assignments, in training partly of frames."""
+
+    def __init__(self, rng: Random, lexicon: Lexicon) -> None:
+        self._rng, self._lexicon = rng, lexicon
+        self._training = lexicon.split == "train"
+        self._pool = word_pool(rng, lexicon) if self._training else []
+        self._frame: Frame | None = None
+        if self._training and rng.random() < FRAMES:
+            self._frame = Frame(rng, lexicon, self._pool)
+            self._pair = list(both(self._frame.text("echo_assignment")))
+        else:
+            self._plain = Wordings("variables", "assignment", "chain_question", rng, lexicon)
+
+    def statement(self) -> list[str]:
+        """The text that sets a value and the one that copies."""
+        return self._pair if self._frame else self._plain.statement()
+
+    def question(self) -> str:
+        rng = self._rng
+        if self._training and rng.random() < (0.7 if self._frame else QUESTIONS):
+            kept = self._frame.parts if self._frame else {}
+            return Frame(rng, self._lexicon, self._pool, kept, rng.choice(_KEPT)).text("echo_chain_question")
+        return compose("chain_question", rng, self._lexicon) if self._frame else self._plain.question()
 
 
 def passkey_frame(rng: Random, lexicon: Lexicon) -> tuple[str, str]:

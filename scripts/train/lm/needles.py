@@ -78,6 +78,15 @@ def single_needle(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sa
     return multi_key(rng, lexicon, 1, 1)
 
 
+def scattered(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
+    """A few facts that have nothing in common, wording, noun and kind of key drawn anew for each: as hard to find as one
+    alone, and a long context has more than one answer. Only in training."""
+    single = [multi_key(rng, lexicon, 1, 1) for _ in range(rng.randint(2, min(12, max(2, facts))))]
+    turns = [turn for sample in single for turn in sample.turns]
+    rng.shuffle(turns)
+    return Sample([statement for sample in single for statement in sample.statements], turns[:queries])
+
+
 def recall(rng: Random, lexicon: Lexicon, facts: int, queries: int) -> Sample:
     """Bare associative recall: a list of pairs, then keys to complete. The cheapest form to learn retrieval from."""
     separator = rng.choice((": ", " = ", " -> ", " is ", " | "))

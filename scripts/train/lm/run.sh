@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains and scores sparrow-tiny in one go on the GPUs that CUDA_VISIBLE_DEVICES leaves visible:
 #   scripts/train/lm/run.sh RUN PACK OUT SECONDS [RESUME]
-# RUN is 0 to 5, PACK a folder written by pack.sh, OUT receives weights, log and scores. All ends within SECONDS; of these
+# RUN is 0 to 6, PACK a folder written by pack.sh, OUT receives weights, log and scores. All ends within SECONDS; of these
 # SCORING are left for the scores (0: none).
 set -eu
 run=$1 pack=$2 out=$3 total=$4 resume=${5:-}
@@ -17,7 +17,7 @@ python3 -m tarfile -e "$pack/texts.tar.xz" "$work"
 status=0
 python3 -m scripts.train.lm.train --config "${CONFIG:-tiny}" --run "$run" --corpus "$pack/corpus.npz" \
   --tokenizer "$pack/tokenizer.json" --out "$out/weights" --seconds $((total - scoring)) \
-  ${resume:+--resume "$resume"} ${DEVICES:+--devices "$DEVICES"} --workers "${WORKERS:-8}" \
+  ${resume:+--resume "$resume"} ${DEVICES:+--devices "$DEVICES"} ${NEAR:+--near-penalty "$NEAR"} --workers "${WORKERS:-8}" \
   >"$out/train.log" 2>&1 || status=$?
 tail -n 25 "$out/train.log"
 left=$((total - $(date +%s) + began - 14))

@@ -9,21 +9,22 @@ from random import Random
 from scripts.train.lm.chains import qa, variable_tracking
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.lists import common_words, frequent_words, key_value
-from scripts.train.lm.needles import multi_key, multi_query, multi_value, passkey, recall, single_needle
+from scripts.train.lm.needles import multi_key, multi_query, multi_value, passkey, recall, scattered, single_needle
 from scripts.train.lm.sample import Sample
 
 Generator = Callable[[Random, Lexicon, int, int], Sample]
 
 #: Family name to generator and its share of generated sequences: short ones, and those of `LONG` tokens or more.
 FAMILIES: dict[str, tuple[Generator, float, float]] = {
-    "single_needle": (single_needle, 6, 6),
-    "multi_key": (multi_key, 25, 24),
+    "single_needle": (single_needle, 6, 7),
+    "scattered": (scattered, 6, 10),
+    "multi_key": (multi_key, 22, 20),
     "recall": (recall, 1, 1),
-    "multi_value": (multi_value, 18, 17),
-    "multi_query": (multi_query, 13, 15),
-    "variable_tracking": (variable_tracking, 9, 9),
+    "multi_value": (multi_value, 18, 16),
+    "multi_query": (multi_query, 12, 14),
+    "variable_tracking": (variable_tracking, 15, 14),
     "key_value": (key_value, 3, 9),
-    "passkey": (passkey, 12, 8),
+    "passkey": (passkey, 10, 8),
     "qa": (qa, 8, 8),
     "common_words": (common_words, 3, 3),
     "frequent_words": (frequent_words, 1, 1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from scripts.train.lm.config import CONFIGS, Phase, Run, TrainConfig, plan_steps
 from scripts.train.lm.data import Batch
 from scripts.train.lm.devices import Devices, Gradients, on_devices
 from scripts.train.lm.export import load_weights, save_weights
-from scripts.train.lm.model import Decoder, token_losses
+from scripts.train.lm.model import Decoder, causal_attention, token_losses
+from scripts.train.lm.near import far_mass
 from scripts.train.lm.optimizer import make_optimizers
 from scripts.train.lm.stream import BatchStream
 
@@ -44,13 +46,21 @@ def phase_ends(run: Run, begin: float, end: float) -> list[float]:
 
 def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig,
            device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """The loss to minimise; then, to watch, the running text's and the answers' mean loss in nats and the share of
-    neurons that fire in the most active layer."""
+    """The loss to minimise; then, to watch, the running text's and the answers' mean loss in nats, the share of
+    neurons that fire in the most active layer and, where it is priced, that of attention that goes far."""
     ids = _to_device(batch.ids.astype(np.int32), device)
     targets = _to_device(batch.targets.astype(np.int64), device).view(-1)
     weights = _to_device(batch.weights, device).float().view(-1)
     positions = _to_device(batch.positions, device).view(-1)
-    states, activity = model(ids, positions, torch.bfloat16, phase.dropout, most_live=config.most_live)
+    # Queries that write an answer may look as far as they will.
+    free, far = (weights < config.answer_weight).float(), []
+
+    def watched_attention(q: Tensor, k: Tensor, v: Tensor, length: int, layer: int) -> Tensor:
+        far.append(far_mass(q, k, length, free))
+        return causal_attention(q, k, v, length, layer)
+
+    attention = watched_attention if config.near_penalty else causal_attention
+    states, activity = model(ids, positions, torch.bfloat16, phase.dropout, attention, config.most_live)
     each = head(states, model.embed_tokens.weight, targets)
     # A long row with a single answer shall not count as much as one with hundreds.
     loss = (each * weights).sum() / weights.sum().clamp(min=len(weights) / 200)
@@ -58,7 +68,10 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     means = [(each.detach() * mask).sum() / mask.sum().clamp(min=1) for mask in (text, answer)]
     if config.sparsity_penalty:
         loss = loss + config.sparsity_penalty * activity[:, 1].sum()
-    return loss, [*means, activity[:, 0].detach().max()]
+    distance = torch.stack(far).mean() if far else loss.new_zeros(())
+    if config.near_penalty:
+        loss = loss + config.near_penalty * distance
+    return loss, [*means, activity[:, 0].detach().max(), distance.detach()]
 
 
 def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
@@ -80,7 +93,7 @@ def warm_up(model: Decoder, head, config: TrainConfig, shapes: set[tuple[int, in
 def train(rank: int, count: int, meeting: str, a: argparse.Namespace, started: float) -> None:
     """Trains one run of the configuration, as one of `count` processes. With `a.seconds` the clock decides when a phase
     gives way to the next, how the rate falls and when training ends; without, the plan's steps do."""
-    config = CONFIGS[a.config]
+    config = replace(CONFIGS[a.config], near_penalty=a.near_penalty) if a.near_penalty is not None else CONFIGS[a.config]
     run, plan = config.runs[a.run], plan_steps(config.runs[a.run])
     tokens = [tokens_per_device(step.phase, config, count) for step in plan]
     stream = BatchStream(a.corpus, a.tokenizer, config, [step.phase for step in plan], tokens,
@@ -110,7 +123,7 @@ def train(rank: int, count: int, meeting: str, a: argparse.Namespace, started: f
               flush=True)
     step = done = seen = total = counted = 0
     checked, waited, saved = now, 0.0, False
-    sums = torch.zeros(5, device=device)
+    sums = torch.zeros(6, device=device)
     while step < len(plan):
         phase = plan[step].phase
         if done % _LOOK == 0 or phase.length >= 8192:
@@ -145,7 +158,7 @@ def train(rank: int, count: int, meeting: str, a: argparse.Namespace, started: f
                 clock = time.monotonic() - started
                 left = a.seconds - clock if a.seconds < float("inf") else (clock - begin) / step * (len(plan) - step)
                 print(f"{clock:.0f}s step {done} (plan {step}/{len(plan)}) length {phase.length} loss {mean[0]:.3f} text "
-                      f"{mean[1]:.3f} answers {mean[2]:.4f} firing {mean[3]:.3f} gradient {mean[4]:.2f} rate {scale:.2f} "
+                      f"{mean[1]:.3f} answers {mean[2]:.4f} firing {mean[3]:.3f} far {mean[4]:.3f} gradient {mean[5]:.2f} rate {scale:.2f} "
                       f"{seen / (clock - checked) / 1e3:.0f}k tok/s wait {waited:.1f}s eta {left:.0f}s", flush=True)
                 checked = clock
             sums.zero_()
@@ -176,6 +189,7 @@ def main() -> None:
                                                            // max(1, torch.cuda.device_count())),
                         help="processes that make batches for each device")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="finish within this many seconds")
+    parser.add_argument("--near-penalty", type=float, help="price of attention that goes far, instead of the configuration's")
     on = parser.parse_args()
     on_devices(on.devices, train, on, started)
 
