@@ -95,6 +95,35 @@ Deno.test("a frame states key, noun and value once, and its questions ask for a 
   }
 });
 
+Deno.test("a frame of a chain names its variable and what it is set from once, and its questions the number alone", () => {
+  const texts = (rule: string) =>
+    wordings.rules[rule].map((each) => typeof each === "string" ? each : each[1]);
+  const count = (text: string, part: RegExp) => text.match(part)?.length ?? 0;
+  const variable = /\{x\}|(?<![A-Za-z])X(?![A-Za-z])/g, origin = /(?<![A-Za-z])O(?![A-Za-z])/g;
+  for (const text of texts("echo_assignment")) {
+    assertEquals([count(text, variable), count(text, origin), count(text, /\{[kvny]\}/g)], [
+      1,
+      1,
+      0,
+    ], text);
+  }
+  for (const text of texts("echo_target")) {
+    assertEquals(count(text, /\{[a-z]\}/g), count(text, /\{x\}/g), text);
+  }
+  for (const text of texts("echo_origin")) {
+    const [set, copied] = both(text);
+    assertEquals([count(set, /\{v\}/g), count(copied, /\{v\}/g)], [1, 0], text);
+    assertEquals([count(set, /\{y\}/g), count(copied, /\{y\}/g)], [0, 1], text);
+  }
+  for (const text of texts("echo_chain_question")) {
+    assertEquals(
+      [count(text, /\{v\}/g), count(text, /\{[kxyn]\}|(?<![A-Za-z])[XONK](?![A-Za-z])/g)],
+      [1, 0],
+      text,
+    );
+  }
+});
+
 Deno.test("held-out forms keep keys and values after a space, as composed ones do", () => {
   const loose = /(?<! )\{[kvxy]\}/;
   for (const forms of Object.values(wordings.heldOut)) {
