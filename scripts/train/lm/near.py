@@ -4,12 +4,22 @@ tokens has not at hand. A price on it makes heads look far only where that pays,
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 #: Keys that count as near: the first of the context and the last before the query. The engine's window.
 FIRST, LAST = 128, 512
 #: Products of queries and keys of one head that a measurement may take, and the most queries.
 _PRODUCTS, _QUERIES = 1 << 20, 512
+#: Tokens before an answer that belong to its question.
+_QUESTION = 64
+
+
+def before_none(answers: Tensor) -> Tensor:
+    """1 for tokens that neither write an answer nor stand shortly before one: those that ask and answer may look as far
+    as they will. `answers`: `[tokens]`, whether a token writes one."""
+    ahead = F.pad(answers.float(), (0, _QUESTION)).view(1, 1, -1)
+    return 1 - F.max_pool1d(ahead, _QUESTION + 1, stride=1).view(-1)
 
 
 def far_mass(q: Tensor, k: Tensor, length: int, counted: Tensor) -> Tensor:

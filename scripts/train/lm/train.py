@@ -20,7 +20,7 @@ from scripts.train.lm.data import Batch
 from scripts.train.lm.devices import Devices, Gradients, on_devices
 from scripts.train.lm.export import load_weights, save_weights
 from scripts.train.lm.model import Decoder, causal_attention, token_losses
-from scripts.train.lm.near import far_mass
+from scripts.train.lm.near import before_none, far_mass
 from scripts.train.lm.optimizer import make_optimizers
 from scripts.train.lm.stream import BatchStream
 
@@ -52,11 +52,11 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     targets = _to_device(batch.targets.astype(np.int64), device).view(-1)
     weights = _to_device(batch.weights, device).float().view(-1)
     positions = _to_device(batch.positions, device).view(-1)
-    # Queries that write an answer may look as far as they will.
-    free, far = (weights < config.answer_weight).float(), []
+    far: list[Tensor] = []
+    priced = before_none(weights >= config.answer_weight)
 
     def watched_attention(q: Tensor, k: Tensor, v: Tensor, length: int, layer: int) -> Tensor:
-        far.append(far_mass(q, k, length, free))
+        far.append(far_mass(q, k, length, priced))
         return causal_attention(q, k, v, length, layer)
 
     attention = watched_attention if config.near_penalty else causal_attention
