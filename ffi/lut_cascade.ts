@@ -3,16 +3,19 @@ import { loadNative } from "./load.ts";
 import { isaNumber, type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
 
-/** Offsets (dy, dx) of the four pixels that index a table, most significant axis first; at most 3 either way. */
+/** Offsets (dy, dx) of the four pixels that index a table, most significant axis first; at most 3 places either way. */
 export type LutPattern = readonly (readonly [dy: number, dx: number])[];
 
 /**
  * One stage of tables: `out = clamp(floor((sum + bias + divisor/2) / divisor) + (centre ? pixel : 0))`, where `sum` adds every
- * pattern's interpolated row in every rotation (weights of one interpolation sum to `1 << shift`).
+ * pattern's interpolated row in every rotation (weights of one interpolation sum to `1 << shift`). A place is a pixel of the
+ * cascade's input; later stages find the `step * step` pixels there that the stage before made of it.
  */
 export interface LutStage {
-  /** Outputs a side for each pixel, 1 to 4; only a cascade's last stage may exceed 1. */
+  /** Outputs a side for each place, 1 to 4. */
   scale: number;
+  /** Pixels a side that the stage reads for each place: 1, or 2 after a stage of scale 2; the scale is a multiple of it. Default 1. */
+  step?: 1 | 2;
   /** Log2 of the sampling interval, 4 to 6. */
   shift: number;
   /** 1, or 4 for the rotation ensemble. */
@@ -21,7 +24,7 @@ export interface LutStage {
   divisor: number;
   /** Added to the sum of a stage before it is divided. */
   bias: number;
-  /** Whether the pixel itself is added to what the tables give. */
+  /** Whether the pixel under an output is added to what the tables give. */
   centre: boolean;
   /** The stage's tables and the pixels that index them. */
   patterns: readonly LutPattern[];
@@ -67,6 +70,7 @@ export class LutCascade implements Disposable {
         s,
       ) => [
         s.scale,
+        s.step ?? 1,
         s.shift,
         s.rotations,
         s.divisor,

@@ -4,6 +4,8 @@
 struct StageShape {
   width: u32,
   height: u32,
+  // Pixels of a row of the frame that is read.
+  stride: u32,
   shift: u32,
   patterns: u32,
   rotations: u32,
@@ -25,19 +27,25 @@ struct StageShape {
 @group(0) @binding(5) var<storage, read_write> result: array<u32>;
 
 override SCALE: u32 = 4u;
+// Pixels a side that are read for each place, 1 or 2: the lowest bit of a coordinate is the phase then.
+override STEP: i32 = 1;
 override REFINED: bool = false;
 
+// Beyond the border the nearest place's pixel of the same phase.
 fn pixel(x: i32, y: i32) -> u32 {
-  let cx = clamp(x, 0, i32(shape.width) - 1);
-  let cy = clamp(y, 0, i32(shape.height) - 1);
-  let at = u32(cy) * shape.width + u32(cx);
+  let bit = STEP - 1;
+  let cx = clamp(x >> u32(bit), 0, i32(shape.width) - 1) * STEP + (x & bit);
+  let cy = clamp(y >> u32(bit), 0, i32(shape.height) - 1) * STEP + (y & bit);
+  let at = u32(cy) * shape.stride + u32(cx);
   if (REFINED) {
     return frame[at];
   }
   return (frame[at / 4u] >> (8u * (at % 4u))) & 255u;
 }
 
-fn look(x: i32, y: i32, pattern: u32, turn: u32) -> Simplex {
+fn look(place_x: i32, place_y: i32, pattern: u32, turn: u32) -> Simplex {
+  let x = place_x * STEP;
+  let y = place_y * STEP;
   let o = (pattern * 4u + turn) * 8u;
   return simplex(
     vec4<u32>(
@@ -50,6 +58,7 @@ fn look(x: i32, y: i32, pattern: u32, turn: u32) -> Simplex {
   );
 }
 
+// (x, y): the pixel that lies under the output.
 fn finish(sum: i32, x: i32, y: i32) -> u32 {
   let value = floor_divide(sum + shape.divisor / 2, shape.divisor);
   return u32(clamp(value + select(0, i32(pixel(x, y)), shape.centre != 0u), 0, 255));
@@ -114,7 +123,9 @@ fn enlarge(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     for (var o = 0u; o < SCALE * SCALE; o++) {
       let column = i * SCALE + o % SCALE;
-      words[o / SCALE * SCALE + column / 4u] |= finish(sum[o], x, y) << (8u * (column % 4u));
+      let near = SCALE / u32(STEP);
+      let value = finish(sum[o], x * STEP + i32(o % SCALE / near), y * STEP + i32(o / SCALE / near));
+      words[o / SCALE * SCALE + column / 4u] |= value << (8u * (column % 4u));
     }
   }
   for (var row = 0u; row < SCALE; row++) {

@@ -6,9 +6,9 @@ import { turnBlock, turnPattern } from "./patterns.ts";
 const rowBytes = 16;
 
 /** For each pattern and rotation dy, dx of four pixels. */
-export function patternWords(patterns: readonly LutPattern[]): Int32Array<ArrayBuffer> {
+export function patternWords(patterns: readonly LutPattern[], step = 1): Int32Array<ArrayBuffer> {
   return Int32Array.from(
-    patterns.flatMap((p) => [0, 1, 2, 3].flatMap((turn) => turnPattern(p, turn).flat())),
+    patterns.flatMap((p) => [0, 1, 2, 3].flatMap((turn) => turnPattern(p, turn, step).flat())),
   );
 }
 

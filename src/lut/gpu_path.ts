@@ -162,27 +162,28 @@ export class GpuPath implements LumaPath {
   async #planCascade(stages: readonly LutStage[], width: number, height: number): Promise<Plan> {
     const build = new Builder(this.#gpu);
     const frame = build.bytes("lut frame", width * height);
-    let from = frame;
+    let from = frame, made = 1, stride = width;
+    if (stages.at(-1)!.scale === 1) {
+      throw new RangeError("the last stage on the GPU has scale 1, expected 2 to 4");
+    }
     for (const stage of stages) {
-      const last = stage === stages.at(-1);
-      const scale = stage.scale;
+      const { scale, step = 1 } = stage;
       const enlarging = scale > 1;
-      if (last !== enlarging) {
-        throw new RangeError(
-          `a stage on the GPU enlarges by ${scale}: the last must, and only the last`,
-        );
+      if (step !== made) {
+        throw new RangeError(`a stage has step ${step}, expected ${made}, the scale before it`);
       }
       const columns = enlarging ? ceilDiv(width, 4) : width;
       const to = build.words("lut stage", columns * height * scale ** 2);
       const pipeline = await this.#gpu.pipelines.get(
         shaders.stage,
         enlarging ? "enlarge" : "refine",
-        { SCALE: scale, REFINED: from === frame ? 0 : 1 },
+        { SCALE: scale, STEP: step, REFINED: from === frame || step > 1 ? 0 : 1 },
       );
       build.step(pipeline, [ceilDiv(columns, 64), height], {
         shape: build.uniform(uniforms.stage, {
           width,
           height,
+          stride,
           shift: stage.shift,
           patterns: stage.patterns.length,
           rotations: stage.rotations,
@@ -192,12 +193,14 @@ export class GpuPath implements LumaPath {
           rows: stage.tables[0].length / scale ** 2,
         }),
         frame: from,
-        offsets: build.upload("lut offsets", patternWords(stage.patterns)),
+        offsets: build.upload("lut offsets", patternWords(stage.patterns, step)),
         tables: build.upload("lut tables", stageTables(stage)),
         turned: build.upload("lut turns", turnWords(scale)),
         result: to,
       });
       from = to;
+      made = scale;
+      stride = enlarging ? columns * 4 * scale : width;
     }
     return await build.finish({ width, height, scale: stages.at(-1)!.scale, frame, result: from });
   }

@@ -11,18 +11,22 @@ export const patterns = {
 /** A key of `patterns`. */
 export type PatternName = "s" | "d" | "y" | "e";
 
-/** The pattern's offsets in an image turned by `quarter` quarter turns, seen from the unturned one. */
-export function turnPattern(pattern: LutPattern, quarter: number): LutPattern {
+/**
+ * The pattern's offsets in an image turned by `quarter` quarter turns, seen from the unturned one; turns are about the middle of the
+ * `step` x `step` pixels of a place.
+ */
+export function turnPattern(pattern: LutPattern, quarter: number, step = 1): LutPattern {
+  const end = step - 1;
   return pattern.map(([y, x]) => {
     switch (quarter) {
       case 0:
         return [y, x];
       case 1:
-        return [x, -y];
+        return [x, end - y];
       case 2:
-        return [-y, -x];
+        return [end - y, end - x];
       default:
-        return [-x, y];
+        return [end - x, y];
     }
   });
 }

@@ -53,6 +53,43 @@ gpuTest(
 );
 
 gpuTest(
+  "GpuPath.cascade gives the bytes of the Rust library where a stage reads the phases of the one before",
+  async () => {
+    if (!needsNative({ name: "GpuPath.cascade" } as Deno.TestContext)) return;
+    const rng = new Rng(5);
+    for (const scale of [2, 4]) {
+      const stages = [
+        randomStage(rng, { scale: 2, divisor: 256, patterns: [patterns.y, patterns.e] }),
+        randomStage(rng, {
+          scale,
+          step: 2,
+          divisor: 96,
+          centre: scale === 4,
+          patterns: [
+            [[0, 0], [-6, 1], [6, 3], [2, -5]],
+            [[1, 1], [0, 1], [1, 0], [0, 0]],
+            [[-1, -1], [5, 0], [0, 4], [3, 3]],
+          ],
+        }),
+      ];
+      const models = [randomFusion(rng, scale, 1)];
+      using device = new GpuPath(gpu, models);
+      using native = new NativePath(models);
+      device.setStages(stages);
+      native.setStages(stages);
+      for (const [w, h] of sizes) {
+        const frame = roughFrame(rng, w, h);
+        assertEquals(
+          await device.cascade(frame, w, h),
+          native.cascade(frame, w, h),
+          `${w}x${h} x${scale}`,
+        );
+      }
+    }
+  },
+);
+
+gpuTest(
   "GpuPath.fuse gives the bytes of the Rust library at odd sizes, scales, expert counts and in both banks",
   async () => {
     if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;

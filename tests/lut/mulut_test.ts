@@ -105,7 +105,13 @@ Deno.test("LutCascade refuses tables of a wrong size and frames that do not fit"
   assertThrows(
     () => LutCascade.open([stage, stage]),
     RangeError,
-    "a stage before the last enlarges",
+    "stage 1 of a cascade has step 1, expected 2",
+  );
+  assertThrows(
+    () =>
+      LutCascade.open([stage, { ...stage, step: 2, patterns: [[[0, 0], [7, 0], [1, 0], [1, 1]]] }]),
+    RangeError,
+    "a pattern offset is 7, expected at most 6",
   );
   using cascade = LutCascade.open([stage]);
   assertThrows(() => cascade.run(new Uint8Array(5), 2, 3), RangeError, "5 pixels, expected 6");

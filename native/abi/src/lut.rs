@@ -61,8 +61,8 @@ pub unsafe extern "C" fn sparrow_lut_isa_available(number: u32, out_available: *
     })
 }
 
-/// Opens stages in sequence. `stages` holds seven numbers for each: scale, shift, rotations, divisor, bias, centre (0 or 1),
-/// patterns; `offsets` eight for each pattern (dy, dx of four pixels); `values` the tables in that order.
+/// Opens stages in sequence. `stages` holds eight numbers for each: scale, step, shift, rotations, divisor, bias, centre
+/// (0 or 1), patterns; `offsets` eight for each pattern (dy, dx of four pixels); `values` the tables in that order.
 ///
 /// # Safety
 /// The arrays must be readable for their lengths and `out_id` writable for one element.
@@ -87,9 +87,9 @@ pub unsafe extern "C" fn sparrow_lut_cascade_open(
         };
         let mut patterns = &patterns(offsets)?[..];
         let mut list = Vec::new();
-        for shape in shapes.chunks(7) {
-            let &[scale, shift, rotations, divisor, bias, centre, count] = shape else {
-                return Err(Failure::argument(format!("a stage has {} numbers, expected 7", shape.len())));
+        for shape in shapes.chunks(8) {
+            let &[scale, step, shift, rotations, divisor, bias, centre, count] = shape else {
+                return Err(Failure::argument(format!("a stage has {} numbers, expected 8", shape.len())));
             };
             let size = |name: &str, v: i32, top: i32| {
                 if (0..=top).contains(&v) {
@@ -100,13 +100,14 @@ pub unsafe extern "C" fn sparrow_lut_cascade_open(
             };
             let shape = StageShape {
                 scale: size("scale", scale, 4)?,
+                step: size("step", step, 2)?,
                 shift: size("shift", shift, 6)? as u32,
                 rotations: size("rotations", rotations, 4)?,
                 divisor,
                 bias,
                 centre: centre != 0,
             };
-            let own = take(&mut patterns, size("pattern count", count, 16)?, "the patterns")?;
+            let own = take(&mut patterns, size("pattern count", count, 24)?, "the patterns")?;
             let rows = ((256usize >> shape.shift) + 1).pow(4);
             let part = take(&mut values, own.len() * rows * shape.scale * shape.scale, "the table values")?;
             list.push(Stage::new(shape, own, part)?);

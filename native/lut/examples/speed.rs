@@ -30,7 +30,7 @@ fn main() {
     let s = Pattern::new([0, 0, 0, 1, 1, 0, 1, 1]).unwrap();
     let len = 6561 * 16;
     let values: Vec<i8> = (0..2 * 6 * len).map(|_| next() as i8 / 2).collect();
-    let shape = StageShape { scale: 4, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
+    let shape = StageShape { scale: 4, step: 1, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
     let one = Cascade::new(vec![Stage::new(shape, &[s, e], &values[..2 * len]).unwrap()]).unwrap();
     let cells: Vec<i8> = (0..4 * 83521).map(|_| next() as i8 / 2).collect();
     let refine = Stage::new(StageShape { scale: 1, shift: 4, ..shape }, &[s, e, s, e], &cells).unwrap();

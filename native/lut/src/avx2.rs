@@ -11,6 +11,7 @@ use crate::cascade::{Stage, Tables};
 use crate::conv::{Activations, Layer};
 use crate::fusion::{Experts, ROW_BYTES};
 use crate::geometry::source;
+use crate::phases::Phases;
 use crate::plane::{BLOCK, Plane};
 use crate::simplex::{Corners, cell_corners, corners};
 use crate::table::{CellTable, ROW, RowTable};
@@ -20,10 +21,10 @@ use crate::table::{CellTable, ROW, RowTable};
 /// # Safety
 /// The machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
+pub(crate) unsafe fn stage(stage: &Stage, frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
     match &stage.tables {
-        Tables::Rows(tables) => enlarge(stage, tables, plane, rows, out),
-        Tables::Cells(tables) => refine(stage, tables, plane, rows, out),
+        Tables::Rows(tables) => enlarge(stage, tables, frame, rows, out),
+        Tables::Cells(tables) => refine(stage, tables, frame, rows, out),
     }
 }
 
@@ -40,19 +41,20 @@ fn load16(bytes: &[u8; 16]) -> __m128i {
 }
 
 #[target_feature(enable = "avx2")]
-fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
-    let (s, w, turns) = (stage.scale, plane.width, stage.rotations);
+fn enlarge(stage: &Stage, tables: &[RowTable], frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
+    let (s, w, turns) = (stage.scale, frame.width(), stage.rotations);
     let shuffle: [__m128i; 4] = std::array::from_fn(|turn| load16(&turn_row(s, turn)));
+    let under = frame.under(s);
     let mut looks: Vec<Corners> = (0..stage.patterns.len() * turns).map(|_| Corners::new()).collect();
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
         for x0 in (0..w).step_by(BLOCK) {
             for (j, pattern) in stage.patterns.iter().enumerate() {
                 for turn in 0..turns {
-                    let pixels = pattern.turned(turn).map(|(dy, dx)| plane.block(y as isize + dy, x0 as isize + dx));
+                    let pixels = frame.blocks(*pattern, turn, y, x0);
                     corners(pixels, stage.shift, &mut looks[j * turns + turn]);
                 }
             }
-            let centre = plane.block(y as isize, x0 as isize);
+            let centres = frame.centres(y, x0);
             for i in 0..BLOCK.min(w - x0) {
                 let mut sums = [_mm256_set1_epi32(stage.bias); 2];
                 for (j, table) in tables.iter().enumerate() {
@@ -72,7 +74,6 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                     }
                     add_words(&mut sums, blend);
                 }
-                let pixel = if stage.centre { i32::from(centre[i]) } else { 0 };
                 let mut values = [0i32; 16];
                 for (half, sum) in sums.into_iter().enumerate() {
                     // SAFETY: the array has room for two times eight words.
@@ -80,7 +81,10 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
                         _mm256_storeu_si256(values.as_mut_ptr().add(8 * half).cast(), divide(sum, stage.divisor))
                     };
                 }
-                let block = values.map(|v| (v + pixel).clamp(0, 255) as u8);
+                let block: [u8; 16] = std::array::from_fn(|o| {
+                    let pixel = if stage.centre { i32::from(centres[under[o]][i]) } else { 0 };
+                    (values[o] + pixel).clamp(0, 255) as u8
+                });
                 store_block(&block, part, s, w, x0 + i);
             }
         }
@@ -114,8 +118,8 @@ fn store_block(block: &[u8; 16], part: &mut [u8], s: usize, w: usize, x: usize) 
 
 /// One-output stages from cell tables: one load, one shuffle and one multiply-add a lookup.
 #[target_feature(enable = "avx2")]
-fn refine(stage: &Stage, tables: &[CellTable], plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
-    let (w, turns) = (plane.width, stage.rotations);
+fn refine(stage: &Stage, tables: &[CellTable], frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
+    let (w, turns) = (frame.width(), stage.rotations);
     let mut look = Corners::new();
     // Weights and corner numbers of a pixel side by side, as the shuffle and the multiply-add take them.
     let mut weights = [[0u8; 8]; BLOCK];
@@ -126,7 +130,7 @@ fn refine(stage: &Stage, tables: &[CellTable], plane: &Plane, rows: Range<usize>
             let mut sums = [_mm_setzero_si128(); BLOCK];
             for (pattern, table) in stage.patterns.iter().zip(tables) {
                 for turn in 0..turns {
-                    let pixels = pattern.turned(turn).map(|(dy, dx)| plane.block(y as isize + dy, x0 as isize + dx));
+                    let pixels = frame.blocks(*pattern, turn, y, x0);
                     cell_corners(pixels, stage.shift, &mut look);
                     for i in 0..BLOCK {
                         let (l, m) = (&look.weight, &look.mask);
@@ -144,17 +148,17 @@ fn refine(stage: &Stage, tables: &[CellTable], plane: &Plane, rows: Range<usize>
                                 _mm_loadl_epi64(weights[i].as_ptr().cast()),
                             )
                         };
-                        // 16 lookups of at most 16 x 127 at interval 16 fit 16 bits; larger intervals sum wider.
+                        // A pair of products fits 16 bits; lookups add up in 32.
                         let words = _mm_maddubs_epi16(weight, _mm_shuffle_epi8(cell, place));
                         sums[i] = _mm_add_epi32(sums[i], _mm_madd_epi16(words, _mm_set1_epi16(1)));
                     }
                 }
             }
-            let centre = plane.block(y as isize, x0 as isize);
+            let centres = frame.centres(y, x0);
             for i in 0..n {
                 let sum = _mm_add_epi32(sums[i], _mm_srli_si128::<4>(sums[i]));
                 let sum = _mm_cvtsi128_si32(sum) + stage.bias;
-                let pixel = if stage.centre { i32::from(centre[i]) } else { 0 };
+                let pixel = if stage.centre { i32::from(centres[0][i]) } else { 0 };
                 let quotient = (sum + stage.divisor / 2).div_euclid(stage.divisor);
                 part[x0 + i] = (quotient + pixel).clamp(0, 255) as u8;
             }
@@ -183,7 +187,7 @@ pub(crate) unsafe fn fuse(
         for x0 in (0..w).step_by(BLOCK) {
             for (j, pattern) in experts.patterns.iter().enumerate() {
                 for turn in 0..4 {
-                    let pixels = pattern.turned(turn).map(|(dy, dx)| plane.block(y as isize + dy, x0 as isize + dx));
+                    let pixels = pattern.turned(turn, 1).map(|(dy, dx)| plane.block(y as isize + dy, x0 as isize + dx));
                     corners(pixels, experts.shift, &mut looks[j * 4 + turn]);
                 }
             }

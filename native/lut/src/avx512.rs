@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use crate::cascade::{Stage, Tables};
 use crate::fusion::{Experts, ROW_BYTES};
-use crate::geometry::{Pattern, source};
+use crate::geometry::source;
+use crate::phases::Phases;
 use crate::plane::{BLOCK, Plane};
 use crate::simplex::{Corners, corners};
 use crate::table::{ROW, RowTable};
@@ -53,20 +54,20 @@ fn load64(bytes: &[u8; 64]) -> __m512i {
 /// # Safety
 /// The machine has the instructions that `Isa::Avx512` stands for.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi,avx512vnni")]
-pub(crate) unsafe fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
+pub(crate) unsafe fn stage(stage: &Stage, frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
     match &stage.tables {
         // One 16-byte load serves a whole lookup there, so wider registers have nothing to add.
         // SAFETY: AVX-512 machines have AVX2.
-        Tables::Cells(_) => unsafe { crate::avx2::stage(stage, plane, rows, out) },
-        Tables::Rows(tables) => enlarge(stage, tables, plane, rows, out),
+        Tables::Cells(_) => unsafe { crate::avx2::stage(stage, frame, rows, out) },
+        Tables::Rows(tables) => enlarge(stage, tables, frame, rows, out),
     }
 }
 
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi,avx512vnni")]
-fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
+fn enlarge(stage: &Stage, tables: &[RowTable], frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
     match stage.rotations {
-        4 => enlarge_turned::<4>(stage, tables, plane, rows, out),
-        _ => enlarge_turned::<1>(stage, tables, plane, rows, out),
+        4 => enlarge_turned::<4>(stage, tables, frame, rows, out),
+        _ => enlarge_turned::<1>(stage, tables, frame, rows, out),
     }
 }
 
@@ -75,11 +76,11 @@ fn enlarge(stage: &Stage, tables: &[RowTable], plane: &Plane, rows: Range<usize>
 fn enlarge_turned<const T: usize>(
     stage: &Stage,
     tables: &[RowTable],
-    plane: &Plane,
+    frame: &Phases,
     rows: Range<usize>,
     out: &mut [u8],
 ) {
-    let (s, w) = (stage.scale, plane.width);
+    let (s, w) = (stage.scale, frame.width());
     let shuffle: [__m512i; 5] =
         std::array::from_fn(|i| load64(&transpose(s, if i < 4 { [i; 4] } else { [0, 1, 2, 3] })));
     let mut looks: Vec<Turns<T>> = stage.patterns.iter().map(|_| Turns::new()).collect();
@@ -87,12 +88,15 @@ fn enlarge_turned<const T: usize>(
     // Rounds half up: sums are multiples of 1/divisor, so a quarter of one settles ties and moves nothing else.
     let tie = _mm512_set1_ps(0.25 / stage.divisor as f32);
     let bias = _mm512_set1_epi32(stage.bias);
+    let under = frame.under(s).map(|phase| phase as i32);
+    // SAFETY: the array has sixteen words.
+    let under = unsafe { _mm512_loadu_si512(under.as_ptr().cast()) };
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
         for x0 in (0..w).step_by(BLOCK) {
             for (pattern, looks) in stage.patterns.iter().zip(&mut looks) {
-                looks.fill(pattern, stage.shift, plane, y, x0);
+                looks.fill(stage.shift, |turn| frame.blocks(*pattern, turn, y, x0));
             }
-            let centre = plane.block(y as isize, x0 as isize);
+            let centres = frame.centres(y, x0);
             store_pixels(part, s, w, x0, |i| {
                 let (mut even, mut odd) = (bias, _mm512_setzero_si512());
                 for (table, looks) in tables.iter().zip(&looks) {
@@ -118,8 +122,18 @@ fn enlarge_turned<const T: usize>(
                     odd = _mm512_dpbusd_epi32(odd, _mm512_set1_epi32(looks.fifth[i] as i32), quad);
                 }
                 let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-                let pixel = if stage.centre { i32::from(centre[i]) } else { 0 };
-                _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie)), _mm512_set1_epi32(pixel))
+                let value = _mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie));
+                if stage.centre {
+                    let phases = _mm_setr_epi32(
+                        centres[0][i].into(),
+                        centres[1][i].into(),
+                        centres[2][i].into(),
+                        centres[3][i].into(),
+                    );
+                    _mm512_add_epi32(value, _mm512_permutexvar_epi32(under, _mm512_castsi128_si512(phases)))
+                } else {
+                    value
+                }
             });
         }
     }
@@ -139,10 +153,9 @@ impl<const T: usize> Turns<T> {
 
     #[inline]
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi,avx512vnni")]
-    fn fill(&mut self, pattern: &Pattern, shift: u32, plane: &Plane, y: usize, x: usize) {
+    fn fill<'a>(&mut self, shift: u32, pixels: impl Fn(usize) -> [&'a [u8; BLOCK]; 4]) {
         for (turn, look) in self.looks.iter_mut().enumerate() {
-            let pixels = pattern.turned(turn).map(|(dy, dx)| plane.block(y as isize + dy, x as isize + dx));
-            corners(pixels, shift, look);
+            corners(pixels(turn), shift, look);
         }
         for i in 0..BLOCK {
             let mut word = 0;
@@ -248,7 +261,9 @@ pub(crate) unsafe fn fuse(
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
         for x0 in (0..w).step_by(BLOCK) {
             for (pattern, looks) in experts.patterns.iter().zip(&mut looks) {
-                looks.fill(pattern, experts.shift, plane, y, x0);
+                looks.fill(experts.shift, |turn| {
+                    pattern.turned(turn, 1).map(|(dy, dx)| plane.block(y as isize + dy, x0 as isize + dx))
+                });
             }
             let centre = plane.block(y as isize, x0 as isize);
             store_pixels(part, s, w, x0, |i| {

@@ -1,23 +1,24 @@
 //! One or several table stages on a plane.
 
 use crate::error::{Error, require};
-use crate::geometry::Pattern;
+use crate::geometry::{MAX_STEP, Pattern};
 use crate::isa::Isa;
-use crate::plane::Plane;
+use crate::phases::Phases;
 use crate::rows::for_rows;
 use crate::scalar;
 use crate::table::{CellTable, RowTable, check_shift};
 
-/// Most lookups of a stage: their 16-bit partial sums must hold (16 x 16 x 127 at one output).
-const MAX_PATTERNS: usize = 4;
+/// Most patterns of a stage: their sums (24 x 4 x 64 x 127, and the bias) divide exactly enough in single precision.
+const MAX_PATTERNS: usize = 24;
 
 /// A stage: `out = clamp(floor((sum + bias + divisor/2) / divisor) + centre * pixel)`, where `sum` adds the interpolated
-/// rows of every pattern in every rotation. MuLUT's first stage is (divisor 192, bias 127*192, no centre), its second
+/// rows of every pattern in every rotation and `pixel` lies under the output. MuLUT's first stage is (divisor 192, bias 127*192, no centre), its second
 /// (48, 0, no centre).
 pub struct Stage {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) tables: Tables,
     pub(crate) scale: usize,
+    pub(crate) step: usize,
     pub(crate) shift: u32,
     pub(crate) rotations: usize,
     pub(crate) divisor: i32,
@@ -33,8 +34,10 @@ pub(crate) enum Tables {
 /// The arithmetic of a stage, apart from its tables.
 #[derive(Clone, Copy, Debug)]
 pub struct StageShape {
-    /// Outputs a side for each pixel: 1 to 4.
+    /// Outputs a side for each pixel of the cascade's input (a place): 1 to 4.
     pub scale: usize,
+    /// Pixels a side that the stage reads for each place, 1 or 2: what the stage before made of it.
+    pub step: usize,
     /// Log2 of the sampling interval: 4 to 6.
     pub shift: u32,
     /// 1 or 4 quarter turns.
@@ -50,8 +53,12 @@ pub struct StageShape {
 impl Stage {
     /// `values` holds the patterns' tables one after the other, each `rows x scale²` int8 with the last axis fastest.
     pub fn new(shape: StageShape, patterns: &[Pattern], values: &[i8]) -> Result<Self, Error> {
-        let StageShape { scale, shift, rotations, divisor, bias, centre } = shape;
+        let StageShape { scale, step, shift, rotations, divisor, bias, centre } = shape;
         require((1..=4).contains(&scale), || format!("a stage enlarges by {scale}, expected 1 to 4"))?;
+        require((1..=MAX_STEP).contains(&step) && scale.is_multiple_of(step), || {
+            format!("a stage that enlarges by {scale} has step {step}, expected 1, or 2 for an even scale")
+        })?;
+        patterns.iter().try_for_each(|pattern| pattern.within(step))?;
         check_shift(shift)?;
         require(rotations == 1 || rotations == 4, || format!("a stage has {rotations} rotations, expected 1 or 4"))?;
         require((1..=1024).contains(&divisor), || format!("a stage's divisor is {divisor}, expected 1 to 1024"))?;
@@ -69,18 +76,18 @@ impl Stage {
         } else {
             Tables::Rows(parts.map(|part| RowTable::new(part, shift, scale * scale)).collect::<Result<_, _>>()?)
         };
-        Ok(Self { patterns: patterns.to_vec(), tables, scale, shift, rotations, divisor, bias, centre })
+        Ok(Self { patterns: patterns.to_vec(), tables, scale, step, shift, rotations, divisor, bias, centre })
     }
 
-    fn run(&self, isa: Isa, plane: &Plane, out: &mut [u8]) {
-        for_rows(out, self.scale * self.scale * plane.width, |rows, part| match isa {
+    fn run(&self, isa: Isa, frame: &Phases, out: &mut [u8]) {
+        for_rows(out, self.scale * self.scale * frame.width(), |rows, part| match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Cascade::run` admits only sets that this machine has.
-            Isa::Avx512 => unsafe { crate::avx512::stage(self, plane, rows, part) },
+            Isa::Avx512 => unsafe { crate::avx512::stage(self, frame, rows, part) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx2 | Isa::AvxVnni => unsafe { crate::avx2::stage(self, plane, rows, part) },
-            _ => scalar::stage(self, plane, rows, part),
+            Isa::Avx2 | Isa::AvxVnni => unsafe { crate::avx2::stage(self, frame, rows, part) },
+            _ => scalar::stage(self, frame, rows, part),
         });
     }
 }
@@ -91,11 +98,16 @@ pub struct Cascade {
 }
 
 impl Cascade {
-    /// At least one stage; only the last may enlarge.
+    /// At least one stage; each reads what the one before makes of a place.
     pub fn new(stages: Vec<Stage>) -> Result<Self, Error> {
         require(!stages.is_empty(), || "a cascade has no stage, expected at least one".into())?;
-        let early = stages[..stages.len() - 1].iter().find(|stage| stage.scale != 1);
-        require(early.is_none(), || "a stage before the last enlarges, expected 1".into())?;
+        let mut made = 1;
+        for (number, stage) in stages.iter().enumerate() {
+            require(stage.step == made, || {
+                format!("stage {number} of a cascade has step {}, expected {made}, the scale before it", stage.step)
+            })?;
+            made = stage.scale;
+        }
         Ok(Self { stages })
     }
 
@@ -108,15 +120,16 @@ impl Cascade {
     pub fn run(&self, isa: Isa, source: &[u8], width: usize, height: usize, out: &mut [u8]) -> Result<(), Error> {
         check_planes(source.len(), out.len(), width, height, self.scale())?;
         check_isa(isa)?;
-        let mut plane = Plane::default();
-        plane.fill(source, width, height);
+        let mut frame = Phases::default();
+        frame.fill(source, width, height, 1);
         let (last, early) = self.stages.split_last().expect("Cascade::new admits no empty list");
-        let mut middle = vec![0; if early.is_empty() { 0 } else { width * height }];
+        let mut middle = Vec::new();
         for stage in early {
-            stage.run(isa, &plane, &mut middle);
-            plane.fill(&middle, width, height);
+            middle.resize(width * height * stage.scale * stage.scale, 0);
+            stage.run(isa, &frame, &mut middle);
+            frame.fill(&middle, width, height, stage.scale);
         }
-        last.run(isa, &plane, out);
+        last.run(isa, &frame, out);
         Ok(())
     }
 }

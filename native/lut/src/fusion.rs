@@ -51,6 +51,7 @@ impl Experts {
             format!("the experts' divisor is 2^{divisor_shift}, expected 2^4 to 2^10")
         })?;
         let outputs = scale * scale;
+        patterns.iter().try_for_each(|pattern| pattern.within(1))?;
         require(values.len().is_multiple_of(patterns.len()), || {
             format!("{} table values do not divide among {} patterns", values.len(), patterns.len())
         })?;

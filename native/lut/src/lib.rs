@@ -17,6 +17,7 @@ mod error;
 mod fusion;
 mod geometry;
 mod isa;
+mod phases;
 mod plane;
 mod rows;
 pub mod scalar;

@@ -9,6 +9,7 @@ use crate::cascade::{Stage, Tables};
 use crate::conv::{Activations, Layer};
 use crate::fusion::Experts;
 use crate::geometry::source;
+use crate::phases::Phases;
 use crate::plane::Plane;
 use crate::table::{ROW, samples};
 
@@ -37,14 +38,15 @@ fn finish(sum: i32, divisor: i32, pixel: i32) -> u8 {
 }
 
 /// Rows `rows` of a stage; `out` holds `scale` output rows for each.
-pub(crate) fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut [u8]) {
-    let (s, w) = (stage.scale, plane.width);
+pub(crate) fn stage(stage: &Stage, frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
+    let (s, w) = (stage.scale, frame.width());
+    let under = frame.under(s);
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
         for x in 0..w {
             let mut sum = [stage.bias; ROW];
             for (j, pattern) in stage.patterns.iter().enumerate() {
                 for turn in 0..stage.rotations {
-                    let values = pixels(plane, y, x, pattern.turned(turn));
+                    let values = frame.pixels(*pattern, turn, y, x);
                     let (corner, weight) = simplex(values, stage.shift);
                     for (i, sum) in sum.iter_mut().enumerate().take(s * s) {
                         let place = source(s, turn, i / s, i % s);
@@ -55,8 +57,9 @@ pub(crate) fn stage(stage: &Stage, plane: &Plane, rows: Range<usize>, out: &mut 
                     }
                 }
             }
-            let pixel = if stage.centre { i32::from(plane.at(y as isize, x as isize)) } else { 0 };
+            let centres = frame.centres(y, x);
             for (i, sum) in sum.into_iter().enumerate().take(s * s) {
+                let pixel = if stage.centre { i32::from(centres[under[i]][0]) } else { 0 };
                 part[i / s * s * w + s * x + i % s] = finish(sum, stage.divisor, pixel);
             }
         }
@@ -98,7 +101,7 @@ pub(crate) fn fuse(
             let mut sum = [0i32; 16];
             for (j, pattern) in experts.patterns.iter().enumerate() {
                 for turn in 0..4 {
-                    let (corner, weight) = simplex(pixels(plane, y, x, pattern.turned(turn)), experts.shift);
+                    let (corner, weight) = simplex(pixels(plane, y, x, pattern.turned(turn, 1)), experts.shift);
                     for (i, sum) in sum.iter_mut().enumerate().take(s * s) {
                         let place = source(s, turn, i / s, i % s);
                         for (e, &g) in gate.iter().enumerate().take(experts.count) {

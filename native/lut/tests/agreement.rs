@@ -80,7 +80,7 @@ proptest! {
         let values = noise.table(count * table_len(shift) * scale * scale);
         let rotations = if turns { 4 } else { 1 };
         let divisor = [48, 192, 256, 512, 7][seed as usize % 5];
-        let shape = StageShape { scale, shift, rotations, divisor, bias: i32::from(noise.next()) * 100, centre };
+        let shape = StageShape { scale, step: 1, shift, rotations, divisor, bias: i32::from(noise.next()) * 100, centre };
         let cascade = Cascade::new(vec![Stage::new(shape, &list, &values).unwrap()]).unwrap();
         let frame = noise.frame(w, h);
         let mut expected = vec![0; w * h * scale * scale];
@@ -89,6 +89,35 @@ proptest! {
             let mut out = vec![1; expected.len()];
             cascade.run(isa, &frame, w, h, &mut out).unwrap();
             prop_assert_eq!(&out, &expected, "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn stages_by_phases_agree(w in 1usize..150, h in 1usize..12, four in any::<bool>(), turns in any::<bool>(), centre in any::<bool>(), seed in any::<u64>()) {
+        let (mut noise, scale) = (Noise(seed), if four { 4 } else { 2 });
+        let rotations = if turns { 4 } else { 1 };
+        let shape = StageShape { scale: 2, step: 1, shift: 5, rotations, divisor: 64, bias: 0, centre };
+        let first = Stage::new(shape, &patterns(&[S, Y]), &noise.table(2 * table_len(5) * 4)).unwrap();
+        let shape = StageShape { scale, step: 2, divisor: 192, ..shape };
+        let list = patterns(&[[0, 0, -6, 1, 6, 3, 2, -5], [1, 1, 0, 1, 1, 0, 0, 0], [-1, -1, 5, 0, 0, 4, 3, 3]]);
+        let second = Stage::new(shape, &list, &noise.table(3 * table_len(5) * scale * scale)).unwrap();
+        let cascade = Cascade::new(vec![first, second]).unwrap();
+        let frame = noise.frame(w, h);
+        let mut expected = vec![0; w * h * scale * scale];
+        cascade.run(Isa::Scalar, &frame, w, h, &mut expected).unwrap();
+        for isa in others() {
+            let mut out = vec![1; expected.len()];
+            cascade.run(isa, &frame, w, h, &mut out).unwrap();
+            prop_assert_eq!(&out, &expected, "{}", isa.name());
+        }
+        if turns {
+            // The ensemble is exact through both stages: a turned frame gives the turned result.
+            let turned: Vec<u8> = (0..w * h).map(|i| frame[i % h * w + w - 1 - i / h]).collect();
+            let mut out = vec![0; expected.len()];
+            cascade.run(Isa::best(), &turned, h, w, &mut out).unwrap();
+            let (sw, sh) = (scale * w, scale * h);
+            let back: Vec<u8> = (0..sw * sh).map(|i| expected[i % sh * sw + sw - 1 - i / sh]).collect();
+            prop_assert_eq!(&out, &back);
         }
     }
 
@@ -111,7 +140,7 @@ proptest! {
 
 #[test]
 fn a_flat_table_gives_back_the_pixel() {
-    let shape = StageShape { scale: 4, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
+    let shape = StageShape { scale: 4, step: 1, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
     let cascade = Cascade::new(vec![Stage::new(shape, &patterns(&[S]), &vec![0; table_len(5) * 16]).unwrap()]).unwrap();
     let frame: Vec<u8> = (0..35).collect();
     let mut out = vec![0; 35 * 16];
@@ -128,7 +157,7 @@ fn a_linear_table_interpolates_exactly() {
     let l = 17;
     let values: Vec<i8> =
         (0..l * l * l * l).map(|i| (i / (l * l * l) + i / (l * l) % l + i / l % l + i % l) as i8).collect();
-    let shape = StageShape { scale: 1, shift: 4, rotations: 1, divisor: 4, bias: 0, centre: false };
+    let shape = StageShape { scale: 1, step: 1, shift: 4, rotations: 1, divisor: 4, bias: 0, centre: false };
     let cascade = Cascade::new(vec![Stage::new(shape, &patterns(&[S]), &values).unwrap()]).unwrap();
     let frame = [10, 20, 33, 250];
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
@@ -152,7 +181,7 @@ fn bicubic_keeps_flat_areas_and_odd_sizes() {
 #[test]
 fn wrong_sizes_are_refused() {
     assert!(Pattern::new([0, 0, 0, 9, 0, 0, 0, 0]).is_err());
-    let shape = StageShape { scale: 4, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
+    let shape = StageShape { scale: 4, step: 1, shift: 5, rotations: 4, divisor: 256, bias: 0, centre: true };
     assert!(Stage::new(shape, &patterns(&[S]), &[0; 10]).is_err());
     assert!(Stage::new(StageShape { shift: 9, ..shape }, &patterns(&[S]), &[0; 10]).is_err());
     assert!(Cascade::new(vec![]).is_err());
