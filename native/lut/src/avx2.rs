@@ -33,6 +33,19 @@ fn turn_row(s: usize, turn: usize) -> [u8; 16] {
     std::array::from_fn(|o| if o < s * s { source(s, turn, o / s, o % s) as u8 } else { 15 })
 }
 
+/// `turn_row` for sixteen words in a register: what comes of the own half, and what of the other one with halves exchanged.
+fn turn_words(s: usize, turn: usize) -> [[u8; 32]; 2] {
+    let row = turn_row(s, turn);
+    std::array::from_fn(|other| {
+        std::array::from_fn(|i| {
+            let place = usize::from(row[i / 2]);
+            let own = place / 8 == i / 16;
+            // The highest bit makes a zero.
+            if own == (other == 0) { (place % 8 * 2 + i % 2) as u8 } else { 128 }
+        })
+    })
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load16(bytes: &[u8; 16]) -> __m128i {
@@ -40,51 +53,106 @@ fn load16(bytes: &[u8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load32(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: the reference covers 32 readable bytes.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_row(table: &[i8], row: u32) -> __m128i {
+    let row: &[i8; ROW] = table[row as usize * ROW..][..ROW].try_into().expect("a row");
+    // SAFETY: the reference covers 16 readable bytes.
+    unsafe { _mm_loadu_si128(row.as_ptr().cast()) }
+}
+
+/// Corner k of a pixel in two tables, one lane each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn row_pair(tables: [&RowTable; 2], looks: [&Corners; 2], k: usize, i: usize) -> __m256i {
+    let low = _mm256_castsi128_si256(load_row(&tables[0].values, looks[0].row[k][i]));
+    _mm256_inserti128_si256::<1>(low, load_row(&tables[1].values, looks[1].row[k][i]))
+}
+
+/// A word in every place of a lane, another one in the other lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lanes(low: u32, high: u32) -> __m256i {
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(_mm_cvtsi32_si128(low as i32)), _mm_cvtsi32_si128(high as i32))
+}
+
+/// The sixteen outputs of one pixel and turn as words, summed over two tables; with `alone` of the first one only.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interpolate_pair(tables: [&RowTable; 2], looks: [&Corners; 2], alone: bool, i: usize) -> __m256i {
+    let [a, b] = looks;
+    let high = if alone { [0, 0] } else { [b.packed[i], b.weight[4][i].into()] };
+    let weights = lanes(a.packed[i], high[0]);
+    let first = _mm256_shuffle_epi8(weights, _mm256_set1_epi16(0x0100));
+    let second = _mm256_shuffle_epi8(weights, _mm256_set1_epi16(0x0302));
+    let last = _mm256_shuffle_epi8(lanes(a.weight[4][i].into(), high[1]), _mm256_set1_epi16(0x0100));
+    let rows0 = row_pair(tables, looks, 0, i);
+    let rows1 = row_pair(tables, looks, 1, i);
+    let rows2 = row_pair(tables, looks, 2, i);
+    let rows3 = row_pair(tables, looks, 3, i);
+    let rows4 = row_pair(tables, looks, 4, i);
+    let zero = _mm256_setzero_si256();
+    // Two corners' products with weights that sum to 64 at most fit 16 bits, and so do the sums of all five.
+    let low = _mm256_maddubs_epi16(first, _mm256_unpacklo_epi8(rows0, rows1));
+    let high = _mm256_maddubs_epi16(first, _mm256_unpackhi_epi8(rows0, rows1));
+    let low = _mm256_add_epi16(low, _mm256_maddubs_epi16(second, _mm256_unpacklo_epi8(rows2, rows3)));
+    let high = _mm256_add_epi16(high, _mm256_maddubs_epi16(second, _mm256_unpackhi_epi8(rows2, rows3)));
+    let low = _mm256_add_epi16(low, _mm256_maddubs_epi16(last, _mm256_unpacklo_epi8(rows4, zero)));
+    let high = _mm256_add_epi16(high, _mm256_maddubs_epi16(last, _mm256_unpackhi_epi8(rows4, zero)));
+    // Outputs 0 to 7 of both patterns lie in `low`, the others in `high`.
+    _mm256_add_epi16(_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+}
+
 #[target_feature(enable = "avx2")]
 fn enlarge(stage: &Stage, tables: &[RowTable], frame: &Phases, rows: Range<usize>, out: &mut [u8]) {
     let (s, w, turns) = (stage.scale, frame.width(), stage.rotations);
-    let shuffle: [__m128i; 4] = std::array::from_fn(|turn| load16(&turn_row(s, turn)));
-    let under = frame.under(s);
+    let shuffle: [[__m256i; 2]; 4] = std::array::from_fn(|turn| turn_words(s, turn).map(|bytes| load32(&bytes)));
+    let under = load16(&frame.under(s).map(|phase| if stage.centre { phase as u8 } else { 128 }));
     let mut looks: Vec<Corners> = (0..stage.patterns.len() * turns).map(|_| Corners::new()).collect();
     for (part, y) in out.chunks_exact_mut(s * s * w).zip(rows) {
         for x0 in (0..w).step_by(BLOCK) {
             for (j, pattern) in stage.patterns.iter().enumerate() {
                 for turn in 0..turns {
-                    let pixels = frame.blocks(*pattern, turn, y, x0);
-                    corners(pixels, stage.shift, &mut looks[j * turns + turn]);
+                    corners(frame.blocks(*pattern, turn, y, x0), stage.shift, &mut looks[j * turns + turn]);
                 }
             }
             let centres = frame.centres(y, x0);
             for i in 0..BLOCK.min(w - x0) {
                 let mut sums = [_mm256_set1_epi32(stage.bias); 2];
-                for (j, table) in tables.iter().enumerate() {
-                    // Four lookups of at most 64 x 127 fit 16 bits.
+                for (tables, looks) in tables.chunks(2).zip(looks.chunks(2 * turns)) {
                     let mut blend = _mm256_setzero_si256();
                     for turn in 0..turns {
-                        let look = &looks[j * turns + turn];
-                        for k in 0..5 {
-                            let row: &[i8; ROW] =
-                                table.values[look.row[k][i] as usize * ROW..][..ROW].try_into().expect("a row");
-                            // SAFETY: the reference covers 16 readable bytes.
-                            let values =
-                                _mm_shuffle_epi8(unsafe { _mm_loadu_si128(row.as_ptr().cast()) }, shuffle[turn]);
-                            let weight = _mm256_set1_epi16(i16::from(look.weight[k][i]));
-                            blend = _mm256_add_epi16(blend, _mm256_mullo_epi16(_mm256_cvtepi8_epi16(values), weight));
+                        let pair = [&looks[turn], &looks[looks.len() - turns + turn]];
+                        let own = interpolate_pair([&tables[0], &tables[tables.len() - 1]], pair, tables.len() == 1, i);
+                        let other = _mm256_permute2x128_si256::<1>(own, own);
+                        let [from_own, from_other] = shuffle[turn];
+                        let turned =
+                            _mm256_or_si256(_mm256_shuffle_epi8(own, from_own), _mm256_shuffle_epi8(other, from_other));
+                        blend = _mm256_add_epi16(blend, turned);
+                        // Eight lookups of at most 32 x 127 fit 16 bits, four of 64 x 127.
+                        if turn + 1 == turns || stage.shift == 6 && turn % 2 == 1 {
+                            add_words(&mut sums, blend);
+                            blend = _mm256_setzero_si256();
                         }
                     }
-                    add_words(&mut sums, blend);
                 }
-                let mut values = [0i32; 16];
-                for (half, sum) in sums.into_iter().enumerate() {
-                    // SAFETY: the array has room for two times eight words.
-                    unsafe {
-                        _mm256_storeu_si256(values.as_mut_ptr().add(8 * half).cast(), divide(sum, stage.divisor))
-                    };
-                }
-                let block: [u8; 16] = std::array::from_fn(|o| {
-                    let pixel = if stage.centre { i32::from(centres[under[o]][i]) } else { 0 };
-                    (values[o] + pixel).clamp(0, 255) as u8
-                });
+                // Saturation on the way keeps what lies outside of a byte outside.
+                let words = _mm256_packs_epi32(divide(sums[0], stage.divisor), divide(sums[1], stage.divisor));
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+                let pixels = u32::from_le_bytes(centres.map(|phase| phase[i]));
+                let pixels = _mm_shuffle_epi8(_mm_cvtsi32_si128(pixels as i32), under);
+                let words = _mm256_adds_epi16(words, _mm256_cvtepu8_epi16(pixels));
+                let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                let mut block = [0u8; 16];
+                // SAFETY: the array has room for 16 bytes.
+                unsafe { _mm_storeu_si128(block.as_mut_ptr().cast(), bytes) };
                 store_block(&block, part, s, w, x0 + i);
             }
         }
