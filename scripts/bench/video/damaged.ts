@@ -9,6 +9,7 @@ import { LutModelFile } from "../../../src/lut/model_file.ts";
 import { NativePath } from "../../../src/lut/native_path.ts";
 import { isSceneCut } from "../../../src/lut/scene_cut.ts";
 import type { BenchContext } from "../harness.ts";
+import { blendBound } from "./blend_bound.ts";
 import { decibels, type Luma, meanSquare } from "./luma.ts";
 
 /** Held-out clips with the size that they are enlarged to, and the seconds taken from the start on. */
@@ -21,6 +22,8 @@ const scale = 4;
 const frames = 40;
 /** Every fourth frame is measured: neighbours tell little more. */
 const measured = 4;
+/** Pixels a side of the tiles that the bound on blending fits its weights to: 16 of the input's, more than what the gates see. */
+const boundTile = 64;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -53,6 +56,7 @@ export async function damagedRows(context: BenchContext, data: string): Promise<
           context.report({ case: `${name}_${rate}`, metric, value, unit });
         report("gain_over_bicubic_db", score.fusion - score.bicubic, "dB");
         report("gain_over_best_lut_db", score.fusion - Math.max(...score.experts), "dB");
+        report("blend_bound_over_bicubic_db", score.blendBound - score.bicubic, "dB");
         report("flicker_over_bicubic", score.flicker / score.bicubicFlicker, "ratio");
       }
     }
@@ -65,6 +69,8 @@ interface Score {
   bicubic: number;
   fusion: number;
   experts: number[];
+  /** The most that blending bicubic and the tables could reach, its weights fitted to the original tile by tile. */
+  blendBound: number;
   /** Root mean square of what changes between frames and does not in the original. */
   flicker: number;
   bicubicFlicker: number;
@@ -87,6 +93,7 @@ async function measure(
     bicubic: 0,
     fusion: 0,
     experts: experts.map(() => 0),
+    blendBound: 0,
     flicker: 0,
     bicubicFlicker: 0,
     count: 0,
@@ -106,12 +113,16 @@ async function measure(
     const bicubicBefore = enlargePlane(low[i - 1], width, height, scale);
     sums.bicubic += meanSquare(picture(bicubic), picture(high[i]), scale);
     sums.fusion += meanSquare(picture(fused), picture(high[i]), scale);
-    experts.forEach((expert, k) =>
-      sums.experts[k] += meanSquare(
-        picture(expert.run(low[i], width, height)),
-        picture(high[i]),
-        scale,
-      )
+    const enlarged = experts.map((expert) => expert.run(low[i], width, height));
+    enlarged.forEach((bytes, k) =>
+      sums.experts[k] += meanSquare(picture(bytes), picture(high[i]), scale)
+    );
+    sums.blendBound += blendBound(
+      [bicubic, ...enlarged],
+      high[i],
+      width * scale,
+      height * scale,
+      boundTile,
     );
     sums.flicker += flicker(fused, fusedBefore, high[i], high[i - 1]);
     sums.bicubicFlicker += flicker(bicubic, bicubicBefore, high[i], high[i - 1]);
@@ -121,6 +132,7 @@ async function measure(
     bicubic: decibels(sums.bicubic / sums.count),
     fusion: decibels(sums.fusion / sums.count),
     experts: sums.experts.map((sum) => decibels(sum / sums.count)),
+    blendBound: decibels(sums.blendBound / sums.count),
     flicker: Math.sqrt(sums.flicker / sums.count),
     bicubicFlicker: Math.sqrt(sums.bicubicFlicker / sums.count),
   };
