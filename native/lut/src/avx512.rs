@@ -58,7 +58,7 @@ pub(crate) unsafe fn stage(stage: &Stage, frame: &Phases, rows: Range<usize>, ou
     match &stage.tables {
         // One 16-byte load serves a whole lookup there, so wider registers have nothing to add.
         // SAFETY: AVX-512 machines have AVX2.
-        Tables::Cells(_) => unsafe { crate::avx2::stage(stage, frame, rows, out) },
+        Tables::Cells(_) => unsafe { crate::avx2_stage::stage(stage, frame, rows, out) },
         Tables::Rows(tables) => enlarge(stage, tables, frame, rows, out),
     }
 }

@@ -86,7 +86,7 @@ impl Stage {
             Isa::Avx512 => unsafe { crate::avx512::stage(self, frame, rows, part) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx2 | Isa::AvxVnni => unsafe { crate::avx2::stage(self, frame, rows, part) },
+            Isa::Avx2 | Isa::AvxVnni => unsafe { crate::avx2_stage::stage(self, frame, rows, part) },
             _ => scalar::stage(self, frame, rows, part),
         });
     }
