@@ -13,6 +13,7 @@ import { openRetrieval } from "../retrieval/open_retrieval.ts";
 import type { RetrievalAttention, RetrievalOptions } from "../retrieval/retrieval_attention.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
@@ -57,6 +58,7 @@ export class GpuStepRunner implements StepRunner {
   readonly maxBatchTokens: number;
   readonly pagesTotal: number;
   readonly contextLength: number;
+  readonly mixedStepTokens: number;
   readonly #gpu: Gpu;
   readonly #transformer: Transformer;
   readonly #readback: Readback;
@@ -83,6 +85,7 @@ export class GpuStepRunner implements StepRunner {
     this.maxBatchTokens = sizes.maxBatchTokens;
     this.pagesTotal = sizes.pagesTotal;
     this.contextLength = sizes.contextLength;
+    this.mixedStepTokens = mixedStepTokens(gpu.adapterClass);
   }
 
   /** Opens the default device, or takes over `gpu`, and loads the model at `path`. */

@@ -5,24 +5,25 @@ import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
-import { bySeniority, isPressing, type Sequence } from "./sequence.ts";
+import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** The limits of a runner that scheduling must keep. */
 export type StepLimits = Pick<
   StepRunner,
-  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength"
+  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength" | "mixedStepTokens"
 >;
 
 /** Scheduling policy. */
 export interface SchedulerOptions {
   /** Requests that may wait; one more is refused with `CapacityError`. */
   maxWaiting: number;
-  /** Tokens of a step while latency work decodes, so that a long prompt does not stall running streams. */
-  mixedStepTokens: number;
-  /** Tokens of a step while only throughput work decodes: latency work that comes waits for its end. */
-  bulkStepTokens: number;
+  /**
+   * Tokens of a step while latency work decodes, so that a long prompt does not stall running streams; twice as many while only throughput
+   * work does. Default: what the runner says, else 128.
+   */
+  mixedStepTokens?: number;
   /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. */
   latencyRows: number;
   /** Milliseconds after which a waiting request is overdue. */
@@ -34,10 +35,6 @@ export interface SchedulerOptions {
 /** Defaults of `SchedulerOptions`. */
 export const schedulerDefaults: Readonly<SchedulerOptions> = {
   maxWaiting: 256,
-  // Measured on a 2-core software adapter with a 14 M-parameter model, in processor time of a core: a step of 32, 64, 128, 256, 512 prompt
-  // tokens takes 22, 36, 70, 143, 301 ms, and 5 rows that decode add 3 ms to it: with them 256 tokens read 2.5 % faster than 128, 512 no faster.
-  mixedStepTokens: 128,
-  bulkStepTokens: 256,
   latencyRows: Number.MAX_SAFE_INTEGER,
   patienceMs: 5000,
   overdueShare: 8,
@@ -187,10 +184,10 @@ export class Scheduler {
     for (const sequence of this.#decodable()) if (this.#grow(sequence)) put(sequence, 0);
     let budget = this.#limits.maxBatchTokens - rows.length;
     const latencyDecodes = record.some(({ sequence }) => sequence.latency);
-    // Nobody watches throughput work decode: its tokens may wait for steps in which prompts are read fastest.
     if (rows.length > 0) {
-      const { mixedStepTokens, bulkStepTokens } = this.options;
-      const most = latencyDecodes ? mixedStepTokens : bulkStepTokens;
+      const mixed = this.options.mixedStepTokens ?? this.#limits.mixedStepTokens ?? 128;
+      // Nobody watches throughput work decode, but its tokens have to come too, and in a step with prompts they cost least.
+      const most = latencyDecodes ? mixed : 2 * mixed;
       budget = Math.min(budget, Math.max(1, most - rows.length));
     }
     const overdue = this.#waiting.overdue(now);
@@ -212,6 +209,7 @@ export class Scheduler {
       }
       if (sequence.state !== "running") continue;
       const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
+      sequence.prefillEnd -= unreadEnd(sequence, tokens);
       put(sequence, tokens);
       budget -= tokens;
       if (first) kind = "latency_prompts";

@@ -86,6 +86,20 @@ export class Sequence {
   }
 }
 
+/**
+ * A prompt that is only filled ahead, by throughput work for 0 tokens, ends where fewer tokens than these are left after a step: they would
+ * take most of a tile's time, and whoever reads on has to read a tile of its own anyway. Measured on 2 cores: one call of a chain whose
+ * prompt of 262 to 350 tokens is filled beside the decoding of the call before takes 0.95 to 1.02 of the time of no fill with such ends.
+ */
+export const LEAST_FILL_TOKENS = 32;
+
+/** Tokens of a prompt that are not worth reading after the next `tokens` of it. */
+export function unreadEnd(sequence: Sequence, tokens: number): number {
+  const rest = sequence.prefillEnd - sequence.computed - tokens;
+  const filledAhead = sequence.maxTokens === 0 && !sequence.latency;
+  return filledAhead && rest < LEAST_FILL_TOKENS ? rest : 0;
+}
+
 /** Whether it goes before ordinary throughput work: latency work, and throughput work that is overdue. */
 export function isPressing(sequence: Sequence): boolean {
   return sequence.latency || sequence.overdue;

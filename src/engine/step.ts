@@ -70,6 +70,8 @@ export interface StepRunner extends AsyncDisposable {
   readonly pagesTotal: number;
   /** Longest sequence in tokens, prompt and generated together. */
   readonly contextLength: number;
+  /** Tokens of a step in which rows decode and prompts are read, for whoever schedules it. Absent: 128. */
+  readonly mixedStepTokens?: number;
   readonly gpuBytes: number;
   /** Steps that may be submitted before the oldest is collected; 2 lets a decode step follow one not yet read. */
   readonly pipelineDepth: number;

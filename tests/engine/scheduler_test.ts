@@ -32,6 +32,27 @@ Deno.test("Scheduler mixes a long prompt's chunks with the tokens of running str
   assertEquals(generated(short), expectedTokens([1, 2, 3], 30, greedy));
 });
 
+Deno.test("Scheduler reads in steps of what the runner says, or of what it is told, and twice that beside throughput work", () => {
+  const longest = (runner: number | undefined, told: number | undefined, latency: boolean) => {
+    const options = told === undefined ? {} : { mixedStepTokens: told };
+    const bench = new Bench({ maxBatchTokens: 256, mixedStepTokens: runner }, options);
+    const criteria = latency ? "latency" : "throughput";
+    bench.add(sequence([1, 2, 3], { maxTokens: 30, criteria }));
+    bench.step();
+    bench.add(sequence(640, { maxTokens: 1, criteria }));
+    bench.drain();
+    const sizes = bench.batches.map(({ rows }) =>
+      rows.length < 2 ? 0 : rows.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0)
+    );
+    return Math.max(...sizes);
+  };
+  assertEquals(longest(48, undefined, true), 48);
+  assertEquals(longest(48, undefined, false), 96);
+  assertEquals(longest(48, 80, true), 80);
+  assertEquals(longest(undefined, undefined, true), 128);
+  assertEquals(longest(undefined, undefined, false), 256);
+});
+
 Deno.test("Scheduler admits latency work before throughput work, then by priority, then by arrival", () => {
   const bench = new Bench({ maxSequences: 1 });
   const order = [
@@ -268,6 +289,30 @@ Deno.test("Scheduler computes the prompt of a request for 0 tokens, for others t
   bench.add(next);
   bench.drain();
   assertEquals(next.cachedTokens, 150);
+});
+
+Deno.test("Scheduler leaves the end of a prompt that throughput work fills ahead, where it would not fill a tile", () => {
+  // [tokens of the prompt, latency, tokens to generate] -> tokens found by whoever reads on.
+  for (
+    const [tokens, criteria, maxTokens, found] of [
+      [128 + 31, "throughput", 0, 128],
+      [128 + 32, "throughput", 0, 128 + 32],
+      [128 + 31, "latency", 0, 128 + 31],
+      [128 + 31, "throughput", 1, 128 + 31],
+      // Less than that in all, and nothing left out.
+      [20, "throughput", 0, 20],
+    ] as const
+  ) {
+    const bench = new Bench({ maxBatchTokens: 64 });
+    const fill = sequence(tokens, { criteria, maxTokens });
+    bench.add(fill);
+    bench.drain();
+    const next = sequence(300);
+    bench.add(next);
+    bench.drain();
+    assertEquals(next.cachedTokens, found, `${tokens} tokens, ${criteria}, ${maxTokens}`);
+    assertEquals(generated(next), expectedTokens(next.ids.slice(0, 300), 4, greedy));
+  }
 });
 
 Deno.test("Scheduler.reset forgets pages and steps, returns what was resident and keeps what waits", () => {

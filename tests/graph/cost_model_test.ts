@@ -57,7 +57,9 @@ function measurements() {
 Deno.test("fitEngine finds the constants that made the measurements, in tokens of any size", () => {
   const { steps, prompts, sharingMs } = measurements();
   for (const scale of [1, 2]) {
-    const { cost } = fitEngine(steps, prompts, sharingMs, 100)(scale);
+    const { cost } = fitEngine(steps, prompts, sharingMs, { pagesTotal: 100, mixedTokens: 64 })(
+      scale,
+    );
     assertEquals(cost.measured!.tileTokens, 16);
     assertAlmostEquals(cost.attentionMsPerToken, 0.003 * scale, 1e-9);
     assertAlmostEquals(cost.sharedReads!.furtherRow, 0.25, 1e-9);

@@ -13,6 +13,7 @@ export interface FakeRunnerOptions {
   maxSequences?: number;
   maxBatchTokens?: number;
   contextLength?: number;
+  mixedStepTokens?: number;
   pipelineDepth?: number;
   /** Sampled tokens are in [0, vocabulary). */
   vocabulary?: number;
@@ -73,6 +74,7 @@ export class FakeRunner implements StepRunner {
   readonly pageTokens = PAGE_TOKENS;
   readonly pagesTotal: number;
   readonly contextLength: number;
+  readonly mixedStepTokens: number | undefined;
   readonly gpuBytes: number;
   readonly pipelineDepth: number;
   readonly vocabulary: number;
@@ -92,6 +94,7 @@ export class FakeRunner implements StepRunner {
     this.maxSequences = options.maxSequences ?? 8;
     this.maxBatchTokens = options.maxBatchTokens ?? 256;
     this.contextLength = options.contextLength ?? this.pagesTotal * PAGE_TOKENS;
+    this.mixedStepTokens = options.mixedStepTokens;
     this.pipelineDepth = options.pipelineDepth ?? 2;
     this.vocabulary = options.vocabulary ?? 50;
     this.#stepMs = options.stepMs ?? 0;

@@ -1,6 +1,7 @@
 import { greedy } from "../../../src/engine/sampling_defaults.ts";
-import { schedulerDefaults } from "../../../src/engine/scheduler.ts";
+import { mixedStepTokens } from "../../../src/engine/mixed_step_tokens.ts";
 import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
+import { classifyAdapter } from "../../../src/gpu/adapter_class.ts";
 import { type CostModel, stepMs } from "../../../src/graph/sim/cost_model.ts";
 import { TOKEN_CHARS } from "../../../src/graph/sim/sim_tokenizer.ts";
 import type { Texts } from "./texts.ts";
@@ -91,18 +92,28 @@ export class EngineCalibration {
   }
 
   /** The constants, per token of the model's own vocabulary. */
-  fit(): FittedEngine {
-    return fitEngine(
-      [...this.#steps],
-      this.#prompts,
-      this.#sharingMs,
-      this.#pool.load()[0].pagesTotal,
-    );
+  async fit(): Promise<FittedEngine> {
+    const limits = await limitsOf(this.#pool);
+    return fitEngine([...this.#steps], this.#prompts, this.#sharingMs, limits);
   }
 
   #run(tokens: number, maxTokens: number): Promise<GenerateUsage> {
     return generate(this.#pool, this.#texts, tokens, maxTokens);
   }
+}
+
+/** What an engine says of itself. */
+export interface EngineLimits {
+  pagesTotal: number;
+  /** Tokens of a step at most while latency work decodes. */
+  mixedTokens: number;
+}
+
+/** The limits of a pool's first engine. */
+export async function limitsOf(pool: EnginePool): Promise<EngineLimits> {
+  const [{ device }] = await pool.models();
+  const adapter = classifyAdapter({ vendor: "", description: device, device: "" });
+  return { pagesTotal: pool.load()[0].pagesTotal, mixedTokens: mixedStepTokens(adapter) };
 }
 
 /** A generation after the first `tokens` of the article: its usage. */
@@ -154,7 +165,7 @@ export function fitEngine(
   steps: readonly (readonly [rows: number, ms: number])[],
   prompts: readonly PromptTimes[],
   sharingMs: number,
-  pagesTotal: number,
+  { pagesTotal, mixedTokens }: EngineLimits,
 ): FittedEngine {
   const [first, last] = [prompts[0], prompts[prompts.length - 1]];
   const most = Math.max(...steps.map(([rows]) => rows));
@@ -175,8 +186,7 @@ export function fitEngine(
     prefillAttentionMs: 0,
     kvTokens: pagesTotal * 64,
     batchTokens: STEP_TOKENS,
-    mixedTokens: schedulerDefaults.mixedStepTokens,
-    bulkStepTokens: schedulerDefaults.bulkStepTokens,
+    mixedTokens,
     sequences: 64,
     latencyTokens: Infinity,
     latencyPrefillTokens: Infinity,
@@ -212,8 +222,7 @@ export function fitEngine(
       prefillAttentionMs: quadratic * 1000 * scale * scale,
       kvTokens: Math.floor(unattended.kvTokens / scale),
       batchTokens: Math.floor(STEP_TOKENS / scale),
-      mixedTokens: Math.floor(schedulerDefaults.mixedStepTokens / scale),
-      bulkStepTokens: Math.floor(schedulerDefaults.bulkStepTokens / scale),
+      mixedTokens: Math.floor(mixedTokens / scale),
     },
     generatedChars: Math.min(4, Math.max(2, Math.round(TOKEN_CHARS / scale))),
     // The engine shares prefixes to the token.

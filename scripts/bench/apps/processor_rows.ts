@@ -7,6 +7,7 @@ import {
   fitEngine,
   generate,
   generateSharing,
+  limitsOf,
   PROMPTS,
   type PromptTimes,
   ROWS,
@@ -59,7 +60,7 @@ export async function processorRows(
   await sharing(1)();
   const sharedFirst = await cost(sharing(1));
   const sharingMs = (await cost(sharing(DECODE_TOKENS)) - sharedFirst) / (DECODE_TOKENS - 1);
-  const fitted = fitEngine(steps, prompts, sharingMs, pool.load()[0].pagesTotal);
+  const fitted = fitEngine(steps, prompts, sharingMs, await limitsOf(pool));
   for (const [name, run] of Object.entries(applications)) {
     for (const kind of ["graph", "requests"] as const) {
       // A tenant of its own each time: nothing is in the cache.

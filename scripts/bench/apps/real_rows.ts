@@ -35,7 +35,7 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
     }
   }
   await calibration.sample();
-  const fitted = calibration.fit();
+  const fitted = await calibration.fit();
   context.note(`apps: fitted ${JSON.stringify(fitted(1))}`);
   for (const each of measured) await report(context, fitted, each);
   if (context.full) await processorRows(context, pool, texts, smallApplications(texts));

@@ -30,10 +30,8 @@ export interface CostModel {
   kvTokens: number;
   /** Tokens of one step at most. */
   batchTokens: number;
-  /** Tokens of a step at most while latency-critical sequences decode. Default: `batchTokens`. */
+  /** Tokens of a step at most while latency-critical sequences decode, twice as many while only others do. Default: `batchTokens`. */
   mixedTokens?: number;
-  /** Tokens of a step at most while only other sequences decode. Default: `batchTokens`. */
-  bulkStepTokens?: number;
   /** Sequences running at a time at most. */
   sequences: number;
   /** Context tokens that decode in one step while a latency-critical sequence does. */

@@ -1,4 +1,5 @@
 import { type Hold, PrefillPace, type StepKind } from "../../engine/prefill_pace.ts";
+import { LEAST_FILL_TOKENS } from "../../engine/sequence.ts";
 import type { EngineLoad } from "../../engine/types.ts";
 import type { Clock } from "../clock.ts";
 import { type CostModel, stepMs } from "./cost_model.ts";
@@ -190,8 +191,9 @@ export class SimEngine {
     const strict = [...this.#running].some((sequence) => sequence.latency);
     const latencyDecodes = rows.some((row) => row.latency);
     const hold = this.#pace.hold(now, latencyDecodes);
-    const { batchTokens, mixedTokens = batchTokens, bulkStepTokens = batchTokens } = this.#cost;
-    const most = rows.length === 0 ? batchTokens : latencyDecodes ? mixedTokens : bulkStepTokens;
+    const { batchTokens, mixedTokens = batchTokens } = this.#cost;
+    const mixed = Math.min(batchTokens, latencyDecodes ? mixedTokens : 2 * mixedTokens);
+    const most = rows.length === 0 ? batchTokens : mixed;
     const chunks = this.#prefillChunks(rows.length, most, strict, hold);
     this.#pace.began(now, stepKind(chunks));
     let prefill = 0;
@@ -247,12 +249,20 @@ export class SimEngine {
     for (const sequence of filling) {
       const left = sequence.latency ? budget : Math.min(budget, bulkBudget);
       if (left <= 0) break;
-      const tokens = Math.min(left, sequence.prompt.length - sequence.filled);
+      const tokens = Math.min(left, sequence.promptEnd - sequence.filled);
+      const rest = sequence.promptEnd - sequence.filled - tokens;
+      if (this.#isLeft(sequence, rest)) sequence.promptEnd -= rest;
       chunks.push([sequence, tokens]);
       budget -= tokens;
       bulkBudget -= tokens;
     }
     return chunks;
+  }
+
+  /** Whether the last `rest` tokens of a prompt are left to whoever reads on, as the real scheduler does. */
+  #isLeft({ request, latency }: SimSequence, rest: number): boolean {
+    const tokens = rest * (this.#cost.measured?.promptTokens ?? 1);
+    return request.maxTokens === 0 && !latency && tokens < LEAST_FILL_TOKENS;
   }
 
   #kvRead(rows: readonly SimSequence[]): number {

@@ -14,6 +14,8 @@ export class SimSequence implements Generation {
   readonly answer: number[] | undefined;
   readonly arrived: number;
   readonly latency: boolean;
+  /** Prompt tokens that it reads: all, or fewer where it only fills ahead. */
+  promptEnd: number;
   /** Prompt tokens in memory. */
   filled = 0;
   cached = 0;
@@ -44,6 +46,7 @@ export class SimSequence implements Generation {
     this.id = request.id;
     this.request = request;
     this.prompt = prompt;
+    this.promptEnd = prompt.length;
     this.keys = pageKeys(prompt, request.cacheScope ?? "", options.pageTokens);
     const { temperature, seed } = request.sampling;
     this.seed = hashIds(prompt) ^ (temperature > 0 ? seed : 0);
@@ -60,7 +63,7 @@ export class SimSequence implements Generation {
   }
 
   get decoding(): boolean {
-    return this.filled === this.prompt.length;
+    return this.filled === this.promptEnd;
   }
 
   emit(event: GenerateEvent): void {
