@@ -14,10 +14,11 @@ const MOST_OWED = 1000;
  * every `TARGET_MS`. And those with a larger priority number than throughput work that decodes: a job whose last step is under way ends
  * sooner by many steps, and the next one begins later by few.
  *
- * Simulated with the constants of `sparrow-tiny` on 2 cores, six chats among three map-reduce jobs, in milliseconds per token of a chat and
- * seconds per job. The same requests one by one, all alike: 36.8, 3.86. All prompts held back to half of the time: 23.7, 4.48; none ever:
- * 35.7, 4.03; targets of 35, 50, 80 ms: 27.3, 3.79; 28.8, 3.71; 30.9, 3.61. Six other mixes with 80 ms, here and on a machine 2.5 times
- * slower, against one by one: the mean of all completions 1.01 to 1.45 times as fast, chats 1.02 to 2.60, jobs 0.82 to 1.27.
+ * Simulated with the constants of `sparrow-tiny` on 2 cores (steps of 64 tokens), six chats among three map-reduce jobs, in milliseconds per
+ * token of a chat and seconds per job. The same requests one by one, all alike: 32.0, 3.41. As here: 23.0, 3.27. All prompts held back to
+ * half of the time: 20.9, 3.97; none ever: 28.5, 3.49. Against one by one, targets of 20, 40, 80 ms: chats 1.53, 1.38, 1.39 times as fast,
+ * jobs 0.90, 1.02, 1.04. With 80 ms on machines of 0.8 to 3 times these times, at 0 and 250 ms to the client: chats 1.29 to 1.44, jobs
+ * 0.99 to 1.06.
  *
  * Pure: it is told when steps begin, in milliseconds.
  */

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { GenerateRequest } from "../../src/engine/types.ts";
-import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
+import type { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { call, input, openWorld, output, submit } from "./support.ts";
 
 /** The prompts that are filled ahead while `run` runs, as text. */

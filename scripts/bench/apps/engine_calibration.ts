@@ -1,4 +1,5 @@
 import { greedy } from "../../../src/engine/sampling_defaults.ts";
+import { median } from "../../../src/common/math.ts";
 import { mixedStepTokens } from "../../../src/engine/mixed_step_tokens.ts";
 import type { EnginePool, GenerateUsage } from "../../../src/engine/types.ts";
 import { classifyAdapter } from "../../../src/gpu/adapter_class.ts";
@@ -54,6 +55,8 @@ export class EngineCalibration {
   readonly #steps = new Map<number, number>();
   readonly #prompts: PromptTimes[];
   #sharingMs = Infinity;
+  /** Every time of a step of decoding rows, or of a prompt, by what it is of. */
+  readonly #samples = new Map<string, number[]>();
 
   constructor(pool: EnginePool, texts: Texts) {
     this.#pool = pool;
@@ -80,10 +83,12 @@ export class EngineCalibration {
       // The row that began last: while the others decode, its own prompt and theirs are read.
       const ms = Math.min(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
       this.#steps.set(rows, Math.min(ms, this.#steps.get(rows) ?? Infinity));
+      this.#keep(`${rows} rows`, ms);
     }
     for (const times of this.#prompts) {
       const usage = await this.#run(times.tokens, 8);
       times.fillMs = Math.min(times.fillMs, usage.ttftMs);
+      this.#keep(`${times.tokens} tokens`, usage.ttftMs);
       times.stepMs = Math.min(times.stepMs, usage.decodeMs / 7);
     }
     const sharing = await generateSharing(this.#pool, this.#texts, DECODE_TOKENS);
@@ -91,10 +96,25 @@ export class EngineCalibration {
     this.#sharingMs = Math.min(this.#sharingMs, ms);
   }
 
+  /**
+   * How the shortest times, of which the constants are made, stand to the median ones, in the mean: a whole application lasts longer than a
+   * machine's best moments.
+   */
+  shortestOverMedian(): number {
+    const shares = [...this.#samples.values()].map((ms) => Math.min(...ms) / median(ms));
+    return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  }
+
   /** The constants, per token of the model's own vocabulary. */
   async fit(): Promise<FittedEngine> {
     const limits = await limitsOf(this.#pool);
     return fitEngine([...this.#steps], this.#prompts, this.#sharingMs, limits);
+  }
+
+  #keep(what: string, ms: number): void {
+    const kept = this.#samples.get(what) ?? [];
+    kept.push(ms);
+    this.#samples.set(what, kept);
   }
 
   #run(tokens: number, maxTokens: number): Promise<GenerateUsage> {
