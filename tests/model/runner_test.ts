@@ -7,6 +7,7 @@ import { greedy } from "../../src/engine/sampling_defaults.ts";
 import { NOT_FINITE } from "../../src/engine/step.ts";
 import type { GenerateRequest, Generation } from "../../src/engine/types.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
+import { classifyAdapter } from "../../src/gpu/adapter_class.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { goldenGreedy, goldenPath, goldenPrompt } from "../support/golden_models.ts";
 import { TestSequence } from "../support/model_under_test.ts";
@@ -38,6 +39,9 @@ gpuTest(
     await using runner = await GpuStepRunner.open(path, options);
     assertEquals([runner.maxSequences, runner.maxBatchTokens, runner.contextLength], [4, 64, 256]);
     assert(runner.gpuBytes > 0 && runner.pagesTotal >= 8);
+    const software = classifyAdapter({ vendor: "", description: runner.device, device: "" }) ===
+      "software";
+    assertEquals(runner.mixedStepTokens, software ? 64 : 128);
     const sequence = new TestSequence(2, [3]);
     const step = (rows: ReturnType<TestSequence["decode"]>[]) => {
       runner.submit({ rows, copies: [] });
