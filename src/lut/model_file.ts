@@ -35,9 +35,9 @@ export function embeddedModelPath(): string {
 }
 
 /**
- * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-3`. Tensors of scale N begin
+ * The project's own table file: a safetensors file whose metadata says `format: sparrow-video-4`. Tensors of scale N begin
  * with `xN.`: `experts.<pattern>` and `single.<pattern>` `[levels, rows, N²]`, `<bank>.gates.<i>.*`, `<bank>.trunk.<i>.*` and,
- * for clean input, `two_stage.{first,second}.<pattern>`.
+ * for clean input, `two_stage.{first,second}.offsets` `[patterns, 8]` and `.tables` `[patterns, rows, outputs]`.
  */
 export class LutModelFile implements Disposable {
   readonly #file: SafetensorsFile;
@@ -53,10 +53,10 @@ export class LutModelFile implements Disposable {
   static open(path: string = embeddedModelPath()): LutModelFile {
     const file = SafetensorsFile.open(path);
     const format = file.metadata.format;
-    if (format !== "sparrow-video-3") {
+    if (format !== "sparrow-video-4") {
       file[Symbol.dispose]();
       throw new ModelFormatError(
-        `${path}: format is ${format ?? "absent"}, expected sparrow-video-3`,
+        `${path}: format is ${format ?? "absent"}, expected sparrow-video-4`,
       );
     }
     return new LutModelFile(file);
@@ -94,20 +94,12 @@ export class LutModelFile implements Disposable {
 
   /** The two-stage cascade for clean input, where the scale has one. */
   twoStage(scale: LutScale): LutStage[] | undefined {
-    const names = this.#patterns("two_stage_patterns");
-    if (!this.#file.tensors.has(`x${scale}.two_stage.first.${names[0]}`)) return undefined;
+    if (!this.#file.tensors.has(`x${scale}.two_stage.first.tables`)) return undefined;
     const shifts = this.#numbers("two_stage_shifts");
     const divisors = this.#numbers("two_stage_divisors");
-    return ["first", "second"].map((stage, i) => ({
-      scale: i === 0 ? 1 : scale,
-      shift: shifts[i],
-      rotations: 4,
-      divisor: divisors[i],
-      bias: 0,
-      centre: true,
-      patterns: names.map((name) => patterns[name]),
-      tables: names.map((name) => this.#int8(`x${scale}.two_stage.${stage}.${name}`)),
-    }));
+    return ["first", "second"].map((name, i) =>
+      this.#stage(`x${scale}.two_stage.${name}`, i === 0 ? 1 : 2, shifts[i], divisors[i])
+    );
   }
 
   /** The estimate of a frame's damage level. */
@@ -127,6 +119,41 @@ export class LutModelFile implements Disposable {
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
+  }
+
+  /** Offsets and tables of a stage with the four rotations. */
+  #stage(prefix: string, step: 1 | 2, shift: number, divisor: number): LutStage {
+    const { shape } = this.#file.tensor(`${prefix}.tables`);
+    const [count, , outputs] = shape;
+    const scale = Math.sqrt(outputs);
+    if (shape.length !== 3 || !Number.isInteger(scale)) {
+      throw new ModelFormatError(
+        `${this.#file.name}: ${prefix}.tables is [${shape}], expected [patterns,rows,a square]`,
+      );
+    }
+    const offsets = this.#int8(`${prefix}.offsets`), values = this.#int8(`${prefix}.tables`);
+    if (offsets.length !== 8 * count) {
+      throw new ModelFormatError(
+        `${this.#file.name}: ${prefix}.offsets has ${offsets.length} values, expected 8 x ${count}`,
+      );
+    }
+    const length = values.length / count;
+    const pixels = (at: number) =>
+      [0, 2, 4, 6].map((k) => [offsets[at + k], offsets[at + k + 1]] as const);
+    return {
+      scale,
+      step,
+      shift,
+      rotations: 4,
+      divisor,
+      bias: 0,
+      centre: true,
+      patterns: Array.from({ length: count }, (_, p) => pixels(8 * p)),
+      tables: Array.from(
+        { length: count },
+        (_, p) => values.subarray(p * length, (p + 1) * length),
+      ),
+    };
   }
 
   #layers(prefix: string): LutLayer[] {

@@ -69,7 +69,7 @@ Deno.test("LutModelFile reads both banks of every scale: nets whose sizes chain,
 
 Deno.test("LutModelFile refuses files of another format, with parts missing, of another type or another length", () => {
   const cases: [string, (header: Header) => void, string][] = [
-    ["format", (h) => h.__metadata__.format = "sparrow-video-1", "expected sparrow-video-3"],
+    ["format", (h) => h.__metadata__.format = "sparrow-video-1", "expected sparrow-video-4"],
     ["no metadata", (h) => h.__metadata__ = {}, "format is absent"],
     ["no shift", (h) => delete h.__metadata__.shift, "metadata shift is absent"],
     ["shift", (h) => h.__metadata__.shift = "-5", "expected positive integers"],
@@ -83,6 +83,16 @@ Deno.test("LutModelFile refuses files of another format, with parts missing, of 
     ["wrong lengths", (h) => {
       [h["bank.weight"], h["damage.weight"]] = [h["damage.weight"], h["bank.weight"]];
     }, "damage.weight has 80 values, expected 480"],
+    ["a stage's shape", (h) => {
+      h["x4.two_stage.first.tables"].shape = [6, 4, 6561];
+      h["x4.two_stage.second.tables"].shape = [16 * 6561, 16];
+    }, "x4.two_stage.second.tables is [104976,16]"],
+    ["a stage's offsets", (h) => {
+      h["x4.two_stage.second.tables"].shape = [32, 6561, 8];
+    }, "expected [patterns,rows,a square]"],
+    ["a stage's patterns", (h) => {
+      h["x4.two_stage.second.tables"].shape = [64, 6561, 4];
+    }, "x4.two_stage.second.offsets has 128 values, expected 8 x 64"],
     ["type", (h) => h["x4.mixed.trunk.0.weight"].dtype = "U8", "expected I8"],
     ["beyond the end", (h) => h["damage.bias"].data_offsets = [1 << 30, (1 << 30) + 24], ""],
   ];

@@ -113,6 +113,7 @@ Deno.test("VideoUpscaler and enlargeLuma leave a flat picture flat up to its bor
     for (const scale of [2, 3, 4] as const) {
       near(enlargeLuma(flat.y, 32, 16, scale), grey, `x${scale}`);
     }
+    near(enlargeLuma(flat.y, 32, 16, 4, { model: "two_stage" }), grey, "two stages");
   }
 });
 

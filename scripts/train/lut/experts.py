@@ -32,24 +32,33 @@ def train_experts(sampler, seconds, device, count=48, log=print):
 EDGE = 2
 
 
-def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), start=None, save=None):
-    """Trains `stages` in sequence: first the nets behind the tables, seen through sampling and rounding, then the entries.
-    With `start` only the latter. `save` is called now and then while entries train."""
+def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3, 1e-4), tuning=(0.1, 0.003), shares=(0.6, 0.4), save=None):
+    """Trains `stages` in sequence: first the nets behind the tables, seen through sampling and rounding, then the entries; `shares` of the time
+    for each, one of which may be 0. `save` is called now and then while entries train."""
     edge = EDGE * len(stages) * scale
+    # What each stage enlarges by: to the frame that the next one reads.
+    sizes = [after.step for after in stages[1:]] + [scale]
     loss_value = torch.zeros((), device=device)
 
-    def phase(parameters, rates, share, label):
+    def phase(parameters, rates, share, label, save):
         rate = torch.tensor(rates[0], device=device)
         optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), eps=1e-6, capturable=device.type == "cuda", foreach=device.type == "cuda")
         average = [p.detach().clone() for p in parameters]
+
+        def averaged():
+            """`save` with the average of the last steps in place of the parameters."""
+            now = [p.detach().clone() for p in parameters]
+            torch._foreach_copy_([p.data for p in parameters], average)
+            save()
+            torch._foreach_copy_([p.data for p in parameters], now)
 
         def step():
             optimizer.zero_grad(set_to_none=False)
             with torch.no_grad():
                 plane, _, target = batch()
-            for i, tables in enumerate(stages):
-                plane = tables(plane, scale if i == len(stages) - 1 else 1)
-                if i < len(stages) - 1:
+            for size, tables in zip(sizes, stages):
+                plane = tables(plane, size)
+                if tables is not stages[-1]:
                     plane = (plane + (torch.round(plane) - plane).detach()).clamp(0, 255)
             loss = ((plane - target)[:, edge:-edge, edge:-edge] ** 2).mean()
             loss.backward()
@@ -57,14 +66,18 @@ def train_tables(stages, batch, scale, seconds, device, log, label, rates=(2e-3,
             with torch.no_grad():
                 torch._foreach_lerp_(average, [p.detach() for p in parameters], 0.002)
             loss_value.copy_(loss.detach())
-        run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label, save if parameters[0] is getattr(stages[0], "entries", None) else None)
-        with torch.no_grad():
-            torch._foreach_copy_([p.data for p in parameters], average)
-    if not start:
-        phase([p for t in stages for p in t.parameters()], rates, 0.6, f"{label}, nets")
+        steps = run(step, rate, rates, Clock(seconds * share), device, loss_value, log, label, save and averaged)
+        # The average still holds the start after a few steps.
+        if steps > 1000:
+            with torch.no_grad():
+                torch._foreach_copy_([p.data for p in parameters], average)
+    if shares[0]:
+        phase([p for t in stages for p in t.parameters()], rates, shares[0], f"{label}, nets", None)
+    if shares[1]:
         for tables in stages:
-            tables.freeze()
-    phase([t.entries for t in stages], tuning, 1.0 if start else 0.4, f"{label}, tables")
+            if tables.entries is None:
+                tables.freeze()
+        phase([t.entries for t in stages], tuning, shares[1], f"{label}, tables", save)
 
 
 def upscale_exact(plane, tables, names, shift, scale, divisor):

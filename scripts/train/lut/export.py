@@ -103,11 +103,12 @@ def main():
             coarse[0] = single[n]
             tensors[f"x{s}.single.{n}"] = coarse
         tensors[f"x{s}.single.divisor"] = np.array([divisor], np.int32)
-    take("x4.two_stage", "x4.two_stage")
+    for part, (patterns, tables) in two_stage.packed(found["x4.two_stage"]).items():
+        tensors[f"x4.two_stage.{part}.offsets"], tensors[f"x4.two_stage.{part}.tables"] = patterns, tables
     tensors.update(found["damage"])
     write(options.out, tensors, {
-        "format": "sparrow-video-3", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
-        "activation_step": str(int(STEP)), "two_stage_patterns": ",".join(two_stage.NAMES),
+        "format": "sparrow-video-4", "patterns": ",".join(experts.NAMES), "shift": str(experts.SHIFT), "divisor": str(experts.DIVISOR),
+        "activation_step": str(int(STEP)),
         "two_stage_shifts": ",".join(map(str, two_stage.SHIFTS)), "two_stage_divisors": ",".join(map(str, two_stage.DIVISORS)),
     })
     print(f"{options.out}: {os.path.getsize(options.out)} bytes, {len(tensors)} tensors")

@@ -71,10 +71,13 @@ if triton:
         return tl.where(code == 3, L * L * L, tl.where(code == 2, L * L, tl.where(code == 1, L, 1)))
 
     @triton.jit
-    def place(offsets_at, turn, k: tl.constexpr, b, y, x, H, W):
-        yy = tl.minimum(tl.maximum(y + tl.load(offsets_at + turn * 8 + 2 * k), 0), H - 1)
-        xx = tl.minimum(tl.maximum(x + tl.load(offsets_at + turn * 8 + 2 * k + 1), 0), W - 1)
-        return (b * H + yy) * W + xx
+    def place(offsets_at, turn, k: tl.constexpr, b, y, x, H, W, STEP: tl.constexpr):
+        # Steps are 1 or 2: the lowest bit of an offset is the phase then, also below zero.
+        dy = tl.load(offsets_at + turn * 8 + 2 * k)
+        dx = tl.load(offsets_at + turn * 8 + 2 * k + 1)
+        yy = tl.minimum(tl.maximum(y + (dy >> (STEP - 1)), 0), H - 1) * STEP + (dy & (STEP - 1))
+        xx = tl.minimum(tl.maximum(x + (dx >> (STEP - 1)), 0), W - 1) * STEP + (dx & (STEP - 1))
+        return (b * H * STEP + yy) * W * STEP + xx
 
     @triton.jit
     def walk(plane_at, a0, a1, a2, a3, live, SHIFT: tl.constexpr):
@@ -101,7 +104,7 @@ if triton:
         return base, k0, k1, k2, k3
 
     @triton.jit
-    def look(plane_at, table_at, offsets_at, order_at, out_at, n, rows, H, W, O: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr, SHIFT: tl.constexpr, SIZE: tl.constexpr):
+    def look(plane_at, table_at, offsets_at, order_at, out_at, n, rows, H, W, O: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr, SHIFT: tl.constexpr, STEP: tl.constexpr, SIZE: tl.constexpr):
         L: tl.constexpr = (256 >> SHIFT) + 1
         Q: tl.constexpr = 1 << SHIFT
         i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
@@ -112,10 +115,10 @@ if triton:
         on = live[:, None] & (lane < O)[None, :]
         sum = tl.zeros([SIZE, LANES], tl.float32)
         for turn in range(TURNS):
-            a0 = place(offsets_at, turn, 0, b, y, x, H, W)
-            a1 = place(offsets_at, turn, 1, b, y, x, H, W)
-            a2 = place(offsets_at, turn, 2, b, y, x, H, W)
-            a3 = place(offsets_at, turn, 3, b, y, x, H, W)
+            a0 = place(offsets_at, turn, 0, b, y, x, H, W, STEP)
+            a1 = place(offsets_at, turn, 1, b, y, x, H, W, STEP)
+            a2 = place(offsets_at, turn, 2, b, y, x, H, W, STEP)
+            a3 = place(offsets_at, turn, 3, b, y, x, H, W, STEP)
             row, k0, k1, k2, k3 = walk(plane_at, a0, a1, a2, a3, live, SHIFT)
             row += turn // 4 * rows
             at = table_at + tl.load(order_at + turn % 4 * LANES + lane)[None, :]
@@ -141,7 +144,7 @@ if triton:
         return tl.where(code == 3, a0, tl.where(code == 2, a1, tl.where(code == 1, a2, a3)))
 
     @triton.jit
-    def look_back(g_at, plane_at, table_at, gt_at, gp_at, offsets_at, order_at, n, rows, H, W, O: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr, SHIFT: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
+    def look_back(g_at, plane_at, table_at, gt_at, gp_at, offsets_at, order_at, n, rows, H, W, O: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr, SHIFT: tl.constexpr, STEP: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
         L: tl.constexpr = (256 >> SHIFT) + 1
         Q: tl.constexpr = 1 << SHIFT
         i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
@@ -152,10 +155,10 @@ if triton:
         on = live[:, None] & (lane < O)[None, :]
         g = tl.load(g_at + (i * O)[:, None] + lane[None, :], on, 0.0)
         for turn in range(TURNS):
-            a0 = place(offsets_at, turn, 0, b, y, x, H, W)
-            a1 = place(offsets_at, turn, 1, b, y, x, H, W)
-            a2 = place(offsets_at, turn, 2, b, y, x, H, W)
-            a3 = place(offsets_at, turn, 3, b, y, x, H, W)
+            a0 = place(offsets_at, turn, 0, b, y, x, H, W, STEP)
+            a1 = place(offsets_at, turn, 1, b, y, x, H, W, STEP)
+            a2 = place(offsets_at, turn, 2, b, y, x, H, W, STEP)
+            a3 = place(offsets_at, turn, 3, b, y, x, H, W, STEP)
             row, k0, k1, k2, k3 = walk(plane_at, a0, a1, a2, a3, live, SHIFT)
             row += turn // 4 * rows
             order = tl.load(order_at + turn % 4 * LANES + lane)[None, :]
@@ -204,11 +207,11 @@ class Lookups(torch.autograd.Function):
     """Sum over patterns and turns, [B,h,w,outputs] times the interval, of `table` [patterns * rows, outputs] at `plane` [B,h,w]."""
 
     @staticmethod
-    def forward(ctx, plane, table, offsets, order, shift, out_type):
-        (b, h, w), outputs = plane.shape, table.shape[1]
+    def forward(ctx, plane, table, offsets, order, shift, out_type, step):
+        b, h, w, outputs = plane.shape[0], plane.shape[1] // step, plane.shape[2] // step, table.shape[1]
         out = torch.empty((b, h, w, outputs), dtype=out_type, device=plane.device)
         size = 512 // max(order.shape[1], 4)
-        ctx.shape = b * h * w, 4 * len(table) // len(offsets), h, w, outputs, order.shape[1], len(offsets), shift
+        ctx.shape = b * h * w, 4 * len(table) // len(offsets), h, w, outputs, order.shape[1], len(offsets), shift, step
         look[(triton.cdiv(b * h * w, size),)](plane, table, offsets, order, out, *ctx.shape, size)
         ctx.save_for_backward(plane, table, offsets, order)
         ctx.pixels = plane.requires_grad
@@ -219,19 +222,19 @@ class Lookups(torch.autograd.Function):
         plane, table, offsets, order = ctx.saved_tensors
         gt, gp = torch.zeros_like(table, dtype=torch.float32), torch.zeros_like(plane, dtype=torch.float32)
         size = 512 // max(order.shape[1], 4)
-        look_back[(triton.cdiv(plane.numel(), size),)](g.float().contiguous(), plane, table, gt, gp, offsets, order, *ctx.shape, ctx.pixels, size)
-        return gp if ctx.pixels else None, gt, None, None, None, None
+        look_back[(triton.cdiv(ctx.shape[0], size),)](g.float().contiguous(), plane, table, gt, gp, offsets, order, *ctx.shape, ctx.pixels, size)
+        return gp if ctx.pixels else None, gt, None, None, None, None, None
 
 
 _made = {}
 
 
-def turned(names, scale, levels, device):
+def turned(names, scale, levels, device, step=1):
     """Offsets [patterns * 4, 8] and, for each turn, the place in a row of each output; int32, made once."""
     from tables import PATTERNS, rotate, source_order
-    key = tuple(names), scale, levels, str(device)
+    key = tuple(names), scale, levels, str(device), step
     if key not in _made:
-        offsets = torch.tensor([[v for pair in rotate(PATTERNS[n], r) for v in pair] for n in names for r in range(4)], dtype=torch.int32)
+        offsets = torch.tensor([[v for pair in rotate(PATTERNS[n], r, step) for v in pair] for n in names for r in range(4)], dtype=torch.int32)
         count = scale * scale * levels
         lanes = 1 << (count - 1).bit_length()
         order = torch.zeros(4, lanes, dtype=torch.int32)
@@ -241,8 +244,8 @@ def turned(names, scale, levels, device):
     return _made[key]
 
 
-def lookups(plane, table, names, scale, levels, shift, out_type=torch.float32):
-    return Lookups.apply(plane.contiguous(), table.contiguous(), *turned(names, scale, levels, plane.device), shift, out_type)
+def lookups(plane, table, names, scale, levels, shift, out_type=torch.float32, step=1):
+    return Lookups.apply(plane.contiguous(), table.contiguous(), *turned(names, scale, levels, plane.device, step), shift, out_type, step)
 
 
 def sound(device, log=print):
@@ -250,7 +253,7 @@ def sound(device, log=print):
     if device.type != "cuda" or triton is None:
         return False
     try:
-        compare(device, [(("s", "e"), 5, 4)], [(False, True, 1)])
+        compare(device, [(("s", "e"), 5, 4, 1), (("sa", "dd", "corner"), 5, 4, 2)], [(False, True, 1)])
         return True
     except Exception as error:  # a compiler that is missing fails in many ways, all with the same remedy
         log(f"kernels left out: {str(error)[:300]}")
@@ -276,14 +279,14 @@ def compare(device, stages, layers):
                 raise ValueError(f"{what}: off by {(a - b).abs().max().item()}")
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        for names, shift, scale in stages:
-            stage = tables.Tables(names, shift, scale * scale, 100.0)
+        for names, shift, scale, step in stages:
+            stage = tables.Tables(names, shift, scale * scale, 100.0, step)
             stage.freeze()
             with torch.no_grad():
                 stage.entries.copy_(torch.randn_like(stage.entries) * 30)
-            plane = torch.randint(0, 256, (2, 9, 7)).float()
+            plane = torch.randint(0, 256, (2, 9 * step, 7 * step)).float()
             plane[0, :3] = 255
-            check((names, shift, scale), stage.to(device), plane.to(device).requires_grad_(), scale)
+            check((names, shift, scale, step), stage.to(device), plane.to(device).requires_grad_(), scale)
         for quantize, hidden, pad in layers:
             layer = QuantizedConv(8, 8, hidden).to(device)
             layer.bias.data.normal_(0, 0.3)
@@ -293,6 +296,6 @@ def compare(device, stages, layers):
 
 if __name__ == "__main__":
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    compare(here, [(("s", "d", "y", "e"), 4, 1), (("s", "e"), 5, 4), (("s", "e"), 5, 3)],
+    compare(here, [(("s", "d", "y", "e"), 4, 1, 1), (("s", "e"), 5, 4, 1), (("s", "e"), 5, 3, 1), (("s", "t"), 5, 2, 1), (("sa", "dd", "corner"), 5, 4, 2)],
             [(quantize, hidden, pad) for quantize in (False, True) for hidden, pad in ((True, 1), (True, 0), (False, 0))])
     print("kernels agree with their plain forms")

@@ -150,12 +150,6 @@ def main():
         with np.load(options.tables) as data:
             tables = {n: data[n] for n in experts.NAMES}
 
-    def exact(stages):
-        def upscale(low, _):
-            for i, (found, names, shift, divisor) in enumerate(stages):
-                low = experts.upscale_exact(low, found, names, shift, s if i == len(stages) - 1 else 1, divisor)
-            return low
-        return upscale
     if options.task == "experts":
         np.savez(options.out, **experts.train_experts(sampler, seconds, device, log=log, **sizes))
     elif options.task == "single":
@@ -168,25 +162,20 @@ def main():
         found = fit.fit(batch, level, experts.NAMES, experts.SHIFT, s, experts.DIVISOR, batches=batches, log=log)
         np.savez(options.out, **found)
         if options.test:
-            report(label, options.test, s, exact([(found, experts.NAMES, experts.SHIFT, fit.DIVISOR)]))
+            report(label, options.test, s, lambda low, _: experts.upscale_exact(low, found, experts.NAMES, experts.SHIFT, s, fit.DIVISOR))
     elif options.task == "two_stage":
         start = None
         if options.init:
             with np.load(options.init) as data:
-                start = [{n: data[f"{part}.{n}"] for n in two_stage.NAMES} for part in ("first", "second")]
-        def keep(pair):
-            np.savez(f"{options.out}.part.npz", **{f"{part}.{n}": t for part, tables in zip(("first", "second"), pair) for n, t in tables.items()})
+                start = {n: data[n] for n in data.files}
+
+        def keep(arrays):
+            np.savez(f"{options.out}.part.npz", **arrays)
             os.replace(f"{options.out}.part.npz", options.out)
-            return pair
-
-        def score(pair):
-            if options.test:
-                report(label, options.test, s, exact([(found, two_stage.NAMES, shift, divisor) for found, shift, divisor in zip(pair, two_stage.SHIFTS, two_stage.DIVISORS)]))
-        first, second = keep(two_stage.train_two_stage(sampler, seconds * (1 if start else 0.82), device, start=start, log=log, save=keep, **sizes))
-        score((first, second))
-
-        if not start:
-            score(keep((first, two_stage.refit(first, second, sampler, device, batches=300 if device.type == "cuda" else 4, log=log))))
+        found = two_stage.train_two_stage(sampler, seconds, device, start=start, log=log, save=keep, **sizes)
+        keep(found)
+        if options.test:
+            report(label, options.test, s, lambda low, _: two_stage.upscale_exact(low, found, s))
     else:
         def save(net):
             np.savez(f"{options.out}.part.npz", **net.arrays())

@@ -17,12 +17,36 @@ PATTERNS = {
     "d": ((0, 0), (0, 2), (2, 0), (2, 2)),
     "y": ((0, 0), (1, 1), (1, 2), (2, 1)),
     "e": ((0, 0), (0, 1), (0, 2), (1, 0)),
+    "t": ((0, 0), (0, -1), (0, 1), (1, 0)),
+    "i": ((0, 0), (0, -1), (0, 1), (0, 2)),
 }
 
 
-def rotate(pattern, r):
-    """The pattern as an image turned by r quarter turns (numpy.rot90) sees it, in the frame of the unturned image."""
-    turn = (lambda y, x: (y, x), lambda y, x: (x, -y), lambda y, x: (-y, -x), lambda y, x: (-x, y))[r]
+def phased(pattern, py, px):
+    """The pattern in one of the four phases of a frame twice as large."""
+    return tuple((2 * y + py, 2 * x + px) for y, x in pattern)
+
+
+# Four pixels around a place of a frame twice as large (steps of two): "sa" is s in the phase of the upper left pixel, and so on; the rest take
+# pixels of several phases.
+PATTERNS |= {n + p: phased(PATTERNS[n], *at) for n in "sd" for p, at in zip("abcd", ((0, 0), (0, 1), (1, 0), (1, 1)))}
+PATTERNS |= {
+    "block": ((0, 0), (0, 1), (1, 0), (1, 1)),
+    "corner": ((0, 0), (0, -1), (-1, 0), (-1, -1)),
+    "above": ((0, 0), (0, 1), (-1, 0), (-1, 1)),
+    "line": ((0, 0), (0, 1), (0, -1), (0, 2)),
+    "far": ((0, 0), (-1, -1), (-2, -2), (1, 1)),
+    "bent": ((0, 0), (1, 1), (-1, 0), (0, -1)),
+    "wide": ((0, 0), (1, 1), (0, 3), (3, 0)),
+    "ring": ((-1, -1), (-1, 2), (2, -1), (2, 2)),
+}
+
+
+def rotate(pattern, r, step=1):
+    """The pattern as an image turned by r quarter turns (numpy.rot90) sees it, in the frame of the unturned image. Turns are about the middle
+    of a place's step x step pixels."""
+    e = step - 1
+    turn = (lambda y, x: (y, x), lambda y, x: (x, e - y), lambda y, x: (e - y, e - x), lambda y, x: (e - x, y))[r]
     return tuple(turn(y, x) for y, x in pattern)
 
 
@@ -38,11 +62,16 @@ def turned_block(block, r, dims):
     return torch.rot90(block, -r, dims)
 
 
-def neighbours(plane, pattern, r):
-    """plane [B,h,w] -> [B,h,w,4]; beyond the border the nearest pixel."""
-    padded = F.pad(plane[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
-    h, w = plane.shape[1:]
-    return torch.stack([padded[:, 2 + y : 2 + y + h, 2 + x : 2 + x + w] for y, x in rotate(pattern, r)], -1)
+def neighbours(plane, pattern, r, step=1):
+    """plane [B,step*h,step*w] -> [B,h,w,4]; beyond the border the nearest pixel of the same phase."""
+    b, h, w = plane.shape[0], plane.shape[1] // step, plane.shape[2] // step
+    phases = plane.reshape(b, h, step, w, step).permute(0, 2, 4, 1, 3).reshape(b, step * step, h, w)
+    padded = F.pad(phases, (2, 2, 2, 2), mode="replicate")
+
+    def at(y, x):
+        top, left = 2 + y // step, 2 + x // step
+        return padded[:, y % step * step + x % step, top : top + h, left : left + w]
+    return torch.stack([at(y, x) for y, x in rotate(pattern, r, step)], -1)
 
 
 def simplex(pixels, shift):
@@ -105,10 +134,10 @@ class Tables(nn.Module):
     net's values at the sample points, rounded with straight-through gradients, so that training sees sampling, rounding and
     clamping from the first step; `freeze` makes the entries themselves what trains."""
 
-    def __init__(self, names, shift, outputs, divisor):
+    def __init__(self, names, shift, outputs, divisor, step=1, width=48):
         super().__init__()
-        self.names, self.shift, self.divisor, self.outputs = names, shift, divisor, outputs
-        self.nets = PixelNet(outputs, len(names))
+        self.names, self.shift, self.divisor, self.outputs, self.step = names, shift, divisor, outputs, step
+        self.nets = PixelNet(outputs, len(names), width)
         axis = (torch.arange((256 >> shift) + 1) << shift).clamp(max=255).float()
         self.register_buffer("grid", torch.cartesian_prod(axis, axis, axis, axis), persistent=False)
         self.entries = None
@@ -131,21 +160,21 @@ class Tables(nn.Module):
     @torch.no_grad()
     def export(self):
         """{name: [rows, outputs] int8}."""
-        if self.entries is None:
-            self.freeze()
-        return {n: t.clamp(-127, 127).round().to(torch.int8).cpu().numpy() for n, t in zip(self.names, self.entries)}
+        values = self.values().unflatten(0, (len(self.names), -1))
+        return {n: t.to(torch.int8).cpu().numpy() for n, t in zip(self.names, values)}
 
     def forward(self, plane, scale):
-        """plane [B,h,w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
-        b, h, w = plane.shape
+        """plane [B, step*h, step*w] in 0..255 -> [B, scale*h, scale*w], not rounded."""
+        b, h, w = plane.shape[0], plane.shape[1] // self.step, plane.shape[2] // self.step
+        near = scale // self.step
+        centre = plane if near == 1 else plane.repeat_interleave(near, 1).repeat_interleave(near, 2)
         if kernels.usable(plane):
-            block = kernels.lookups(plane, self.values(), self.names, scale, 1, self.shift).unflatten(-1, (scale, scale)) / self.divisor + plane[..., None, None]
-            return block.permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
-        # All patterns and rotations at once: their kernels are many and small.
-        rows, weights = simplex(torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r) for r in range(4)], 0) for n in self.names], 1), self.shift)
-        rows = rows + len(self.grid) * torch.arange(len(self.names), device=plane.device)[:, None, None, None, None]
-        values = self.values().index_select(0, rows.reshape(-1)).reshape(*rows.shape, self.outputs)
-        blocks = (values * weights[..., None]).sum((1, -2)).unflatten(-1, (scale, scale))
-        total = sum(turned_block(blocks[r], r, (-2, -1)) for r in range(4))
-        block = total / self.divisor + plane[..., None, None]
-        return block.permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
+            block = kernels.lookups(plane, self.values(), self.names, scale, 1, self.shift, step=self.step).unflatten(-1, (scale, scale))
+        else:
+            # All patterns and rotations at once: their kernels are many and small.
+            rows, weights = simplex(torch.stack([torch.stack([neighbours(plane, PATTERNS[n], r, self.step) for r in range(4)], 0) for n in self.names], 1), self.shift)
+            rows = rows + len(self.grid) * torch.arange(len(self.names), device=plane.device)[:, None, None, None, None]
+            values = self.values().index_select(0, rows.reshape(-1)).reshape(*rows.shape, self.outputs)
+            blocks = (values * weights[..., None]).sum((1, -2)).unflatten(-1, (scale, scale))
+            block = sum(turned_block(blocks[r], r, (-2, -1)) for r in range(4))
+        return centre + (block / self.divisor).permute(0, 1, 3, 2, 4).reshape(b, h * scale, w * scale)
