@@ -208,7 +208,7 @@ class Lookups(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, plane, table, offsets, order, shift, out_type, step):
-        b, h, w, outputs = plane.shape[0], plane.shape[1] // step, plane.shape[2] // step, table.shape[1]
+        b, (h, w), outputs = len(plane), (n // step for n in plane.shape[1:]), table.shape[1]
         out = torch.empty((b, h, w, outputs), dtype=out_type, device=plane.device)
         size = 512 // max(order.shape[1], 4)
         ctx.shape = b * h * w, 4 * len(table) // len(offsets), h, w, outputs, order.shape[1], len(offsets), shift, step
@@ -284,8 +284,7 @@ def compare(device, stages, layers):
             stage.freeze()
             with torch.no_grad():
                 stage.entries.copy_(torch.randn_like(stage.entries) * 30)
-            plane = torch.randint(0, 256, (2, 9 * step, 7 * step)).float()
-            plane[0, :3] = 255
+            plane = torch.randint(0, 256, (2, 9 * step, 7 * step)).float().index_fill(1, torch.arange(3), 255.0)
             check((names, shift, scale, step), stage.to(device), plane.to(device).requires_grad_(), scale)
         for quantize, hidden, pad in layers:
             layer = QuantizedConv(8, 8, hidden).to(device)
