@@ -2,9 +2,11 @@ import type { Criteria } from "../graph/criteria.ts";
 import type { SessionDescription } from "../graph/describe_session.ts";
 import type { UpscaleOptions } from "../graph/node.ts";
 import type { Transform } from "../graph/transform.ts";
+import { EarlyReads, type ReadEvent, type ReadOptions } from "./early_reads.ts";
 import { type GraphClientOptions, GraphTransport } from "./graph_transport.ts";
 import { RemoteVariable } from "./remote_variable.ts";
 import type { OutputOptions, SemanticFunction } from "./semantic_function.ts";
+import { serverSentEvents } from "./server_sent_events.ts";
 
 /** What a call's input may be: text, or a variable that has, or will have, a value. */
 export type InputValue = string | RemoteVariable;
@@ -23,12 +25,14 @@ interface Batch {
   variables: { ref: string; name: string; content: string }[];
   calls: Record<string, unknown>[];
   outputs: Record<string, Criteria>;
-  made: RemoteVariable[];
+  made: Set<RemoteVariable>;
+  reads: EarlyReads;
 }
 
 /**
  * A session of semantic variables. Calls are gathered and reach the server together, whole graphs in one request,
- * as soon as the current turn of the event loop ends or something is read. Dispose of it to free what it holds.
+ * as soon as the current turn of the event loop ends; what is read in the same turn comes with the answer. Dispose of it to free what it
+ * holds.
  */
 export class GraphSession implements AsyncDisposable {
   /** The connection to the server. */
@@ -123,6 +127,12 @@ export class GraphSession implements AsyncDisposable {
     return this.#sending;
   }
 
+  /** Reads a variable that this turn made in the request that makes it; undefined for any other, which has a request of its own. */
+  readEarly(variable: RemoteVariable, options: ReadOptions): ReadableStream<ReadEvent> | undefined {
+    const batch = this.#batch;
+    return batch?.made.has(variable) ? batch.reads.add(variable.ref, options) : undefined;
+  }
+
   /** Ends the session in the server; unfinished work stops. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#batch = undefined;
@@ -154,13 +164,14 @@ export class GraphSession implements AsyncDisposable {
 
   #make(name: string): RemoteVariable {
     const variable = new RemoteVariable(this, name, `${name}#${this.#refs++}`);
-    this.#open().made.push(variable);
+    this.#open().made.add(variable);
     return variable;
   }
 
   #open(): Batch {
     if (!this.#batch) {
-      this.#batch = { variables: [], calls: [], outputs: {}, made: [] };
+      const reads = new EarlyReads();
+      this.#batch = { variables: [], calls: [], outputs: {}, made: new Set(), reads };
       queueMicrotask(() => this.#flush());
     }
     return this.#batch;
@@ -171,11 +182,12 @@ export class GraphSession implements AsyncDisposable {
     if (!batch) return;
     this.#batch = undefined;
     this.#sending = this.#sending.then(() => this.#send(batch));
+    this.#sending.catch((error) => batch.reads.end(error));
     // Whoever reads a variable is told; nobody else has to be.
     this.#sending.catch(() => {});
   }
 
-  async #send({ variables, calls, outputs, made }: Batch): Promise<void> {
+  async #send({ variables, calls, outputs, made, reads }: Batch): Promise<void> {
     const known = this.#session;
     // Calls written while an earlier batch was under way named its variables by ref; they have ids by now.
     const json = {
@@ -183,13 +195,22 @@ export class GraphSession implements AsyncDisposable {
       variables,
       calls: known ? calls.map((call) => this.#withIds(call)) : calls,
       outputs,
+      ...(reads.size > 0 ? { reads } : {}),
     };
-    const answer = await (await this.transport.send("POST", "/v1/apps", { json })).json();
+    const response = await this.transport.send("POST", "/v1/apps", { json });
+    const streamed = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+    const release = new AbortController();
+    const events = streamed && response.body
+      ? serverSentEvents(response.body, release.signal)
+      : undefined;
+    const answer = events ? await firstEvent(events) : await response.json();
     this.#session = { id: answer.session_id, auth: answer.session_auth };
     for (const variable of made) {
       variable.id = answer.variables[variable.ref];
       this.#ids.set(variable.ref, variable.id!);
     }
+    if (events) reads.follow(events, () => release.abort());
+    else reads.end();
   }
 
   readonly #ids = new Map<string, string>();
@@ -203,6 +224,12 @@ export class GraphSession implements AsyncDisposable {
     });
     return { ...call, parameters };
   }
+}
+
+async function firstEvent(events: AsyncGenerator<string, void, void>) {
+  const { value, done } = await events.next();
+  if (done) throw new TypeError("POST /v1/apps: the answer ended before it began");
+  return JSON.parse(value);
 }
 
 function samplingConfig(options: OutputOptions): Record<string, unknown> {

@@ -1,5 +1,7 @@
 import type { Criteria } from "../graph/criteria.ts";
+import type { ReadEvent, ReadOptions } from "./early_reads.ts";
 import { GraphRequestError, type GraphTransport } from "./graph_transport.ts";
+import { serverSentEvents } from "./server_sent_events.ts";
 
 /** What a variable needs of the session it lives in. */
 export interface VariableHome {
@@ -8,6 +10,8 @@ export interface VariableHome {
   credentials(): Record<string, string>;
   /** Resolves when everything asked for so far has reached the server. */
   flushed(): Promise<void>;
+  /** Reads a variable in the request that makes it; undefined when that has left. */
+  readEarly(variable: RemoteVariable, options: ReadOptions): AsyncIterable<ReadEvent> | undefined;
 }
 
 /**
@@ -29,11 +33,20 @@ export class RemoteVariable {
     this.ref = ref;
   }
 
-  /** The value, once it is there. Rejects with `GraphRequestError` when it cannot come. */
+  /**
+   * The value, once it is there. Rejects with `GraphRequestError` when it cannot come. Asked for in the turn in which its call was written,
+   * it comes with the answer to that.
+   */
   async get(options: { criteria?: Criteria; signal?: AbortSignal } = {}): Promise<string> {
+    const { criteria = "latency", signal } = options;
+    const early = this.#home.readEarly(this, { criteria, stream: false, signal });
+    for await (const { content, error, status } of early ?? []) {
+      if (error !== undefined) throw new GraphRequestError(status ?? 500, error);
+      if (content !== undefined) return content;
+    }
     const path = await this.#path();
-    const query = { ...this.#home.credentials(), criteria: options.criteria ?? "latency" };
-    const answer = await this.#home.transport.send("GET", path, { query, signal: options.signal });
+    const query = { ...this.#home.credentials(), criteria };
+    const answer = await this.#home.transport.send("GET", path, { query, signal });
     return (await answer.json()).content;
   }
 
@@ -41,18 +54,28 @@ export class RemoteVariable {
   async *stream(
     options: { criteria?: Criteria; signal?: AbortSignal } = {},
   ): AsyncGenerator<string, void, void> {
+    const { criteria = "TTFT", signal } = options;
+    let got = 0;
+    const early = this.#home.readEarly(this, { criteria, stream: true, signal });
+    for await (const { text, done, error, status } of early ?? []) {
+      if (error !== undefined) throw new GraphRequestError(status ?? 500, error);
+      if (done) return;
+      if (!text) continue;
+      got += text.length;
+      yield text;
+    }
     const path = await this.#path();
-    const query = { ...this.#home.credentials(), criteria: options.criteria ?? "TTFT" };
-    const answer = await this.#home.transport.send("GET", `${path}/stream`, {
-      query,
-      signal: options.signal,
-    });
+    const query = { ...this.#home.credentials(), criteria };
+    const answer = await this.#home.transport.send("GET", `${path}/stream`, { query, signal });
     if (!answer.body) throw new TypeError("stream: the answer has no body");
     for await (const event of serverSentEvents(answer.body)) {
-      const data = JSON.parse(event) as { text?: string; done?: boolean; error?: string };
-      if (data.error !== undefined) throw new GraphRequestError(500, data.error);
-      if (data.done) return;
-      if (data.text) yield data.text;
+      const { text = "", done, error } = JSON.parse(event) as ReadEvent;
+      if (error !== undefined) throw new GraphRequestError(500, error);
+      if (done) return;
+      // What an answer that broke off has brought comes again.
+      const fresh = text.slice(got);
+      got = Math.max(0, got - text.length);
+      if (fresh !== "") yield fresh;
     }
     throw new GraphRequestError(
       502,
@@ -90,22 +113,5 @@ export class RemoteVariable {
     await this.#home.flushed();
     if (this.id === undefined) throw new Error(`Variable ${this.name} never reached the server`);
     return `/v1/semantic_var/${encodeURIComponent(this.id)}`;
-  }
-}
-
-/** The data of each event of a server-sent stream. */
-async function* serverSentEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  for await (
-    const text of body.pipeThrough(
-      new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>,
-    )
-  ) {
-    const events = (rest + text).split("\n\n");
-    rest = events.pop() ?? "";
-    for (const event of events) {
-      const data = event.split("\n").filter((line) => line.startsWith("data:"));
-      if (data.length > 0) yield data.map((line) => line.slice(5).trimStart()).join("\n");
-    }
   }
 }

@@ -4,6 +4,7 @@ import { describeSession } from "../graph/describe_session.ts";
 import { GraphError } from "../graph/graph_error.ts";
 import type { GraphRuntime } from "../graph/graph_runtime.ts";
 import type { Session } from "../graph/session.ts";
+import { type AppRead, appReads } from "./app_reads.ts";
 import {
   type AppBody,
   appDescriptionSchema,
@@ -15,6 +16,7 @@ import type { AppRouter } from "./context.ts";
 import type { ParrotAccess } from "./parrot_access.ts";
 import { graphApiError } from "./parrot_errors.ts";
 import { readOperation } from "./parrot_schema.ts";
+import { eventStreamResponse } from "./sse.ts";
 
 const submitRoute = createRoute({
   method: "post",
@@ -24,8 +26,12 @@ const submitRoute = createRoute({
   request: { body: { required: true, content: { "application/json": { schema: appSchema } } } },
   responses: {
     200: {
-      description: "Accepted: outputs run as soon as what they need is there.",
-      content: { "application/json": { schema: appSubmittedSchema } },
+      description:
+        "Accepted: outputs run as soon as what they need is there. With `reads` an event stream.",
+      content: {
+        "application/json": { schema: appSubmittedSchema },
+        "text/event-stream": { schema: z.string() },
+      },
     },
   },
 });
@@ -47,8 +53,17 @@ const describeRoute = createRoute({
   },
 });
 
+/** What these routes need. */
+export interface AppsRoutesOptions {
+  graph: GraphRuntime;
+  access: ParrotAccess;
+  /** Milliseconds between comments on a silent stream. */
+  pingMs: number;
+}
+
 /** `POST /v1/apps` and `GET /v1/apps/{session}`. Errors have OpenAI's shape. */
-export function appsRoutes(router: AppRouter, graph: GraphRuntime, access: ParrotAccess): void {
+export function appsRoutes(router: AppRouter, options: AppsRoutesOptions): void {
+  const { graph, access, pingMs } = options;
   router.openapi(submitRoute, (c) => {
     const body = c.req.valid("json");
     const bearer = bearerKey(c.req.header("Authorization"));
@@ -61,12 +76,14 @@ export function appsRoutes(router: AppRouter, graph: GraphRuntime, access: Parro
           sessionAuth: body.session_auth,
           bearer,
         });
-      const submitted = submitApp(graph, session, body);
-      return c.json({
-        session_id: session.id,
-        session_auth: session.secret,
-        ...submitted,
-      }, 200);
+      const { reads, ...submitted } = submitApp(graph, session, body);
+      const answer = { session_id: session.id, session_auth: session.secret, ...submitted };
+      if (reads.length === 0) return c.json(answer, 200);
+      const leave = new AbortController();
+      return eventStreamResponse(appReads(answer, reads, leave.signal), {
+        pingMs,
+        onLeave: () => leave.abort(new DOMException("The client left", "AbortError")),
+      });
     } catch (error) {
       if (opened) graph.closeSession(opened.id);
       throw graphApiError(error);
@@ -91,7 +108,7 @@ function submitApp(
   graph: GraphRuntime,
   session: Session,
   body: AppBody,
-): { request_ids: number[]; variables: Record<string, string> } {
+): { request_ids: number[]; variables: Record<string, string>; reads: AppRead[] } {
   const variables = new Map<string, string>();
   for (const { ref, name, content } of body.variables) {
     if (variables.has(ref)) throw new GraphError("conflict", `variables: ref ${ref} is set twice`);
@@ -107,19 +124,31 @@ function submitApp(
   const requestIds = body.calls.map((call) =>
     graph.submit(session, readOperation(withIds(call, idOf))).requestId
   );
-  const criteria = Object.entries(body.outputs).map(([ref, text]) => {
+  const variableOf = (ref: string, field: string) => {
     const id = variables.get(ref);
-    if (id === undefined) throw new GraphError("not_found", `outputs: no variable has ref ${ref}`);
-    return { variable: session.variable(id), criteria: parseCriteria(text) };
-  });
+    if (id === undefined) throw new GraphError("not_found", `${field}: no variable has ref ${ref}`);
+    return session.variable(id);
+  };
+  const criteria = Object.entries(body.outputs).map(([ref, text]) => ({
+    variable: variableOf(ref, "outputs"),
+    criteria: parseCriteria(text),
+  }));
+  const reads = body.reads.map(({ ref, criteria, stream }): AppRead => ({
+    ref,
+    variable: variableOf(ref, "reads"),
+    criteria: parseCriteria(criteria ?? (stream ? "TTFT" : "latency")),
+    stream,
+  }));
   for (const [ref, id] of variables) {
     const variable = session.variable(id);
     if (variable.state === "pending" && !variable.producer) {
       throw new GraphError("invalid", `ref ${ref}: no variable and no output of a call has it`);
     }
   }
-  for (const { variable, criteria: wanted } of criteria) graph.demand(session, variable, wanted);
-  return { request_ids: requestIds, variables: Object.fromEntries(variables) };
+  for (const { variable, criteria: wanted } of [...criteria, ...reads]) {
+    graph.demand(session, variable, wanted);
+  }
+  return { request_ids: requestIds, variables: Object.fromEntries(variables), reads };
 }
 
 /** The call with every parameter's `ref` replaced by a variable's id. */

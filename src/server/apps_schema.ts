@@ -1,5 +1,8 @@
 import { z } from "@hono/zod-openapi";
 
+/** Variables that one submission may read. */
+const MAX_READS = 256;
+
 /** Body of `POST /v1/apps`: a whole graph in one request. */
 export const appSchema = z.object({
   session_id: z.number().int().optional().openapi({ description: "Default: a new session." }),
@@ -17,6 +20,20 @@ export const appSchema = z.object({
   }),
   outputs: z.record(z.string(), z.string()).default({}).openapi({
     description: "Criteria by ref: what to start at once.",
+  }),
+  reads: z.array(
+    z.object({
+      ref: z.string(),
+      criteria: z.string().optional().openapi({
+        description: "Default: latency, with `stream` TTFT.",
+      }),
+      stream: z.boolean().default(false).openapi({ description: "In pieces, as they come." }),
+    }),
+  ).max(MAX_READS).default([]).openapi({
+    description:
+      "Variables whose values the answer carries, so that they take no request of their own. The answer is an " +
+      "event stream then: the plain answer; for each variable {ref, content}, or with `stream` {ref, text} by pieces and " +
+      "{ref, done}, or {ref, error, status}; at last {done}.",
   }),
 }).openapi("App");
 

@@ -34,8 +34,9 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       });
       const access = new ParrotAccess(graph, context.auth);
       wire = new ParrotWire(graph, access);
-      semanticRoutes(router, { graph, access, pingMs: context.options.pingMs });
-      appsRoutes(router, graph, access);
+      const { pingMs } = context.options;
+      semanticRoutes(router, { graph, access, pingMs });
+      appsRoutes(router, { graph, access, pingMs });
       parrotRoutes(router, wire);
     },
     listen: !options.parrotPort ? undefined : async (context, fetch): Promise<Listener> => {
