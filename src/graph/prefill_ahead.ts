@@ -22,6 +22,10 @@ interface Ahead {
  * and as much of that variable as its producer has put out. The engine finds those pages when the call itself
  * comes. A decode step that waits for weights has arithmetic to spare, so a chain of calls hides its prefill behind
  * the decoding of the call before. Work that turns out useless (a producer fails) was bulk work.
+ *
+ * A prompt of several inputs is not filled on as one producer after the other ends: simulated on 2 cores that makes map-reduce 1.014 to 1.018
+ * times as fast as request by request, 1.018 without, and a multi-agent team 1.77 to 1.82 instead of 1.90: its coders end together, and the
+ * fill stands in the way of the calls themselves.
  */
 export class PrefillAhead {
   readonly #pool: EnginePool;
