@@ -4,7 +4,7 @@ import type { ChainNode, Fill } from "./node.ts";
 
 /**
  * Characters that must be new for a fill to be worth a request of its own: 128 tokens, two steps of a processor. Simulated with the constants
- * of `sparrow-tiny` on 2 cores, against request by request: chains with 512 and 1,024 characters 1.09 and 1.05 times as fast, a multi-agent
+ * of `sparrow-tiny` on 2 cores, against request by request: chains with 512 and 1,024 characters 1.10 and 1.05 times as fast, a multi-agent
  * team 1.90 times with either and 1.81 with 256, whose fills are too small for the kernels' tiles.
  */
 const STEP_CHARS = 512;
