@@ -21,7 +21,7 @@ export interface SchedulerOptions {
   maxWaiting: number;
   /**
    * Tokens of a step while latency work decodes, so that a long prompt does not stall running streams; twice as many while only throughput
-   * work does. Default: what the runner says, else 128.
+   * work does. Half of them are for prompts, however many rows decode. Default: what the runner says, else 128.
    */
   mixedStepTokens?: number;
   /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. */
@@ -188,7 +188,7 @@ export class Scheduler {
       const mixed = this.options.mixedStepTokens ?? this.#limits.mixedStepTokens ?? 128;
       // Nobody watches throughput work decode, but its tokens have to come too, and in a step with prompts they cost least.
       const most = latencyDecodes ? mixed : 2 * mixed;
-      budget = Math.min(budget, Math.max(1, most - rows.length));
+      budget = Math.min(budget, Math.max(Math.ceil(mixed / 2), most - rows.length));
     }
     const overdue = this.#waiting.overdue(now);
     const hold = this.#pace.hold(now, latencyDecodes);

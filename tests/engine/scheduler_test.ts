@@ -53,6 +53,18 @@ Deno.test("Scheduler reads in steps of what the runner says, or of what it is to
   assertEquals(longest(undefined, undefined, false), 256);
 });
 
+Deno.test("Scheduler keeps half of a mixed step for prompts, however many rows decode", () => {
+  const bench = new Bench({ maxSequences: 61, pagesTotal: 200 }, { mixedStepTokens: 64 });
+  for (let i = 0; i < 60; i++) bench.add(sequence([i], { maxTokens: 40 }));
+  bench.step();
+  bench.add(sequence(Array.from({ length: 320 }, (_, i) => 1000 + i), { maxTokens: 1 }));
+  bench.drain();
+  const read = bench.batches.flatMap(({ rows }) =>
+    rows.length === 61 ? rows.filter((row) => row.tokens.length > 0) : []
+  );
+  assertEquals(read.map((row) => row.tokens.length), Array.from({ length: 10 }, () => 32));
+});
+
 Deno.test("Scheduler admits latency work before throughput work, then by priority, then by arrival", () => {
   const bench = new Bench({ maxSequences: 1 });
   const order = [
