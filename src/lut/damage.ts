@@ -25,7 +25,14 @@ export function estimateDamage(
   height: number,
   model: DamageModel,
 ): Float64Array<ArrayBuffer> {
-  const features = damageFeatures(luma, width, height);
+  return levelProbabilities(damageFeatures(luma, width, height), model);
+}
+
+/** Probability of each damage level, from clean (0) to the heaviest, by a frame's features. */
+export function levelProbabilities(
+  features: Float64Array,
+  model: DamageModel,
+): Float64Array<ArrayBuffer> {
   const scores = Float64Array.from(model.bias, (bias, level) => {
     let sum = bias;
     for (let i = 0; i < features.length; i++) {

@@ -10,8 +10,8 @@ import { type PatternName, patterns } from "./patterns.ts";
 /** Enlargements that the embedded model has. */
 export type LutScale = 2 | 3 | 4;
 
-/** Weights of gates and trunk: for sharp clean input, and for compressed or soft input. Their order is the banks' order. */
-export const fusionBanks = ["clean", "mixed"] as const;
+/** Weights of gates and trunk: for sharp clean input, for compressed or soft input, and for heavy damage. Their order is the banks' order. */
+export const fusionBanks = ["clean", "mixed", "calm"] as const;
 
 /** One-stage tables for each damage level, from clean to the heaviest. */
 export interface SingleExperts {
@@ -108,11 +108,12 @@ export class LutModelFile implements Disposable {
     return { weight: this.#floats("damage.weight", bias.length * damageFeatureCount), bias };
   }
 
-  /** What a frame's damage says about the better one of `fusionBanks`. */
+  /** What a frame's damage says about the best one of `fusionBanks`. */
   bank(): BankModel {
     return {
       weight: this.#floats("bank.weight", damageFeatureCount),
       bias: this.#floats("bank.bias", 1)[0],
+      damage: this.damage(),
     };
   }
 

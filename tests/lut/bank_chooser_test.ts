@@ -70,6 +70,38 @@ Deno.test("BankChooser keeps its bank while the evidence stays near the border",
   assertEquals(chooser.choose(sharp(rng), width, height), 0);
 });
 
+Deno.test("BankChooser takes the third bank while the damage is heavy, with reluctance, and never for a still", () => {
+  const y = sharp(new Rng(5));
+  const damage = {
+    weight: new Float32Array(6 * damageFeatureCount),
+    bias: new Float32Array(6).fill(-50),
+  };
+  const level = (mean: number) => {
+    // All the probability on the two levels around the mean.
+    damage.bias.fill(-50);
+    damage.bias[Math.floor(mean)] = Math.log(1 - mean % 1);
+    if (mean % 1 > 0) damage.bias[Math.floor(mean) + 1] = Math.log(mean % 1);
+  };
+  const model = { weight: new Float32Array(damageFeatureCount), bias: 1, damage };
+  const chooser = new BankChooser(model);
+  const run = (mean: number, count: number) => {
+    level(mean);
+    return Array.from({ length: count }, () => chooser.choose(y, width, height));
+  };
+  assertEquals(run(2.4, 8), Array(8).fill(1));
+  assertEquals(run(2.7, 24), Array(24).fill(1), "within the margin");
+  assertEquals(run(3.5, 16).at(-1), 2);
+  assertEquals(run(2.3, 24), Array(24).fill(2), "within the margin");
+  assertEquals(run(1, 16).at(-1), 1);
+  chooser.reset();
+  assertEquals(run(2.6, 1), [2], "after a cut nothing of the old scene counts");
+  model.bias = -1;
+  assertEquals(run(5, 16).at(-1), 0, "clean input stays with the clean bank");
+  model.bias = 1;
+  assertEquals(new BankChooser(model, { still: true }).choose(y, width, height), 1);
+  assertEquals(new BankChooser({ ...model, damage: undefined }).choose(y, width, height), 1);
+});
+
 Deno.test("VideoUpscaler passes the chosen bank to its path, looks anew after a cut and gives that bank's bytes", async (t) => {
   if (!needsNative(t)) return;
   using file = LutModelFile.open();

@@ -50,7 +50,7 @@ function readAll(path: string): void {
   file.bank();
 }
 
-Deno.test("LutModelFile reads both banks of every scale: nets whose sizes chain, other weights", () => {
+Deno.test("LutModelFile reads the banks of every scale: nets whose sizes chain, other weights", () => {
   using file = LutModelFile.open();
   for (const scale of [2, 3, 4] as const) {
     const banks = file.fusion(scale);

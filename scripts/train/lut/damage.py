@@ -91,7 +91,7 @@ def main():
     banks = []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.allow_tf32 = False
-    for bank in BANKS:
+    for bank in BANKS[:2]:
         banks.append(fused(fusion.FusionNet.of(SCALE, found[f"x{SCALE}.{bank}"]).to(device), tables, device))
     rows, levels, gains, held = [], [], [], []
     for part in (decoded_frames(archive, options.count, rng), stills(archive, archive.clean, 3 * options.count, rng), stills(archive, archive.soft, options.count, rng, -2)):

@@ -34,7 +34,7 @@ def write(path, tensors, metadata):
         file.write(struct.pack("<Q", len(text)) + text + b"".join(data))
 
 
-BANKS = ("clean", "mixed")
+BANKS = ("clean", "mixed", "calm")
 
 
 def gather(sources):
