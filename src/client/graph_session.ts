@@ -2,9 +2,9 @@ import type { Criteria } from "../graph/criteria.ts";
 import type { SessionDescription } from "../graph/describe_session.ts";
 import type { UpscaleOptions } from "../graph/node.ts";
 import type { Transform } from "../graph/transform.ts";
-import { EarlyReads, type ReadEvent, type ReadOptions } from "./early_reads.ts";
+import { EarlyReads } from "./early_reads.ts";
 import { type GraphClientOptions, GraphTransport } from "./graph_transport.ts";
-import { RemoteVariable } from "./remote_variable.ts";
+import { RemoteVariable, type VariableHome } from "./remote_variable.ts";
 import type { OutputOptions, SemanticFunction } from "./semantic_function.ts";
 import { serverSentEvents } from "./server_sent_events.ts";
 
@@ -41,10 +41,21 @@ export class GraphSession implements AsyncDisposable {
   #sending: Promise<void> = Promise.resolve();
   #session: { id: number; auth: string } | undefined;
   #refs = 0;
+  /** What its variables need of the session, which is more than its users see. */
+  readonly #home: VariableHome;
 
   /** A session with the server at `options.url`; it is opened with the first request. */
   constructor(options: GraphClientOptions = {}) {
     this.transport = new GraphTransport(options);
+    this.#home = {
+      transport: this.transport,
+      credentials: () => this.credentials(),
+      flushed: () => this.flushed(),
+      readEarly: (variable, options) => {
+        const batch = this.#batch;
+        return batch?.made.has(variable) ? batch.reads.add(variable.ref, options) : undefined;
+      },
+    };
   }
 
   /** The server's number for it, once something was sent. */
@@ -127,12 +138,6 @@ export class GraphSession implements AsyncDisposable {
     return this.#sending;
   }
 
-  /** Reads a variable that this turn made in the request that makes it; undefined for any other, which has a request of its own. */
-  readEarly(variable: RemoteVariable, options: ReadOptions): ReadableStream<ReadEvent> | undefined {
-    const batch = this.#batch;
-    return batch?.made.has(variable) ? batch.reads.add(variable.ref, options) : undefined;
-  }
-
   /** Ends the session in the server; unfinished work stops. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#batch = undefined;
@@ -163,7 +168,7 @@ export class GraphSession implements AsyncDisposable {
   }
 
   #make(name: string): RemoteVariable {
-    const variable = new RemoteVariable(this, name, `${name}#${this.#refs++}`);
+    const variable = new RemoteVariable(this.#home, name, `${name}#${this.#refs++}`);
     this.#open().made.add(variable);
     return variable;
   }
