@@ -1,4 +1,5 @@
 import { qa, variableTracking } from "./chain_tasks.ts";
+import { everyday } from "./everyday.ts";
 import { commonWords, frequentWords, keyValue } from "./list_tasks.ts";
 import { multiKey, multiQuery, multiValue, passkey, singleNeedle } from "./needle_tasks.ts";
 import type { TaskFamily } from "./task.ts";
@@ -15,4 +16,5 @@ export const families: Record<string, TaskFamily> = {
   key_value: keyValue,
   passkey,
   qa,
+  everyday,
 };

@@ -25,7 +25,7 @@ from scripts.train.lm.lexicon import Split
 from scripts.train.lm.prepare import Corpus
 from scripts.train.lm.tasks import FAMILIES
 
-TASKS = tuple(task for task in FAMILIES if task != "recall")
+TASKS = tuple(task for task in FAMILIES if task not in ("recall", "scattered"))
 #: Tasks with one question a context.
 SINGLE = ("single_needle", "passkey", "common_words", "frequent_words")
 WORDINGS: tuple[Split, ...] = ("train", "held_out")

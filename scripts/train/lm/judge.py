@@ -24,7 +24,7 @@ from scripts.train.lm.tokenizer import FastEncoder
 
 #: Facts hidden in a context of each family; the others fill the context, an entry taking about so many tokens.
 FACTS = {"single_needle": 1, "passkey": 1, "multi_key": 32, "multi_value": 24, "multi_query": 16,
-         "variable_tracking": 20, "qa": 24, "recall": 32}
+         "variable_tracking": 20, "qa": 24, "recall": 32, "everyday": 8}
 ENTRY = {"key_value": 80, "common_words": 8, "frequent_words": 3}
 #: Tokens of the prompts that are read in one pass.
 _CHUNK = 8

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from scripts.train.lm.chains import qa, variable_tracking
+from scripts.train.lm.everyday import everyday
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.lists import common_words, frequent_words, key_value
 from scripts.train.lm.needles import multi_key, multi_query, multi_value, passkey, recall, scattered, single_needle
@@ -28,6 +29,7 @@ FAMILIES: dict[str, tuple[Generator, float, float]] = {
     "qa": (qa, 8, 8),
     "common_words": (common_words, 3, 3),
     "frequent_words": (frequent_words, 1, 1),
+    "everyday": (everyday, 0, 0),
 }
 LONG = 32768
 #: Families whose statements are shorter than a fact or share a turn: this many times as many fill the same room.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +43,8 @@ def phase_ends(run: Run, begin: float, end: float) -> list[float]:
     return [begin + (end - begin) * each for each in (sums / sums[-1]).tolist()]
 
 
-def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig,
-           device: torch.device) -> tuple[Tensor, list[Tensor]]:
+def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig, device: torch.device,
+           near_penalty: float = 0.0) -> tuple[Tensor, list[Tensor]]:
     """The loss to minimise; then, to watch, the running text's and the answers' mean loss in nats, the share of
     neurons that fire in the most active layer and, where it is priced, that of attention that goes far."""
     ids = _to_device(batch.ids.astype(np.int32), device)
@@ -59,7 +58,7 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
         far.append(far_mass(q, k, length, priced))
         return causal_attention(q, k, v, length, layer)
 
-    attention = watched_attention if config.near_penalty else causal_attention
+    attention = watched_attention if near_penalty else causal_attention
     states, activity = model(ids, positions, torch.bfloat16, phase.dropout, attention, config.most_live)
     each = head(states, model.embed_tokens.weight, targets)
     # A long row with a single answer shall not count as much as one with hundreds.
@@ -69,8 +68,8 @@ def losses(model: Decoder, head, batch: Batch, phase: Phase, config: TrainConfig
     if config.sparsity_penalty:
         loss = loss + config.sparsity_penalty * activity[:, 1].sum()
     distance = torch.stack(far).mean() if far else loss.new_zeros(())
-    if config.near_penalty:
-        loss = loss + config.near_penalty * distance
+    if near_penalty:
+        loss = loss + near_penalty * distance
     return loss, [*means, activity[:, 0].detach().max(), distance.detach()]
 
 
@@ -93,8 +92,9 @@ def warm_up(model: Decoder, head, config: TrainConfig, shapes: set[tuple[int, in
 def train(rank: int, count: int, meeting: str, a: argparse.Namespace, started: float) -> None:
     """Trains one run of the configuration, as one of `count` processes. With `a.seconds` the clock decides when a phase
     gives way to the next, how the rate falls and when training ends; without, the plan's steps do."""
-    config = replace(CONFIGS[a.config], near_penalty=a.near_penalty) if a.near_penalty is not None else CONFIGS[a.config]
+    config = CONFIGS[a.config]
     run, plan = config.runs[a.run], plan_steps(config.runs[a.run])
+    near_penalty = run.near_penalty if a.near_penalty is None else a.near_penalty
     tokens = [tokens_per_device(step.phase, config, count) for step in plan]
     stream = BatchStream(a.corpus, a.tokenizer, config, [step.phase for step in plan], tokens,
                          config.seed * 1000 + a.run, rank, a.workers)
@@ -141,7 +141,7 @@ def train(rank: int, count: int, meeting: str, a: argparse.Namespace, started: f
         asked = time.monotonic()
         batch = stream.get(step)
         waited += time.monotonic() - asked
-        loss, watched = losses(model, head, batch, phase, config, device)
+        loss, watched = losses(model, head, batch, phase, config, device, near_penalty)
         loss.backward()
         length = gradients.settle(devices)
         for optimizer in optimizers:
@@ -189,7 +189,7 @@ def main() -> None:
                                                            // max(1, torch.cuda.device_count())),
                         help="processes that make batches for each device")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="finish within this many seconds")
-    parser.add_argument("--near-penalty", type=float, help="price of attention that goes far, instead of the configuration's")
+    parser.add_argument("--near-penalty", type=float, help="price of attention that goes far, instead of the run's")
     on = parser.parse_args()
     on_devices(on.devices, train, on, started)
 
