@@ -123,17 +123,21 @@ fn enlarge_turned<const T: usize>(
                 }
                 let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
                 let value = _mm512_cvtps_epi32(_mm512_fmadd_ps(sum, scale, tie));
-                if stage.centre {
-                    let phases = _mm_setr_epi32(
-                        centres[0][i].into(),
-                        centres[1][i].into(),
-                        centres[2][i].into(),
-                        centres[3][i].into(),
-                    );
-                    _mm512_add_epi32(value, _mm512_permutexvar_epi32(under, _mm512_castsi128_si512(phases)))
-                } else {
-                    value
-                }
+                let pixel = match (stage.centre, stage.step) {
+                    (false, _) => _mm512_setzero_si512(),
+                    // Gathering one phase four times took a seventh of a stage's time.
+                    (true, 1) => _mm512_set1_epi32(centres[0][i].into()),
+                    (true, _) => {
+                        let phases = _mm_setr_epi32(
+                            centres[0][i].into(),
+                            centres[1][i].into(),
+                            centres[2][i].into(),
+                            centres[3][i].into(),
+                        );
+                        _mm512_permutexvar_epi32(under, _mm512_castsi128_si512(phases))
+                    }
+                };
+                _mm512_add_epi32(value, pixel)
             });
         }
     }
