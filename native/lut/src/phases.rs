@@ -41,7 +41,7 @@ impl Phases {
     /// Plane and row and column in it of a pixel (y, x) of place (0, 0).
     #[inline(always)]
     fn locate(&self, y: isize, x: isize) -> (&Plane, isize, isize) {
-        // A step is 1 or 2 (`MAX_STEP`): dividing by it took a seventh of a stage's time.
+        // A step is 1 or 2 (`MAX_STEP`): dividing by it took a ninth of the time of a frame with one table (1,340 to 1,510 a second).
         let (mask, bits) = (self.step as isize - 1, self.step.trailing_zeros());
         let phase = (y & mask) * self.step as isize + (x & mask);
         (&self.planes[phase as usize], y >> bits, x >> bits)
