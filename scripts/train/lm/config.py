@@ -186,6 +186,17 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.0, refresh_every=1),
                 Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.1, 131072, skip=0.0, refresh_every=1),
             ), peak=0.7, flat=0.4, near_penalty=1.0),
+            # Frames of real prose, more single facts in long contexts; from run 6 without the price.
+            Run((
+                Phase(1024, 24000, 0.17, 0.0, 0.79, 0.04, 0.13, 32768, skip=0.3),
+                Phase(2048, 24000, 0.17, 0.0, 0.79, 0.04, 0.19, 32768, skip=0.4),
+                Phase(4096, 12000, 0.15, 0.0, 0.81, 0.04, 0.16, skip=0.3),
+                Phase(8192, 8000, 0.12, 0.0, 0.88, 0.0, 0.1, skip=0.2, refresh_every=2),
+                Phase(16384, 4000, 0.08, 0.0, 0.92, 0.0, 0.09, skip=0.2, refresh_every=1),
+                Phase(32768, 3000, 0.0, 0.0, 1.0, 0.0, 0.13, skip=0.1, refresh_every=1),
+                Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.0, refresh_every=1),
+                Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.1, 131072, skip=0.0, refresh_every=1),
+            ), peak=0.55, flat=0.3),
         ),
         least_tokens=65536, sparsity_penalty=1.0,
     ),

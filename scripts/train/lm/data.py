@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -16,6 +16,7 @@ from scripts.train.lm.dialogue import Dialogue, Filler, dialogue
 from scripts.train.lm.instructions import instruction
 from scripts.train.lm.lexicon import Lexicon
 from scripts.train.lm.prepare import Corpus
+from scripts.train.lm.prose import prose_sentences
 from scripts.train.lm.sample import Sample
 from scripts.train.lm.tasks import ALONE, DENSITY, FAMILIES, LONE, LONG, PACKED
 from scripts.train.lm.templates import INTROS
@@ -42,8 +43,9 @@ class Source:
         self.config = config
         self.encode = FastEncoder(tokenizer)
         prepared = Corpus.load(corpus)
-        self.lexicon = Lexicon.of(prepared.words, "train", "train")
         self.texts = prepared.texts
+        sentences = [each for ids in self.texts.values() for each in prose_sentences(tokenizer.decode(ids.tolist()))]
+        self.lexicon = replace(Lexicon.of(prepared.words, "train", "train"), sentences=tuple(sentences))
         self.names = list(self.texts)
         weight = {WIKI: config.wiki_weight, PLAY: PLAY_WEIGHT}
         sizes = np.array([len(self.texts[name]) * weight.get(name, 1.0) for name in self.names])

@@ -8,10 +8,12 @@ from random import Random
 
 from scripts.train.lm.grammar import both, sentence
 from scripts.train.lm.lexicon import Lexicon
+from scripts.train.lm.prose import ProseFrame
 from scripts.train.lm.templates import GRAMMAR, MARKERS, Wordings, compose, question, start, unmarked_word
 
-#: Share of training contexts whose statements are such frames, and of the questions of other contexts.
-FRAMES, QUESTIONS = 0.5, 0.3
+#: Share of training contexts whose statements are such frames, of those in frames of real prose, and of the questions of
+#: other contexts.
+FRAMES, PROSE, QUESTIONS = 0.36, 0.32, 0.3
 #: Parts of a frame: the letter that stands for it in the texts, and its rule.
 _PARTS = {"N": "echo_noun", "K": "echo_key", "R": "echo_link", "C": "echo_copula", "P": "echo_phrase", "Q": "echo_phrase",
           "A": "echo_aux", "I": "echo_ask", "X": "echo_target", "O": "echo_origin"}
@@ -105,27 +107,34 @@ class FactWordings:
         self._rng, self._lexicon = rng, lexicon
         self._training = lexicon.split == "train"
         self._frames: list[Frame] = []
+        self._prose: list[ProseFrame] = []
         self._statements: list[str] = []
         self._pool = word_pool(rng, lexicon) if self._training else []
-        if self._training and rng.random() < FRAMES:
+        kind = rng.random() if self._training else 1.0
+        if kind < FRAMES:
             self._frames = [Frame(rng, lexicon, self._pool) for _ in range(rng.choices(*_MIX)[0])]
             self._statements = [frame.text("echo_statement") for frame in self._frames]
+        elif kind < FRAMES + PROSE and lexicon.sentences:
+            self._prose = [ProseFrame(rng, lexicon.sentences) for _ in range(rng.choices(*_MIX)[0])]
+            self._statements = [frame.statement() for frame in self._prose]
         else:
             self._plain = Wordings("facts", "fact", "fact_question", rng, lexicon)
 
     @property
     def framed(self) -> bool:
         """Whether the statements are frames."""
-        return bool(self._frames)
+        return bool(self._statements)
 
     def statement(self) -> str:
-        return self._rng.choice(self._statements) if self._frames else self._plain.statement()[0]
+        return self._rng.choice(self._statements) if self._statements else self._plain.statement()[0]
 
     def _framed(self) -> str | None:
         """A question about a frame, its own words kept in part, or none where the grammar's shall be asked."""
         rng = self._rng
-        if not self._training or rng.random() > (0.8 if self._frames else QUESTIONS):
+        if not self._training or rng.random() > (0.8 if self._frames else 0.65 if self._prose else QUESTIONS):
             return None
+        if self._prose and rng.random() < 0.6:
+            return rng.choice(self._prose).question()
         kept = rng.choice(self._frames).parts if self._frames else {}
         return Frame(rng, self._lexicon, self._pool, kept, rng.choice(_KEPT)).text("echo_question")
 
@@ -133,7 +142,7 @@ class FactWordings:
         asked = self._framed()
         if asked is not None:
             return asked
-        return compose("fact_question", self._rng, self._lexicon) if self._frames else self._plain.question()
+        return compose("fact_question", self._rng, self._lexicon) if self._statements else self._plain.question()
 
     def listing(self) -> str:
         """A question for every value under one key."""

@@ -39,6 +39,8 @@ class Lexicon:
     words: list[str]
     split: Split
     wording: Split
+    #: Sentences that facts of training are stated in (see `prose.py`).
+    sentences: tuple[str, ...] = ()
 
     @staticmethod
     def of(words: list[str], split: Split, wording: Split) -> Lexicon:

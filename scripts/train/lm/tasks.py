@@ -17,15 +17,15 @@ Generator = Callable[[Random, Lexicon, int, int], Sample]
 
 #: Family name to generator and its share of generated sequences: short ones, and those of `LONG` tokens or more.
 FAMILIES: dict[str, tuple[Generator, float, float]] = {
-    "single_needle": (single_needle, 6, 7),
-    "scattered": (scattered, 6, 10),
+    "single_needle": (single_needle, 6, 11),
+    "scattered": (scattered, 9, 14),
     "multi_key": (multi_key, 22, 20),
     "recall": (recall, 1, 1),
-    "multi_value": (multi_value, 18, 16),
-    "multi_query": (multi_query, 12, 14),
+    "multi_value": (multi_value, 20, 18),
+    "multi_query": (multi_query, 11, 10),
     "variable_tracking": (variable_tracking, 15, 14),
-    "key_value": (key_value, 3, 9),
-    "passkey": (passkey, 10, 8),
+    "key_value": (key_value, 3, 6),
+    "passkey": (passkey, 8, 8),
     "qa": (qa, 8, 8),
     "common_words": (common_words, 3, 3),
     "frequent_words": (frequent_words, 1, 1),
