@@ -174,8 +174,8 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 800, 0.0, 0.0, 1.0, 0.0, 0.13, skip=0.0, refresh_every=1),
                 Phase(131072, 400, 0.0, 0.0, 1.0, 0.0, 0.15, 131072, skip=0.0, refresh_every=1),
             ), peak=0.55, flat=0.45),
-            # Frames for chains too, more chains, several unrelated facts in a long context, and a price on looking far; twice
-            # as long. Not in the file: better at what it was trained on, worse at wordings that it was not (models/sparrow-tiny.md).
+            # Frames for chains too, more chains, several unrelated facts in a long context; twice as long. The weights in the
+            # file were made without its price on looking far (models/sparrow-tiny.md).
             Run((
                 Phase(1024, 24000, 0.17, 0.0, 0.79, 0.04, 0.15, 32768, skip=0.3),
                 Phase(2048, 24000, 0.17, 0.0, 0.79, 0.04, 0.2, 32768, skip=0.4),
@@ -186,7 +186,7 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.0, refresh_every=1),
                 Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.1, 131072, skip=0.0, refresh_every=1),
             ), peak=0.7, flat=0.4, near_penalty=1.0),
-            # Frames of real prose, more single facts in long contexts; from run 6 without the price.
+            # Frames of real prose, more single facts in long contexts; from run 6 without the price. With 0.3 of it: the card.
             Run((
                 Phase(1024, 24000, 0.17, 0.0, 0.79, 0.04, 0.13, 32768, skip=0.3),
                 Phase(2048, 24000, 0.17, 0.0, 0.79, 0.04, 0.19, 32768, skip=0.4),
