@@ -21,6 +21,13 @@ const flags = [
   { name: "top-k", kind: "number", value: "K", help: "Keep the K likeliest tokens, 0 all (40)" },
   { name: "top-p", kind: "number", value: "P", help: "Keep tokens up to this probability (0.95)" },
   { name: "min-p", kind: "number", value: "P", help: "Drop tokens below this share (0)" },
+  { name: "presence-penalty", kind: "number", value: "X", help: "Off tokens generated before (0)" },
+  {
+    name: "frequency-penalty",
+    kind: "number",
+    value: "X",
+    help: "The same, as often as generated (0)",
+  },
   { name: "seed", kind: "number", value: "N", help: "Same seed, same text (random)" },
   { name: "stop", kind: "texts", value: "TEXT", help: "End before this text; repeat for several" },
 ] as const satisfies readonly Flag[];
@@ -117,6 +124,8 @@ function toRequest(prompt: Prompt, given: RunFlags): GenerateRequest {
       topK: given["top-k"] ?? 40,
       topP: given["top-p"] ?? 0.95,
       minP: given["min-p"] ?? 0,
+      presencePenalty: given["presence-penalty"],
+      frequencyPenalty: given["frequency-penalty"],
       seed: Number(BigInt.asUintN(32, BigInt(seed))),
     },
   };

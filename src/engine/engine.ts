@@ -1,3 +1,4 @@
+import { checkSampling } from "./check_sampling.ts";
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { GenerationStream } from "./generation_stream.ts";
@@ -164,6 +165,7 @@ export class Engine implements AsyncDisposable {
     if (!Number.isInteger(maxTokens) || maxTokens < 0) {
       throw new RangeError(`maxTokens is ${maxTokens}, expected an integer of at least 0`);
     }
+    checkSampling(request.sampling, this.#model.info.vocabularySize);
     const sequence = new Sequence({
       id: request.id,
       prompt,

@@ -15,6 +15,7 @@ import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
+import { TokenAdjustments } from "./token_adjustments.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 
 /** How a model is run. Every size has a default that fits the adapter. */
@@ -63,6 +64,7 @@ export class GpuStepRunner implements StepRunner {
   readonly #transformer: Transformer;
   readonly #readback: Readback;
   readonly #retrieval: RetrievalAttention | undefined;
+  readonly #adjustments: TokenAdjustments;
   readonly #inFlight: StepRow[][] = [];
 
   private constructor(
@@ -81,6 +83,11 @@ export class GpuStepRunner implements StepRunner {
     this.#transformer = transformer;
     this.#readback = readback;
     this.#retrieval = retrieval;
+    this.#adjustments = new TokenAdjustments(
+      gpu,
+      transformer.adjustBuffers,
+      transformer.config.vocabulary,
+    );
     this.maxSequences = sizes.maxSequences;
     this.maxBatchTokens = sizes.maxBatchTokens;
     this.pagesTotal = sizes.pagesTotal;
@@ -153,7 +160,7 @@ export class GpuStepRunner implements StepRunner {
    * software Vulkan some ten seconds, which belong to loading and not to somebody's first request.
    */
   #warmUp(): void {
-    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+    const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, presencePenalty: 1 };
     const longest = Math.min(this.maxBatchTokens, this.contextLength, PAGE_TOKENS) - 1;
     // Rows that share so many pages that they attend to them together, in blocks of every kind.
     const sharing = this.#transformer.sharedTiles.rows.reduce((sum, rows) => sum + rows, 0);
@@ -186,6 +193,7 @@ export class GpuStepRunner implements StepRunner {
       );
       this.submit({ rows, copies: [] });
       this.collect();
+      for (const { slot } of rows) this.#adjustments.leave(slot);
     }
   }
 
@@ -204,6 +212,7 @@ export class GpuStepRunner implements StepRunner {
       retrieval && windows && { windows, buffer: retrieval.windowRows },
     );
     pass = this.#transformer.record(pass, step, windows && retrieval);
+    this.#transformer.recordAdjust(pass, this.#adjustments.prepare(batch.rows));
     this.#transformer.recordSample(pass, step.samples);
     // Read at least a word: collecting is also how a step is waited for.
     this.#readback.record(pass, this.#transformer.sampled, 0, Math.max(1, step.samples) * 4);
@@ -229,6 +238,7 @@ export class GpuStepRunner implements StepRunner {
   }
 
   leave(slot: number): void {
+    this.#adjustments.leave(slot);
     this.#retrieval?.leave(slot);
   }
 

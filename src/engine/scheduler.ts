@@ -468,6 +468,8 @@ export class Scheduler {
       promptTokens: sequence.prefillEnd,
       sample,
       sampling: sequence.sampling,
+      ids: sequence.ids,
+      generatedFrom: sequence.promptTokens,
       sampleIndex: sequence.sampled,
       decode: sequence.decode,
     };

@@ -34,6 +34,10 @@ export interface StepRow {
   /** Whether to sample a next token after the last token of this row (false for a prefill chunk that is not the last). */
   sample: boolean;
   sampling: SamplingOptions;
+  /** Prompt and generated tokens that are known, for penalties. */
+  ids?: readonly number[];
+  /** Where the generated ones begin in `ids`. */
+  generatedFrom?: number;
   /**
    * Tokens sampled so far by this request: the sampler's counter, so that the same seed gives the same text however
    * the request is batched or pre-empted.

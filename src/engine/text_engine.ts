@@ -115,13 +115,17 @@ export class TextEngine implements AsyncDisposable {
    * Throws `CapacityError` when too many wait; `RangeError` for an over-long prompt comes from the iterator.
    */
   generate(prompt: TextPrompt, options: GenerateOptions = {}): Generation {
-    const { signal, temperature, topK, topP, minP, seed, ...rest } = options;
+    const { signal, temperature, topK, topP, minP, seed, ...others } = options;
+    const { presencePenalty, frequencyPenalty, logitBias, ...rest } = others;
     const sampling: SamplingOptions = {
       temperature: temperature ?? greedy.temperature,
       topK: topK ?? greedy.topK,
       topP: topP ?? greedy.topP,
       minP: minP ?? greedy.minP,
       seed: seed ?? greedy.seed,
+      presencePenalty,
+      frequencyPenalty,
+      logitBias,
     };
     signal?.throwIfAborted();
     const id = crypto.randomUUID();

@@ -41,6 +41,12 @@ export interface SamplingOptions {
   minP: number;
   /** Unsigned 32-bit seed: same seed, same prompt, same text. */
   seed: number;
+  /** Taken from the logit of every token that was generated before (OpenAI's `presence_penalty`). Default 0. */
+  presencePenalty?: number;
+  /** Taken from a token's logit as often as it was generated (OpenAI's `frequency_penalty`). Default 0. */
+  frequencyPenalty?: number;
+  /** Added to the logits of tokens, by id, before everything else; kept in half precision. Default: nothing. */
+  logitBias?: Readonly<Record<number, number>>;
 }
 
 /** How attention over the context is computed while decoding. */

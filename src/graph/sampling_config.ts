@@ -21,12 +21,12 @@ const defaults = {
   top_k: 0,
   min_p: 0,
   seed: null as number | null,
+  presence_penalty: 0,
+  frequency_penalty: 0,
 };
 
 /** Fields of the reference's configuration that its own engines do not use either: checked to be known, then left out. */
 const unused = new Set([
-  "presence_penalty",
-  "frequency_penalty",
   "n",
   "best_of",
   "logit_bias",
@@ -65,6 +65,8 @@ export function parseSamplingConfig(
       topP: number("top_p", 0, 1),
       topK: number("top_k", 0, 2 ** 31, true),
       minP: number("min_p", 0, 1),
+      presencePenalty: number("presence_penalty", -2, 2),
+      frequencyPenalty: number("frequency_penalty", -2, 2),
       seed: given.seed === undefined || given.seed === null
         ? seed
         : number("seed", 0, 2 ** 32 - 1, true),

@@ -1,15 +1,8 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { assembleShader } from "../gpu/shader.ts";
+import { sampleGroupSize } from "./sample_group_size.ts";
 import { shaderFragments } from "./shader_files.ts";
-
-/**
- * Lanes that share a row's vocabulary: on a CPU adapter one vector's worth (barriers across more cost more than they gain), on a GPU as many
- * as WebGPU guarantees.
- */
-function groupSize(gpu: Gpu): number {
-  return gpu.adapterClass === "software" ? 8 : 256;
-}
 
 /** Buffers of the sampling kernels. */
 export interface SampleBuffers {
@@ -33,7 +26,7 @@ export async function createSample(
   const pipeline = await gpu.pipelines.get(shader, "sample", {
     VOCABULARY: vocabulary,
     LOGITS_PER_ROW: logitsPerRow,
-    GROUP: groupSize(gpu),
+    GROUP: sampleGroupSize(gpu),
   });
   const { logits, samples, sampled, lastSampled } = buffers;
   return bindKernel(gpu, pipeline, { logits, samples, sampled, last_sampled: lastSampled });
@@ -52,7 +45,7 @@ export async function createScore(
   const pipeline = await gpu.pipelines.get(shader, "score", {
     VOCABULARY: vocabulary,
     LOGITS_PER_ROW: logitsPerRow,
-    GROUP: groupSize(gpu),
+    GROUP: sampleGroupSize(gpu),
   });
   const { logits, samples, sampled } = buffers;
   return bindKernel(gpu, pipeline, { logits, samples, sampled });

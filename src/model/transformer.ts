@@ -16,6 +16,7 @@ import { createEmbed } from "../kernels/embed.ts";
 import { Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
 import type { NormInput } from "../kernels/linear_variant.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
+import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust } from "../kernels/adjust.ts";
 import { createSample, createScore } from "../kernels/sample.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
@@ -80,6 +81,7 @@ export class Transformer {
   readonly #rowScales: KernelCall;
   readonly #embed: KernelCall;
   readonly #head: Linear;
+  readonly #adjust: KernelCall;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
   readonly #layers: Layer[];
@@ -100,12 +102,15 @@ export class Transformer {
     readonly logitsPerRow: number,
     /** Pages of the longest sequence. */
     readonly contextPages: number,
+    /** What changes logits before a token is sampled. */
+    readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">,
     /** How decoding rows that share pages may be put together. */
     readonly sharedTiles: SharedTiles,
     calls: {
       scales: KernelCall;
       embed: KernelCall;
       head: Linear;
+      adjust: KernelCall;
       sample: KernelCall;
       score: KernelCall;
       layers: Layer[];
@@ -114,6 +119,7 @@ export class Transformer {
     this.#rowScales = calls.scales;
     this.#embed = calls.embed;
     this.#head = calls.head;
+    this.#adjust = calls.adjust;
     this.#sample = calls.sample;
     this.#score = calls.score;
     this.#layers = calls.layers;
@@ -149,10 +155,11 @@ export class Transformer {
       options.maxSequences * pagesPerSequence,
     );
     const build = new Builder(gpu, config, shape, weights, buffers, cache, options);
-    const [scales, embed, head, sample, score, layers] = await Promise.all([
+    const [scales, embed, head, adjust, sample, score, layers] = await Promise.all([
       build.rowScales(),
       build.embed(),
       build.head(),
+      build.adjust(),
       build.sample(),
       build.score(),
       Promise.all(weights.layers.map((layer, index) => build.layer(layer, index))),
@@ -169,11 +176,13 @@ export class Transformer {
       build.logits,
       weights.output.rows,
       pagesPerSequence,
+      build.adjustBuffers,
       options.sharedAttention === false ? { ...tiles, rows: [] } : tiles,
       {
         scales,
         embed,
         head,
+        adjust,
         sample,
         score,
         layers,
@@ -211,6 +220,11 @@ export class Transformer {
     return pass;
   }
 
+  /** Records biases and penalties of the first `rows` rows in `adjustBuffers.adjusted`. */
+  recordAdjust(pass: StepPass, rows: number): void {
+    if (rows > 0) pass.dispatch(this.#adjust, [rows]);
+  }
+
   /** Records the choice of a token for each listed row; its slot keeps it for the next step. */
   recordSample(pass: StepPass, samples: number): void {
     pass.dispatch(this.#sample, [samples]);
@@ -232,6 +246,7 @@ class Builder {
   readonly #attended: GPUBuffer;
   readonly #hidden: GPUBuffer;
   readonly #lastSampled: GPUBuffer;
+  readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">;
   readonly #rope: GPUBuffer;
   readonly #quads: number;
   readonly #contextPages: number;
@@ -259,6 +274,10 @@ class Builder {
     this.#attended = make("attention output", shape.outputRowQuads * 4);
     this.#hidden = make("feed-forward", weights.layers[0].down.columns);
     this.#lastSampled = make("last sampled", 1, maxSequences);
+    this.adjustBuffers = {
+      adjusted: make("adjusted rows", ADJUSTED_BYTES / 4, maxSequences),
+      adjustments: make("token adjustments", config.vocabulary, maxSequences),
+    };
     this.logits = make("logits", weights.output.rows, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
     this.#rope = gpu.buffers.upload(
@@ -322,6 +341,14 @@ class Builder {
         lastSampled: this.#lastSampled,
       },
     };
+  }
+
+  adjust(): Promise<KernelCall> {
+    return createAdjust(this.gpu, {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: { ...this.adjustBuffers, logits: this.logits, lastSampled: this.#lastSampled },
+    });
   }
 
   sample(): Promise<KernelCall> {

@@ -10,7 +10,7 @@ import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
 import { answerGenerations, type WireShape } from "./generation_answer.ts";
-import { toGenerateRequest } from "./generation_schema.ts";
+import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
 
@@ -40,7 +40,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
   router.openapi(route, async (c) => {
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
-    const { hasChatTemplate, contextLength } = await desk.modelInfo(model);
+    const { hasChatTemplate, contextLength, vocabularySize } = await desk.modelInfo(model);
     if (!hasChatTemplate) {
       throw ApiError.invalid(
         `model "${model}" has no chat template; use /v1/completions`,
@@ -48,6 +48,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
         "no_chat_template",
       );
     }
+    checkLogitBias(body, vocabularySize);
     const prompt = { type: "chat" as const, messages: toChatMessages(body.messages) };
     checkPromptLength(prompt, contextLength, "messages");
     const id = `chatcmpl-${crypto.randomUUID()}`;

@@ -11,7 +11,7 @@ import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
 import { answerGenerations, type WireShape } from "./generation_answer.ts";
-import { toGenerateRequest } from "./generation_schema.ts";
+import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
 import { wireUsage } from "./wire_usage.ts";
 
@@ -43,6 +43,7 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
     const model = desk.modelName(body.model);
     const prompts = toPrompts(body.prompt);
     const { vocabularySize, contextLength } = await desk.modelInfo(model);
+    checkLogitBias(body, vocabularySize);
     const id = `cmpl-${crypto.randomUUID()}`;
     for (const [index, prompt] of prompts.entries()) {
       checkVocabulary(prompt, vocabularySize, prompts.length === 1 ? "prompt" : `prompt.${index}`);

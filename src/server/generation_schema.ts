@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import type { GenerateRequest, Prompt, SamplingOptions } from "../engine/types.ts";
 import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
-import { unsupportedEverywhere } from "./unsupported.ts";
+import { ApiError } from "./api_error.ts";
 
 const decodeSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("auto") }),
@@ -38,6 +38,16 @@ export const generationFields = {
   min_p: z.number().min(0).max(1).nullish().openapi({
     description: "Drop tokens below this share of the likeliest one's probability. Default 0.",
   }),
+  presence_penalty: z.number().min(-2).max(2).nullish().openapi({
+    description: "Taken from the logit of every token generated before. Default 0.",
+  }),
+  frequency_penalty: z.number().min(-2).max(2).nullish().openapi({
+    description: "Taken from a token's logit as often as it was generated before. Default 0.",
+  }),
+  logit_bias: z.record(z.string(), z.number().min(-100).max(100)).refine(
+    (biases) => Object.keys(biases).every((id) => /^\d{1,9}$/.test(id)),
+    "expected token ids as keys",
+  ).nullish().openapi({ description: "Added to the logits of tokens, by id." }),
   seed: z.int().nullish().openapi({
     description: "Same seed, same prompt, same text. Drawn at random when absent.",
   }),
@@ -56,7 +66,6 @@ export const generationFields = {
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
   sparrow: sparrowSchema.optional(),
-  ...unsupportedEverywhere,
 };
 
 const generationSchema = z.object(generationFields);
@@ -86,12 +95,26 @@ export function toGenerateRequest(
   };
 }
 
+/** Throws `ApiError` 400 where a bias is for a token outside the vocabulary of `size` tokens. */
+export function checkLogitBias(fields: GenerationFields, size: number): void {
+  const bad = Object.keys(fields.logit_bias ?? {}).find((id) => Number(id) >= size);
+  if (bad !== undefined) {
+    throw ApiError.invalid(
+      `logit_bias.${bad}: expected a token less than the vocabulary's ${size}`,
+      "logit_bias",
+    );
+  }
+}
+
 function toSampling(fields: GenerationFields): SamplingOptions {
   return {
     temperature: fields.temperature ?? 1,
     topK: Math.max(fields.top_k ?? 0, 0),
     topP: fields.top_p ?? 1,
     minP: fields.min_p ?? 0,
+    presencePenalty: fields.presence_penalty ?? undefined,
+    frequencyPenalty: fields.frequency_penalty ?? undefined,
+    logitBias: fields.logit_bias ?? undefined,
     // OpenAI's seeds are 64-bit integers; the engine's are the low 32 bits.
     seed: fields.seed === null || fields.seed === undefined
       ? crypto.getRandomValues(new Uint32Array(1))[0]

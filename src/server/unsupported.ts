@@ -13,16 +13,6 @@ function onlyNeutral(neutral: readonly unknown[], why: string): z.ZodType<unknow
   ).optional().openapi({ description: `Only ${written} is supported: ${why}.` });
 }
 
-/** Refused by both completion surfaces. */
-export const unsupportedEverywhere: Record<
-  "presence_penalty" | "frequency_penalty" | "logit_bias",
-  z.ZodType<unknown>
-> = {
-  presence_penalty: onlyNeutral([0], "penalties are not implemented"),
-  frequency_penalty: onlyNeutral([0], "penalties are not implemented"),
-  logit_bias: onlyNeutral([{}], "logit bias is not implemented"),
-};
-
 /** Refused by `/v1/completions`. */
 export const unsupportedInCompletions: Record<
   "logprobs" | "best_of" | "echo" | "suffix",

@@ -22,6 +22,7 @@ export function samplingFields() {
     top_p: number("top-p"),
     top_k: number("top-k"),
     min_p: number("min-p"),
+    frequency_penalty: number("frequency-penalty"),
     seed: number("seed"),
     stop: field("stop").value || undefined,
   };

@@ -1,0 +1,29 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { GraphError } from "../../src/graph/graph_error.ts";
+import { parseSamplingConfig } from "../../src/graph/sampling_config.ts";
+
+Deno.test("parseSamplingConfig passes penalties on, and refuses what it does not know or cannot use", () => {
+  const { sampling, maxTokens } = parseSamplingConfig(
+    { presence_penalty: -0.5, frequency_penalty: 1.5, temperature: 0, n: 1, max_gen_length: 3 },
+    7,
+  );
+  assertEquals(sampling, {
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    seed: 7,
+    presencePenalty: -0.5,
+    frequencyPenalty: 1.5,
+  });
+  assertEquals(maxTokens, 3);
+  for (
+    const [config, text] of [
+      [{ presence_penalty: 3 }, "presence_penalty: got 3, expected a number in [-2, 2]"],
+      [{ frequency_penalty: "1" }, 'frequency_penalty: got "1"'],
+      [{ temprature: 1 }, 'unexpected field "temprature"'],
+    ] as const
+  ) {
+    assertThrows(() => parseSamplingConfig(config, 0), GraphError, text);
+  }
+});
