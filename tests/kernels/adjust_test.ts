@@ -30,7 +30,7 @@ async function makeBench() {
   const adjust = await createAdjust(gpu, { vocabulary: VOCABULARY, logitsPerRow: STRIDE, buffers });
   const adjustments = new TokenAdjustments(gpu, buffers, VOCABULARY);
   /** Logits of the sampled rows after a step in which every slot has sampled `last` before. */
-  async function step(rows: StepRow[], last: number[], before: Float32Array) {
+  async function step(rows: StepRow[], last: number[], before: Float32Array<ArrayBuffer>) {
     gpu.buffers.write(buffers.logits, 0, before);
     gpu.buffers.write(buffers.lastSampled, 0, Uint32Array.from(last));
     const count = adjustments.prepare(rows);
