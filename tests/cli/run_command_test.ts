@@ -35,7 +35,20 @@ Deno.test("sparrow run writes one JSON line of figures off a terminal", async ()
 });
 
 Deno.test("sparrow run passes sampling flags, the system prompt and raw prompts on", async () => {
-  const sampling = ["-t", "0", "--top-k", "5", "--top-p", "0.5", "--min-p", "0.1", "--seed=-2"];
+  const sampling = [
+    "-t",
+    "0",
+    "--top-k",
+    "5",
+    "--top-p",
+    "0.5",
+    "--min-p",
+    "0.1",
+    "--seed=-2",
+    "--presence-penalty",
+    "0.5",
+    "--frequency-penalty=-1",
+  ];
   const chat = await cli(
     ["run", "--model", model, ...sampling, "-n", "3", "--stop", "z", "--system", "Be kind", "x"],
     { fake: { reply } },
@@ -47,6 +60,8 @@ Deno.test("sparrow run passes sampling flags, the system prompt and raw prompts 
     topK: 5,
     topP: 0.5,
     minP: 0.1,
+    presencePenalty: 0.5,
+    frequencyPenalty: -1,
     seed: 2 ** 32 - 2,
   });
   assertEquals(request.stop, ["z"]);
