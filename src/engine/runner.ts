@@ -165,11 +165,14 @@ export class GpuStepRunner implements StepRunner {
     // Rows that share so many pages that they attend to them together, in blocks of every kind.
     const sharing = this.#transformer.sharedTiles.rows.reduce((sum, rows) => sum + rows, 0);
     const pages = Math.min(WARM_UP_PAGES, Math.floor(this.contextLength / PAGE_TOKENS) - 1);
-    // Sequences × tokens after pages; no tokens are a decode. Products have kernels for 1, 8 and more rows, prefill for short and tall blocks.
+    // Sequences × tokens after pages; no tokens are a decode. Products have kernels for up to 1, 4, 8, 16 and 32 rows, prefill for short and
+    // tall blocks.
     for (
       const [sequences, count, before] of [
         [1, 0, 0],
+        [4, 0, 0],
         [8, 0, 0],
+        [16, 0, 0],
         [32, 0, 0],
         [1, SMALL_BLOCK_ROWS, 0],
         [1, longest, 0],

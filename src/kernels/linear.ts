@@ -20,6 +20,8 @@ interface Tile {
 }
 
 interface Tallest extends Tile {
+  /** Rows of a step from which it may be used: where it takes 4 s to compile, only long steps gain enough. */
+  from: number;
   /** Time of one of its rows over that of one in the tall tile, of the figures below. (Q8_0 steps of 64 to 250 tokens: 0.87 to 0.89.) */
   cost: number;
 }
@@ -28,32 +30,36 @@ interface Tallest extends Tile {
  * Tiles of the lanes family, measured on llvmpipe at 1024³ (rows × quads; GFLOP/s of process CPU time on 2 cores).
  * Zen 5, 115 being the peak: Q8_0 8×4 46, 16×4 64, 32×2 66, 64×1 63; f16 8×2 37, 16×4 51, 32×2 59; f32 8×1 25, 16×4 35, 32×2 49, 64×1 61.
  * Zen 4, 140 being the peak: Q8_0 8×4 42, 16×4 49, 32×2 48, 32×4 55, 32×8 52, 64×4 48; f16 16×4 40, 32×2 48, 32×4 51.
- * The driver's compile time, paid once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.3 at 32, 4 at 64. So 16 rows
- * is what short steps meet, and the tallest tile serves steps that are long enough to care.
+ * A single tile at 1024² there, in ms of both cores (vector: one row): Q8_0 vector 0.25, 4×4 0.32, 8×4 0.46, 16×4 0.74, 32×4 1.25; f16 vector
+ * 0.38, 4×2 0.39, 8×2 0.47, 16×4 0.83, 32×4 1.32; f32 vector 0.72, 4×1 0.60, 8×1 0.68, 16×1 0.93, 64×1 2.72.
+ * The driver's compile time, paid once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.3 at 32, 4 at 64.
  */
-const laneTiles: Record<WeightFormat, { short: Tile; tall: Tile; tallest: Tallest }> = {
+const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tallest: Tallest }> = {
   f32: {
+    few: { rows: 4, stepQuads: 1 },
     short: { rows: 8, stepQuads: 1 },
     tall: { rows: 16, stepQuads: 1 },
-    tallest: { rows: 64, stepQuads: 1, cost: 0.57 },
+    tallest: { rows: 64, stepQuads: 1, from: 64, cost: 0.57 },
   },
   f16: {
+    few: { rows: 4, stepQuads: 2 },
     short: { rows: 8, stepQuads: 2 },
     tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4, cost: 0.8 },
+    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.8 },
   },
   q8: {
+    few: { rows: 4, stepQuads: 4 },
     short: { rows: 8, stepQuads: 4 },
     tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4, cost: 0.88 },
+    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
   },
 };
 
-/** Rows of a step from which the tallest tile may be used: a cold driver cache compiles it only for steps that gain much. */
-const tallestFrom = 64;
-
-/** Most rows of a step for which the lanes family computes row norms inside its kernels. */
-export const MAX_INLINE_NORM_ROWS = 16;
+/**
+ * Most rows of a step for which the lanes family computes row norms inside its kernels: those of one short tile. Two of them take longer
+ * than one tall tile with norms of their own: 9 and 16 rows of `sparrow-tiny` decode in 0.90 and 0.88 of the time.
+ */
+export const MAX_INLINE_NORM_ROWS = 8;
 
 interface Choice {
   call: KernelCall;
@@ -105,29 +111,33 @@ async function createLanes(
   gpu: Gpu,
   options: LinearOptions,
 ): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
-  const { format, rows: columns } = options.matrix;
+  const { input, matrix: { format, rows: columns } } = options;
   const tiles = laneTiles[format];
   const make = async (variant: LinearVariant, tile: number): Promise<Choice> => ({
     call: await compileLinear(gpu, options, variant),
     tile,
     across: columns / 64,
   });
-  const storedNorm = options.input.kind === "norm";
-  const tall = ({ rows, stepQuads }: Tile) =>
+  const storedNorm = input.kind === "norm";
+  const tile = ({ rows, stepQuads }: Tile, storedNorm: boolean) =>
     make({ kernel: "rows", rows, stepQuads, rowSet: "all", storedNorm }, rows);
-  const [vector, short, long, longest] = await Promise.all([
+  const [vector, few, short, tall, tallest] = await Promise.all([
     make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
-    make({ kernel: "rows", ...tiles.short, rowSet: "all", storedNorm: false }, tiles.short.rows),
-    tall(tiles.tall),
-    tall(tiles.tallest),
+    tile(tiles.few, false),
+    tile(tiles.short, false),
+    tile(tiles.tall, storedNorm),
+    // Many rows are seldom sampled: not worth a kernel that takes seconds to compile.
+    input.kind === "sampled" ? undefined : tile(tiles.tallest, storedNorm),
   ]);
   return ({ rows }) => {
-    // The vector kernel loads W once per row: from 4 rows on the 8-row tile is cheaper even if partly empty.
-    if (rows <= 3) return [{ choice: vector, rows }];
+    // The vector kernel loads W once per row: from 2 rows on a tile is cheaper even if partly empty.
+    if (rows === 1) return [{ choice: vector, rows }];
+    if (rows <= few.tile) return [{ choice: few, rows }];
     if (rows <= MAX_INLINE_NORM_ROWS) return [{ choice: short, rows }];
     const filled = (tile: number) => Math.ceil(rows / tile) * tile;
-    const gains = tiles.tallest.cost * filled(longest.tile) < filled(long.tile);
-    return [{ choice: gains && rows >= tallestFrom ? longest : long, rows }];
+    const { from, rows: height, cost } = tiles.tallest;
+    const gains = rows >= from && cost * filled(height) < filled(tall.tile);
+    return [{ choice: gains && tallest ? tallest : tall, rows }];
   };
 }
 

@@ -23,7 +23,7 @@ const gpu = gpus.lanes;
 const MAX_ROWS = 261;
 /** Rows compared with f64: the first tiles and the last. The other rows are the same code. */
 const checkedRows = [...Array(65).keys(), 254, 255, 256, 257, 258, 259, 260];
-const ROW_COUNTS = [1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 65];
+const ROW_COUNTS = [1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 32, 33, 48, 49, 65];
 const EPSILON = 1e-5;
 
 interface Case {

@@ -11,8 +11,8 @@ import type { Texts } from "./texts.ts";
 const DECODE_TOKENS = 24;
 /** Tokens of a prompt whose decoding is timed: its own context is hardly read. */
 export const SHORT_TOKENS = 16;
-/** Batches whose steps are timed: both sides of where products go from one tile of rows to two. */
-export const ROWS = [1, 2, 4, 8, 9, 16];
+/** Batches whose steps are timed: both sides of where products go from one tile of rows to a taller one, or to two. */
+export const ROWS = [1, 2, 4, 5, 8, 9, 16];
 /** Tokens of the prompts that are timed: steps of whole tiles, one token more, and more than a step. */
 export const PROMPTS = [32, 64, 65, 128, 256, 384, 512, 2000];
 /** The prompt that is one token more than whole tiles. */

@@ -8,7 +8,7 @@
  * The linear layers either wait for their weights or for their arithmetic, whichever is longer, so prompt tokens ride
  * along with a small decode batch almost free; attention reads the keys and values of every row.
  *
- * An engine that was measured has a table in place of the first two terms: kernels work in tiles, so that 3 rows can
+ * An engine that was measured has a table in place of the first two terms: kernels work in tiles, so that 5 rows can
  * cost what 8 do, and 9 much more.
  */
 export interface CostModel {
