@@ -88,7 +88,7 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
     let (keys, dim, count) = (6000, 32, 400);
     let (rows, queries, values) = head(keys, count, dim, 5);
     // Attention as wide as the head has it, and narrower: there most keys are left alone.
-    for sharper in [1.0, 2.0] {
+    for sharper in [1.0, 4.0] {
         let queries: Vec<f32> = queries.iter().map(|x| x * sharper).collect();
         let (train, fresh) = queries.split_at(300 * dim);
         let head = build(&rows, train, &values, dim, Some(0.01));

@@ -1,6 +1,7 @@
 //! AVX-512 with VNNI. Tails are masked loads, so any length works; 64-byte rows on a cache line are the fast case.
 
 mod byte_rows;
+mod byte_weights;
 mod scan;
 mod weighted;
 
@@ -329,9 +330,27 @@ impl Kernels for Avx512 {
         unsafe { weighted::add_rows_to_each_f16(weights, rows, dim, sums) }
     }
 
-    fn add_byte_rows(&self, weights: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { byte_rows::add_byte_rows(weights, rows, scales, sums) }
+        unsafe { byte_rows::add_byte_rows(codes, units, rows, scales, sums) }
+    }
+
+    fn byte_weights(
+        &self,
+        dots: &[i32],
+        line: [f32; 2],
+        bar: f32,
+        first: u32,
+        codes: &mut [u8],
+        heavy: &mut Vec<(f32, u32)>,
+    ) -> (f32, f32) {
+        // SAFETY: as above.
+        unsafe { byte_weights::byte_weights(dots, line, bar, first, codes, heavy) }
+    }
+
+    fn largest_dot(&self, dots: &[i32]) -> i32 {
+        // SAFETY: as above.
+        unsafe { byte_weights::largest_dot(dots) }
     }
 
     fn byte_sums_pay(&self) -> bool {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use half::f16;
 use memmap2::Mmap;
 
+use crate::large::Large;
+
 /// A type that any bytes are a value of, the same on disk as in memory (little endian).
 ///
 /// # Safety
@@ -34,14 +36,14 @@ struct Line {
     _bytes: [u8; 64],
 }
 
-#[derive(Clone)]
 enum Bytes {
     Owned(Vec<Line>),
+    /// From one huge page on.
+    Large(Large),
     Mapped(Arc<Mmap>, usize),
 }
 
 /// An array that starts on a cache line and can only grow. Growing a mapped one copies it into memory first.
-#[derive(Clone)]
 pub struct Buffer<T: Pod> {
     bytes: Bytes,
     len: usize,
@@ -61,17 +63,45 @@ impl<T: Pod> Buffer<T> {
         if let Bytes::Mapped(..) = self.bytes {
             *self = Self::new(self);
         }
-        let Bytes::Owned(lines) = &mut self.bytes else { unreachable!("made owned above") };
         let used = self.len * size_of::<T>();
         let size = size_of_val(values);
-        lines.resize((used + size).div_ceil(64), Line { _bytes: [0; 64] });
+        let start = self.reserve(used + size);
         // SAFETY: the target's `used + size` bytes were made above; source and target do not overlap, because `values`
         // cannot borrow from `self` while it is changed; T has no padding.
-        unsafe {
-            let target = lines.as_mut_ptr().cast::<u8>().add(used);
-            std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), target, size);
-        }
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr().cast::<u8>(), start.add(used), size) };
         self.len += values.len();
+    }
+
+    /// Makes room for `size` bytes of memory of our own; returns its start.
+    fn reserve(&mut self, size: usize) -> *mut u8 {
+        let room = match &self.bytes {
+            Bytes::Large(large) => large.capacity(),
+            _ => 0,
+        };
+        if size > room {
+            // What grows once grows again.
+            let wanted = if self.len == 0 { size } else { size.max(room / 2 * 3) };
+            if let Some(mut large) = Large::new(wanted) {
+                let old = self.as_bytes();
+                // SAFETY: there is room for more than the old bytes, and new memory overlaps with none.
+                unsafe { std::ptr::copy_nonoverlapping(old.as_ptr(), large.as_mut_ptr(), old.len()) };
+                self.bytes = Bytes::Large(large);
+            } else if let Bytes::Large(_) = self.bytes {
+                let mut lines = vec![Line { _bytes: [0; 64] }; size.div_ceil(64)];
+                let old = self.as_bytes();
+                // SAFETY: as above.
+                unsafe { std::ptr::copy_nonoverlapping(old.as_ptr(), lines.as_mut_ptr().cast(), old.len()) };
+                self.bytes = Bytes::Owned(lines);
+            }
+        }
+        match &mut self.bytes {
+            Bytes::Owned(lines) => {
+                lines.resize(size.div_ceil(64), Line { _bytes: [0; 64] });
+                lines.as_mut_ptr().cast()
+            }
+            Bytes::Large(large) => large.as_mut_ptr(),
+            Bytes::Mapped(..) => unreachable!("made our own before"),
+        }
     }
 
     /// Overwrites the elements from `start`.
@@ -83,12 +113,9 @@ impl<T: Pod> Buffer<T> {
         if let Bytes::Mapped(..) = self.bytes {
             *self = Self::new(self);
         }
-        let Bytes::Owned(lines) = &mut self.bytes else { unreachable!("made owned above") };
+        let first = self.reserve(self.len * size_of::<T>());
         // SAFETY: the range lies inside the initialised elements by the assertion; no overlap, as in `extend_from_slice`.
-        unsafe {
-            let target = lines.as_mut_ptr().cast::<T>().add(start);
-            std::ptr::copy_nonoverlapping(values.as_ptr(), target, values.len());
-        }
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first.cast::<T>().add(start), values.len()) };
     }
 
     /// A copy of elements given as bytes; `None` when they are not whole elements.
@@ -121,12 +148,24 @@ impl<T: Pod> Deref for Buffer<T> {
     fn deref(&self) -> &[T] {
         let start = match &self.bytes {
             Bytes::Owned(lines) => lines.as_ptr().cast::<u8>(),
+            Bytes::Large(large) => large.as_ptr(),
             // SAFETY: `mapped` checked that the offset lies inside the file.
             Bytes::Mapped(file, offset) => unsafe { file.as_ptr().add(*offset) },
         };
         // SAFETY: `len` elements were copied to an allocation of at least that size aligned to 64, or checked to lie
         // inside a page-aligned mapping at an offset aligned for T; any bytes are a valid T; nobody writes either.
         unsafe { std::slice::from_raw_parts(start.cast(), self.len) }
+    }
+}
+
+impl<T: Pod> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        match &self.bytes {
+            Bytes::Mapped(file, offset) => {
+                Self { bytes: Bytes::Mapped(file.clone(), *offset), len: self.len, kind: PhantomData }
+            }
+            _ => Self::new(self),
+        }
     }
 }
 
@@ -163,6 +202,33 @@ mod tests {
         assert_eq!(buffer.as_ptr() as usize % 64, 0);
         assert_eq!(buffer.as_bytes().len(), 154);
         assert!(Buffer::<f32>::new(&[]).is_empty());
+    }
+
+    #[test]
+    fn large_buffers_start_on_a_huge_page_and_grow_from_small_ones() {
+        let mut buffer = Buffer::new(&[7u32; 5]);
+        let mut plain = vec![7u32; 5];
+        // Up to 10 MB, over the border of a huge page and of several reservations.
+        for i in 0..40 {
+            let more: Vec<u32> = (0..65_536).map(|j| j * 40 + i).collect();
+            buffer.extend_from_slice(&more);
+            plain.extend(more);
+            buffer.extend_from_slice(&[i]);
+            plain.push(i);
+        }
+        assert_eq!(buffer[..], plain[..]);
+        let copy = buffer.clone();
+        buffer.overwrite(plain.len() - 3, &[1, 2, 3]);
+        assert_eq!(copy[..], plain[..]);
+        assert_eq!(buffer[plain.len() - 3..], [1, 2, 3]);
+        let whole = Buffer::new(&plain);
+        assert_eq!(whole[..], plain[..]);
+        if cfg!(all(target_os = "linux", not(miri))) {
+            assert_eq!(whole.as_ptr() as usize % (1 << 21), 0);
+            assert_eq!(copy.as_ptr() as usize % (1 << 21), 0);
+        }
+        let halves = Buffer::<u16>::from_bytes(whole.as_bytes()).expect("whole elements");
+        assert_eq!(halves.as_bytes(), whole.as_bytes());
     }
 
     #[test]

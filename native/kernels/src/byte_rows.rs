@@ -30,53 +30,36 @@ pub fn pack_fours(rows: &[i8], dim: usize) -> Vec<i8> {
     fours
 }
 
-/// (weights of each sum, rows).
+/// (codes of each sum, rows).
 ///
 /// # Panics
 /// When the lengths do not fit, `dim` is no multiple of 16, or there are more than [`MOST_ROWS`].
-pub(crate) fn shape(weights: usize, rows: usize, scales: usize, sums: usize) -> (usize, usize) {
+pub(crate) fn shape(codes: usize, units: usize, rows: usize, scales: usize, sums: usize) -> (usize, usize) {
     assert!(
         scales > 0 && scales.is_multiple_of(LANES),
         "byte rows of dimension {scales}, expected a multiple of {LANES}"
     );
-    let (stride, count) = crate::portable::weighted_shape(weights, rows, scales, sums);
+    assert_eq!(sums, units * scales, "{sums} sum elements of dimension {scales} for {units} units");
+    let (stride, count) = crate::portable::weighted_shape(codes, rows, scales, sums);
     assert!(count.is_multiple_of(4) && count <= MOST_ROWS, "{count} byte rows, expected fours and {MOST_ROWS} at most");
     (stride, count)
-}
-
-/// Rounds weights of at least 0 to bytes; returns their unit.
-#[inline(always)]
-pub(crate) fn round(weights: &[f32], codes: &mut [u8]) -> f32 {
-    let most = crate::portable::max(weights);
-    if most <= 0.0 {
-        codes.fill(0);
-        return 0.0;
-    }
-    let factor = 255.0 / most;
-    for (weights, codes) in weights.chunks(64).zip(codes.chunks_mut(64)) {
-        for ((weight, code), dither) in weights.iter().zip(codes).zip(&DITHER) {
-            // Between -0.5 and 255.5: rounded to the last bit of such a sum, as in `exp`.
-            *code = ((weight * factor + dither) + 12_582_912.0).to_bits() as u8;
-        }
-    }
-    most / 255.0
 }
 
 /// The body of [`Kernels::add_byte_rows`](crate::Kernels::add_byte_rows), inlined into each set so that the compiler vectorises it
 /// for that set.
 #[inline(always)]
-pub(crate) fn add(weights: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
-    let (stride, count) = shape(weights.len(), rows.len(), scales.len(), sums.len());
-    let (mut codes, mut totals) = (vec![0u8; count], vec![0i32; scales.len()]);
-    for (weights, sums) in weights.chunks_exact(stride.max(1)).zip(sums.chunks_exact_mut(scales.len())) {
-        let unit = round(&weights[..count], &mut codes);
+pub(crate) fn add(codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+    let (stride, count) = shape(codes.len(), units.len(), rows.len(), scales.len(), sums.len());
+    let mut totals = vec![0i32; scales.len()];
+    let each = codes.chunks_exact(stride.max(1)).zip(units).zip(sums.chunks_exact_mut(scales.len()));
+    for ((codes, unit), sums) in each {
         totals.fill(0);
-        for (four, codes) in rows.chunks_exact(4 * scales.len()).zip(codes.as_chunks::<4>().0) {
+        for (four, codes) in rows.chunks_exact(4 * scales.len()).zip(codes[..count].as_chunks::<4>().0) {
             for (total, values) in totals.iter_mut().zip(four.as_chunks::<4>().0) {
                 *total += (0..4).map(|k| i32::from(codes[k]) * i32::from(values[k])).sum::<i32>();
             }
         }
-        finish(&totals, unit, scales, sums);
+        finish(&totals, *unit, scales, sums);
     }
 }
 

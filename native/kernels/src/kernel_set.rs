@@ -58,16 +58,40 @@ pub trait Kernels: Send + Sync {
         }
     }
 
-    /// As [`Kernels::add_rows_to_each_f16`] over rows of bytes in the layout of [`crate::pack_fours`], element `j` in units of `scales[j]`.
-    /// Weights are at least 0, and rounded to 1/255 of the largest of their sum, up or down such that neither is favoured.
+    /// As [`Kernels::add_rows_to_each_f16`] over rows of bytes in the layout of [`crate::pack_fours`], element `j` in units of `scales[j]`,
+    /// with weights in bytes, those of sum `q` in units of `units[q]`.
     ///
     /// # Panics
     /// When the lengths do not fit, the dimension (`scales.len()`) is no multiple of 16, or there are more than 65,536 rows.
-    fn add_byte_rows(&self, weights: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
-        crate::byte_rows::add(weights, rows, scales, sums);
+    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+        crate::byte_rows::add(codes, units, rows, scales, sums);
     }
 
-    /// Whether that takes less time than [`Kernels::add_rows_to_each_f16`]: where there is a product of bytes. (Three sums of 1,024 rows of
+    /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_byte_rows`]: those above `bar` are appended to `heavy` with
+    /// their places, counted from `first`, and have the code 0; the others are rounded up or down such that neither is favoured. Returns
+    /// the sum of all weights and the unit of the codes: 1/255 of the largest, or of `bar` where that is less. The same bits in all sets.
+    /// (1,024 products: 0.16 ns each; conversion, exponentials, comparison and rounding in passes of their own took 0.6.)
+    ///
+    /// # Panics
+    /// When there are not as many codes as products, or no whole blocks of 16 of them.
+    fn byte_weights(
+        &self,
+        dots: &[i32],
+        line: [f32; 2],
+        bar: f32,
+        first: u32,
+        codes: &mut [u8],
+        heavy: &mut Vec<(f32, u32)>,
+    ) -> (f32, f32) {
+        crate::byte_weights::byte_weights(dots, line, bar, first, codes, heavy)
+    }
+
+    /// The largest of the products; the least number there is when there are none.
+    fn largest_dot(&self, dots: &[i32]) -> i32 {
+        crate::byte_weights::largest(dots)
+    }
+
+    /// Whether [`Kernels::add_byte_rows`] takes less time than [`Kernels::add_rows_to_each_f16`]: where there is a product of bytes. (Three sums of 1,024 rows of
     /// 64: AVX-512 0.5 ns a row for 1.6, AVX2 4.8 for 1.3.)
     fn byte_sums_pay(&self) -> bool {
         false

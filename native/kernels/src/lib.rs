@@ -11,7 +11,9 @@ mod avx512;
 mod blocks;
 mod buffer;
 mod byte_rows;
+mod byte_weights;
 mod kernel_set;
+mod large;
 mod portable;
 mod prefetch;
 

@@ -153,32 +153,61 @@ proptest! {
     }
 
     #[test]
-    fn byte_rows_add_up_and_every_set_rounds_alike(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, sharp in 0i32..12, seed in any::<u32>()) {
+    fn byte_rows_add_up_exactly(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, seed in any::<u32>()) {
         let mut state = seed;
         let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 24) as f32 };
         let bytes: Vec<i8> = (0..rows * dim).map(|_| (next() * 255.0 - 127.5) as i8).collect();
         let fours = pack_fours(&bytes, dim);
         let stride = fours.len() / dim + more;
-        let mut weights: Vec<f32> = (0..count * stride).map(|_| next().powi(sharp)).collect();
-        // What fills the last four up weighs nothing.
-        weights.chunks_exact_mut(stride.max(1)).for_each(|own| own[rows..].fill(0.0));
+        let codes: Vec<u8> = (0..count * stride).map(|_| (next() * 256.0) as u8).collect();
+        let units: Vec<f32> = (0..count).map(|_| next() + 0.01).collect();
         let scales: Vec<f32> = (0..dim).map(|_| next() + 0.01).collect();
         let before: Vec<f32> = (0..count * dim).map(|_| next() - 0.5).collect();
-        let mut all: Vec<Vec<f32>> = Vec::new();
         for set in available() {
             let mut sums = before.clone();
-            set.add_byte_rows(&weights, &fours, &scales, &mut sums);
+            set.add_byte_rows(&codes, &units, &fours, &scales, &mut sums);
             for (at, found) in sums.iter().enumerate() {
                 let (q, j) = (at / dim, at % dim);
-                let own = &weights[q * stride..][..rows];
-                let unit = f64::from(own.iter().copied().fold(0.0, f32::max)) / 255.0;
-                let values = || (0..rows).map(|i| f64::from(scales[j]) * f64::from(bytes[i * dim + j]));
-                let exact = f64::from(before[at]) + own.iter().zip(values()).map(|(w, v)| f64::from(*w) * v).sum::<f64>();
-                // No weight is off by more than one unit.
-                let most = 1e-4 * (1.0 + exact.abs()) + 1.0001 * unit * values().map(f64::abs).sum::<f64>();
-                prop_assert!((f64::from(*found) - exact).abs() <= most, "{}: {found} for {exact}", set.name());
+                let own = &codes[q * stride..][..rows];
+                let total: i32 = own.iter().enumerate().map(|(i, code)| i32::from(*code) * i32::from(bytes[i * dim + j])).sum();
+                prop_assert_eq!(*found, before[at] + total as f32 * (units[q] * scales[j]), "{}", set.name());
             }
-            all.push(sums);
+        }
+    }
+
+    #[test]
+    fn byte_weights_are_near_their_powers_and_the_same_in_every_set(blocks in 1usize..70, spread in 0f32..40.0, share in 0f32..1.2, seed in any::<u32>()) {
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 24) as f32 };
+        let dots: Vec<i32> = (0..16 * blocks).map(|_| ((next() - 0.3) * 1e6) as i32).collect();
+        let most = *dots.iter().max().unwrap();
+        let line = [spread * 1e-6, -(most as f32) * spread * 1e-6];
+        let exact = |dot: i32| (f64::from(dot) * f64::from(line[0]) + f64::from(line[1])).exp2();
+        let mut all = Vec::new();
+        for set in available() {
+            let (mut codes, mut heavy) = (vec![7u8; dots.len()], vec![(0.0, 3)]);
+            let (mass, step) = set.byte_weights(&dots, line, share, 100, &mut codes, &mut heavy);
+            prop_assert_eq!(set.largest_dot(&dots), most);
+            prop_assert_eq!(heavy.remove(0), (0.0, 3));
+            let expected: f64 = dots.iter().map(|dot| exact(*dot)).sum();
+            prop_assert!((f64::from(mass) - expected).abs() <= 2e-4 * expected, "{}: mass {mass} for {expected}", set.name());
+            prop_assert!(f64::from(step) * 255.0 <= 1.0002 * f64::from(share).max(1e-30), "unit {step} at {share}");
+            for (weight, place) in &heavy {
+                prop_assert!(*weight > share);
+                prop_assert_eq!(codes[*place as usize - 100], 0);
+            }
+            for (i, (code, dot)) in codes.iter().zip(&dots).enumerate() {
+                let weight = exact(*dot);
+                if heavy.iter().any(|entry| entry.1 as usize == 100 + i) {
+                    prop_assert!(weight > 0.9998 * f64::from(share));
+                } else {
+                    prop_assert!(weight < 1.0002 * f64::from(share), "{weight} is heavier than {share}");
+                    // No weight is off by more than one unit.
+                    let found = f64::from(*code) * f64::from(step);
+                    prop_assert!((found - weight).abs() <= 1.01 * f64::from(step) + 2e-4 * weight, "{}: {found} for {weight}", set.name());
+                }
+            }
+            all.push((mass, step, codes, heavy));
         }
         prop_assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "sets differ");
     }
@@ -241,14 +270,32 @@ fn special_halves_survive_widening() {
 fn small_weights_round_to_themselves_on_average() {
     let (rows, dim) = (4096, 16);
     // One weight of 1 makes the unit 1/255; the others are a fiftieth of that, and all rows the same.
-    let mut weights = vec![1.0 / (50.0 * 255.0); rows];
-    weights[1000] = 1.0;
+    let mut dots = vec![0; rows];
+    dots[1000] = 1000;
+    let line = [(50.0f32 * 255.0).log2() / 1000.0, -(50.0f32 * 255.0).log2()];
     let fours = pack_fours(&vec![1; rows * dim], dim);
     for set in available() {
-        let mut sums = vec![0f32; dim];
-        set.add_byte_rows(&weights, &fours, &[1.0; 16], &mut sums);
+        let (mut sums, mut codes) = (vec![0f32; dim], vec![0; rows]);
+        let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, &mut Vec::new());
+        set.add_byte_rows(&codes, &[unit], &fours, &[1.0; 16], &mut sums);
         let exact = 1.0 + 4095.0 / (50.0 * 255.0);
+        assert!((mass - exact).abs() < 2e-4 * exact, "{}: {mass} for {exact}", set.name());
         assert!((sums[0] - exact).abs() < 0.08 * exact, "{}: {} for {exact}", set.name(), sums[0]);
+    }
+}
+
+#[test]
+fn byte_weights_of_extremes_stay_numbers() {
+    let dots: Vec<i32> = (0..16).map(|i| if i % 2 == 0 { i32::MIN } else { i32::MAX }).collect();
+    for (line, bar) in [([1e30, 0.0], 0.0), ([1e-9, -1e4], 1e-30), ([0.0, 0.0], f32::INFINITY), ([-1.0, 5.0], 1.0)] {
+        let mut all = Vec::new();
+        for set in available() {
+            let (mut codes, mut heavy) = (vec![0; 16], Vec::new());
+            let (mass, unit) = set.byte_weights(&dots, line, bar, 0, &mut codes, &mut heavy);
+            assert!(mass.is_finite() && unit.is_finite() && unit > 0.0, "{}: {mass}, {unit}", set.name());
+            all.push((mass, unit, codes, heavy));
+        }
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "sets differ at {line:?}, {bar}");
     }
 }
 

@@ -29,6 +29,11 @@ export interface LongDecode {
 const MAX_ROWS = 512;
 /** Tokens read for real before those that are made. */
 const REAL_TOKENS = 2048;
+/**
+ * The first of them stay first and come once: every head looks at the first tokens of a text (its attention sink), and copies of those all
+ * over a context would have it look there at all of them, as it does in no real text. They stay on the GPU when streams retrieve.
+ */
+const FIRST_TOKENS = 128;
 /** Tokens read at the end, whose queries the index is built from. */
 const FRESH_TOKENS = 512;
 const SEQUENCES = 4;
@@ -36,8 +41,8 @@ const SEQUENCES = 4;
 const ROOM = 1024;
 
 /**
- * A model whose cache is filled without prefill: pages of a text that was read, over and over, keys and values with noise of half their own
- * spread so that none comes twice. Dense and retrieving sequences share these pages and decode side by side.
+ * A model whose cache is filled without prefill: pages of a text that was read, all but the first over and over, keys and values with noise
+ * of half their own spread so that none comes twice. Dense and retrieving sequences share these pages and decode side by side.
  */
 export class LongContext implements AsyncDisposable {
   readonly #pageBytes: number;
@@ -78,17 +83,23 @@ export class LongContext implements AsyncDisposable {
     }
     const { gpu, transformer: { cache, shape } } = this;
     const total = Math.ceil(this.contextLength / PAGE_TOKENS);
+    const repeated = pages.length - FIRST_TOKENS / PAGE_TOKENS;
     const rng = new Rng(1);
     const noise = rng.normals(1 << 16, 0.5);
     for (const buffer of [...cache.keys, ...cache.values]) {
       const real = new Uint16Array(
-        await readBuffer(gpu, buffer, 0, pages.length * this.#pageBytes),
+        await readBuffer(
+          gpu,
+          buffer,
+          (pages.length - repeated) * this.#pageBytes,
+          repeated * this.#pageBytes,
+        ),
       );
       const spread = spreads(real, shape.paddedHeadDim);
       const wide = Float32Array.from(real, (bits) => f16ToNumber(bits));
       const part = new Uint16Array(real.length);
-      for (let page = pages.length; page < total; page += pages.length) {
-        const count = Math.min(pages.length, total - page);
+      for (let page = pages.length; page < total; page += repeated) {
+        const count = Math.min(repeated, total - page);
         const shift = rng.integer(1 << 16);
         const length = count * this.#pageBytes / 2;
         for (let i = 0; i < length; i++) {
@@ -106,10 +117,12 @@ export class LongContext implements AsyncDisposable {
     const prompt = shared * PAGE_TOKENS + FRESH_TOKENS;
     const total = Math.ceil(this.contextLength / PAGE_TOKENS);
     const own = FRESH_TOKENS / PAGE_TOKENS * 2;
-    // Another page first each time: a prompt that began like an earlier one would go on from its index.
-    const first = this.#lengths++;
+    // Another page after the first ones each time: a prompt that began like an earlier one would go on from its index.
+    const shift = this.#lengths++;
+    const first = FIRST_TOKENS / PAGE_TOKENS;
     const table = (slot: number) => [
-      ...Array.from({ length: shared }, (_, i) => (i + first) % shared),
+      ...Array.from({ length: first }, (_, i) => i),
+      ...Array.from({ length: shared - first }, (_, i) => first + (i + shift) % (shared - first)),
       ...Array.from({ length: own }, (_, i) => total + slot * own + i),
     ];
     const policies: RetrievalPolicy[] = [{ kind: "dense" }, { kind: "retrieval" }];

@@ -1,6 +1,7 @@
 //! Attention over all keys by bytes, scores and sums of values both: half the memory and a quarter of the products that half
 //! precision takes, for heads whose attention is spread so widely that rounding averages out.
 
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use sparrow_kernels::best;
@@ -17,6 +18,23 @@ const TILE: usize = WHOLE;
 /// 0.05 after scaling, so what is left adds at most 0.05 √(1/256) = 0.3 % of a value's norm to the error. (Eight real layers of 28K
 /// keys: error 0.2 to 0.5 %; with 1/1024 0.2 to 0.3 %, and more reads at random places.)
 const HEAVY: f32 = 1.0 / 256.0;
+
+/// What a tile needs.
+#[derive(Default)]
+struct Scratch {
+    /// Weights as bytes, [`TILE`] for each query.
+    codes: Vec<u8>,
+    /// Unit of each query's.
+    units: Vec<f32>,
+    /// Weights in full.
+    weights: Vec<f32>,
+    /// (weight by bytes, place) of those that are heavy.
+    heavy: Vec<(f32, u32)>,
+    /// Their places.
+    marked: Vec<u32>,
+    /// Their weights in half precision.
+    exact: Vec<f32>,
+}
 
 impl AttentionHead {
     /// Attention of each of the queries (`[queries, dim]`) over the keys at `places`, whose start is a whole number of tiles, in one
@@ -37,56 +55,120 @@ impl AttentionHead {
             })
             .collect();
         let mut running: Vec<Running> = asked.iter().map(|_| Running::new(self.value_dim)).collect();
-        let (mut dots, mut weights, mut heavy) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut marked, mut exact) = (Vec::new(), Vec::new());
+        let (mut dots, mut scratch) = (Vec::new(), Scratch::default());
         let end = places.end;
         for first in places.step_by(TILE) {
             let range = first..end.min(first + TILE);
-            let real = range.len();
-            let coded = self.byte_values.as_ref().filter(|values| range.end <= values.len());
             dots.clear();
             self.index.codes.scan(&codes, range.clone(), &mut dots);
             let width = dots.len() / asked.len();
-            weights.clear();
-            weights.extend(dots.iter().map(|dot| *dot as f32));
-            let each = asked.iter().zip(queries.chunks_exact(dim)).zip(&mut running);
-            for (((bytes, query), running), weights) in each.zip(weights.chunks_exact_mut(width)) {
-                let weights = &mut weights[..real];
-                // One unit of the product, and what a product of 0 scores, after scaling.
-                let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
-                running.raise(kernels.max(weights) * unit + offset);
-                let mass = kernels.exp_sum(weights, (running.most - offset) / unit, unit);
-                heavy.clear();
-                kernels.above(weights, HEAVY * (running.weight + mass), first as u32, &mut heavy);
-                marked.clear();
-                marked.extend(heavy.iter().map(|entry| entry.1));
-                exact.clear();
-                exact.resize(marked.len(), 0.0);
-                kernels.gather_dot_f16(query, &self.index.halves, &marked, &mut exact);
-                kernels.exp_sum(&mut exact, running.most / self.scale, self.scale);
-                let mut change = 0.0;
-                for ((weight, place), exact) in heavy.iter().zip(&exact) {
-                    change += exact - weight;
-                    // Values in half precision are read below, all together.
-                    weights[*place as usize - first] = if coded.is_some() { 0.0 } else { *exact };
+            let each = || queries.chunks_exact(dim).zip(&asked).zip(dots.chunks_exact(width));
+            match self.byte_values.as_ref().filter(|values| range.end <= values.len()) {
+                Some(values) => {
+                    scratch.codes.resize(asked.len() * TILE, 0);
+                    scratch.units.clear();
+                    for (number, (((query, bytes), dots), running)) in each().zip(&mut running).enumerate() {
+                        self.weigh(query, bytes, dots, first as u32, number, &mut scratch, running);
+                    }
+                    to_sums(&mut running, |sums| {
+                        kernels.add_byte_rows(&scratch.codes, &scratch.units, values.rows(range), &values.scales, sums);
+                    });
                 }
-                running.weight += mass + change;
-                if coded.is_some() {
-                    kernels.gather_add_f16(&exact, &self.values, &marked, &mut running.sum);
-                }
-            }
-            match coded {
-                Some(values) => to_sums(&mut running, |sums| {
-                    kernels.add_byte_rows(&weights, values.rows(range), &values.scales, sums);
-                }),
                 None => {
+                    scratch.weights.clear();
+                    for (((query, bytes), dots), running) in each().zip(&mut running) {
+                        self.weigh_in_full(
+                            query,
+                            bytes,
+                            &dots[..range.len()],
+                            first as u32,
+                            width,
+                            &mut scratch,
+                            running,
+                        );
+                    }
                     let values = &self.values[range.start * self.value_dim..range.end * self.value_dim];
-                    add_to_each(kernels, &weights, values, &mut running);
+                    add_to_each(kernels, &scratch.weights, values, &mut running);
                 }
             }
         }
         let report = Report { scanned: keys as u32, read: keys as u32, rest: 0.0, bound: 0.0 };
         running.into_iter().map(|running| (running.finish(), report)).collect()
+    }
+
+    /// Weights of a tile for one query, in bytes; what is heavy is added here, keys and values in half precision.
+    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
+    fn weigh(
+        &self,
+        query: &[f32],
+        bytes: &ByteQuery,
+        dots: &[i32],
+        first: u32,
+        number: usize,
+        scratch: &mut Scratch,
+        running: &mut Running,
+    ) {
+        let kernels = best();
+        // One unit of the product, and what a product of 0 scores, after scaling.
+        let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
+        let before = running.most;
+        running.raise(kernels.largest_dot(dots) as f32 * unit + offset);
+        let line = [unit, offset - running.most].map(|x| x * LOG2_E);
+        let codes = &mut scratch.codes[number * TILE..][..TILE];
+        scratch.heavy.clear();
+        // A tile that outdoes all before it says itself what is heavy.
+        let own = if running.most > before {
+            kernels.byte_weights(dots, line, f32::INFINITY, first, codes, &mut scratch.heavy).0
+        } else {
+            0.0
+        };
+        let bar = HEAVY * (running.weight + own);
+        let (mass, step) = kernels.byte_weights(dots, line, bar, first, codes, &mut scratch.heavy);
+        scratch.units.push(step);
+        running.weight += mass + self.correct(query, scratch, running.most);
+        kernels.gather_add_f16(&scratch.exact, &self.values, &scratch.marked, &mut running.sum);
+    }
+
+    /// As [`AttentionHead::weigh`] where values are read in half precision, those that are heavy with the others: weights of a tile in
+    /// full, `width` of them.
+    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
+    fn weigh_in_full(
+        &self,
+        query: &[f32],
+        bytes: &ByteQuery,
+        dots: &[i32],
+        first: u32,
+        width: usize,
+        scratch: &mut Scratch,
+        running: &mut Running,
+    ) {
+        let kernels = best();
+        let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
+        let from = scratch.weights.len();
+        scratch.weights.extend(dots.iter().map(|dot| *dot as f32));
+        let weights = &mut scratch.weights[from..];
+        running.raise(kernels.max(weights) * unit + offset);
+        let mass = kernels.exp_sum(weights, (running.most - offset) / unit, unit);
+        scratch.heavy.clear();
+        kernels.above(weights, HEAVY * (running.weight + mass), first, &mut scratch.heavy);
+        running.weight += mass + self.correct(query, scratch, running.most);
+        for (place, exact) in scratch.marked.iter().zip(&scratch.exact) {
+            scratch.weights[from + (place - first) as usize] = *exact;
+        }
+        scratch.weights.resize(from + width, 0.0);
+    }
+
+    /// Weighs the heavy keys again; returns by how much their weights change in all.
+    fn correct(&self, query: &[f32], scratch: &mut Scratch, most: f32) -> f32 {
+        let kernels = best();
+        let Scratch { heavy, marked, exact, .. } = scratch;
+        marked.clear();
+        marked.extend(heavy.iter().map(|entry| entry.1));
+        exact.clear();
+        exact.resize(marked.len(), 0.0);
+        kernels.gather_dot_f16(query, &self.index.halves, marked, exact);
+        kernels.exp_sum(exact, most / self.scale, self.scale);
+        heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum()
     }
 
     /// Where to divide all keys into at most `parts` ranges of whole tiles.

@@ -142,18 +142,19 @@ fn one_u8<const GROUPS: usize>(query: &[i8], blocks: &[u8], out: &mut [i32]) {
     }
 }
 
-/// Runs a scan over all queries, eight or fewer at a time: as many as share a read without spilling registers.
+/// Runs a scan over all queries, eight or fewer at a time: as many as share a read without spilling registers. `$few` is how many blocks
+/// two to four of them take at a time.
 macro_rules! in_groups {
-    ($kernel:ident, $queries:expr, $dim:expr, $blocks:expr, $out:expr) => {{
+    ($kernel:ident, $few:literal, $queries:expr, $dim:expr, $blocks:expr, $out:expr) => {{
         let (count, _) = scan_shape($queries.len(), $dim, $blocks.len(), $out.len());
         let mut first = 0;
         while first < count {
             first += match count - first {
                 8.. => ($kernel::<8, 2>($queries, first, $dim, $blocks, $out), 8),
                 6.. => ($kernel::<6, 2>($queries, first, $dim, $blocks, $out), 6),
-                4.. => ($kernel::<4, 4>($queries, first, $dim, $blocks, $out), 4),
-                3.. => ($kernel::<3, 4>($queries, first, $dim, $blocks, $out), 3),
-                2.. => ($kernel::<2, 4>($queries, first, $dim, $blocks, $out), 2),
+                4.. => ($kernel::<4, $few>($queries, first, $dim, $blocks, $out), 4),
+                3.. => ($kernel::<3, $few>($queries, first, $dim, $blocks, $out), 3),
+                2.. => ($kernel::<2, $few>($queries, first, $dim, $blocks, $out), 2),
                 _ => ($kernel::<1, 8>($queries, first, $dim, $blocks, $out), 1),
             }
             .1;
@@ -163,12 +164,12 @@ macro_rules! in_groups {
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn scan_f32(queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
-    in_groups!(some_f32, queries, dim, blocks, out)
+    in_groups!(some_f32, 4, queries, dim, blocks, out)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn scan_f16(queries: &[f32], dim: usize, blocks: &[f16], out: &mut [f32]) {
-    in_groups!(some_f16, queries, dim, blocks, out)
+    in_groups!(some_f16, 4, queries, dim, blocks, out)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -177,5 +178,7 @@ pub(super) fn scan_u8(queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]
         scan_shape(dim, dim, blocks.len(), out.len());
         return if dim == 32 { one_u8::<8>(queries, blocks, out) } else { one_u8::<16>(queries, blocks, out) };
     }
-    in_groups!(some_u8, queries, dim, blocks, out)
+    // One: products of bytes are quick to follow one another, and what reads along one run of memory is fetched ahead. (Three queries over
+    // 67 MB of keys of 64, two threads on one Zen 4 core, whole step with values: 12.9 ns a key with four blocks, 8.0 with one.)
+    in_groups!(some_u8, 1, queries, dim, blocks, out)
 }
