@@ -15,6 +15,8 @@ export interface ComputePipeline {
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #pipelines = new Map<string, Promise<ComputePipeline>>();
+  /** By code: products of equal shape of work differ in constants only, and reading the largest takes 0.1 s. */
+  readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
   constructor(device: GPUDevice) {
@@ -52,10 +54,7 @@ export class PipelineCache {
     constants: Record<string, number>,
   ): Promise<ComputePipeline> {
     const device = this.#device;
-    device.pushErrorScope("validation");
-    const module = device.createShaderModule({ label: shader.label, code: shader.code });
-    const moduleError = await device.popErrorScope();
-    if (moduleError) throw await compileError(shader, module, moduleError);
+    const module = await this.#module(shader);
     device.pushErrorScope("validation");
     const layout = this.#layout(shader);
     const pipeline = device.createComputePipeline({
@@ -68,6 +67,25 @@ export class PipelineCache {
       throw new SyntaxError(`create pipeline ${shader.label}.${entryPoint}: ${error.message}`);
     }
     return { label: `${shader.label}.${entryPoint}`, pipeline, layout, bindings: shader.bindings };
+  }
+
+  #module(shader: Shader): Promise<GPUShaderModule> {
+    let pending = this.#modules.get(shader.code);
+    if (!pending) {
+      pending = this.#read(shader);
+      this.#modules.set(shader.code, pending);
+      pending.catch(() => this.#modules.delete(shader.code));
+    }
+    return pending;
+  }
+
+  async #read(shader: Shader): Promise<GPUShaderModule> {
+    const device = this.#device;
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ label: shader.label, code: shader.code });
+    const error = await device.popErrorScope();
+    if (error) throw await compileError(shader, module, error);
+    return module;
   }
 
   #layout(shader: Shader): GPUBindGroupLayout {

@@ -22,6 +22,26 @@ gpuTest("PipelineCache compiles equal requests once, and others apart", async ()
   assertEquals(first.bindings, [{ binding: 2, name: "words", type: "storage" }]);
 });
 
+gpuTest("PipelineCache reads equal code once, whatever the constants", async () => {
+  const { device } = gpu;
+  const read: string[] = [];
+  const plain = device.createShaderModule;
+  Object.defineProperty(device, "createShaderModule", {
+    configurable: true,
+    value: (descriptor: GPUShaderModuleDescriptor) => {
+      read.push(descriptor.code);
+      return plain.call(device, descriptor);
+    },
+  });
+  try {
+    const cache = new PipelineCache(device);
+    await Promise.all([1, 2, 3].map((AMOUNT) => cache.get(addShader, "add", { AMOUNT })));
+    assertEquals([cache.size, read.length], [3, 1]);
+  } finally {
+    Reflect.deleteProperty(device, "createShaderModule");
+  }
+});
+
 gpuTest(
   "PipelineCache names fragment, line and text of a compile error, and forgets the failure",
   async () => {
