@@ -1,6 +1,6 @@
-import { checkSampling } from "./check_sampling.ts";
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
+import { checkSampling } from "./check_sampling.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";

@@ -15,8 +15,8 @@ import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
-import { TokenAdjustments } from "./token_adjustments.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+import { TokenAdjustments } from "./token_adjustments.ts";
 
 /** How a model is run. Every size has a default that fits the adapter. */
 export interface RunnerOptions {

@@ -3,6 +3,7 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
+import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust } from "../kernels/adjust.ts";
 import {
   Attention,
   type AttentionBuffers,
@@ -16,7 +17,6 @@ import { createEmbed } from "../kernels/embed.ts";
 import { Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
 import type { NormInput } from "../kernels/linear_variant.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
-import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust } from "../kernels/adjust.ts";
 import { createSample, createScore } from "../kernels/sample.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";

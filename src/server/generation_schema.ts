@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import type { GenerateRequest, Prompt, SamplingOptions } from "../engine/types.ts";
-import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
 import { ApiError } from "./api_error.ts";
+import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
 
 const decodeSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("auto") }),

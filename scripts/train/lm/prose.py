@@ -29,6 +29,11 @@ def prose_sentences(text: str) -> list[str]:
     return found
 
 
+def _bare(word: str) -> str:
+    """A word without the marks around it."""
+    return word.strip(".,;:!?")
+
+
 class ProseFrame:
     """One sentence with places for key, noun and value."""
 
@@ -37,8 +42,8 @@ class ProseFrame:
         while True:
             words = sentences[int(rng.random() * len(sentences))].split(" ")
             # The first word stays: a key or value follows a space. Short words carry the syntax.
-            able = [index for index, word in enumerate(words) if index and len(word.strip(".,;:!?")) >= 3
-                    and word.strip(".,;:!?") not in _DETERMINERS and word.strip(".,;:!?").isalpha()]
+            able = [index for index, word in enumerate(words) if index and len(_bare(word)) >= 3
+                    and _bare(word) not in _DETERMINERS and _bare(word).isalpha()]
             if len(able) >= 3:
                 break
         places = rng.sample(able, 3)
@@ -60,7 +65,7 @@ class ProseFrame:
             self._words[index] = self._words[index].replace("{v}", "\" {v} \"" if rng.random() < 0.5 else "( {v} )")
 
     def _put(self, words: list[str], index: int, place: str, noun: bool = False) -> None:
-        bare = words[index].strip(".,;:!?")
+        bare = _bare(words[index])
         if noun:
             before = words[index - 1].lower()
             if before not in _DETERMINERS:
