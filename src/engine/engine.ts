@@ -1,11 +1,12 @@
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
-import { checkSampling } from "./check_sampling.ts";
+import { checkLogprobs, checkSampling } from "./check_sampling.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
+import { TokenScores } from "./token_scores.ts";
 import type {
   DecodePolicy,
   EngineLoad,
@@ -46,6 +47,8 @@ export class Engine implements AsyncDisposable {
   readonly #options: EngineOptions;
   readonly #scheduler: Scheduler;
   readonly #active = new Map<Sequence, ActiveRequest>();
+  /** Those of which some of the prompt is still to be reported. */
+  readonly #echoing = new Set<ActiveRequest>();
   #model: OpenedModel;
   #state: EngineLoad["state"] = "ready";
   #closed = false;
@@ -95,6 +98,7 @@ export class Engine implements AsyncDisposable {
       return () => {};
     }
     this.#active.set(active.sequence, active);
+    if (active.echoing) this.#echoing.add(active);
     this.#wake?.();
     return () => this.#end(active, "cancelled");
   }
@@ -166,6 +170,8 @@ export class Engine implements AsyncDisposable {
       throw new RangeError(`maxTokens is ${maxTokens}, expected an integer of at least 0`);
     }
     checkSampling(request.sampling, this.#model.info.vocabularySize);
+    checkLogprobs(request.logprobs);
+    const { logprobs: top, echo = false } = request;
     const sequence = new Sequence({
       id: request.id,
       prompt,
@@ -175,9 +181,12 @@ export class Engine implements AsyncDisposable {
       criteria: request.criteria,
       priority: request.priority,
       decode: request.decode ?? this.#options.decode,
+      scores: top === undefined ? undefined : new TokenScores({ top, prompt: echo }),
     });
     this.#scheduler.add(sequence, now);
-    return new ActiveRequest(request, sequence, this.#model.codec, listener, now);
+    const { codec } = this.#model;
+    const added = echo && request.prompt.type === "parts" && codec.addsBos(request.prompt.parts);
+    return new ActiveRequest(request, sequence, codec, listener, now, Number(added));
   }
 
   #encode(prompt: Prompt): number[] {
@@ -188,6 +197,7 @@ export class Engine implements AsyncDisposable {
 
   #end(active: ActiveRequest, reason: "stop" | "length" | "cancelled"): void {
     if (!this.#active.delete(active.sequence)) return;
+    this.#echoing.delete(active);
     this.#scheduler.finish(active.sequence, performance.now());
     active.finish(reason);
   }
@@ -195,6 +205,7 @@ export class Engine implements AsyncDisposable {
   #fail(sequence: Sequence, error: Error): void {
     const active = this.#active.get(sequence);
     this.#active.delete(sequence);
+    if (active) this.#echoing.delete(active);
     this.#scheduler.finish(sequence, performance.now());
     active?.fail(error);
   }
@@ -251,6 +262,7 @@ export class Engine implements AsyncDisposable {
     if (scheduler.stepsInFlight === 0) {
       for (const pages of runner.takeVacant?.() ?? []) scheduler.vacate(pages);
     }
+    this.#echo();
     const now = performance.now();
     for (const { sequence, token, faulty } of results) {
       const active = this.#active.get(sequence);
@@ -261,10 +273,27 @@ export class Engine implements AsyncDisposable {
         continue;
       }
       if (token !== undefined) this.#totals.generatedTokens++;
-      const reason = token === undefined ? "length" : active.accept(token, now);
-      if (reason) this.#end(active, reason);
+      try {
+        const reason = token === undefined ? "length" : active.accept(token, now);
+        if (reason) this.#end(active, reason);
+      } catch (error) {
+        this.#fail(sequence, asError(error));
+      }
     }
     this.#forgetLeft();
+  }
+
+  /** Reports what the step has made known of prompts. */
+  #echo(): void {
+    for (const active of this.#echoing) {
+      try {
+        // One that was never admitted has not said that it started.
+        if (active.sequence.cachedTokens >= 0) active.echo();
+      } catch (error) {
+        this.#fail(active.sequence, asError(error));
+      }
+      if (!active.echoing) this.#echoing.delete(active);
+    }
   }
 
   /** Lets the runner free what it keeps for sequences that have left. */

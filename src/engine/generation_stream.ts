@@ -26,7 +26,11 @@ export class GenerationStream implements Generation, GenerationListener {
     if (event.type === "delta" && last?.type === "delta") {
       last.ids.push(...event.ids);
       last.text += event.text;
-    } else this.#queue.push(event.type === "delta" ? { ...event, ids: [...event.ids] } : event);
+      last.logprobs?.push(...event.logprobs ?? []);
+    } else if (event.type === "delta") {
+      const { ids, logprobs } = event;
+      this.#queue.push({ ...event, ids: [...ids], ...(logprobs && { logprobs: [...logprobs] }) });
+    } else this.#queue.push(event);
     this.#ended = event.type === "finished";
     this.#notify();
   }

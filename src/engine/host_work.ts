@@ -161,8 +161,8 @@ export class HostWork {
       if (tracked.started) return;
       tracked.started = true;
       this.#waiting--;
-    } else if (event.type === "delta") tracked.delivered = true;
-    else this.#forget(tracked);
+    } else if (event.type === "finished") this.#forget(tracked);
+    else tracked.delivered = true;
     tracked.stream.event(event);
   }
 

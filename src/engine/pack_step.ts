@@ -20,7 +20,6 @@ export interface WindowedRows {
  * Lays a batch out for the kernels and uploads it: prefill rows first, then decoding rows, those with a window last; prefill cut into
  * blocks of one sequence each, decoding rows that share pages in blocks side by side. In a step with windows no pages are shared.
  *
- * @param targets when given, every row is listed for scoring with these tokens, and none for sampling
  * @throws {RangeError} when the batch is over the runner's sizes.
  */
 export function packStep(
@@ -28,7 +27,6 @@ export function packStep(
   { buffers, shape, sharedTiles }: Transformer,
   batch: readonly StepRow[],
   maxRows: number,
-  targets?: Uint32Array,
   windowed?: WindowedRows,
 ): StepShape {
   const count = batch.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0);
@@ -97,7 +95,7 @@ export function packStep(
   }
   for (const { row, index } of decoding) if (inWindow(row)) place(row, index);
 
-  const samples = targets ? packTargets(targets) : packSamples(batch, lastRow);
+  const samples = packSamples(batch, lastRow);
   const sampleCount = samples.byteLength / SAMPLE_BYTES;
   if (sampleCount > buffers.maxSamples) {
     throw new RangeError(
@@ -142,8 +140,9 @@ function packSamples(batch: readonly StepRow[], lastRow: Uint32Array): Uint8Arra
   return bytes;
 }
 
-function packTargets(targets: Uint32Array): Uint8Array<ArrayBuffer> {
-  const words = new Uint32Array(targets.length * SAMPLE_BYTES / 4);
-  targets.forEach((target, i) => words.set([i, 0, target], i * SAMPLE_BYTES / 4));
+/** Lists rows of the step whose logits are wanted and from which nothing is sampled. */
+export function packRows(rows: readonly number[]): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(rows.length * SAMPLE_BYTES / 4);
+  rows.forEach((row, i) => words[i * SAMPLE_BYTES / 4] = row);
   return new Uint8Array(words.buffer);
 }

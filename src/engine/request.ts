@@ -1,7 +1,15 @@
+import { PromptEcho } from "./prompt_echo.ts";
+import { ScoredText } from "./scored_text.ts";
 import type { Sequence } from "./sequence.ts";
 import { StopMatcher } from "./stop_matcher.ts";
 import type { TextCodec, TextDecoderStream } from "./text_codec.ts";
-import type { FinishReason, GenerateEvent, GenerateRequest, GenerateUsage } from "./types.ts";
+import type {
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  GenerateUsage,
+  ScoredToken,
+} from "./types.ts";
 
 /** Where the events of a generation go. */
 export interface GenerationListener {
@@ -14,6 +22,7 @@ export interface GenerationListener {
 interface UnshownToken {
   id: number;
   end: number;
+  scored?: ScoredToken;
 }
 
 /** A generation's text side: turns its tokens into events and says when it ends. */
@@ -26,6 +35,10 @@ export class ActiveRequest {
   readonly #endTokens: (id: number) => boolean;
   readonly #limit: number;
   readonly #submittedAt: number;
+  /** Absent where no log probabilities are asked for. */
+  readonly #scored: ScoredText | undefined;
+  readonly #echo: PromptEcho | undefined;
+  #end: ScoredToken | undefined;
   #firstAt = NaN;
   #lastAt = NaN;
   #tokens = 0;
@@ -34,13 +47,17 @@ export class ActiveRequest {
   #shown = 0;
   #text = "";
 
-  /** `now`: milliseconds, the time of submission. */
+  /**
+   * @param now milliseconds, the time of submission
+   * @param firstWritten index of the first token of the prompt that the caller wrote
+   */
   constructor(
     request: GenerateRequest,
     sequence: Sequence,
     codec: TextCodec,
     listener: GenerationListener,
     now: number,
+    firstWritten = 0,
   ) {
     this.id = request.id;
     this.sequence = sequence;
@@ -52,22 +69,54 @@ export class ActiveRequest {
     this.#endTokens = (id) => stopTokens.has(id) || own.has(id);
     this.#limit = sequence.maxTokens;
     this.#submittedAt = now;
+    this.#scored = sequence.scores && new ScoredText(codec);
+    if (request.echo) {
+      this.#echo = new PromptEcho(sequence, firstWritten, codec, this.#scored);
+    }
+  }
+
+  /** Whether some of the prompt is still to be reported. */
+  get echoing(): boolean {
+    return this.#echo !== undefined && !this.#echo.done;
   }
 
   /** Reports that the request has left the queue. */
   start(): void {
     const { promptTokens, cachedTokens } = this.sequence;
     this.#listener.event({ type: "started", promptTokens, cachedTokens });
+    this.echo();
   }
 
-  /** Takes the next token, and reports what can be shown; returns the reason if the generation ends with it. */
+  /**
+   * Reports what has become known of the prompt, if it is to be reported.
+   * @throws {Error} when the model's logits of a token were not finite.
+   */
+  echo(): void {
+    const event = this.#echo?.next();
+    if (event) this.#listener.event(event);
+  }
+
+  /**
+   * Takes the next token, and reports what can be shown; returns the reason if the generation ends with it.
+   * @throws {Error} when the token's score is wanted and its logits were not finite.
+   */
   accept(id: number, now: number): FinishReason | undefined {
     if (Number.isNaN(this.#firstAt)) this.#firstAt = now;
     this.#lastAt = now;
-    if (this.#endTokens(id)) return "stop";
+    const scores = this.sequence.scores;
+    const scored = this.#scored?.token(
+      id,
+      scores?.take(this.sequence.promptTokens + this.#tokens),
+    );
+    if (this.#endTokens(id)) {
+      this.#end = scored;
+      return "stop";
+    }
     this.#tokens++;
-    this.#unshown.push({ id, end: Infinity });
-    const stopped = this.#take(this.#decoder.push(id));
+    this.#unshown.push({ id, end: Infinity, scored });
+    const piece = this.#decoder.push(id);
+    this.#scored?.append(piece);
+    const stopped = this.#take(piece);
     if (stopped) this.#unshown = this.#unshown.filter((token) => token.end <= this.#shown);
     this.#show();
     if (stopped) return "stop";
@@ -83,7 +132,8 @@ export class ActiveRequest {
       for (const token of this.#unshown) token.end = Math.min(token.end, this.#shown);
     }
     this.#show();
-    this.#listener.event({ type: "finished", reason, usage: this.#usage() });
+    const end = this.#end && { end: this.#end };
+    this.#listener.event({ type: "finished", reason, usage: this.#usage(), ...end });
   }
 
   fail(error: Error): void {
@@ -104,11 +154,15 @@ export class ActiveRequest {
 
   #show(): void {
     const ids: number[] = [];
+    const logprobs: ScoredToken[] = [];
     while (this.#unshown.length > 0 && this.#unshown[0].end <= this.#shown) {
-      ids.push(this.#unshown.shift()!.id);
+      const { id, scored } = this.#unshown.shift()!;
+      ids.push(id);
+      if (scored) logprobs.push(scored);
     }
     if (ids.length === 0 && this.#text === "") return;
-    this.#listener.event({ type: "delta", ids, text: this.#text });
+    const text = this.#text;
+    this.#listener.event({ type: "delta", ids, text, ...(this.#scored && { logprobs }) });
     this.#text = "";
   }
 

@@ -15,8 +15,11 @@ import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
+import { greedy } from "./sampling_defaults.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { TokenAdjustments } from "./token_adjustments.ts";
+import { type ScorePlan, TokenScorer } from "./token_scorer.ts";
+import { TokenScores } from "./token_scores.ts";
 
 /** How a model is run. Every size has a default that fits the adapter. */
 export interface RunnerOptions {
@@ -65,12 +68,14 @@ export class GpuStepRunner implements StepRunner {
   readonly #readback: Readback;
   readonly #retrieval: RetrievalAttention | undefined;
   readonly #adjustments: TokenAdjustments;
-  readonly #inFlight: StepRow[][] = [];
+  readonly #scorer: TokenScorer;
+  readonly #inFlight: { rows: StepRow[]; scores: ScorePlan | undefined }[] = [];
 
   private constructor(
     gpu: Gpu,
     transformer: Transformer,
     readback: Readback,
+    scorer: TokenScorer,
     retrieval: RetrievalAttention | undefined,
     sizes: {
       maxSequences: number;
@@ -82,6 +87,7 @@ export class GpuStepRunner implements StepRunner {
     this.#gpu = gpu;
     this.#transformer = transformer;
     this.#readback = readback;
+    this.#scorer = scorer;
     this.#retrieval = retrieval;
     this.#adjustments = new TokenAdjustments(
       gpu,
@@ -125,10 +131,11 @@ export class GpuStepRunner implements StepRunner {
         onProgress: options.onProgress,
       });
       const readback = await Readback.open(gpu, sizes.maxSequences * 4);
+      const scorer = await TokenScorer.open(gpu, transformer);
       const retrieval = options.retrieval === false
         ? undefined
         : await openRetrieval(gpu, transformer, options.retrieval ?? {});
-      const runner = new GpuStepRunner(gpu, transformer, readback, retrieval, sizes);
+      const runner = new GpuStepRunner(gpu, transformer, readback, scorer, retrieval, sizes);
       runner.#warmUp();
       return runner;
     } catch (error) {
@@ -192,6 +199,7 @@ export class GpuStepRunner implements StepRunner {
           sampling,
           sampleIndex: 0,
           decode: { kind: "dense" },
+          scores: new TokenScores({ top: 1, prompt: false }),
         }),
       );
       this.submit({ rows, copies: [] });
@@ -211,22 +219,26 @@ export class GpuStepRunner implements StepRunner {
       this.#transformer,
       batch.rows,
       this.maxBatchTokens,
-      undefined,
       retrieval && windows && { windows, buffer: retrieval.windowRows },
     );
     pass = this.#transformer.record(pass, step, windows && retrieval);
-    this.#transformer.recordAdjust(pass, this.#adjustments.prepare(batch.rows));
+    const adjusted = this.#adjustments.prepare(batch.rows);
+    const scores = this.#scorer.begin(pass, batch.rows, adjusted);
+    this.#transformer.recordAdjust(pass, adjusted);
     this.#transformer.recordSample(pass, step.samples);
+    if (scores) this.#scorer.recordSampled(pass, scores);
     // Read at least a word: collecting is also how a step is waited for.
     this.#readback.record(pass, this.#transformer.sampled, 0, Math.max(1, step.samples) * 4);
     pass.submit();
-    this.#inFlight.push(batch.rows);
+    this.#inFlight.push({ rows: batch.rows, scores });
   }
 
   collect(): Int32Array {
-    const rows = this.#inFlight.shift();
-    if (!rows) throw new Error("collect a step: none was submitted");
+    const step = this.#inFlight.shift();
+    if (!step) throw new Error("collect a step: none was submitted");
+    const { rows, scores } = step;
     const sampled = new Uint32Array(this.#readback.read());
+    if (scores) this.#scorer.collect(scores);
     this.#retrieval?.finish(rows);
     let next = 0;
     return Int32Array.from(rows, (row) => {
@@ -257,40 +269,35 @@ export class GpuStepRunner implements StepRunner {
         `score tokens: ${tokens.length} tokens, the context holds ${this.contextLength}`,
       );
     }
-    const result = new Float32Array(tokens.length - 1);
+    const scores = new TokenScores({ top: 0, prompt: true });
     const pages = Array.from({ length: Math.ceil(tokens.length / PAGE_TOKENS) }, (_, i) => i);
-    const chunk = Math.min(this.maxSequences, this.maxBatchTokens);
-    for (let start = 0; start < result.length; start += chunk) {
-      const count = Math.min(chunk, result.length - start);
-      const pass = new StepPass(this.#gpu);
-      const step = packStep(
-        this.#gpu,
-        this.#transformer,
-        [{
-          slot: 0,
-          tokens: tokens.subarray(start, start + count),
-          position: start,
-          pages,
-          sample: false,
-          sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 },
-          sampleIndex: 0,
-          decode: { kind: "dense" },
-        }],
-        this.maxBatchTokens,
-        tokens.subarray(start + 1, start + count + 1),
-      );
-      this.#transformer.record(pass, step);
-      this.#transformer.recordScore(pass, count);
-      this.#readback.record(pass, this.#transformer.sampled, 0, count * 4);
-      pass.submit();
-      result.set(new Float32Array(this.#readback.read()), start);
+    const ids = Array.from(tokens);
+    for (let start = 0; start < tokens.length - 1; start += this.maxBatchTokens) {
+      const row: StepRow = {
+        slot: 0,
+        tokens: tokens.subarray(start, Math.min(start + this.maxBatchTokens, tokens.length - 1)),
+        position: start,
+        pages,
+        sample: false,
+        sampling: greedy,
+        ids,
+        sampleIndex: 0,
+        decode: { kind: "dense" },
+        scores,
+      };
+      this.submit({ rows: [row], copies: [] });
+      this.collect();
     }
-    return result;
+    return Float32Array.from(
+      { length: tokens.length - 1 },
+      (_, i) => scores.take(i + 1)!.logprob,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#retrieval?.[Symbol.asyncDispose]();
     this.#readback.dispose();
+    this.#scorer.dispose();
     this.#gpu.dispose();
   }
 }

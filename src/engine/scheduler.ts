@@ -1,11 +1,10 @@
 import { CapacityError } from "../common/errors.ts";
 import { BlockManager, type CachedPrefix } from "./block_manager.ts";
 import { follow, isFollowing, urgency } from "./prefix_following.ts";
-import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
-import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
+import { bySeniority, isPressing, matchLimit, type Sequence, unreadEnd } from "./sequence.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
@@ -472,6 +471,7 @@ export class Scheduler {
       generatedFrom: sequence.promptTokens,
       sampleIndex: sequence.sampled,
       decode: sequence.decode,
+      scores: sequence.scores,
     };
     sequence.computed += Math.max(1, tokens);
     if (sample) sequence.sampled++;
@@ -486,11 +486,6 @@ interface InFlightRow {
 }
 
 const none = new Uint32Array(0);
-
-/** Leading tokens of a sequence that may come from the cache: its last one's logits are needed, and more of it to build an index. */
-function matchLimit({ ids, decode }: Sequence): number {
-  return Math.max(0, ids.length - (decode.kind === "retrieval" ? FRESH_TOKENS : 1));
-}
 
 function slots(limits: StepLimits): number[] {
   return Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);

@@ -1,4 +1,6 @@
 import type { PageTable } from "./block_manager.ts";
+import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
+import type { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, SamplingOptions } from "./types.ts";
 
 /** What a sequence needs to be scheduled. */
@@ -13,6 +15,8 @@ export interface SequenceOptions {
   criteria?: "latency" | "throughput";
   priority?: number;
   decode?: DecodePolicy;
+  /** Takes what the model thinks of its tokens. */
+  scores?: TokenScores;
 }
 
 /**
@@ -30,6 +34,7 @@ export class Sequence {
   readonly latency: boolean;
   readonly priority: number;
   readonly decode: DecodePolicy;
+  readonly scores: TokenScores | undefined;
   /** Order of submission; set by the scheduler. */
   arrival = 0;
   /** Milliseconds, on the scheduler's clock. */
@@ -69,6 +74,7 @@ export class Sequence {
     this.latency = (options.criteria ?? "latency") === "latency";
     this.priority = options.priority ?? 0;
     this.decode = options.decode ?? { kind: "auto" };
+    this.scores = options.scores;
   }
 
   /** Generated tokens that are known. */
@@ -96,7 +102,7 @@ export const LEAST_FILL_TOKENS = 32;
 /** Tokens of a prompt that are not worth reading after the next `tokens` of it. */
 export function unreadEnd(sequence: Sequence, tokens: number): number {
   const rest = sequence.prefillEnd - sequence.computed - tokens;
-  const filledAhead = sequence.maxTokens === 0 && !sequence.latency;
+  const filledAhead = sequence.maxTokens === 0 && !sequence.latency && !sequence.scores?.prompt;
   return filledAhead && rest < LEAST_FILL_TOKENS ? rest : 0;
 }
 
@@ -113,4 +119,13 @@ export function bySeniority(a: Sequence, b: Sequence): number {
   const first = isPressing(a);
   if (first !== isPressing(b)) return first ? -1 : 1;
   return a.priority - b.priority || a.arrival - b.arrival;
+}
+
+/**
+ * Leading tokens of a sequence that may come from the cache. Its last one's logits are needed, more of it to build an index, and those of all
+ * positions whose next tokens are to be scored: keys and values do not tell them.
+ */
+export function matchLimit({ ids, decode, scores }: Sequence): number {
+  const limit = Math.max(0, ids.length - (decode.kind === "retrieval" ? FRESH_TOKENS : 1));
+  return scores?.prompt ? Math.min(limit, scores.next) : limit;
 }

@@ -6,6 +6,7 @@
  */
 import type { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import type { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, RetrievalLoad, SamplingOptions } from "./types.ts";
 
 export { PAGE_TOKENS } from "../common/page_tokens.ts";
@@ -45,6 +46,11 @@ export interface StepRow {
   sampleIndex: number;
   /** How attention is computed when the row decodes. */
   decode: DecodePolicy;
+  /**
+   * Takes what the model thinks of the row's tokens before any penalty, bias or temperature: of the sampled one, and if it asks for the prompt
+   * of those that follow the row's positions in `ids`. Filled by the time the step is collected.
+   */
+  scores?: TokenScores;
 }
 
 /** Copies the keys and values of the first `tokens` positions of page `from` into page `to`, every layer. */

@@ -1,3 +1,4 @@
+import type { TokenText } from "../tokenizer/token_text.ts";
 import type { ChatMessage, PromptPart } from "./types.ts";
 
 /** Turns tokens that arrive one by one into text; holds unfinished characters back. */
@@ -14,9 +15,13 @@ export interface TextCodec {
   readonly endTokens: ReadonlySet<number>;
   encode(text: string, options?: { addBos?: boolean; special?: boolean }): number[];
   encodeParts(parts: readonly PromptPart[]): number[];
+  /** Whether `encodeParts` puts a beginning-of-sequence token in front of these. */
+  addsBos(parts: readonly PromptPart[]): boolean;
   /** Throws `TypeError` when the model has no chat template. */
   encodeChat(messages: readonly ChatMessage[]): number[];
   decode(ids: Iterable<number>): string;
-  /** `after` is the token that the text follows. */
-  streamDecoder(options?: { after?: number }): TextDecoderStream;
+  /** `after` is the token that the text follows; `special`: control tokens are spelt out instead of left out. */
+  streamDecoder(options?: { after?: number; special?: boolean }): TextDecoderStream;
+  /** What token `id` stands for. */
+  describe(id: number): TokenText;
 }

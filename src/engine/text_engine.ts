@@ -20,6 +20,7 @@ import type {
   Prompt,
   PromptPart,
   SamplingOptions,
+  ScoredToken,
 } from "./types.ts";
 
 /** How a text engine is opened. Beside `model` and `isolate`, sizes default to what fits the adapter. */
@@ -56,6 +57,12 @@ export interface Completion {
   text: string;
   /** Generated tokens, end tokens and stop strings left out. */
   ids: number[];
+  /** Log probabilities of the tokens of `ids`, where `logprobs` asks for them. */
+  logprobs?: ScoredToken[];
+  /** The end token that ended the text, if one did and log probabilities are asked for. */
+  end?: ScoredToken;
+  /** The prompt with its tokens, where `echo` asks for it, and their log probabilities where `logprobs` does. */
+  prompt?: { text: string; ids: number[]; logprobs?: ScoredToken[] };
   /** Why it ended. */
   reason: FinishReason;
   /** Counts and times. */
@@ -135,15 +142,20 @@ export class TextEngine implements AsyncDisposable {
 
   /** Runs a generation to its end. Throws `CancelledError` when `signal` cancels it. */
   async complete(prompt: TextPrompt, options: GenerateOptions = {}): Promise<Completion> {
-    let text = "";
-    const ids: number[] = [];
+    const scored = options.logprobs !== undefined;
+    const empty = () => ({ text: "", ids: [] as number[], ...(scored && { logprobs: [] }) });
+    const answer: Pick<Completion, "text" | "ids" | "logprobs"> = empty();
+    const echoed: Required<Completion>["prompt"] = empty();
     for await (const event of this.generate(prompt, options)) {
-      if (event.type === "delta") {
-        text += event.text;
-        ids.push(...event.ids);
+      if (event.type === "delta" || event.type === "prompt") {
+        const into = event.type === "delta" ? answer : echoed;
+        into.text += event.text;
+        into.ids.push(...event.ids);
+        into.logprobs?.push(...event.logprobs ?? []);
       } else if (event.type === "finished") {
         if (options.signal?.aborted) throw new CancelledError("the completion was cancelled");
-        return { text, ids, reason: event.reason, usage: event.usage };
+        const { type: _, ...rest } = event;
+        return { ...answer, ...(options.echo && { prompt: echoed }), ...rest };
       }
     }
     throw new Error("the generation ended without saying why");

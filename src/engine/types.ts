@@ -87,6 +87,38 @@ export interface GenerateRequest {
   engine?: number;
   /** How attention is computed while decoding; the engine's default when absent. */
   decode?: DecodePolicy;
+  /**
+   * Report the log probability of each token, and so many of the likeliest in its place (0 to 20). They are natural logarithms of the model's own
+   * distribution: before temperature, `topK`, `topP`, `minP`, penalties and biases. Default: not reported.
+   */
+  logprobs?: number;
+  /**
+   * Report the prompt as well, before what is generated, with the log probabilities of its tokens if `logprobs` asks for them. Those come from
+   * reading the whole prompt: nothing of it is taken from the prefix cache then.
+   */
+  echo?: boolean;
+}
+
+/** A token that a model may write in one place, and how likely it is. */
+export interface TokenLogprob {
+  /** The token's id. */
+  id: number;
+  /** Its text: control tokens are spelt out, and bytes that make no whole characters are written `\\xNN`. */
+  token: string;
+  /** The bytes of UTF-8 that it stands for; null for a control token, which stands for no text. */
+  bytes: readonly number[] | null;
+  /** Natural logarithm of its probability, at least -9999 (what is less likely counts as that). */
+  logprob: number;
+}
+
+/** A token of a text, how likely it was, and what else was likely in its place. */
+export interface ScoredToken extends Omit<TokenLogprob, "logprob"> {
+  /** As of `TokenLogprob`; null for the first token of a sequence, which follows nothing. */
+  logprob: number | null;
+  /** The likeliest tokens, the likeliest first, equal ones by their ids; as many as were asked for. */
+  top: TokenLogprob[];
+  /** Where its text begins, in code points of the text reported (with `echo`, from the beginning of the prompt). */
+  offset: number;
 }
 
 /** Why a generation ended. */
@@ -106,12 +138,21 @@ export interface GenerateUsage {
   decodeMs: number;
 }
 
-/** What a generation reports, in this order: one `started`, any number of `delta`, one `finished`. */
+/** What a generation reports, in this order: one `started`, with `echo` at least one `prompt`, any number of `delta`, one `finished`. */
 export type GenerateEvent =
   | { type: "started"; promptTokens: number; cachedTokens: number }
-  /** `text` is whole code points and may be empty; `ids` are the tokens it came from, end tokens left out. */
-  | { type: "delta"; ids: number[]; text: string }
-  | { type: "finished"; reason: FinishReason; usage: GenerateUsage };
+  /**
+   * A piece of the prompt, control tokens spelt out. A beginning-of-sequence token that the model wants and the caller did not write is left out; the
+   * first token reported then has a log probability, what follows that token.
+   */
+  | { type: "prompt"; ids: number[]; text: string; logprobs?: ScoredToken[] }
+  /**
+   * `text` is whole code points and may be empty; `ids` are the tokens it came from, end tokens left out, and `logprobs` is of each of them if
+   * asked for.
+   */
+  | { type: "delta"; ids: number[]; text: string; logprobs?: ScoredToken[] }
+  /** `end`: the end token that ended the text, where there was one and log probabilities are asked for. */
+  | { type: "finished"; reason: FinishReason; usage: GenerateUsage; end?: ScoredToken };
 
 /** A running generation. Iterate it once; leaving the loop early cancels it. Failures are thrown by the iterator. */
 export interface Generation extends AsyncIterable<GenerateEvent> {

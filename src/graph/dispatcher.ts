@@ -212,6 +212,8 @@ export class Dispatcher {
           if (first || ids.length % 64 === 0) {
             this.#ahead?.advance(chain, task.tenant, engine, model);
           }
+        } else if (event.type === "prompt") {
+          continue;
         } else if (event.reason === "cancelled") {
           throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);
         } else {

@@ -8,7 +8,7 @@ import { shaderFragments } from "./shader_files.ts";
 export interface SampleBuffers {
   logits: GPUBuffer;
   samples: GPUBuffer;
-  /** One word per sampled row: a token (u32), or for `score` a log-probability (f32). */
+  /** The token of each sampled row. */
   sampled: GPUBuffer;
   lastSampled: GPUBuffer;
 }
@@ -30,23 +30,4 @@ export async function createSample(
   });
   const { logits, samples, sampled, lastSampled } = buffers;
   return bindKernel(gpu, pipeline, { logits, samples, sampled, last_sampled: lastSampled });
-}
-
-/** Compiles the log-probability of a wanted token per row; dispatch as `createSample`. */
-export async function createScore(
-  gpu: Gpu,
-  { vocabulary, logitsPerRow, buffers }: {
-    vocabulary: number;
-    logitsPerRow: number;
-    buffers: Omit<SampleBuffers, "lastSampled">;
-  },
-): Promise<KernelCall> {
-  const shader = assembleShader("score", shaderFragments("lib/sample_struct", "sampling/score"));
-  const pipeline = await gpu.pipelines.get(shader, "score", {
-    VOCABULARY: vocabulary,
-    LOGITS_PER_ROW: logitsPerRow,
-    GROUP: sampleGroupSize(gpu),
-  });
-  const { logits, samples, sampled } = buffers;
-  return bindKernel(gpu, pipeline, { logits, samples, sampled });
 }

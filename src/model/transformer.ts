@@ -17,7 +17,8 @@ import { createEmbed } from "../kernels/embed.ts";
 import { Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
 import type { NormInput } from "../kernels/linear_variant.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
-import { createSample, createScore } from "../kernels/sample.ts";
+import { createSample } from "../kernels/sample.ts";
+import { createScore, SCORE_BYTES, type ScoreBuffers, SCORED_BYTES } from "../kernels/score.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
@@ -84,18 +85,21 @@ export class Transformer {
   readonly #adjust: KernelCall;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
+  readonly #bindScore: (logits: GPUBuffer) => KernelCall;
+  /** Logits from before they were adjusted, and their score; made when first needed. */
+  #kept: { logits: GPUBuffer; score: KernelCall } | undefined;
   readonly #layers: Layer[];
   readonly #inlineNormRows: number;
   /** What attention of each layer reads and writes. */
   readonly attentionBuffers: readonly AttentionBuffers[];
 
   private constructor(
-    gpu: Gpu,
+    readonly gpu: Gpu,
     readonly config: ModelConfig,
     readonly shape: AttentionShape,
     readonly buffers: StepBuffers,
     readonly cache: KvCache,
-    /** One word per sampled row: its token, or after `recordScore` its log-probability. */
+    /** One word per sampled row: its token. */
     readonly sampled: GPUBuffer,
     /** Logits of the sampled rows, `logitsPerRow` apart. */
     readonly logits: GPUBuffer,
@@ -104,6 +108,8 @@ export class Transformer {
     readonly contextPages: number,
     /** What changes logits before a token is sampled. */
     readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">,
+    /** What is scored, and the scores. */
+    readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">,
     /** How decoding rows that share pages may be put together. */
     readonly sharedTiles: SharedTiles,
     calls: {
@@ -112,7 +118,7 @@ export class Transformer {
       head: Linear;
       adjust: KernelCall;
       sample: KernelCall;
-      score: KernelCall;
+      score: (logits: GPUBuffer) => KernelCall;
       layers: Layer[];
     },
   ) {
@@ -121,7 +127,8 @@ export class Transformer {
     this.#head = calls.head;
     this.#adjust = calls.adjust;
     this.#sample = calls.sample;
-    this.#score = calls.score;
+    this.#bindScore = calls.score;
+    this.#score = calls.score(logits);
     this.#layers = calls.layers;
     this.attentionBuffers = calls.layers.map((layer) => layer.attentionBuffers);
     this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
@@ -177,6 +184,7 @@ export class Transformer {
       weights.output.rows,
       pagesPerSequence,
       build.adjustBuffers,
+      build.scoreBuffers,
       options.sharedAttention === false ? { ...tiles, rows: [] } : tiles,
       {
         scales,
@@ -213,11 +221,28 @@ export class Transformer {
       layer.up.record(pass, step);
       layer.down.record(pass, step);
     }
-    if (samples === 0) return pass;
+    this.recordLogits(pass, rows, samples);
+    return pass;
+  }
+
+  /**
+   * Records the logits of the `samples` rows listed in `buffers.samples`, of the `rows` of the step whose layers came last. `record` does it for
+   * a step's own list.
+   */
+  recordLogits(pass: StepPass, rows: number, samples: number): void {
+    if (samples === 0) return;
     // The lanes family always computes these norms inside: a few rows at most.
     if (this.#inlineNormRows === 0) pass.dispatch(this.#rowScales, [rows]);
     this.#head.record(pass, { rows: samples, decodes: 0 });
-    return pass;
+  }
+
+  /** Records a copy of the first `samples` rows of logits, for scores of what they were before they are adjusted. */
+  recordKeep(pass: StepPass, samples: number): void {
+    if (!this.#kept) {
+      const logits = this.gpu.buffers.storage("kept logits", this.logits.size);
+      this.#kept = { logits, score: this.#bindScore(logits) };
+    }
+    pass.copy(this.logits, 0, this.#kept.logits, 0, samples * this.logitsPerRow * 4);
   }
 
   /** Records biases and penalties of the first `rows` rows in `adjustBuffers.adjusted`. */
@@ -230,9 +255,9 @@ export class Transformer {
     pass.dispatch(this.#sample, [samples]);
   }
 
-  /** Records, for each listed row, ln p of the token named by its sample's index. */
-  recordScore(pass: StepPass, samples: number): void {
-    pass.dispatch(this.#score, [samples]);
+  /** Records the log probabilities of the first `count` rows in `scoreBuffers.scored`, by the logits as they are or as they were `kept`. */
+  recordScore(pass: StepPass, count: number, kept = false): void {
+    pass.dispatch(kept && this.#kept ? this.#kept.score : this.#score, [count]);
   }
 }
 
@@ -247,6 +272,7 @@ class Builder {
   readonly #hidden: GPUBuffer;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">;
+  readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
   readonly #rope: GPUBuffer;
   readonly #quads: number;
   readonly #contextPages: number;
@@ -277,6 +303,10 @@ class Builder {
     this.adjustBuffers = {
       adjusted: make("adjusted rows", ADJUSTED_BYTES / 4, maxSequences),
       adjustments: make("token adjustments", config.vocabulary, maxSequences),
+    };
+    this.scoreBuffers = {
+      scored: make("scored rows", SCORED_BYTES / 4, maxSequences),
+      scores: make("scores", SCORE_BYTES / 4, maxSequences),
     };
     this.logits = make("logits", weights.output.rows, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
@@ -355,8 +385,13 @@ class Builder {
     return createSample(this.gpu, this.#sampling);
   }
 
-  score(): Promise<KernelCall> {
-    return createScore(this.gpu, this.#sampling);
+  score(): Promise<(logits: GPUBuffer) => KernelCall> {
+    const { sampled } = this;
+    return createScore(this.gpu, {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: { sampled, ...this.scoreBuffers },
+    });
   }
 
   async layer(layer: LayerWeights, index: number): Promise<Layer> {

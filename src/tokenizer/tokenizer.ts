@@ -5,6 +5,7 @@ import { pretokenizer } from "./pretokenize.ts";
 import { type Fragment, SpecialTokens } from "./special_tokens.ts";
 import { SpmEncoder } from "./spm.ts";
 import { StreamDecoder } from "./stream_decoder.ts";
+import { type TokenText, tokenText } from "./token_text.ts";
 import { TokenType, Vocab } from "./vocab.ts";
 
 // Control tokens that end a turn or a text under whatever name a model gives them; metadata often lists one of several.
@@ -64,6 +65,7 @@ export class Tokenizer {
   readonly #spacePrefix: boolean;
   readonly #templateSource: string;
   #template: ChatTemplate | undefined;
+  readonly #texts: TokenText[] = [];
 
   /**
    * The tokenizer that a GGUF file's metadata describes (`tokenizer.*`). Throws `ModelFormatError` when it is damaged
@@ -139,6 +141,15 @@ export class Tokenizer {
     parts: readonly TokenizerPart[],
     { addBos = true }: { addBos?: boolean } = {},
   ): number[] {
+    return this.#encodeFragments(this.#fragments(parts), addBos);
+  }
+
+  /** Whether {@linkcode encodeParts} puts a beginning-of-sequence token in front of these parts. */
+  addsBos(parts: readonly TokenizerPart[]): boolean {
+    return this.addBos && this.#fragments(parts)[0] !== this.bosId;
+  }
+
+  #fragments(parts: readonly TokenizerPart[]): Fragment[] {
     const fragments: Fragment[] = [];
     for (const part of parts) {
       if (part.type === "text") {
@@ -152,7 +163,7 @@ export class Tokenizer {
         }
       }
     }
-    return this.#encodeFragments(fragments, addBos);
+    return fragments;
   }
 
   #encodeFragments(fragments: readonly Fragment[], addBos: boolean): number[] {
@@ -177,6 +188,11 @@ export class Tokenizer {
   decode(ids: Iterable<number>, { special = false }: { special?: boolean } = {}): string {
     const decoder = this.streamDecoder({ special });
     return decoder.pushAll(ids) + decoder.flush();
+  }
+
+  /** What token `id` stands for: nothing for an id that a model has beyond its vocabulary. */
+  describe(id: number): TokenText {
+    return this.#texts[id] ??= tokenText(this.vocab, id);
   }
 
   /**
@@ -262,3 +278,4 @@ function append(fragments: Fragment[], more: readonly Fragment[]): void {
 
 export type { ChatTurn } from "./chat_template.ts";
 export type { StreamDecoder } from "./stream_decoder.ts";
+export type { TokenText } from "./token_text.ts";

@@ -1,13 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
 import type { SamplingOptions } from "../../src/engine/types.ts";
-import type { KernelCall } from "../../src/gpu/kernel_call.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";
-import { createSample, createScore } from "../../src/kernels/sample.ts";
+import { createSample } from "../../src/kernels/sample.ts";
 import { SAMPLE_BYTES } from "../../src/kernels/step_buffers.ts";
-import { logSoftmax, samplingOracle } from "../oracle/sampling.ts";
-import { assertClose } from "../support/compare.ts";
+import { samplingOracle } from "../oracle/sampling.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
 
@@ -25,7 +23,7 @@ interface Draw extends SamplingOptions {
 const greedy: Draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, slot: 0, index: 0 };
 const free: Draw = { ...greedy, temperature: 1 };
 
-/** The sampling kernels on buffers of their own; made on first use, since compiling is asynchronous. */
+/** The sampling kernel on buffers of their own; made on first use, since compiling is asynchronous. */
 async function makeBench() {
   const make = (label: string, bytes: number) => gpu.buffers.storage(label, bytes);
   const buffers = {
@@ -35,20 +33,13 @@ async function makeBench() {
     lastSampled: make("last sampled", ROWS * 4),
   };
   const options = { vocabulary: VOCABULARY, logitsPerRow: STRIDE, buffers };
-  return {
-    ...buffers,
-    sample: await createSample(gpu, options),
-    score: await createScore(gpu, options),
-  };
+  return { ...buffers, sample: await createSample(gpu, options) };
 }
 let bench: ReturnType<typeof makeBench> | undefined;
 
-/** Runs a kernel on rows of logits, each with its draw; padding behind the vocabulary is +∞, which no row may choose. */
-async function run(
-  kernel: "sample" | "score",
-  rows: { logits: ArrayLike<number>; draw: Draw }[],
-): Promise<ArrayBuffer> {
-  const { logits, samples, sampled, ...calls } = await (bench ??= makeBench());
+/** Runs the kernel on rows of logits, each with its draw; padding behind the vocabulary is +∞, which no row may choose. */
+async function sample(rows: { logits: ArrayLike<number>; draw: Draw }[]): Promise<number[]> {
+  const { logits, samples, sampled, sample } = await (bench ??= makeBench());
   const values = new Float32Array(rows.length * STRIDE).fill(Infinity);
   const words = new DataView(new ArrayBuffer(rows.length * SAMPLE_BYTES));
   rows.forEach(({ logits, draw }, i) => {
@@ -64,15 +55,11 @@ async function run(
   gpu.buffers.write(samples, 0, new Uint8Array(words.buffer));
   gpu.buffers.write(sampled, 0, new Uint32Array(rows.length + 1).fill(77));
   const pass = new StepPass(gpu);
-  pass.dispatch(calls[kernel] as KernelCall, [rows.length]);
+  pass.dispatch(sample, [rows.length]);
   pass.submit();
-  const found = await readBuffer(gpu, sampled, 0, rows.length * 4 + 4);
-  assertEquals(new Uint32Array(found).at(-1), 77, "the word past the last row");
-  return found.slice(0, rows.length * 4);
-}
-
-async function sample(rows: { logits: ArrayLike<number>; draw: Draw }[]): Promise<number[]> {
-  return [...new Uint32Array(await run("sample", rows))];
+  const found = new Uint32Array(await readBuffer(gpu, sampled, 0, rows.length * 4 + 4));
+  assertEquals(found.at(-1), 77, "the word past the last row");
+  return [...found.subarray(0, rows.length)];
 }
 
 /** Tokens of `count` draws from one row of logits, by their index. */
@@ -222,16 +209,4 @@ gpuTest("sample says that no token can be chosen when every logit is NaN or -∞
     }
   }
   assertEquals(new Uint32Array(await readBuffer(gpu, lastSampled, 0, 4))[0], 3);
-});
-
-gpuTest("score gives the logarithm of a token's probability", async () => {
-  const rng = new Rng(6);
-  const rows = Array.from({ length: 9 }, (_, i) => {
-    const logits = rng.normals(VOCABULARY, i * 10);
-    return { logits, draw: { ...greedy, index: [0, 300, 256][i % 3] } };
-  });
-  const found = new Float32Array(await run("score", rows));
-  rows.forEach(({ logits, draw }, i) => {
-    assertClose([found[i]], [logSoftmax(logits)[draw.index]], 2e-6, `row ${i}`);
-  });
 });

@@ -43,3 +43,11 @@ export function samplingOracle(
   const total = kept.reduce((a, b) => a + b, 0);
   return kept.map((p) => p / total);
 }
+
+/** The `count` tokens of the greatest logits, equal ones by their ids. */
+export function likeliest(logits: ArrayLike<number>, count: number): number[] {
+  const ids = Array.from({ length: logits.length }, (_, id) => id);
+  return ids.filter((id) => !Number.isNaN(logits[id])).sort((a, b) =>
+    Number(logits[b] > logits[a]) - Number(logits[b] < logits[a]) || a - b
+  ).slice(0, count);
+}

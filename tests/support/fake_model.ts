@@ -51,6 +51,18 @@ export class FakeCodec implements TextCodec {
     return this.encode(messages.map((message) => message.content + "\n").join(""));
   }
 
+  addsBos(): boolean {
+    return false;
+  }
+
+  describe(id: number): ReturnType<TextCodec["describe"]> {
+    const bytes = [...pieces[id]];
+    const token = bytes[0] < 0x80
+      ? new TextDecoder().decode(pieces[id])
+      : `\\x${bytes[0].toString(16)}`;
+    return { token, bytes };
+  }
+
   decode(ids: Iterable<number>): string {
     const stream = this.streamDecoder();
     return [...ids].map((id) => stream.push(id)).join("") + stream.flush();

@@ -5,6 +5,7 @@ import {
   type StepRow,
   type StepRunner,
 } from "../../src/engine/step.ts";
+import type { TokenScore } from "../../src/engine/token_scores.ts";
 import type { SamplingOptions } from "../../src/engine/types.ts";
 
 /** Settings of a `FakeRunner`. */
@@ -40,6 +41,31 @@ function sample(
 ): number {
   const { temperature, seed } = row.sampling;
   return (temperature > 0 ? mix(mix(visible, seed), row.sampleIndex) : visible) % vocabulary;
+}
+
+/** What is thought of `token` where `visible` can be seen: a hash for each token of the vocabulary, not a distribution. */
+function score(visible: number, token: number, top: number, vocabulary: number): TokenScore {
+  const logprob = (id: number) => -(mix(visible, id) % 997) / 64;
+  const ids = Array.from({ length: vocabulary }, (_, id) => id);
+  const likeliest = ids.sort((a, b) => logprob(b) - logprob(a) || a - b).slice(0, top);
+  return {
+    logprob: logprob(token),
+    top: likeliest.map((id) => ({ id, logprob: logprob(id) })),
+  };
+}
+
+/** The scores of a sequence's tokens but the first, computed without pages, batches or steps. */
+export function expectedScores(
+  tokens: readonly number[],
+  top: number,
+  vocabulary = 50,
+): TokenScore[] {
+  let kv = 0, visible = 0;
+  return tokens.slice(0, -1).map((token, position) => {
+    kv = keyValue(kv, token, position);
+    visible = mix(visible, kv);
+    return score(visible, tokens[position + 1], top, vocabulary);
+  });
 }
 
 /** The tokens that a correct engine generates for `prompt`, computed without pages, batches or steps. */
@@ -142,9 +168,21 @@ export class FakeRunner implements StepRunner {
       this.#pages[at(row.position + i)] = kv;
       visible = mix(visible, kv);
       this.positions++;
+      this.#scorePrompt(row, row.position + i, visible);
     });
     if (!row.sample) return -1;
-    return this.#lastToken[row.slot] = sample(visible, row, this.vocabulary);
+    const chosen = sample(visible, row, this.vocabulary);
+    row.scores?.set(
+      row.generatedFrom! + row.sampleIndex,
+      score(visible, chosen, row.scores.top, this.vocabulary),
+    );
+    return this.#lastToken[row.slot] = chosen;
+  }
+
+  #scorePrompt({ ids = [], tokens, scores }: StepRow, position: number, visible: number): void {
+    if (!scores?.prompt || tokens.length === 0 || position < scores.next) return;
+    if (position + 1 >= ids.length) return;
+    scores.set(position + 1, score(visible, ids[position + 1], scores.top, this.vocabulary));
   }
 
   #validate({ rows }: StepBatch): void {

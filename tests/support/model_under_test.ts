@@ -1,4 +1,4 @@
-import { packStep } from "../../src/engine/pack_step.ts";
+import { packRows, packStep } from "../../src/engine/pack_step.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
 import type { PageCopy, StepRow } from "../../src/engine/step.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
@@ -59,8 +59,12 @@ export class ModelUnderTest {
     const count = rows.reduce((sum, row) => sum + Math.max(1, row.tokens.length), 0);
     const pass = new StepPass(gpu);
     for (const { from, to } of copies) transformer.cache.recordCopy(pass, from, to);
-    const targets = everyRow ? new Uint32Array(count) : undefined;
-    const step = packStep(gpu, transformer, rows, ModelUnderTest.maxRows, targets);
+    const step = packStep(gpu, transformer, rows, ModelUnderTest.maxRows);
+    if (everyRow) {
+      step.samples = count;
+      gpu.buffers.write(transformer.buffers.samples, 0, packRows([...new Array(count).keys()]));
+      transformer.buffers.writeCounts({ rows: count, samples: count, decodes: step.decodes });
+    }
     transformer.record(pass, step);
     if (!everyRow) transformer.recordSample(pass, step.samples);
     const bytes = Math.max(1, step.samples) * 4;

@@ -28,7 +28,7 @@ export class RetrievalUnderTest implements AsyncDisposable {
     const windows = retrieval.begin(rows);
     const windowed = windows && { windows, buffer: retrieval.windowRows };
     const { maxRows } = ModelUnderTest;
-    const step = packStep(gpu, transformer, rows, maxRows, undefined, windowed);
+    const step = packStep(gpu, transformer, rows, maxRows, windowed);
     const pass = transformer.record(new StepPass(gpu), step, windows && retrieval);
     transformer.recordSample(pass, step.samples);
     const bytes = Math.max(1, step.samples) * 4;

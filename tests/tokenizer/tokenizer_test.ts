@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { GgufMetadata } from "../../src/formats/gguf_metadata.ts";
@@ -253,4 +253,54 @@ Deno.test("Tokenizer says which byte a vocabulary cannot spell, or uses its unkn
   );
   const tolerant = Tokenizer.fromGguf(metadata({ "tokenizer.ggml.unknown_token_id": 3 }));
   assertEquals(tolerant.encode("abc"), [2, 3]);
+});
+
+Deno.test("Tokenizer.describe spells control tokens and writes parts of characters as bytes", () => {
+  const bpe = bpeTokenizer();
+  const [whole] = bpe.encode("a");
+  assertEquals(bpe.describe(whole), { token: "a", bytes: [0x61] });
+  assertEquals(bpe.describe(bpe.vocab.ids.get("<|im_end|>")!), {
+    token: "<|im_end|>",
+    bytes: null,
+  });
+  assertEquals(bpe.describe(bpe.size), { token: "", bytes: null });
+  for (const text of ["über “quoted” 数 🙂", " plain words\n"]) {
+    for (const tokenizer of [bpe, spmTokenizer()]) {
+      const ids = tokenizer.encode(text, { addBos: false });
+      const bytes = ids.flatMap((id) => [...tokenizer.describe(id).bytes!]);
+      assertEquals(new TextDecoder().decode(Uint8Array.from(bytes)).trimStart(), text.trimStart());
+      for (const id of ids) {
+        const { token, bytes } = tokenizer.describe(id);
+        const spelt = [...new TextEncoder().encode(token)];
+        if (token.includes("\\x")) {
+          assert(bytes!.some((byte) => byte >= 0x80) && !token.includes("\ufffd"));
+        } else assertEquals(spelt, bytes);
+      }
+    }
+  }
+});
+
+Deno.test("Tokenizer.addsBos says what encodeParts does", () => {
+  for (
+    const tokenizer of [
+      bpeTokenizer(),
+      spmTokenizer(),
+      bpeTokenizer({ "tokenizer.ggml.add_bos_token": true }),
+    ]
+  ) {
+    const bos = tokenizer.bosId ?? 0;
+    const parts = [
+      [{ type: "text" as const, text: "a tale" }],
+      [{ type: "tokens" as const, ids: [bos, 5] }],
+      [{ type: "tokens" as const, ids: [5, bos] }],
+      [{ type: "text" as const, text: "" }, { type: "tokens" as const, ids: [bos] }],
+      [{ type: "text" as const, text: tokenizer.vocab.tokens[bos], special: true }],
+      [],
+    ];
+    for (const each of parts) {
+      const more = tokenizer.encodeParts(each).length -
+        tokenizer.encodeParts(each, { addBos: false }).length;
+      assertEquals(Number(tokenizer.addsBos(each)), more);
+    }
+  }
 });

@@ -76,7 +76,7 @@ export async function retrievalDecode(
     const begin = performance.now();
     const windows = retrieval.begin([row]);
     const windowed = windows && { windows, buffer: retrieval.windowRows };
-    const packed = packStep(gpu, transformer, [row], ROWS, undefined, windowed);
+    const packed = packStep(gpu, transformer, [row], ROWS, windowed);
     const pass = transformer.record(new StepPass(gpu), packed, windows && retrieval);
     transformer.recordSample(pass, packed.samples);
     readback.record(pass, transformer.sampled, 0, 4);

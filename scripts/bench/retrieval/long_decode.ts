@@ -195,7 +195,7 @@ export class LongContext implements AsyncDisposable {
     const { gpu, transformer, retrieval, readback } = this;
     const windows = retrieval.begin(rows);
     const windowed = windows && { windows, buffer: retrieval.windowRows };
-    const step = packStep(gpu, transformer, rows, MAX_ROWS, undefined, windowed);
+    const step = packStep(gpu, transformer, rows, MAX_ROWS, windowed);
     const pass = transformer.record(new StepPass(gpu), step, windows && retrieval);
     transformer.recordSample(pass, step.samples);
     readback.record(pass, transformer.logits, 0, transformer.logitsPerRow * 4);
