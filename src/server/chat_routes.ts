@@ -9,9 +9,10 @@ import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
-import { answerGenerations, type WireShape } from "./generation_answer.ts";
+import { answerGenerations, type AnswerPiece, type WireShape } from "./generation_answer.ts";
 import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
+import { chatLogprobs } from "./wire_logprobs.ts";
 import { wireUsage } from "./wire_usage.ts";
 
 const route = createRoute({
@@ -49,6 +50,12 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
       );
     }
     checkLogitBias(body, vocabularySize);
+    if (body.top_logprobs && !body.logprobs) {
+      throw ApiError.invalid(
+        `top_logprobs is ${body.top_logprobs}, expected \`logprobs: true\` beside it`,
+        "top_logprobs",
+      );
+    }
     const prompt = { type: "chat" as const, messages: toChatMessages(body.messages) };
     checkPromptLength(prompt, contextLength, "messages");
     const id = `chatcmpl-${crypto.randomUUID()}`;
@@ -60,6 +67,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
         toGenerateRequest(id, body, prompt, {
           cacheScope: c.get("cacheScope"),
           maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+          logprobs: body.logprobs ? body.top_logprobs ?? 0 : undefined,
         }),
     );
     return await answerGenerations(desk, requests, shapeOf(id, model), {
@@ -79,14 +87,20 @@ function shapeOf(id: string, model: string): WireShape {
     index: number,
     delta: { role?: string; content?: string },
     finish_reason: string | null,
+    logprobs?: AnswerPiece["logprobs"],
   ) => ({
     ...head,
     object: "chat.completion.chunk",
-    choices: [{ index, delta, logprobs: null, finish_reason }],
+    choices: [{
+      index,
+      delta,
+      logprobs: logprobs ? chatLogprobs(logprobs) : null,
+      finish_reason,
+    }],
   });
   return {
     opening: (index) => chunk(index, { role: "assistant", content: "" }, null),
-    delta: (content, index) => chunk(index, { content }, null),
+    delta: ({ text, logprobs }, index) => chunk(index, { content: text }, null, logprobs),
     end: (reason, index) => chunk(index, {}, reason),
     usage: (usage) => ({
       ...head,
@@ -97,10 +111,10 @@ function shapeOf(id: string, model: string): WireShape {
     whole: (answers, usage) => ({
       ...head,
       object: "chat.completion",
-      choices: answers.map(({ text, reason }, index) => ({
+      choices: answers.map(({ text, logprobs, reason }, index) => ({
         index,
         message: { role: "assistant", content: text, refusal: null },
-        logprobs: null,
+        logprobs: logprobs ? chatLogprobs(logprobs) : null,
         finish_reason: reason,
       })),
       ...wireUsage(usage),

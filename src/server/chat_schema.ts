@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import type { ChatMessage } from "../engine/types.ts";
 import { generationFields } from "./generation_schema.ts";
+import { chatLogprobsFields, chatLogprobsSchema } from "./logprobs_schema.ts";
 import { finishReasonSchema, timingsSchema, usageSchema } from "./schema_common.ts";
 import { unsupportedInChat } from "./unsupported.ts";
 
@@ -28,6 +29,7 @@ export const chatRequestSchema = z.object({
   max_tokens: generationFields.max_tokens.openapi({
     description: "Older name of `max_completion_tokens`.",
   }),
+  ...chatLogprobsFields,
   ...unsupportedInChat,
 }).openapi("ChatCompletionRequest");
 
@@ -58,7 +60,7 @@ export const chatCompletionSchema = z.object({
       content: z.string(),
       refusal: z.null(),
     }),
-    logprobs: z.null(),
+    logprobs: chatLogprobsSchema.nullable(),
     finish_reason: finishReasonSchema,
   })),
   usage: usageSchema,
@@ -72,7 +74,7 @@ export const chatChunkSchema = z.object({
   choices: z.array(z.object({
     index: z.int(),
     delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
-    logprobs: z.null(),
+    logprobs: chatLogprobsSchema.nullable(),
     finish_reason: finishReasonSchema.nullable(),
   })),
   usage: usageSchema.nullish(),

@@ -10,9 +10,10 @@ import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
-import { answerGenerations, type WireShape } from "./generation_answer.ts";
+import { answerGenerations, type AnswerPiece, type WireShape } from "./generation_answer.ts";
 import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
+import { completionLogprobs } from "./wire_logprobs.ts";
 import { wireUsage } from "./wire_usage.ts";
 
 const route = createRoute({
@@ -57,6 +58,8 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
         toGenerateRequest(id, body, prompt, {
           cacheScope: c.get("cacheScope"),
           maxTokens: body.max_tokens ?? defaultCompletionTokens,
+          logprobs: body.logprobs ?? undefined,
+          echo: body.echo ?? undefined,
         }),
     );
     return await answerGenerations(desk, requests, shapeOf(id, model), {
@@ -109,19 +112,29 @@ function shapeOf(id: string, model: string): WireShape {
     created: Math.floor(Date.now() / 1000),
     model,
   };
-  const choice = (text: string, finish_reason: string | null, index: number) => ({
+  const choice = (
+    { text, logprobs }: AnswerPiece,
+    finish_reason: string | null,
+    index: number,
+  ) => ({
     index,
     text,
-    logprobs: null,
+    logprobs: logprobs ? completionLogprobs(logprobs) : null,
     finish_reason,
   });
   return {
-    delta: (text, index) => ({ ...head, choices: [choice(text, null, index)] }),
-    end: (reason, index) => ({ ...head, choices: [choice("", reason, index)] }),
+    delta: (piece, index) => ({ ...head, choices: [choice(piece, null, index)] }),
+    end: (reason, index, end) => ({
+      ...head,
+      choices: [choice({ text: "", logprobs: end && [end] }, reason, index)],
+    }),
     usage: (usage) => ({ ...head, choices: [], ...wireUsage(usage) }),
     whole: (answers, usage) => ({
       ...head,
-      choices: answers.map(({ text, reason }, index) => choice(text, reason, index)),
+      choices: answers.map(({ text, logprobs, end, reason }, index) => {
+        const all = logprobs && end ? [...logprobs, end] : logprobs;
+        return choice({ text, logprobs: all }, reason, index);
+      }),
       ...wireUsage(usage),
     }),
   };

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { generationFields } from "./generation_schema.ts";
+import { completionLogprobsFields, completionLogprobsSchema } from "./logprobs_schema.ts";
 import { finishReasonSchema, timingsSchema, tokenIdsSchema, usageSchema } from "./schema_common.ts";
 import { unsupportedInCompletions } from "./unsupported.ts";
 
@@ -25,9 +26,11 @@ export const completionRequestSchema = z.object({
       "answered by the choice of its index.",
   }),
   ...generationFields,
-  max_tokens: generationFields.max_tokens.openapi({
-    description: `At most this many tokens. Default ${defaultCompletionTokens}.`,
+  max_tokens: z.int().min(0).nullish().openapi({
+    description:
+      `At most this many tokens; 0 only reads the prompt, for what \`echo\` returns of it. Default ${defaultCompletionTokens}.`,
   }),
+  ...completionLogprobsFields,
   ...unsupportedInCompletions,
 }).openapi("CompletionRequest");
 
@@ -43,7 +46,7 @@ export const completionSchema = z.object({
   choices: z.array(z.object({
     index: z.int().nonnegative(),
     text: z.string(),
-    logprobs: z.null(),
+    logprobs: completionLogprobsSchema.nullable(),
     finish_reason: finishReasonSchema.nullable(),
   })),
   usage: usageSchema.nullish(),

@@ -9,24 +9,33 @@ import type {
   GenerateRequest,
   GenerateUsage,
   Generation,
+  ScoredToken,
 } from "../engine/types.ts";
 
 /** How a surface writes generations on the wire, one choice each. */
 export interface WireShape {
   /** The first event of a stream, if it has one before the text. */
   opening?(choice: number): unknown;
-  delta(text: string, choice: number): unknown;
-  end(reason: "stop" | "length", choice: number): unknown;
+  delta(piece: AnswerPiece, choice: number): unknown;
+  /** `end`: the end token that ended the text, where log probabilities are asked for. */
+  end(reason: "stop" | "length", choice: number, end?: ScoredToken): unknown;
   /** The event after the end that carries the counts. */
   usage(usage: GenerateUsage): unknown;
   /** The answer without a stream. */
   whole(answers: readonly WholeAnswer[], usage: GenerateUsage): unknown;
 }
 
-/** What one generation put out. */
-export interface WholeAnswer {
+/** Some of what a generation puts out, of its prompt if that is echoed. */
+export interface AnswerPiece {
   text: string;
+  /** The tokens of the text, where log probabilities are asked for. */
+  logprobs?: readonly ScoredToken[];
+}
+
+/** What one generation put out. */
+export interface WholeAnswer extends AnswerPiece {
   reason: "stop" | "length";
+  end?: ScoredToken;
 }
 
 /** How to answer. */
@@ -59,7 +68,7 @@ export async function answerGenerations(
   try {
     for (const request of requests) generations.push(desk.submit(request));
     if (options.signal.aborted) leave();
-    if (!options.stream) return Response.json(await collect(generations, shape, options));
+    if (!options.stream) return Response.json(await collect(generations, requests, shape, options));
     const streams = await Promise.all(
       generations.map((generation) => accepted(generation, options.acceptMs)),
     );
@@ -79,15 +88,24 @@ export async function answerGenerations(
 
 async function collect(
   generations: readonly Generation[],
+  requests: readonly GenerateRequest[],
   shape: WireShape,
   { choicesPerPrompt }: AnswerOptions,
 ): Promise<unknown> {
-  const answers = await Promise.all(generations.map(async (generation) => {
+  const answers = await Promise.all(generations.map(async (generation, index) => {
     const texts: string[] = [];
+    const logprobs: ScoredToken[] | undefined = requests[index].logprobs === undefined
+      ? undefined
+      : [];
     for await (const event of generation) {
-      if (event.type === "delta") texts.push(event.text);
+      if (event.type === "delta" || event.type === "prompt") {
+        texts.push(event.text);
+        logprobs?.push(...event.logprobs ?? []);
+      }
       if (event.type === "finished") {
-        return { text: texts.join(""), reason: notCancelled(event.reason), usage: event.usage };
+        const { usage, end } = event;
+        const reason = notCancelled(event.reason);
+        return { text: texts.join(""), logprobs, reason, usage, end };
       }
     }
     throw new Error(`generation ${generation.id} ended without its "finished" event`);
@@ -108,12 +126,13 @@ async function* writeEvents(
   const usages: GenerateUsage[] = [];
   try {
     for await (const [event, choice] of mergeStreams(streams)) {
-      // A token inside a code point has no text yet.
-      if (event.type === "delta" && event.text !== "") {
-        yield sseData(shape.delta(event.text, choice));
+      // A token inside a code point has no text yet, and a control token never.
+      const piece = event.type === "delta" || event.type === "prompt" ? event : undefined;
+      if (piece && (piece.text !== "" || piece.logprobs?.length)) {
+        yield sseData(shape.delta(piece, choice));
       }
       if (event.type === "finished") {
-        yield sseData(shape.end(notCancelled(event.reason), choice));
+        yield sseData(shape.end(notCancelled(event.reason), choice, event.end));
         usages[choice] = event.usage;
       }
     }

@@ -78,20 +78,19 @@ export function toGenerateRequest(
   id: string,
   fields: GenerationFields,
   prompt: Prompt,
-  options: { cacheScope: string; maxTokens?: number },
+  options: Pick<GenerateRequest, "cacheScope" | "maxTokens" | "logprobs" | "echo">,
 ): GenerateRequest {
   return {
     id,
     model: fields.model,
     prompt,
-    maxTokens: options.maxTokens,
     sampling: toSampling(fields),
     stop: typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? undefined,
     stopTokens: fields.stop_token_ids,
     ignoreEos: fields.ignore_eos,
-    cacheScope: options.cacheScope,
     criteria: fields.sparrow?.criteria,
     decode: fields.sparrow?.decode,
+    ...options,
   };
 }
 

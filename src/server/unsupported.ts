@@ -15,22 +15,18 @@ function onlyNeutral(neutral: readonly unknown[], why: string): z.ZodType<unknow
 
 /** Refused by `/v1/completions`. */
 export const unsupportedInCompletions: Record<
-  "logprobs" | "best_of" | "echo" | "suffix",
+  "best_of" | "suffix",
   z.ZodType<unknown>
 > = {
-  logprobs: onlyNeutral([null], "log probabilities are not returned"),
   best_of: onlyNeutral([1], "no choice is left out; `n` returns several"),
-  echo: onlyNeutral([false], "the prompt is not repeated"),
   suffix: onlyNeutral([""], "the model does not fill in the middle"),
 };
 
 /** Refused by `/v1/chat/completions`. */
 export const unsupportedInChat: Record<
-  "logprobs" | "top_logprobs" | "tools" | "functions" | "response_format",
+  "tools" | "functions" | "response_format",
   z.ZodType<unknown>
 > = {
-  logprobs: onlyNeutral([false], "log probabilities are not returned"),
-  top_logprobs: onlyNeutral([0], "log probabilities are not returned"),
   tools: onlyNeutral([[]], "tool calls are not implemented"),
   functions: onlyNeutral([[]], "function calls are not implemented"),
   response_format: onlyNeutral([{ type: "text" }], "structured output is not implemented"),
