@@ -14,6 +14,7 @@
 export {
   CancelledError,
   CapacityError,
+  ConstraintError,
   DeviceLostError,
   ModelFormatError,
   OutOfMemoryError,

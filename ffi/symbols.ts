@@ -1,5 +1,6 @@
 import { coreSymbols } from "./core_symbols.ts";
 import { decodeSymbols } from "./decode_symbols.ts";
+import { grammarSymbols } from "./grammar_symbols.ts";
 import { indexSymbols } from "./index_symbols.ts";
 import { lutSymbols } from "./lut_symbols.ts";
 
@@ -7,6 +8,7 @@ import { lutSymbols } from "./lut_symbols.ts";
 export const symbols = {
   ...coreSymbols,
   ...decodeSymbols,
+  ...grammarSymbols,
   ...indexSymbols,
   ...lutSymbols,
 } as const;

@@ -27,7 +27,8 @@ export async function ensureNative(onBuild: () => void = () => {}): Promise<Nati
   if ((await runQuietly("cargo", ["--version"])).code === 127) {
     return {
       kind: "missing",
-      reason: "Rust's cargo was not found: retrieval attention and look-up-table video are off. " +
+      reason:
+        "Rust's cargo was not found: structured output, retrieval attention and look-up-table video are off. " +
         "Get it from https://rustup.rs, then start again.",
     };
   }

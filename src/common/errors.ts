@@ -28,6 +28,12 @@ export class ModelFormatError extends Error {
   override readonly name = "ModelFormatError";
 }
 
+/** What a text is to be (`TextConstraint`) cannot be kept: names the part at fault and what is expected. */
+export class ConstraintError extends Error {
+  /** The class name, which survives the way between processes. */
+  override readonly name = "ConstraintError";
+}
+
 /** A queue or pool is full: try again after `retryAfterSeconds`. */
 export class CapacityError extends Error {
   /** The class name, which survives the way between processes. */

@@ -1,6 +1,8 @@
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
+import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import { checkLogprobs, checkSampling } from "./check_sampling.ts";
+import { ConstrainedStarts } from "./constrained_starts.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";
@@ -57,6 +59,7 @@ export class Engine implements AsyncDisposable {
   #lastCheck = -Infinity;
   #lastLook = performance.now();
   #totals = { promptTokens: 0, cachedPromptTokens: 0, generatedTokens: 0 };
+  #constrained: ConstrainedStarts | undefined;
   readonly #loop: Promise<void>;
 
   /** Opens the model and starts the loop. Rejects with whatever `open` rejects with. */
@@ -90,10 +93,24 @@ export class Engine implements AsyncDisposable {
    */
   start(request: GenerateRequest, listener: GenerationListener): () => void {
     this.#scheduler.checkCapacity();
+    if (!request.constraint || request.maxTokens === 0) return this.#start(request, listener);
+    this.#constrained ??= new ConstrainedStarts(
+      this.#model.codec,
+      (...request) => this.#start(...request),
+    );
+    return this.#constrained.start(request, listener);
+  }
+
+  #start(
+    request: GenerateRequest,
+    listener: GenerationListener,
+    constraint?: ConstrainedText,
+  ): () => void {
     let active: ActiveRequest;
     try {
-      active = this.#admit(request, listener);
+      active = this.#admit(request, listener, constraint);
     } catch (error) {
+      constraint?.[Symbol.dispose]();
       listener.fail(asError(error));
       return () => {};
     }
@@ -145,10 +162,15 @@ export class Engine implements AsyncDisposable {
       for (const active of [...this.#active.values()]) this.#end(active, "cancelled");
       this.#wake?.();
     }
+    await this.#constrained?.close();
     await this.#loop;
   }
 
-  #admit(request: GenerateRequest, listener: GenerationListener): ActiveRequest {
+  #admit(
+    request: GenerateRequest,
+    listener: GenerationListener,
+    constraint?: ConstrainedText,
+  ): ActiveRequest {
     if (this.#closed || this.#state === "failed") {
       throw new DeviceLostError(
         `engine of ${this.#model.info.id} is ${this.#closed ? "closed" : "lost"}`,
@@ -182,6 +204,7 @@ export class Engine implements AsyncDisposable {
       priority: request.priority,
       decode: request.decode ?? this.#options.decode,
       scores: top === undefined ? undefined : new TokenScores({ top, prompt: echo }),
+      constraint,
     });
     this.#scheduler.add(sequence, now);
     const { codec } = this.#model;
@@ -199,6 +222,7 @@ export class Engine implements AsyncDisposable {
     if (!this.#active.delete(active.sequence)) return;
     this.#echoing.delete(active);
     this.#scheduler.finish(active.sequence, performance.now());
+    active.sequence.constraint?.[Symbol.dispose]();
     active.finish(reason);
   }
 
@@ -207,6 +231,7 @@ export class Engine implements AsyncDisposable {
     this.#active.delete(sequence);
     if (active) this.#echoing.delete(active);
     this.#scheduler.finish(sequence, performance.now());
+    sequence.constraint?.[Symbol.dispose]();
     active?.fail(error);
   }
 
@@ -269,7 +294,8 @@ export class Engine implements AsyncDisposable {
       if (!active) continue;
       if (faulty) {
         const why = "the logits are not finite; the model file or the GPU driver is faulty";
-        this.#fail(sequence, new Error(`sample a token: ${why}`));
+        const failure = sequence.constraint?.failure ?? new Error(`sample a token: ${why}`);
+        this.#fail(sequence, failure);
         continue;
       }
       if (token !== undefined) this.#totals.generatedTokens++;

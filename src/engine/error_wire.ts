@@ -1,6 +1,7 @@
 import {
   CancelledError,
   CapacityError,
+  ConstraintError,
   DeviceLostError,
   ModelFormatError,
   OutOfMemoryError,
@@ -17,6 +18,7 @@ export interface ErrorWire {
 const classes: Record<string, new (message: string) => Error> = {
   CancelledError,
   CapacityError,
+  ConstraintError,
   DeviceLostError,
   ModelFormatError,
   OutOfMemoryError,

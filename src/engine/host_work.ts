@@ -2,6 +2,7 @@ import { CapacityError } from "../common/errors.ts";
 import { fromErrorWire } from "./error_wire.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { FromHost, HostCall, HostEvent, ToHost } from "./host_messages.ts";
+import { noUsage } from "./no_usage.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import type { GenerateRequest, Generation } from "./types.ts";
 
@@ -185,8 +186,7 @@ export class HostWork {
 
   #finishCancelled(tracked: Tracked): void {
     this.#forget(tracked);
-    const usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, ttftMs: 0, decodeMs: 0 };
-    tracked.stream.event({ type: "finished", reason: "cancelled", usage });
+    tracked.stream.event({ type: "finished", reason: "cancelled", usage: noUsage });
   }
 
   #fail(tracked: Tracked, error: Error): void {

@@ -62,7 +62,10 @@ export class ActiveRequest {
     this.id = request.id;
     this.sequence = sequence;
     this.#listener = listener;
-    this.#decoder = codec.streamDecoder({ after: sequence.ids.at(-1) });
+    this.#decoder = codec.streamDecoder({
+      after: sequence.ids.at(-1),
+      whole: sequence.constraint !== undefined,
+    });
     this.#stops = new StopMatcher(request.stop);
     const stopTokens = new Set(request.stopTokens);
     const own = request.ignoreEos ? new Set<number>() : codec.endTokens;
@@ -119,7 +122,8 @@ export class ActiveRequest {
     const stopped = this.#take(piece);
     if (stopped) this.#unshown = this.#unshown.filter((token) => token.end <= this.#shown);
     this.#show();
-    if (stopped) return "stop";
+    const complete = this.sequence.constraint?.accept(id);
+    if (stopped || complete) return "stop";
     return this.#tokens >= this.#limit ? "length" : undefined;
   }
 

@@ -222,6 +222,11 @@ export class GpuStepRunner implements StepRunner {
       retrieval && windows && { windows, buffer: retrieval.windowRows },
     );
     pass = this.#transformer.record(pass, step, windows && retrieval);
+    if (batch.rows.some((row) => row.sample && row.constraint)) {
+      // Masks take the processor's time, not the device's: it is at work on the logits meanwhile.
+      pass.submit();
+      pass = new StepPass(this.#gpu);
+    }
     const adjusted = this.#adjustments.prepare(batch.rows);
     const scores = this.#scorer.begin(pass, batch.rows, adjusted);
     this.#transformer.recordAdjust(pass, adjusted);

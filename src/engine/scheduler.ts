@@ -327,9 +327,7 @@ export class Scheduler {
 
   /** Sequences whose next token can be sampled now, in order of seniority. */
   #decodable(): Sequence[] {
-    const all = this.#resident.filter((sequence) =>
-      sequence.state === "running" && !sequence.prefilling && sequence.sampled < sequence.maxTokens
-    );
+    const all = this.#resident.filter((sequence) => sequence.decodable);
     if (!this.#latencyResident) return all;
     const latency = all.filter((sequence) => sequence.latency);
     const rest = all.filter((sequence) => !sequence.latency);
@@ -467,6 +465,7 @@ export class Scheduler {
       promptTokens: sequence.prefillEnd,
       sample,
       sampling: sequence.sampling,
+      constraint: sequence.constraint,
       ids: sequence.ids,
       generatedFrom: sequence.promptTokens,
       sampleIndex: sequence.sampled,

@@ -1,3 +1,4 @@
+import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import type { PageTable } from "./block_manager.ts";
 import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { TokenScores } from "./token_scores.ts";
@@ -17,6 +18,8 @@ export interface SequenceOptions {
   decode?: DecodePolicy;
   /** Takes what the model thinks of its tokens. */
   scores?: TokenScores;
+  /** What the generated text has to be. */
+  constraint?: ConstrainedText;
 }
 
 /**
@@ -35,6 +38,7 @@ export class Sequence {
   readonly priority: number;
   readonly decode: DecodePolicy;
   readonly scores: TokenScores | undefined;
+  readonly constraint: ConstrainedText | undefined;
   /** Order of submission; set by the scheduler. */
   arrival = 0;
   /** Milliseconds, on the scheduler's clock. */
@@ -75,6 +79,7 @@ export class Sequence {
     this.priority = options.priority ?? 0;
     this.decode = options.decode ?? { kind: "auto" };
     this.scores = options.scores;
+    this.constraint = options.constraint;
   }
 
   /** Generated tokens that are known. */
@@ -84,6 +89,12 @@ export class Sequence {
 
   get prefilling(): boolean {
     return this.computed < this.prefillEnd;
+  }
+
+  /** Whether its next token can be sampled: which ones a constraint allows is known once the last is. */
+  get decodable(): boolean {
+    return this.state === "running" && !this.prefilling && this.sampled < this.maxTokens &&
+      (this.constraint === undefined || this.sampled === this.generated);
   }
 
   /** Leading positions that are computed and whose tokens are known, so that they can be shared. */

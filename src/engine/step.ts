@@ -17,6 +17,12 @@ export const NOT_FINITE = -2;
 /** In a page table: the sequence gave the page back, since the runner keeps its keys and values elsewhere. */
 export const VACANT = -1;
 
+/** Knows which tokens may follow those that a sequence has generated. */
+export interface TokenMask {
+  /** Writes a bit for each token, `id % 32` of word `id / 32`, and zeros past the vocabulary. */
+  mask(words: Uint32Array<ArrayBuffer>): void;
+}
+
 /** One sequence's share of a step. */
 export interface StepRow {
   /** Which per-sequence state slot on the GPU this row uses, in [0, maxSequences): the sequence's own until it leaves. */
@@ -35,6 +41,8 @@ export interface StepRow {
   /** Whether to sample a next token after the last token of this row (false for a prefill chunk that is not the last). */
   sample: boolean;
   sampling: SamplingOptions;
+  /** Which tokens the row may sample; absent: all. */
+  constraint?: TokenMask;
   /** Prompt and generated tokens that are known, for penalties. */
   ids?: readonly number[];
   /** Where the generated ones begin in `ids`. */

@@ -1,3 +1,4 @@
+import type { TokenSpellings } from "../constraint/constraint_compiler.ts";
 import type { TokenText } from "../tokenizer/token_text.ts";
 import type { ChatMessage, PromptPart } from "./types.ts";
 
@@ -11,6 +12,8 @@ export interface TextDecoderStream {
 
 /** What the engine needs of a tokenizer. `Tokenizer` has this shape. */
 export interface TextCodec {
+  /** What the tokens stand for; without it no text can be constrained. */
+  readonly vocab?: TokenSpellings;
   /** Generation ends at any of these. */
   readonly endTokens: ReadonlySet<number>;
   encode(text: string, options?: { addBos?: boolean; special?: boolean }): number[];
@@ -20,8 +23,11 @@ export interface TextCodec {
   /** Throws `TypeError` when the model has no chat template. */
   encodeChat(messages: readonly ChatMessage[]): number[];
   decode(ids: Iterable<number>): string;
-  /** `after` is the token that the text follows; `special`: control tokens are spelt out instead of left out. */
-  streamDecoder(options?: { after?: number; special?: boolean }): TextDecoderStream;
+  /**
+   * `after` is the token that the text follows; `special`: control tokens are spelt out instead of left out; `whole`: nothing of the first
+   * token is left out, as a tokenizer's mark of a first word is.
+   */
+  streamDecoder(options?: { after?: number; special?: boolean; whole?: boolean }): TextDecoderStream;
   /** What token `id` stands for. */
   describe(id: number): TokenText;
 }

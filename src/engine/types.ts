@@ -3,6 +3,7 @@
  * can be sent between processes as JSON.
  * @module
  */
+import type { TextConstraint } from "../constraint/text_constraint.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 
 /** A piece of a prompt. Parts are concatenated; text is tokenized in the engine's host, never in the server. */
@@ -72,6 +73,8 @@ export interface GenerateRequest {
   stop?: string[];
   /** Generation ends at any of these tokens, beside the model's own end tokens. */
   stopTokens?: number[];
+  /** What the text has to be; absent: anything. Not together with `ignoreEos`. */
+  constraint?: TextConstraint;
   /** Go on past the model's own end tokens (benches). */
   ignoreEos?: boolean;
   /** Prefixes are shared only between requests of equal scope (tenant isolation). Default "". */
@@ -182,6 +185,7 @@ export interface ModelInfo {
   device: string;
 }
 
+export type { JsonSchema, TextConstraint } from "../constraint/text_constraint.ts";
 export type { RetrievalLoad };
 
 /** A snapshot of one engine's load. */

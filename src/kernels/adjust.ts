@@ -5,7 +5,7 @@ import { sampleGroupSize } from "./sample_group_size.ts";
 import { shaderFragments } from "./shader_files.ts";
 
 /** Bytes of an `Adjusted` in shaders/sampling/adjust.wgsl. */
-export const ADJUSTED_BYTES = 20;
+export const ADJUSTED_BYTES = 28;
 
 /** Buffers of logit adjustment. */
 export interface AdjustBuffers {
@@ -14,10 +14,17 @@ export interface AdjustBuffers {
   adjusted: GPUBuffer;
   /** One word per slot and token: how often it was generated, and a bias in f16 above. */
   adjustments: GPUBuffer;
+  /** `maskWords` words per masked row: a bit for each token that may be chosen. */
+  masks: GPUBuffer;
   lastSampled: GPUBuffer;
 }
 
-/** Compiles biases and penalties of tokens; dispatch it before sampling, one workgroup per adjusted row. Cost: one pass over the logits. */
+/** Words of one row's mask. */
+export function maskWords(vocabulary: number): number {
+  return Math.ceil(vocabulary / 32);
+}
+
+/** Compiles biases, penalties and masks of tokens; dispatch it before sampling, one workgroup per adjusted row. Cost: one pass over the logits. */
 export async function createAdjust(
   gpu: Gpu,
   { vocabulary, logitsPerRow, buffers }: {
@@ -32,6 +39,12 @@ export async function createAdjust(
     LOGITS_PER_ROW: logitsPerRow,
     GROUP: sampleGroupSize(gpu),
   });
-  const { logits, adjusted, adjustments, lastSampled } = buffers;
-  return bindKernel(gpu, pipeline, { logits, adjusted, adjustments, last_sampled: lastSampled });
+  const { logits, adjusted, adjustments, masks, lastSampled } = buffers;
+  return bindKernel(gpu, pipeline, {
+    logits,
+    adjusted,
+    adjustments,
+    masks,
+    last_sampled: lastSampled,
+  });
 }

@@ -3,7 +3,7 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust } from "../kernels/adjust.ts";
+import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust, maskWords } from "../kernels/adjust.ts";
 import {
   Attention,
   type AttentionBuffers,
@@ -107,7 +107,7 @@ export class Transformer {
     /** Pages of the longest sequence. */
     readonly contextPages: number,
     /** What changes logits before a token is sampled. */
-    readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">,
+    readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">,
     /** What is scored, and the scores. */
     readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">,
     /** How decoding rows that share pages may be put together. */
@@ -245,7 +245,7 @@ export class Transformer {
     pass.copy(this.logits, 0, this.#kept.logits, 0, samples * this.logitsPerRow * 4);
   }
 
-  /** Records biases and penalties of the first `rows` rows in `adjustBuffers.adjusted`. */
+  /** Records biases, penalties and masks of the first `rows` rows in `adjustBuffers.adjusted`. */
   recordAdjust(pass: StepPass, rows: number): void {
     if (rows > 0) pass.dispatch(this.#adjust, [rows]);
   }
@@ -271,7 +271,7 @@ class Builder {
   readonly #attended: GPUBuffer;
   readonly #hidden: GPUBuffer;
   readonly #lastSampled: GPUBuffer;
-  readonly adjustBuffers: Pick<AdjustBuffers, "adjusted" | "adjustments">;
+  readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
   readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
   readonly #rope: GPUBuffer;
   readonly #quads: number;
@@ -303,6 +303,7 @@ class Builder {
     this.adjustBuffers = {
       adjusted: make("adjusted rows", ADJUSTED_BYTES / 4, maxSequences),
       adjustments: make("token adjustments", config.vocabulary, maxSequences),
+      masks: make("token masks", maskWords(config.vocabulary), maxSequences),
     };
     this.scoreBuffers = {
       scored: make("scored rows", SCORED_BYTES / 4, maxSequences),

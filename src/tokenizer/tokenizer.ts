@@ -197,12 +197,17 @@ export class Tokenizer {
 
   /**
    * A decoder for tokens that arrive one by one. `after` is the token they follow (the prompt's last): where that is a
-   * control token or absent, a text starts and SentencePiece's leading space is dropped.
+   * control token or absent, a text starts and SentencePiece's leading space is dropped, unless `whole`.
    */
   streamDecoder(
-    { after, special = false }: { after?: number; special?: boolean } = {},
+    { after, special = false, whole = false }: {
+      after?: number;
+      special?: boolean;
+      whole?: boolean;
+    } = {},
   ): StreamDecoder {
-    const stripSpace = this.#spacePrefix && (after === undefined || this.vocab.isControl(after));
+    const starts = after === undefined || this.vocab.isControl(after);
+    const stripSpace = this.#spacePrefix && starts && !whole;
     return new StreamDecoder(this.vocab, { stripSpace, special });
   }
 

@@ -10,6 +10,7 @@
 pub mod args;
 mod core;
 mod decode;
+mod grammar;
 mod index;
 mod kernels;
 mod lut;

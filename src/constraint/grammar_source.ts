@@ -1,0 +1,75 @@
+import { ConstraintError } from "../common/errors.ts";
+import { readJsonSchema } from "./read_json_schema.ts";
+import type { TextConstraint } from "./text_constraint.ts";
+
+/** A constraint as the automaton's compiler reads it. */
+export interface GrammarSource {
+  kind: "json_schema" | "regex" | "lark";
+  text: string;
+}
+
+/** Characters of a constraint's source at most: larger ones are beyond the compiler's own limits anyway. */
+const MOST_CHARACTERS = 128 * 1024;
+
+/**
+ * What to compile for `constraint`.
+ * @throws {ConstraintError} for one that cannot be kept.
+ */
+export function grammarSource(constraint: TextConstraint): GrammarSource {
+  const source = toSource(constraint);
+  if (source.text.length > MOST_CHARACTERS) {
+    throw new ConstraintError(
+      `${constraint.kind}: ${source.text.length} characters, at most ${MOST_CHARACTERS} may be`,
+    );
+  }
+  return source;
+}
+
+function toSource(constraint: TextConstraint): GrammarSource {
+  switch (constraint?.kind) {
+    case "json_object":
+      return { kind: "json_schema", text: '{"type":"object"}' };
+    case "json_schema":
+      return { kind: "json_schema", text: JSON.stringify(readJsonSchema(constraint.schema)) };
+    case "regex":
+      return { kind: "regex", text: wholeText(text(constraint.pattern, "regex")) };
+    case "choice": {
+      const { choices } = constraint;
+      if (!Array.isArray(choices) || choices.length === 0) {
+        throw new ConstraintError("choice: expected an array of strings, not empty");
+      }
+      return {
+        kind: "regex",
+        text: choices.map((choice) => escape(text(choice, "choice"))).join("|"),
+      };
+    }
+    case "grammar":
+      return { kind: "lark", text: text(constraint.grammar, "grammar") };
+    default:
+      throw new ConstraintError(
+        `constraint is ${
+          JSON.stringify(constraint)
+        }, expected a kind of json_object, json_schema, regex, choice or grammar`,
+      );
+  }
+}
+
+function text(value: unknown, what: string): string {
+  if (typeof value === "string" && value !== "" && value.isWellFormed()) return value;
+  throw new ConstraintError(`${what}: expected a string, not empty and without lone surrogates`);
+}
+
+/** `pattern` without anchors at its ends, which say what holds anyway. */
+function wholeText(pattern: string): string {
+  const [slashes] = pattern.match(/\\*$/)!;
+  if (slashes.length % 2 === 1) {
+    throw new ConstraintError("regular expression: ends in a backslash that escapes nothing");
+  }
+  // An alternative beside an anchored one is not anchored by it.
+  if (/\|/.test(pattern)) return pattern;
+  return pattern.replace(/^\^/, "").replace(/(?<!\\)((?:\\\\)*)\$$/, "$1");
+}
+
+function escape(literal: string): string {
+  return literal.replace(/[\\^$.*+?()[\]{}|/&~#<>\-]/g, "\\$&");
+}

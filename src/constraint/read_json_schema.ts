@@ -1,0 +1,163 @@
+import { ConstraintError } from "../common/errors.ts";
+import { schemaFormats, schemaKeywords, schemaTypes } from "./json_schema_keywords.ts";
+import type { JsonSchema } from "./text_constraint.ts";
+
+/** Schemas inside schemas at most: objects of objects of objects. */
+const MOST_LEVELS = 48;
+/** Schemas within one at most. */
+const MOST_SCHEMAS = 5000;
+
+/**
+ * A copy of `schema` without its annotations.
+ * @throws {ConstraintError} for a keyword that is not kept, or a value that its keyword may not have: names the keyword and its path.
+ */
+export function readJsonSchema(schema: unknown): JsonSchema {
+  return new SchemaReader(schema).read(schema, "#", 0);
+}
+
+class SchemaReader {
+  readonly #root: unknown;
+  #count = 0;
+
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  read(schema: unknown, path: string, level: number): JsonSchema {
+    if (typeof schema === "boolean") return schema;
+    if (!isRecord(schema)) throw wrong(path, schema, "a schema: an object or a boolean");
+    if (level > MOST_LEVELS) {
+      throw new ConstraintError(
+        `JSON schema: nested more than ${MOST_LEVELS} levels deep at ${short(path)}`,
+      );
+    }
+    if (++this.#count > MOST_SCHEMAS) {
+      throw new ConstraintError(`JSON schema: more than ${MOST_SCHEMAS} schemas within it`);
+    }
+    const copy: Record<string, unknown> = {};
+    for (const [keyword, value] of Object.entries(schema)) {
+      // The name of the whole says nothing about texts; within it, it would change what references mean.
+      if (keyword === "$id" && level === 0) continue;
+      const own = `${path}/${escape(keyword)}`;
+      if (!schemaKeywords.has(keyword)) {
+        throw new ConstraintError(
+          `JSON schema: keyword "${short(keyword)}" at ${short(path)} is not supported`,
+        );
+      }
+      const read = this.#value(keyword, value, own, level);
+      // Assigned as a property of its own, whatever its name.
+      if (read !== undefined) Object.defineProperty(copy, keyword, { ...plain, value: read });
+    }
+    return copy;
+  }
+
+  /** The value of a keyword, read; undefined for an annotation. */
+  #value(keyword: string, value: unknown, path: string, level: number): unknown {
+    switch (schemaKeywords.get(keyword)!) {
+      case "annotation":
+        return undefined;
+      case "schema":
+        return this.read(value, path, level + 1);
+      case "schemas":
+        if (!Array.isArray(value) || value.length === 0) {
+          throw wrong(path, value, "an array of schemas, not empty");
+        }
+        return value.map((one, i) => this.read(one, `${path}/${i}`, level + 1));
+      case "schema by name": {
+        if (!isRecord(value)) throw wrong(path, value, "an object of schemas");
+        const copy: Record<string, unknown> = {};
+        for (const [name, one] of Object.entries(value)) {
+          const read = this.read(one, `${path}/${escape(name)}`, level + 1);
+          Object.defineProperty(copy, name, { ...plain, value: read });
+        }
+        return copy;
+      }
+      case "reference":
+        if (typeof value !== "string" || !this.#finds(value)) {
+          throw wrong(path, value, 'a reference within the schema, such as "#/$defs/name"');
+        }
+        return value;
+      case "any":
+        return value;
+      case "values":
+        if (!Array.isArray(value) || value.length === 0) {
+          throw wrong(path, value, "an array, not empty");
+        }
+        return value;
+      case "names":
+        if (!Array.isArray(value) || value.some((name) => typeof name !== "string")) {
+          throw wrong(path, value, "an array of strings");
+        }
+        return value;
+      case "type": {
+        const types: unknown[] = Array.isArray(value) ? value : [value];
+        if (types.length === 0 || types.some((type) => !schemaTypes.has(type))) {
+          throw wrong(path, value, `one of ${[...schemaTypes].join(", ")}, or an array of them`);
+        }
+        return value;
+      }
+      case "count":
+        if (!Number.isSafeInteger(value) || (value as number) < 0) {
+          throw wrong(path, value, "an integer of at least 0");
+        }
+        return value;
+      case "number":
+        if (!Number.isFinite(value)) throw wrong(path, value, "a number");
+        return value;
+      case "positive number":
+        if (!Number.isFinite(value) || (value as number) <= 0) {
+          throw wrong(path, value, "a number greater than 0");
+        }
+        return value;
+      case "text":
+        if (typeof value !== "string") throw wrong(path, value, "a string");
+        return value;
+      case "format":
+        if (!schemaFormats.has(value)) {
+          throw wrong(path, value, `one of ${[...schemaFormats].join(", ")}`);
+        }
+        return value;
+    }
+  }
+
+  /** Whether `reference` is a JSON pointer to something in the schema. */
+  #finds(reference: string): boolean {
+    if (reference === "#") return true;
+    if (!reference.startsWith("#/")) return false;
+    let at = this.#root;
+    for (const part of reference.slice(2).split("/")) {
+      const name = decode(part).replaceAll("~1", "/").replaceAll("~0", "~");
+      if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) return false;
+      at = (at as Record<string, unknown>)[name];
+    }
+    return isRecord(at) || typeof at === "boolean";
+  }
+}
+
+const plain = { enumerable: true, configurable: true, writable: true };
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function wrong(path: string, value: unknown, expected: string): ConstraintError {
+  const shown = JSON.stringify(value) ?? String(value);
+  return new ConstraintError(`JSON schema: ${short(path)} is ${short(shown)}, expected ${expected}`);
+}
+
+function short(text: string): string {
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+}
+
+/** A name as part of a JSON pointer. */
+function escape(name: string): string {
+  return name.replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

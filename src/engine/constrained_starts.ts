@@ -1,0 +1,78 @@
+import { ConstraintError } from "../common/errors.ts";
+import { ConstraintCompiler } from "../constraint/constraint_compiler.ts";
+import type { ConstrainedText } from "../constraint/constrained_text.ts";
+import { noUsage } from "./no_usage.ts";
+import type { GenerationListener } from "./request.ts";
+import type { TextCodec } from "./text_codec.ts";
+import type { GenerateRequest } from "./types.ts";
+
+/** Queues a request under its constraint and returns what cancels it; takes `text` over. */
+type Begin = (
+  request: GenerateRequest,
+  listener: GenerationListener,
+  text: ConstrainedText,
+) => () => void;
+
+/** Requests whose constraint is being compiled, before they enter the queue. */
+export class ConstrainedStarts {
+  readonly #compiler: ConstraintCompiler | undefined;
+  readonly #begin: Begin;
+  readonly #pending = new Set<() => void>();
+  readonly #work = new Set<Promise<void>>();
+
+  constructor({ vocab, endTokens }: TextCodec, begin: Begin) {
+    this.#compiler = vocab && new ConstraintCompiler(vocab, endTokens);
+    this.#begin = begin;
+  }
+
+  /** Compiles the constraint of `request`, then begins it; returns what cancels it. Failures reach the listener. */
+  start(request: GenerateRequest, listener: GenerationListener): () => void {
+    let text: ConstrainedText | Promise<ConstrainedText>;
+    try {
+      text = this.#compile(request);
+    } catch (error) {
+      listener.fail(error as Error);
+      return () => {};
+    }
+    if (!(text instanceof Promise)) return this.#begin(request, listener, text);
+
+    let cancel = () => {
+      this.#pending.delete(cancel);
+      cancel = () => {};
+      ended = true;
+      listener.event({ type: "finished", reason: "cancelled", usage: noUsage });
+    };
+    let ended = false;
+    this.#pending.add(cancel);
+    const first = cancel;
+    const work = text.then((text) => {
+      this.#pending.delete(first);
+      if (ended) text[Symbol.dispose]();
+      else cancel = this.#begin(request, listener, text);
+    }).catch((error) => {
+      this.#pending.delete(first);
+      if (!ended) listener.fail(error);
+    }).finally(() => this.#work.delete(work));
+    this.#work.add(work);
+    return () => cancel();
+  }
+
+  #compile({ constraint, stopTokens, ignoreEos }: GenerateRequest) {
+    if (!this.#compiler) {
+      throw new ConstraintError("constraint: this model does not tell what its tokens stand for");
+    }
+    if (ignoreEos) {
+      throw new ConstraintError(
+        "constraint: cannot be kept beside ignoreEos, which goes on past the end of the text",
+      );
+    }
+    return this.#compiler.start(constraint!, stopTokens);
+  }
+
+  /** Cancels what waits for its constraint, and frees the compiler. */
+  async close(): Promise<void> {
+    for (const cancel of [...this.#pending]) cancel();
+    await Promise.all(this.#work);
+    await this.#compiler?.close();
+  }
+}
