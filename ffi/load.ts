@@ -23,7 +23,8 @@ const howToGetIt =
   "or set SPARROW_NATIVE to the path of a built library.";
 
 /** What is off without the library, for messages. */
-const whatIsOff = "Structured output, retrieval attention and look-up-table video are off without it.";
+const whatIsOff =
+  "Structured output, retrieval attention and look-up-table video are off without it.";
 
 let outcome: { library: NativeLibrary; path: string } | { error: Error } | undefined;
 

@@ -6,8 +6,9 @@ export class ConstrainedText implements Disposable {
   readonly #matcher: GrammarMatcher;
   readonly #stopTokens: readonly number[];
   #failure: ConstraintError | undefined;
+  #mayEnd = false;
 
-  /** Takes over `matcher`. `stopTokens` end the generation beside the model's own end tokens. */
+  /** Takes over `matcher`. `stopTokens` may end the generation beside the model's own end tokens. */
   constructor(matcher: GrammarMatcher, stopTokens: readonly number[] = []) {
     this.#matcher = matcher;
     this.#stopTokens = stopTokens;
@@ -18,25 +19,32 @@ export class ConstrainedText implements Disposable {
     return this.#failure;
   }
 
-  /**
-   * Writes the set of tokens that may come next, bit `id % 32` of word `id / 32`: end and stop tokens where the text may end. None once
-   * the constraint has failed.
-   */
-  mask(words: Uint32Array<ArrayBuffer>): void {
-    if (!this.#try(() => this.#matcher.mask(words), (mayEnd) => {
-      for (const id of this.#stopTokens) {
-        const bit = 1 << (id % 32);
-        const word = Math.floor(id / 32);
-        if (word >= words.length) continue;
-        words[word] = mayEnd ? words[word] | bit : words[word] & ~bit;
-      }
-    })) words.fill(0);
+  /** Whether the text might have ended where the latest mask was made. */
+  get mayEnd(): boolean {
+    return this.#mayEnd;
   }
 
-  /** Takes the next token, no end or stop token; true when the text is complete, so that nothing may be added. */
+  /**
+   * Writes the set of tokens that may come next, bit `id % 32` of word `id / 32`; end and stop tokens are among them where the text may
+   * end. None once the constraint has failed.
+   */
+  mask(words: Uint32Array<ArrayBuffer>): void {
+    this.#try(() => {
+      this.#mayEnd = this.#matcher.mask(words);
+      for (const id of this.#mayEnd ? this.#stopTokens : []) {
+        if (id < words.length * 32) words[Math.floor(id / 32)] |= 1 << (id % 32);
+      }
+      if (words.every((word) => word === 0)) {
+        throw new ConstraintError("constraint: no token of this model can go on with the text");
+      }
+    });
+    if (this.#failure) words.fill(0);
+  }
+
+  /** Takes the next token of the text; true when the text is complete, so that nothing may be added. */
   accept(id: number): boolean {
     let complete = false;
-    this.#try(() => this.#matcher.accept(id), (state) => complete = state === "complete");
+    this.#try(() => complete = this.#matcher.accept(id) === "complete");
     return complete;
   }
 
@@ -45,15 +53,13 @@ export class ConstrainedText implements Disposable {
     this.#matcher[Symbol.dispose]();
   }
 
-  #try<T>(run: () => T, use: (value: T) => void): boolean {
-    if (this.#failure) return false;
+  #try(run: () => void): void {
+    if (this.#failure) return;
     try {
-      use(run());
-      return true;
+      run();
     } catch (error) {
       // Only the limits on what a step may cost, or a defect of the automaton, come here: tokens are those that it allowed.
       this.#failure = new ConstraintError((error as Error).message);
-      return false;
     }
   }
 }

@@ -71,5 +71,5 @@ function wholeText(pattern: string): string {
 }
 
 function escape(literal: string): string {
-  return literal.replace(/[\\^$.*+?()[\]{}|/&~#<>\-]/g, "\\$&");
+  return literal.replace(/[\\^$.*+?()[\]{}|/&~#\-]/g, "\\$&");
 }

@@ -142,7 +142,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function wrong(path: string, value: unknown, expected: string): ConstraintError {
   const shown = JSON.stringify(value) ?? String(value);
-  return new ConstraintError(`JSON schema: ${short(path)} is ${short(shown)}, expected ${expected}`);
+  return new ConstraintError(
+    `JSON schema: ${short(path)} is ${short(shown)}, expected ${expected}`,
+  );
 }
 
 function short(text: string): string {

@@ -17,12 +17,15 @@ type Begin = (
 export class ConstrainedStarts {
   readonly #compiler: ConstraintCompiler | undefined;
   readonly #begin: Begin;
+  readonly #onSettled: () => void;
   readonly #pending = new Set<() => void>();
   readonly #work = new Set<Promise<void>>();
 
-  constructor({ vocab, endTokens }: TextCodec, begin: Begin) {
+  /** `onSettled` is called when a request that waited has begun or failed, once its events are out. */
+  constructor({ vocab, endTokens }: TextCodec, begin: Begin, onSettled: () => void) {
     this.#compiler = vocab && new ConstraintCompiler(vocab, endTokens);
     this.#begin = begin;
+    this.#onSettled = onSettled;
   }
 
   /** Compiles the constraint of `request`, then begins it; returns what cancels it. Failures reach the listener. */
@@ -36,25 +39,27 @@ export class ConstrainedStarts {
     }
     if (!(text instanceof Promise)) return this.#begin(request, listener, text);
 
+    let cancelled = false;
     let cancel = () => {
-      this.#pending.delete(cancel);
-      cancel = () => {};
-      ended = true;
+      if (cancelled) return;
+      cancelled = true;
       listener.event({ type: "finished", reason: "cancelled", usage: noUsage });
     };
-    let ended = false;
-    this.#pending.add(cancel);
-    const first = cancel;
+    const leave = () => cancel();
+    this.#pending.add(leave);
     const work = text.then((text) => {
-      this.#pending.delete(first);
-      if (ended) text[Symbol.dispose]();
+      if (cancelled) text[Symbol.dispose]();
       else cancel = this.#begin(request, listener, text);
     }).catch((error) => {
-      this.#pending.delete(first);
-      if (!ended) listener.fail(error);
-    }).finally(() => this.#work.delete(work));
+      if (!cancelled) listener.fail(error);
+      cancel = () => {};
+    }).finally(() => {
+      this.#pending.delete(leave);
+      this.#work.delete(work);
+      this.#onSettled();
+    });
     this.#work.add(work);
-    return () => cancel();
+    return leave;
   }
 
   #compile({ constraint, stopTokens, ignoreEos }: GenerateRequest) {
@@ -71,7 +76,7 @@ export class ConstrainedStarts {
 
   /** Cancels what waits for its constraint, and frees the compiler. */
   async close(): Promise<void> {
-    for (const cancel of [...this.#pending]) cancel();
+    for (const leave of [...this.#pending]) leave();
     await Promise.all(this.#work);
     await this.#compiler?.close();
   }

@@ -26,7 +26,7 @@ export interface EngineOptions {
   decode?: DecodePolicy;
   /** Milliseconds before each attempt to reopen a lost device; when all fail the engine has failed. */
   reopenDelaysMs?: number[];
-  /** Called after every step, once its events are out. */
+  /** Called once events are out: after every step, and when a request's constraint was compiled or refused. */
   onStep?: () => void;
 }
 
@@ -97,6 +97,7 @@ export class Engine implements AsyncDisposable {
     this.#constrained ??= new ConstrainedStarts(
       this.#model.codec,
       (...request) => this.#start(...request),
+      () => this.#options.onStep?.(),
     );
     return this.#constrained.start(request, listener);
   }

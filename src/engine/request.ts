@@ -111,7 +111,9 @@ export class ActiveRequest {
       id,
       scores?.take(this.sequence.promptTokens + this.#tokens),
     );
-    if (this.#endTokens(id)) {
+    const { constraint } = this.sequence;
+    // Where a constrained text may not end, a stop token is part of it.
+    if (this.#endTokens(id) && (constraint === undefined || constraint.mayEnd)) {
       this.#end = scored;
       return "stop";
     }
@@ -122,7 +124,7 @@ export class ActiveRequest {
     const stopped = this.#take(piece);
     if (stopped) this.#unshown = this.#unshown.filter((token) => token.end <= this.#shown);
     this.#show();
-    const complete = this.sequence.constraint?.accept(id);
+    const complete = constraint?.accept(id);
     if (stopped || complete) return "stop";
     return this.#tokens >= this.#limit ? "length" : undefined;
   }

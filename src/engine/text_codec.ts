@@ -27,7 +27,9 @@ export interface TextCodec {
    * `after` is the token that the text follows; `special`: control tokens are spelt out instead of left out; `whole`: nothing of the first
    * token is left out, as a tokenizer's mark of a first word is.
    */
-  streamDecoder(options?: { after?: number; special?: boolean; whole?: boolean }): TextDecoderStream;
+  streamDecoder(
+    options?: { after?: number; special?: boolean; whole?: boolean },
+  ): TextDecoderStream;
   /** What token `id` stands for. */
   describe(id: number): TokenText;
 }

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import type { ChatMessage } from "../engine/types.ts";
+import { responseFormatSchema } from "./constraint_schema.ts";
 import { generationFields } from "./generation_schema.ts";
 import { chatLogprobsFields, chatLogprobsSchema } from "./logprobs_schema.ts";
 import { finishReasonSchema, timingsSchema, usageSchema } from "./schema_common.ts";
@@ -30,6 +31,7 @@ export const chatRequestSchema = z.object({
     description: "Older name of `max_completion_tokens`.",
   }),
   ...chatLogprobsFields,
+  response_format: responseFormatSchema.nullish(),
   ...unsupportedInChat,
 }).openapi("ChatCompletionRequest");
 

@@ -7,6 +7,7 @@ import { ApiError } from "./api_error.ts";
 import {
   CancelledError,
   CapacityError,
+  ConstraintError,
   DeviceLostError,
   ModelFormatError,
   OutOfMemoryError,
@@ -52,6 +53,13 @@ const rows: readonly ErrorRow[] = [
     code: "cancelled",
     retryAfterSeconds: 5,
     exit: 130,
+  },
+  {
+    class: ConstraintError,
+    status: 400,
+    type: "invalid_request_error",
+    code: "invalid_constraint",
+    exit: 2,
   },
   { class: ModelFormatError, status: 500, type: "server_error", code: "model_format", exit: 3 },
 ];

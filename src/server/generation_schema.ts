@@ -1,6 +1,11 @@
 import { z } from "@hono/zod-openapi";
 import type { GenerateRequest, Prompt, SamplingOptions } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
+import {
+  type ConstraintFields,
+  structuredOutputsSchema,
+  toConstraint,
+} from "./constraint_schema.ts";
 import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
 
 const decodeSchema = z.discriminatedUnion("kind", [
@@ -65,15 +70,16 @@ export const generationFields = {
   }),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
+  structured_outputs: structuredOutputsSchema.nullish(),
   sparrow: sparrowSchema.optional(),
 };
 
 const generationSchema = z.object(generationFields);
 
 /** The validated fields of both completion surfaces. */
-export type GenerationFields = z.infer<typeof generationSchema>;
+export type GenerationFields = z.infer<typeof generationSchema> & ConstraintFields;
 
-/** The engine's request for validated fields. */
+/** The engine's request for validated fields. Throws `ApiError` 400 for a constraint that cannot be kept. */
 export function toGenerateRequest(
   id: string,
   fields: GenerationFields,
@@ -88,6 +94,7 @@ export function toGenerateRequest(
     stop: typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? undefined,
     stopTokens: fields.stop_token_ids,
     ignoreEos: fields.ignore_eos,
+    constraint: toConstraint(fields),
     criteria: fields.sparrow?.criteria,
     decode: fields.sparrow?.decode,
     ...options,

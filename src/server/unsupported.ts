@@ -24,10 +24,9 @@ export const unsupportedInCompletions: Record<
 
 /** Refused by `/v1/chat/completions`. */
 export const unsupportedInChat: Record<
-  "tools" | "functions" | "response_format",
+  "tools" | "functions",
   z.ZodType<unknown>
 > = {
   tools: onlyNeutral([[]], "tool calls are not implemented"),
   functions: onlyNeutral([[]], "function calls are not implemented"),
-  response_format: onlyNeutral([{ type: "text" }], "structured output is not implemented"),
 };

@@ -6,7 +6,7 @@ import { TokenAdjustments } from "../../src/engine/token_adjustments.ts";
 import type { SamplingOptions } from "../../src/engine/types.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";
-import { ADJUSTED_BYTES, createAdjust } from "../../src/kernels/adjust.ts";
+import { ADJUSTED_BYTES, createAdjust, maskWords } from "../../src/kernels/adjust.ts";
 import { assertClose } from "../support/compare.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
@@ -23,6 +23,7 @@ async function makeBench() {
     logits: make("logits", SLOTS * STRIDE * 4),
     adjusted: make("adjusted", SLOTS * ADJUSTED_BYTES),
     adjustments: make("adjustments", SLOTS * VOCABULARY * 4),
+    masks: make("masks", SLOTS * maskWords(VOCABULARY) * 4),
     lastSampled: make("last sampled", SLOTS * 4),
   };
   // What an earlier sequence left behind must not matter.
@@ -134,4 +135,53 @@ gpuTest("adjust leaves a step alone in which nobody asks for it", async () => {
   );
   assertEquals(count, 0);
   assertEquals(after, before);
+});
+
+gpuTest("adjust leaves a constrained row the tokens of its mask alone, beside others", async () => {
+  const { step } = await makeBench();
+  const rng = new Rng(14);
+  const before = rng.normals(SLOTS * STRIDE, 3);
+  // The first and last token, whole words and single bits; none at all.
+  const allowed = [
+    new Set([0, 31, 32, 63, 64, 300]),
+    new Set(Array.from({ length: 150 }, () => rng.integer(VOCABULARY))),
+    new Set<number>(),
+  ];
+  const masked = (row: StepRow, ids: Set<number>): StepRow => ({
+    ...row,
+    constraint: {
+      mask(words) {
+        words.fill(0);
+        for (const id of ids) words[id >> 5] |= 1 << (id & 31);
+      },
+    },
+  });
+  const wanted = { presencePenalty: 0.5, logitBias: { 31: 4 } };
+  const rows = [
+    row(5, {}, [1, 2]),
+    masked(row(1, {}, [1, 2, 32]), allowed[0]),
+    row(2, wanted, [1, 2, 31]),
+    masked(row(3, wanted, [1, 2, 31, 64]), allowed[1]),
+    // A row that samples nothing asks for no mask.
+    { ...masked(row(0, {}, [1]), allowed[0]), sample: false },
+    masked(row(4, {}, [1, 2]), allowed[2]),
+  ];
+  const { count, after } = await step(rows, new Array(SLOTS).fill(9), before);
+  assertEquals(count, 4);
+  const [free, first, adjusted, both, nothing] = Array.from(
+    { length: 5 },
+    (_, i) => after.subarray(i * STRIDE, (i + 1) * STRIDE),
+  );
+  const own = (i: number) => before.subarray(i * STRIDE, (i + 1) * STRIDE);
+  const cut = (logits: Float32Array, ids: Set<number>) =>
+    logits.map((logit, id) => id < VOCABULARY && !ids.has(id) ? -Infinity : logit);
+  assertEquals(free, own(0));
+  assertEquals(first, cut(own(1), allowed[0]));
+  assertClose(adjusted, oracle(own(2), wanted, [31]), 1e-6);
+  const expected = cut(oracle(own(3), wanted, [31, 64]), allowed[1]);
+  both.forEach((logit, id) => {
+    if (expected[id] === -Infinity) assertEquals(logit, -Infinity);
+    else assertClose(Float32Array.of(logit), Float32Array.of(expected[id]), 1e-6);
+  });
+  assertEquals(nothing.subarray(0, VOCABULARY), new Float32Array(VOCABULARY).fill(-Infinity));
 });

@@ -28,6 +28,7 @@ export const fakeVocabulary = pieces.length;
 /** A tokenizer of letters and a few words; a chat is its contents, a line each. */
 export class FakeCodec implements TextCodec {
   readonly endTokens: ReadonlySet<number>;
+  readonly vocab = { size: pieces.length, bytes: (id: number) => pieces[id] };
 
   constructor(endText?: string) {
     this.endTokens = new Set(endText === undefined ? [] : [alphabet.indexOf(endText)]);

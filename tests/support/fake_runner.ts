@@ -1,5 +1,6 @@
 import { DeviceLostError } from "../../src/common/errors.ts";
 import {
+  NOT_FINITE,
   PAGE_TOKENS,
   type StepBatch,
   type StepRow,
@@ -66,6 +67,18 @@ export function expectedScores(
     visible = mix(visible, kv);
     return score(visible, tokens[position + 1], top, vocabulary);
   });
+}
+
+/** The first token from `token` on that the row's constraint allows, cyclically. */
+function allowed({ constraint }: StepRow, token: number, vocabulary: number): number {
+  if (!constraint) return token;
+  const words = new Uint32Array(Math.ceil(vocabulary / 32));
+  constraint.mask(words);
+  for (let i = 0; i < vocabulary; i++) {
+    const id = (token + i) % vocabulary;
+    if (words[id >> 5] >>> (id & 31) & 1) return id;
+  }
+  return NOT_FINITE;
 }
 
 /** The tokens that a correct engine generates for `prompt`, computed without pages, batches or steps. */
@@ -171,7 +184,9 @@ export class FakeRunner implements StepRunner {
       this.#scorePrompt(row, row.position + i, visible);
     });
     if (!row.sample) return -1;
-    const chosen = sample(visible, row, this.vocabulary);
+    const first = sample(visible, row, this.vocabulary);
+    const chosen = allowed(row, first, this.vocabulary);
+    if (chosen === NOT_FINITE) return chosen;
     row.scores?.set(
       row.generatedFrom! + row.sampleIndex,
       score(visible, chosen, row.scores.top, this.vocabulary),

@@ -1,3 +1,5 @@
+use llguidance::api::StopReason;
+
 /// Why a grammar or a token was refused: one sentence for whoever wrote it.
 #[derive(Debug)]
 pub struct Error(pub String);
@@ -10,14 +12,24 @@ const ONE_OF: &str = "oneOf is supported only where its schemas exclude each oth
 const MOST: usize = 400;
 
 impl Error {
-    /// The first lines of what the parser said, without its internals.
+    /// A grammar that allows no text.
+    pub(crate) fn nothing(what: &str) -> Self {
+        Self(format!("{what}: no text matches it"))
+    }
+
+    /// What the parser said, in one line and without its internals.
     pub(crate) fn said(what: &str, error: &dyn std::fmt::Display) -> Self {
         let text = error.to_string();
+        if text.starts_with(&StopReason::NoExtensionBias.to_string()) {
+            return Self::nothing(what);
+        }
         if text.contains("oneOf constraints are not supported") {
             return Self(format!("{what}: {ONE_OF}"));
         }
+        // The parser of regular expressions draws its text, a caret under the fault, and says it after "error:".
+        let text = text.rsplit_once("\nerror: ").map_or(text.as_str(), |(_, fault)| fault);
         let lines =
-            text.lines().map(str::trim).take_while(|line| !line.starts_with('<')).filter(|line| !line.is_empty());
+            text.lines().map(str::trim).take_while(|line| !line.starts_with('<')).filter(|line| !is_drawing(line));
         let mut message = format!("{what}: {}", lines.collect::<Vec<_>>().join("; "));
         if message.len() > MOST {
             message.truncate(message.floor_char_boundary(MOST));
@@ -25,6 +37,12 @@ impl Error {
         }
         Self(message)
     }
+}
+
+/// Whether a line shows the source, or points at it.
+fn is_drawing(line: &str) -> bool {
+    let number = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    line.trim_matches(['^', ' ']).is_empty() || number.len() < line.len() && number.starts_with(" |")
 }
 
 impl std::fmt::Display for Error {

@@ -1,4 +1,4 @@
-use llguidance::api::{GrammarWithLexer, StopReason, TopLevelGrammar};
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use llguidance::{Matcher as Parser, regex_to_lark};
 use serde_json::{Value, json};
 
@@ -57,11 +57,10 @@ impl Vocabulary {
         let parser = self.factory.create_parser(TopLevelGrammar::from_grammar(grammar));
         let mut start = Parser::new(parser);
         // The first mask is where much of a lexer is built, and where a grammar that allows nothing shows.
-        let first = start.compute_mask();
-        if start.stop_reason() == StopReason::NoExtensionBias || first.as_ref().is_ok_and(|mask| mask.is_zero()) {
-            return Err(Error(format!("{what}: no text matches it")));
+        let first = start.compute_mask().map_err(|error| Error::said(what, &error))?;
+        if first.is_zero() {
+            return Err(Error::nothing(what));
         }
-        first.map_err(|error| Error::said(what, &error))?;
         Ok(Grammar { start, tokens: self.tokens })
     }
 }

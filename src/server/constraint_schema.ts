@@ -1,0 +1,126 @@
+import { z } from "@hono/zod-openapi";
+import { ConstraintError } from "../common/errors.ts";
+import { grammarSource } from "../constraint/grammar_source.ts";
+import type { JsonSchema, TextConstraint } from "../constraint/text_constraint.ts";
+import { ApiError } from "./api_error.ts";
+
+const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.boolean()], {
+  error: "expected a JSON schema",
+}).openapi({ type: "object", description: "A JSON schema; what is not supported is refused." });
+
+/** `response_format` of a chat, as OpenAI has it. */
+export const responseFormatSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({
+    type: z.literal("json_schema"),
+    json_schema: z.object({
+      name: z.string().optional(),
+      description: z.string().optional(),
+      schema: jsonSchemaField,
+      strict: z.boolean().nullish().openapi({
+        description: "The schema is kept whether this is set or not.",
+      }),
+    }),
+  }),
+], { error: 'expected a type of "text", "json_object" or "json_schema"' }).openapi(
+  "ResponseFormat",
+  { description: "What the answer has to be: any text, any JSON object, or JSON of a schema." },
+);
+
+/** vLLM's extension of both completion surfaces, sent as `extra_body` by OpenAI's clients. */
+export const structuredOutputsSchema = z.strictObject({
+  json: z.union([jsonSchemaField, z.string()]).nullish().openapi({
+    type: "object",
+    description: "A JSON schema, or one written as a string.",
+  }),
+  regex: z.string().nullish().openapi({
+    description:
+      "A regular expression that the whole text matches: Rust's syntax, without look-around and back-references.",
+  }),
+  choice: z.array(z.string()).nullish().openapi({ description: "The text is one of these." }),
+  grammar: z.string().nullish().openapi({
+    description: "A context-free grammar in Lark's notation, with a rule `start`.",
+  }),
+  json_object: z.boolean().nullish().openapi({ description: "The text is a JSON object." }),
+}).openapi("StructuredOutputs", { description: "What the text has to be: one of these fields." });
+
+/** Fields that constrain a text, validated. */
+export interface ConstraintFields {
+  response_format?: z.infer<typeof responseFormatSchema> | null;
+  structured_outputs?: z.infer<typeof structuredOutputsSchema> | null;
+  ignore_eos?: boolean;
+}
+
+/**
+ * The constraint that a request asks for, if any.
+ * Throws `ApiError` 400 for two at once, one that cannot be kept, or one beside `ignore_eos`.
+ */
+export function toConstraint(fields: ConstraintFields): TextConstraint | undefined {
+  const asked = [
+    ...asList("response_format", ofFormat(fields.response_format)),
+    ...ofStructured(fields.structured_outputs),
+  ];
+  if (asked.length === 0) {
+    if (fields.structured_outputs) {
+      throw invalid("structured_outputs", "expected one of json, regex, choice, grammar");
+    }
+    return undefined;
+  }
+  if (asked.length > 1) {
+    const names = asked.map(([name]) => name);
+    throw invalid(names[1], `only one constraint may be given, got ${names.join(" and ")}`);
+  }
+  const [[name, constraint]] = asked;
+  if (fields.ignore_eos) throw invalid("ignore_eos", `cannot be combined with ${name}`);
+  try {
+    grammarSource(constraint);
+  } catch (error) {
+    if (error instanceof ConstraintError) throw invalid(name, error.message);
+    throw error;
+  }
+  return constraint;
+}
+
+type Asked = [name: string, constraint: TextConstraint];
+
+function asList(name: string, constraint: TextConstraint | undefined): Asked[] {
+  return constraint ? [[name, constraint]] : [];
+}
+
+function ofFormat(format: ConstraintFields["response_format"]): TextConstraint | undefined {
+  switch (format?.type) {
+    case "json_object":
+      return { kind: "json_object" };
+    case "json_schema":
+      return { kind: "json_schema", schema: format.json_schema.schema };
+    default:
+      return undefined;
+  }
+}
+
+function ofStructured(outputs: ConstraintFields["structured_outputs"]): Asked[] {
+  const { json, regex, choice, grammar, json_object } = outputs ?? {};
+  const at = (field: string) => `structured_outputs.${field}`;
+  const is = <T>(value: T | null | undefined): value is T => value !== null && value !== undefined;
+  return [
+    ...asList(at("json"), is(json) ? { kind: "json_schema", schema: parsed(json) } : undefined),
+    ...asList(at("regex"), is(regex) ? { kind: "regex", pattern: regex } : undefined),
+    ...asList(at("choice"), is(choice) ? { kind: "choice", choices: choice } : undefined),
+    ...asList(at("grammar"), is(grammar) ? { kind: "grammar", grammar } : undefined),
+    ...asList(at("json_object"), json_object ? { kind: "json_object" } : undefined),
+  ];
+}
+
+function parsed(schema: JsonSchema | string): JsonSchema {
+  if (typeof schema !== "string") return schema;
+  try {
+    return JSON.parse(schema);
+  } catch (error) {
+    throw invalid("structured_outputs.json", `no JSON: ${(error as Error).message}`);
+  }
+}
+
+function invalid(name: string, message: string): ApiError {
+  return ApiError.invalid(`${name}: ${message}`, name, "invalid_constraint");
+}

@@ -1,0 +1,81 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { ConstraintError } from "../../src/common/errors.ts";
+import { readJsonSchema } from "../../src/constraint/read_json_schema.ts";
+
+Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", () => {
+  const schema = {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    $id: "https://example.org/s",
+    title: "T",
+    type: "object",
+    properties: {
+      // Names of properties, no keywords.
+      title: { type: "string", description: "d", default: 1, examples: [2] },
+      not: { anyOf: [{ type: "null", $comment: "c" }, { $ref: "#/$defs/a~1b" }] },
+      ["__proto__"]: true,
+    },
+    required: ["title"],
+    additionalProperties: false,
+    $defs: { "a/b": { enum: [{ title: "kept", not: 1 }] } },
+  };
+  assertEquals(
+    JSON.stringify(readJsonSchema(JSON.parse(JSON.stringify(schema)))),
+    JSON.stringify({
+      type: "object",
+      properties: {
+        title: { type: "string" },
+        not: { anyOf: [{ type: "null" }, { $ref: "#/$defs/a~1b" }] },
+        ["__proto__"]: true,
+      },
+      required: ["title"],
+      additionalProperties: false,
+      $defs: { "a/b": { enum: [{ title: "kept", not: 1 }] } },
+    }),
+  );
+  assertEquals(readJsonSchema(true), true);
+});
+
+Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path", () => {
+  const deep = (levels: number) => {
+    let schema: unknown = true;
+    for (let i = 0; i < levels; i++) schema = { items: schema };
+    return schema;
+  };
+  const cases: [unknown, string][] = [
+    [{ properties: { a: { not: {} } } }, 'keyword "not" at #/properties/a is'],
+    [{ anyOf: [{}, { uniqueItems: true }] }, 'keyword "uniqueItems" at #/anyOf/1 is'],
+    [{ items: { $id: "x" } }, 'keyword "$id" at #/items is'],
+    [{ "x-guidance": {} }, 'keyword "x-guidance" at # is'],
+    [{ nullable: true }, 'keyword "nullable"'],
+    [{ if: {}, then: {} }, 'keyword "if"'],
+    [{ minProperties: 1 }, 'keyword "minProperties"'],
+    [{ properties: { "a/b": { type: "float" } } }, '#/properties/a~1b/type is "float"'],
+    [{ type: [] }, "#/type is []"],
+    [{ items: [{}] }, "#/items is [{}], expected a schema"],
+    [{ enum: [] }, "#/enum is []"],
+    [{ anyOf: {} }, "#/anyOf is {}"],
+    [{ required: [1] }, "#/required is [1]"],
+    [{ minLength: -1 }, "#/minLength is -1"],
+    [{ maxItems: 1.5 }, "#/maxItems is 1.5"],
+    [{ minimum: "3" }, '#/minimum is "3"'],
+    [{ maximum: Infinity }, "#/maximum is null"],
+    [{ multipleOf: 0 }, "#/multipleOf is 0"],
+    [{ pattern: 3 }, "#/pattern is 3"],
+    [{ format: "colour" }, '#/format is "colour", expected one of date-time'],
+    [{ $ref: "other.json" }, '#/$ref is "other.json", expected a reference within'],
+    [{ $ref: "#/$defs/none" }, '#/$ref is "#/$defs/none"'],
+    [{ $ref: "#/%zz" }, '#/$ref is "#/%zz"'],
+    [{ $ref: "#/toString" }, '#/$ref is "#/toString"'],
+    [{ properties: [] }, "#/properties is []"],
+    [{ properties: { a: 1 } }, "#/properties/a is 1"],
+    [null, "# is null"],
+    ["{}", '# is "{}"'],
+    [deep(60), "nested more than 48 levels"],
+    [{ anyOf: Array.from({ length: 6000 }, () => ({})) }, "more than 5000 schemas"],
+  ];
+  for (const [schema, text] of cases) {
+    assertThrows(() => readJsonSchema(schema), ConstraintError, text);
+  }
+  // Deep enough for people.
+  readJsonSchema(deep(40));
+});
