@@ -161,7 +161,7 @@ Deno.test("ConstraintCompiler refuses what is no constraint, in one sentence, an
       [{ kind: "regex", pattern: deep("(", ")") }, "regular expression"],
       [{ kind: "grammar", grammar: "start: other" }, "unknown name"],
       [{ kind: "grammar", grammar: "start: " + deep("(", ")") }, "too deeply nested"],
-      [{ kind: "json_schema", schema: { $ref: "#" } }, "no text matches"],
+      [{ kind: "json_schema", schema: { $ref: "#" } }, "no text of this"],
       [{ kind: "json_schema", schema: false }, "JSON schema"],
       [{ kind: "json_schema", schema: { type: "integer", minimum: 3, maximum: 2 } }, "JSON schema"],
       [

@@ -62,8 +62,10 @@ function isOf(type: string, value: unknown): boolean {
       return typeof value === "object" && value !== null && !Array.isArray(value);
     case "integer":
       return Number.isInteger(value);
-    default:
-      return typeof value === type;
+    default: {
+      const own: string = typeof value;
+      return own === type;
+    }
   }
 }
 

@@ -155,7 +155,6 @@ Deno.test("POST /v1/chat/completions refuses what it does not implement, naming 
     [{ logprobs: true, top_logprobs: 21 }, "top_logprobs", "got 21"],
     [{ logprobs: true, top_logprobs: -1 }, "top_logprobs", "got -1"],
     [{ tools: [{ type: "function" }] }, "tools", "tool calls"],
-    [{ response_format: { type: "json_object" } }, "response_format", "structured output"],
     [{ presence_penalty: 2.5 }, "presence_penalty", "got 2.5"],
     [{ frequency_penalty: -3 }, "frequency_penalty", "got -3"],
     [{ logit_bias: { "5": 101 } }, "logit_bias.5", "got 101"],

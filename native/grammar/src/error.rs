@@ -14,7 +14,7 @@ const MOST: usize = 400;
 impl Error {
     /// A grammar that allows no text.
     pub(crate) fn nothing(what: &str) -> Self {
-        Self(format!("{what}: no text matches it"))
+        Self(format!("{what}: no text of this model's tokens matches it"))
     }
 
     /// What the parser said, in one line and without its internals.
