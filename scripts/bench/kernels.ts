@@ -7,6 +7,7 @@ import type { Bench, BenchContext } from "./harness.ts";
 import { benchDecode } from "./kernels/bench_decode.ts";
 import { benchFlash } from "./kernels/bench_flash.ts";
 import { benchLinear } from "./kernels/bench_linear.ts";
+import { benchScore } from "./kernels/bench_score.ts";
 import { GpuClock, type GpuWork } from "./kernels/gpu_clock.ts";
 import { createPeaks } from "./kernels/peaks.ts";
 
@@ -55,6 +56,7 @@ async function run(context: BenchContext): Promise<void> {
     });
   }
   await sharedDecode(gpu, clock, context);
+  await scoring(gpu, clock, context);
   await readbackLatency(gpu, context);
 }
 
@@ -72,6 +74,26 @@ async function sharedDecode(gpu: Gpu, clock: GpuClock, context: BenchContext): P
       unit: "ms",
       baseline: `each row by itself, ${eachMs.toFixed(2)} ms`,
       ratio: eachMs / sharedMs,
+    });
+  }
+}
+
+/** Log probabilities of the token chosen and of the 5 likeliest, against finding as many by bisection as the sampler does. */
+async function scoring(gpu: Gpu, clock: GpuClock, context: BenchContext): Promise<void> {
+  for (const [rows, vocabulary] of [[1, 32768], [8, 32768], [1, 131072]]) {
+    const { greedy, topK, score, error } = await benchScore(gpu, rows, vocabulary, 5);
+    const off = await error();
+    if (!(off < tolerance)) throw new Error(`bench score: relative error is ${off}`);
+    const [greedyMs, topKMs, ms] = clock.race([greedy, topK, score]);
+    context.report({
+      case: `score_top5_${rows}x${vocabulary / 1024}k`,
+      metric: "ms",
+      value: ms,
+      unit: "ms",
+      baseline: `top-5 by bisection, ${topKMs.toFixed(3)} ms (greedy choice alone ${
+        greedyMs.toFixed(3)
+      } ms)`,
+      ratio: topKMs / ms,
     });
   }
 }

@@ -5,6 +5,7 @@ import { TextEngine } from "../../src/engine/text_engine.ts";
 import type { GenerateUsage } from "../../src/engine/types.ts";
 import type { Bench, BenchContext } from "./harness.ts";
 import { LoopGaps } from "./text/loop_gaps.ts";
+import { scoredDecode } from "./text/scored_decode.ts";
 import { sharedDecode } from "./text/shared_decode.ts";
 
 const decodeTokens = 128;
@@ -80,6 +81,7 @@ async function run(context: BenchContext): Promise<void> {
   const gaps = new LoopGaps();
   await generate(fresh(length), 1);
   context.report({ case: "event_loop", metric: "max_gap_ms", value: gaps.stop(), unit: "ms" });
+  await scoredDecode(context, engine, fresh);
   await sharedDecode(context, model);
 }
 
