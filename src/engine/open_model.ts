@@ -37,9 +37,16 @@ export async function openModel(options: ModelOptions): Promise<OpenedModel> {
       parameters,
       created: Math.floor((mtime?.getTime() ?? 0) / 1000),
       hasChatTemplate: codec.hasChatTemplate,
+      chatTemplate: codec.chatTemplate || undefined,
+      bosToken: textOf(codec, codec.bosId),
+      eosToken: textOf(codec, codec.eosId),
       device: runner.device,
     },
     codec,
     runner,
   };
+}
+
+function textOf(codec: Tokenizer, id: number | undefined): string | undefined {
+  return id === undefined ? undefined : codec.describe(id).token;
 }

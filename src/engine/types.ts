@@ -181,6 +181,12 @@ export interface ModelInfo {
   created: number;
   /** Whether chats can be rendered. */
   hasChatTemplate: boolean;
+  /** The template of chats (Jinja), if there is one. */
+  chatTemplate?: string;
+  /** How the token that begins a sequence is written, if there is one. */
+  bosToken?: string;
+  /** How the token that ends a sequence is written, if there is one. */
+  eosToken?: string;
   /** Adapter description, for people. */
   device: string;
 }

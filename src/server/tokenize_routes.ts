@@ -71,7 +71,33 @@ const detokenizeRoute = createRoute({
   },
 });
 
-/** `POST /tokenize` and `POST /detokenize`. The work is done in the model's host. */
+const infoRoute = createRoute({
+  method: "get",
+  path: "/tokenizer_info",
+  tags: ["Tokens"],
+  summary: "What a client needs to tokenize as the model does",
+  request: { query: z.object({ model: modelSchema }) },
+  responses: {
+    200: {
+      description:
+        "The model's special tokens and its chat template (Jinja), null where it has none.",
+      content: {
+        "application/json": {
+          schema: z.object({
+            bos_token: z.string().nullable(),
+            eos_token: z.string().nullable(),
+            pad_token: z.null(),
+            chat_template: z.string().nullable(),
+            model_max_length: z.int(),
+          }).openapi("TokenizerInfo"),
+        },
+      },
+    },
+    ...errorResponses,
+  },
+});
+
+/** `POST /tokenize`, `POST /detokenize` and `GET /tokenizer_info`, as vLLM has them. The work is done in the model's host. */
 export function tokenizeRoutes(router: AppRouter, { pool, desk }: ServerContext): void {
   router.openapi(tokenizeRoute, async (c) => {
     const body = c.req.valid("json");
@@ -97,6 +123,16 @@ export function tokenizeRoutes(router: AppRouter, { pool, desk }: ServerContext)
     }
     const prompt = await pool.detokenize(body.tokens, { model: info.id }).catch(rethrow);
     return c.json({ prompt }, 200);
+  });
+  router.openapi(infoRoute, async (c) => {
+    const info = await desk.modelInfo(c.req.valid("query").model);
+    return c.json({
+      bos_token: info.bosToken ?? null,
+      eos_token: info.eosToken ?? null,
+      pad_token: null,
+      chat_template: info.chatTemplate ?? null,
+      model_max_length: info.contextLength,
+    }, 200);
   });
 }
 

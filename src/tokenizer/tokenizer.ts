@@ -59,11 +59,12 @@ export class Tokenizer {
   /** Generation ends at any of these. */
   readonly endTokens: ReadonlySet<number>;
   readonly hasChatTemplate: boolean;
+  /** The template of chats (Jinja); empty when the model has none. */
+  readonly chatTemplate: string;
 
   readonly #encoder: BpeEncoder | SpmEncoder;
   readonly #special: SpecialTokens;
   readonly #spacePrefix: boolean;
-  readonly #templateSource: string;
   #template: ChatTemplate | undefined;
   readonly #texts: TokenText[] = [];
 
@@ -119,8 +120,8 @@ export class Tokenizer {
     }
     this.endTokens = ends;
 
-    this.#templateSource = metadata.string("tokenizer.chat_template", "");
-    this.hasChatTemplate = this.#templateSource !== "";
+    this.chatTemplate = metadata.string("tokenizer.chat_template", "");
+    this.hasChatTemplate = this.chatTemplate !== "";
   }
 
   /** Number of tokens. */
@@ -225,7 +226,7 @@ export class Tokenizer {
           "use a plain prompt with this model",
       );
     }
-    this.#template ??= new ChatTemplate(this.#templateSource, this.vocab.file);
+    this.#template ??= new ChatTemplate(this.chatTemplate, this.vocab.file);
     const text = (id: number | undefined) => id === undefined ? "" : this.vocab.tokens[id];
     return this.#template.render(messages, {
       addGenerationPrompt,

@@ -229,6 +229,12 @@ Deno.test({
       },
     );
 
+    await t.step("the tokenizer tells clients of its special tokens and template", async () => {
+      const info = await (await fetch(`${server.url}/tokenizer_info`)).json();
+      assertEquals([info.bos_token, info.eos_token], ["<|endoftext|>", "<|im_end|>"]);
+      assert(info.chat_template.includes("<|im_start|>") && info.model_max_length > 0);
+    });
+
     await t.step("bad values are one clear error", async () => {
       for (
         const [route, field, value] of [

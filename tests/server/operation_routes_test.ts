@@ -28,6 +28,19 @@ Deno.test("POST /tokenize and POST /detokenize are inverse", async () => {
   assertEquals((await (await post("/detokenize", { tokens })).json()).prompt, "né 🐦");
 });
 
+Deno.test("GET /tokenizer_info says null where a model has no such token, and knows no other model", async () => {
+  const { get } = testApp();
+  const response = await get("/tokenizer_info?model=fake");
+  assertEquals(await response.json(), {
+    bos_token: null,
+    eos_token: null,
+    pad_token: null,
+    chat_template: null,
+    model_max_length: 4096,
+  });
+  assertEquals((await get("/tokenizer_info?model=other")).status, 404);
+});
+
 Deno.test("POST /detokenize names a token outside the vocabulary", async () => {
   const response = await testApp().post("/detokenize", { tokens: [1, 9_999_999] });
   assertEquals(response.status, 400);
@@ -103,6 +116,7 @@ Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas 
       "post /v1/completions",
       "post /tokenize",
       "post /detokenize",
+      "get /tokenizer_info",
       "get /health",
       "get /ready",
       "get /metrics",
