@@ -92,7 +92,7 @@ export interface GenerateRequest {
   decode?: DecodePolicy;
   /**
    * Report the log probability of each token, and so many of the likeliest in its place (0 to 20). They are natural logarithms of the model's own
-   * distribution: before temperature, `topK`, `topP`, `minP`, penalties and biases. Default: not reported.
+   * distribution: before temperature, `topK`, `topP`, `minP`, penalties, biases and constraints. Default: not reported.
    */
   logprobs?: number;
   /**

@@ -3,7 +3,7 @@ import { MAX_LOGPROBS } from "../common/max_logprobs.ts";
 
 const meaning =
   "Natural logarithms of the model's own distribution: before temperature, top_p, top_k, min_p, " +
-  "penalties and biases.";
+  "penalties, biases and constraints.";
 
 /** Fields of `/v1/chat/completions` that ask for log probabilities. */
 export const chatLogprobsFields = {

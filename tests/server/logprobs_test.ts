@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ServerProcess } from "../../scripts/bench/server_process.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
@@ -159,6 +159,27 @@ Deno.test({
         }
       },
     );
+
+    await t.step("a constraint does not show in what the model thinks", async () => {
+      const { choices: [forced] } = await post("completions", {
+        prompt: ids,
+        max_tokens: 12,
+        temperature: 0,
+        logprobs: 2,
+        structured_outputs: { regex: "[0-9]{4}-[0-9]{2}" },
+      });
+      assertMatch(forced.text, /^[0-9]{4}-[0-9]{2}$/);
+      const { tokens, token_logprobs, top_logprobs } = forced.logprobs as TextLogprobs;
+      // Tokens of ASCII are spelt as they are read.
+      const answer = tokens.map((token) => tokenizer.vocab.ids.get(token)!);
+      const expected = plain([...ids, ...answer]);
+      token_logprobs.forEach((logprob, i) => {
+        const wanted = expected[ids.length - 1 + i][answer[i]];
+        assert(Math.abs(logprob! - wanted) < 1e-3 * (1 - wanted), `${logprob}, expected ${wanted}`);
+      });
+      const likely = top_logprobs.flatMap((top) => Object.keys(top!));
+      assert(likely.some((token) => !/^[0-9-]+$/.test(token)), `${likely} are all allowed`);
+    });
 
     await t.step("chats have them too, streamed and whole", async () => {
       const asked = {
