@@ -41,7 +41,7 @@ const allowed: Record<string, readonly string[]> = {
     "constraint",
   ],
   graph: ["common", "engine", "tokenizer", "formats", "constraint"],
-  client: ["graph"],
+  client: ["graph", "constraint"],
   web: ["common"],
   server: [
     "common",

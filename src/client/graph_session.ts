@@ -1,3 +1,4 @@
+import { toStructuredOutputs } from "../constraint/structured_outputs.ts";
 import type { Criteria } from "../graph/criteria.ts";
 import type { SessionDescription } from "../graph/describe_session.ts";
 import type { UpscaleOptions } from "../graph/node.ts";
@@ -246,5 +247,8 @@ function samplingConfig(options: OutputOptions): Record<string, unknown> {
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.stop === undefined ? {} : { stop_str: options.stop }),
     ignore_tokenizer_eos: options.ignoreEos ?? false,
+    ...(options.constraint === undefined
+      ? {}
+      : { structured_outputs: toStructuredOutputs(options.constraint) }),
   };
 }

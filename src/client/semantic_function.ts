@@ -1,3 +1,4 @@
+import type { TextConstraint } from "../constraint/text_constraint.ts";
 import type { Transform } from "../graph/transform.ts";
 
 /** How an output is generated. */
@@ -16,6 +17,8 @@ export interface OutputOptions {
   stop?: string[];
   /** Go on past the model's own end. */
   ignoreEos?: boolean;
+  /** What the text has to be; the output fails if `maxTokens` are not enough for it. Not together with `ignoreEos`. */
+  constraint?: TextConstraint;
   /** Applied by the server before the variable is set. */
   transforms?: Transform[];
 }

@@ -166,7 +166,8 @@ export class Dispatcher {
 
   #request(task: ChainTask, engine: number, model: string): GenerateRequest {
     const { chain } = task;
-    const { sampling, maxTokens, stop, stopTokens, ignoreEos } = chain.generate.sampling;
+    const { sampling, maxTokens, stop, stopTokens, ignoreEos, constraint } =
+      chain.generate.sampling;
     const rank = task.urgent ? 0 : 1;
     return {
       id: `graph-${crypto.randomUUID()}`,
@@ -178,6 +179,7 @@ export class Dispatcher {
       stop: stop.length > 0 ? stop : undefined,
       stopTokens: stopTokens.length > 0 ? stopTokens : undefined,
       ignoreEos,
+      constraint,
       cacheScope: task.tenant,
       criteria: task.strict ? "latency" : "throughput",
       priority: rank * 2 ** 40 + task.application * 1024 - Math.min(task.depth, 1023),
@@ -216,6 +218,12 @@ export class Dispatcher {
           continue;
         } else if (event.reason === "cancelled") {
           throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);
+        } else if (event.reason === "length" && sampling.constraint) {
+          // Whoever reads on counts on what was promised.
+          throw new GraphError(
+            "failed",
+            `Generation of ${output.name} reached its ${sampling.maxTokens} tokens before its text was whole`,
+          );
         } else {
           if (ids.length === 0) this.#firstToken(task);
           this.#end(task, event.usage.completionTokens);

@@ -145,6 +145,10 @@ class Builder {
     previous: ChainNode | undefined,
   ): ChainNode {
     const output = this.#output(parameter);
+    const sampling = parseSamplingConfig(parameter.sampling, call.seed);
+    if (sampling.constraint) {
+      this.#session.charge(JSON.stringify(sampling.constraint).length, "structured_outputs");
+    }
     const inputs = fills.flatMap((fill) => fill.kind === "variable" ? [fill.variable] : []);
     if (previous) {
       previous.continued = true;
@@ -156,7 +160,7 @@ class Builder {
       fills,
       generate: {
         output,
-        sampling: parseSamplingConfig(parameter.sampling, call.seed),
+        sampling,
         transforms: parameter.transforms ?? [],
       },
       previous,

@@ -1,3 +1,7 @@
+import { ConstraintError } from "../common/errors.ts";
+import { grammarSource } from "../constraint/grammar_source.ts";
+import { readStructuredOutputs } from "../constraint/structured_outputs.ts";
+import type { TextConstraint } from "../constraint/text_constraint.ts";
 import type { SamplingOptions } from "../engine/types.ts";
 import { GraphError } from "./graph_error.ts";
 
@@ -8,6 +12,8 @@ export interface CallSampling {
   stop: string[];
   stopTokens: number[];
   ignoreEos: boolean;
+  /** What the text has to be. */
+  constraint?: TextConstraint;
 }
 
 /** Parrot's defaults (its `SamplingConfig`): sampling at temperature 1, up to 512 tokens. */
@@ -23,6 +29,7 @@ const defaults = {
   seed: null as number | null,
   presence_penalty: 0,
   frequency_penalty: 0,
+  structured_outputs: null as unknown,
 };
 
 /** Fields of the reference's configuration that its own engines do not use either: checked to be known, then left out. */
@@ -35,7 +42,7 @@ const unused = new Set([
 ]);
 
 /**
- * Reads a `sampling_config`. Missing fields take Parrot's defaults; `top_k`, `min_p` and `seed` are ours. `seed` is
+ * Reads a `sampling_config`. Missing fields take Parrot's defaults; `top_k`, `min_p`, `seed` and `structured_outputs` are ours. `seed` is
  * what is used when the configuration names none. Throws `GraphError` (invalid) for an unknown field or a bad value.
  */
 export function parseSamplingConfig(
@@ -59,6 +66,14 @@ export function parseSamplingConfig(
       } in [${low}, ${high}]`,
     );
   };
+  const ignoreEos = boolean(given.ignore_tokenizer_eos, "ignore_tokenizer_eos");
+  const constraint = readConstraint(given.structured_outputs);
+  if (constraint && ignoreEos) {
+    throw new GraphError(
+      "invalid",
+      "sampling_config.structured_outputs: cannot be combined with ignore_tokenizer_eos",
+    );
+  }
   return {
     sampling: {
       temperature: number("temperature", 0, 100),
@@ -74,8 +89,27 @@ export function parseSamplingConfig(
     maxTokens: number("max_gen_length", 1, 2 ** 31, true),
     stop: list(given.stop_str, "stop_str", "string"),
     stopTokens: list(given.stop_token_ids, "stop_token_ids", "number"),
-    ignoreEos: boolean(given.ignore_tokenizer_eos, "ignore_tokenizer_eos"),
+    ignoreEos,
+    ...constraint ? { constraint } : {},
   };
+}
+
+function readConstraint(outputs: unknown): TextConstraint | undefined {
+  if (outputs === undefined || outputs === null) return undefined;
+  const refuse = (message: string) =>
+    new GraphError("invalid", `sampling_config.structured_outputs: ${message}`);
+  try {
+    const asked = readStructuredOutputs(outputs);
+    if (asked.length !== 1) {
+      const names = asked.map(([field]) => field).join(" and ") || "none";
+      throw refuse(`got ${names}, expected one of json, regex, choice, grammar, json_object`);
+    }
+    const [[, constraint]] = asked;
+    grammarSource(constraint);
+    return constraint;
+  } catch (error) {
+    throw error instanceof ConstraintError ? refuse(error.message) : error;
+  }
 }
 
 function boolean(value: unknown, key: string): boolean {

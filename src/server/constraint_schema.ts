@@ -1,7 +1,8 @@
 import { z } from "@hono/zod-openapi";
 import { ConstraintError } from "../common/errors.ts";
 import { grammarSource } from "../constraint/grammar_source.ts";
-import type { JsonSchema, TextConstraint } from "../constraint/text_constraint.ts";
+import { readStructuredOutputs } from "../constraint/structured_outputs.ts";
+import type { TextConstraint } from "../constraint/text_constraint.ts";
 import { ApiError } from "./api_error.ts";
 
 const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.boolean()], {
@@ -57,35 +58,28 @@ export interface ConstraintFields {
  * Throws `ApiError` 400 for two at once, one that cannot be kept, or one beside `ignore_eos`.
  */
 export function toConstraint(fields: ConstraintFields): TextConstraint | undefined {
-  const asked = [
-    ...asList("response_format", ofFormat(fields.response_format)),
-    ...ofStructured(fields.structured_outputs),
-  ];
-  if (asked.length === 0) {
-    if (fields.structured_outputs) {
-      throw invalid("structured_outputs", "expected one of json, regex, choice, grammar");
-    }
-    return undefined;
+  const format = ofFormat(fields.response_format);
+  const outputs = fields.structured_outputs;
+  const extension = outputs ? at("structured_outputs", () => readStructuredOutputs(outputs)) : [];
+  if (outputs && extension.length === 0) {
+    throw invalid("structured_outputs", "expected one of json, regex, choice, grammar");
   }
+  const asked: [name: string, constraint: TextConstraint][] = [
+    ...format ? [["response_format", format] as [string, TextConstraint]] : [],
+    ...extension.map(([field, one]): [string, TextConstraint] => [
+      `structured_outputs.${field}`,
+      one,
+    ]),
+  ];
+  if (asked.length === 0) return undefined;
   if (asked.length > 1) {
     const names = asked.map(([name]) => name);
     throw invalid(names[1], `only one constraint may be given, got ${names.join(" and ")}`);
   }
   const [[name, constraint]] = asked;
   if (fields.ignore_eos) throw invalid("ignore_eos", `cannot be combined with ${name}`);
-  try {
-    grammarSource(constraint);
-  } catch (error) {
-    if (error instanceof ConstraintError) throw invalid(name, error.message);
-    throw error;
-  }
+  at(name, () => grammarSource(constraint));
   return constraint;
-}
-
-type Asked = [name: string, constraint: TextConstraint];
-
-function asList(name: string, constraint: TextConstraint | undefined): Asked[] {
-  return constraint ? [[name, constraint]] : [];
 }
 
 function ofFormat(format: ConstraintFields["response_format"]): TextConstraint | undefined {
@@ -99,25 +93,13 @@ function ofFormat(format: ConstraintFields["response_format"]): TextConstraint |
   }
 }
 
-function ofStructured(outputs: ConstraintFields["structured_outputs"]): Asked[] {
-  const { json, regex, choice, grammar, json_object } = outputs ?? {};
-  const at = (field: string) => `structured_outputs.${field}`;
-  const is = <T>(value: T | null | undefined): value is T => value !== null && value !== undefined;
-  return [
-    ...asList(at("json"), is(json) ? { kind: "json_schema", schema: parsed(json) } : undefined),
-    ...asList(at("regex"), is(regex) ? { kind: "regex", pattern: regex } : undefined),
-    ...asList(at("choice"), is(choice) ? { kind: "choice", choices: choice } : undefined),
-    ...asList(at("grammar"), is(grammar) ? { kind: "grammar", grammar } : undefined),
-    ...asList(at("json_object"), json_object ? { kind: "json_object" } : undefined),
-  ];
-}
-
-function parsed(schema: JsonSchema | string): JsonSchema {
-  if (typeof schema !== "string") return schema;
+/** What `read` returns; its refusal is that of the field `name`. */
+function at<T>(name: string, read: () => T): T {
   try {
-    return JSON.parse(schema);
+    return read();
   } catch (error) {
-    throw invalid("structured_outputs.json", `no JSON: ${(error as Error).message}`);
+    if (error instanceof ConstraintError) throw invalid(name, error.message);
+    throw error;
   }
 }
 

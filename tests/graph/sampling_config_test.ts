@@ -27,3 +27,29 @@ Deno.test("parseSamplingConfig passes penalties on, and refuses what it does not
     assertThrows(() => parseSamplingConfig(config, 0), GraphError, text);
   }
 });
+
+Deno.test("parseSamplingConfig reads one constraint, and refuses two, none and what cannot be kept", () => {
+  const { constraint } = parseSamplingConfig(
+    { structured_outputs: { regex: "a+", json: null } },
+    0,
+  );
+  assertEquals(constraint, { kind: "regex", pattern: "a+" });
+  assertEquals(parseSamplingConfig({ structured_outputs: null }, 0).constraint, undefined);
+  for (
+    const [structured_outputs, text] of [
+      [{}, "got none, expected one of json"],
+      [{ json_object: false }, "got none"],
+      [{ regex: "a", choice: ["b"] }, "got regex and choice, expected one"],
+      [{ xml: 1 }, 'unexpected field "xml"'],
+      [["a"], "expected an object"],
+      [{ regex: 7 }, "regex: expected a string"],
+      [{ json: "{" }, "no JSON"],
+      [{ json: { not: {} } }, 'keyword "not" at #'],
+      [{ choice: "a" }, "choice: expected an array"],
+    ] as const
+  ) {
+    assertThrows(() => parseSamplingConfig({ structured_outputs }, 0), GraphError, text);
+  }
+  const both = { structured_outputs: { regex: "a" }, ignore_tokenizer_eos: true };
+  assertThrows(() => parseSamplingConfig(both, 0), GraphError, "ignore_tokenizer_eos");
+});

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import OpenAI from "openai";
 import { nativeProblem } from "../../ffi/load.ts";
 import { ServerProcess } from "../../scripts/bench/server_process.ts";
+import { GraphSession, input, output, semanticFunction } from "../../src/client/mod.ts";
 import { conforms } from "../oracle/json_schema.ts";
 import { hasAdapter } from "../support/needs_adapter.ts";
 import { testApp } from "../support/test_app.ts";
@@ -73,7 +74,7 @@ Deno.test("constraints that cannot be kept are refused with the field and the re
     [{ structured_outputs: {} }, "structured_outputs", "expected one of"],
     [{ structured_outputs: { json_object: false } }, "structured_outputs", "expected one of"],
     [{ structured_outputs: { xml: "a" } }, "structured_outputs", "xml"],
-    [{ structured_outputs: { json: "{" } }, "structured_outputs.json", "no JSON"],
+    [{ structured_outputs: { json: "{" } }, "structured_outputs", "no JSON"],
     [{ structured_outputs: { choice: [] } }, "structured_outputs.choice", "not empty"],
     [{ structured_outputs: { regex: "" } }, "structured_outputs.regex", "not empty"],
     [
@@ -182,6 +183,30 @@ Deno.test({
         }
       },
     );
+
+    await t.step("a chain of calls hands JSON on, whatever the model says", async () => {
+      await using session = new GraphSession({ url: server.url });
+      const options = { temperature: 1.3, maxTokens: 120, seed: 5 };
+      const describe = semanticFunction`Somebody who likes ${input("what")}: ${
+        output("person", { ...options, constraint: { kind: "json_schema", schema: person } })
+      }`;
+      const judge = semanticFunction`${input("name")} is ${input("age")}. Old? ${
+        output("old", { ...options, constraint: { kind: "choice", choices: ["yes", "no"] } })
+      }`;
+      const results = ["tea", "rain", "books"].map((what) => {
+        const whole = session.call(describe, { what }).person;
+        const [name, age] = ["$.name", "$.age"].map((path) =>
+          session.transform(whole, [{ kind: "json", path }])
+        );
+        return { whole, age, old: session.call(judge, { name, age }).old };
+      });
+      for (const { whole, age, old } of results) {
+        const [text, years, answer] = await Promise.all([whole.get(), age.get(), old.get()]);
+        assert(conforms(person, JSON.parse(text)), text);
+        assertEquals(years, String(JSON.parse(text).age));
+        assert(["yes", "no"].includes(answer), answer);
+      }
+    });
 
     await t.step("what only the compiler can refuse is a 400, and the server goes on", async () => {
       const bad = [
