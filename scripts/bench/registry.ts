@@ -5,6 +5,7 @@ export const benchNames = [
   "kernels",
   "tokenizer",
   "text",
+  "structured",
   "large",
   "server",
   "index",
