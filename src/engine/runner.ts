@@ -130,8 +130,10 @@ export class GpuStepRunner implements StepRunner {
         sharedAttention: options.sharedAttention ?? gpu.kernels === "lanes",
         onProgress: options.onProgress,
       });
-      const readback = await Readback.open(gpu, sizes.maxSequences * 4);
-      const scorer = await TokenScorer.open(gpu, transformer);
+      const [readback, scorer] = await Promise.all([
+        Readback.open(gpu, sizes.maxSequences * 4),
+        TokenScorer.open(gpu, transformer),
+      ]);
       const retrieval = options.retrieval === false
         ? undefined
         : await openRetrieval(gpu, transformer, options.retrieval ?? {});

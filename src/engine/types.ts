@@ -141,7 +141,7 @@ export interface GenerateUsage {
   decodeMs: number;
 }
 
-/** What a generation reports, in this order: one `started`, with `echo` at least one `prompt`, any number of `delta`, one `finished`. */
+/** What a generation reports, in this order: one `started`, with `echo` the `prompt` in a piece or several, any number of `delta`, one `finished`. */
 export type GenerateEvent =
   | { type: "started"; promptTokens: number; cachedTokens: number }
   /**

@@ -85,16 +85,14 @@ export class Transformer {
   readonly #adjust: KernelCall;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
-  readonly #bindScore: (logits: GPUBuffer) => KernelCall;
-  /** Logits from before they were adjusted, and their score; made when first needed. */
-  #kept: { logits: GPUBuffer; score: KernelCall } | undefined;
+  readonly #scoreKept: KernelCall;
   readonly #layers: Layer[];
   readonly #inlineNormRows: number;
   /** What attention of each layer reads and writes. */
   readonly attentionBuffers: readonly AttentionBuffers[];
 
   private constructor(
-    readonly gpu: Gpu,
+    gpu: Gpu,
     readonly config: ModelConfig,
     readonly shape: AttentionShape,
     readonly buffers: StepBuffers,
@@ -103,6 +101,8 @@ export class Transformer {
     readonly sampled: GPUBuffer,
     /** Logits of the sampled rows, `logitsPerRow` apart. */
     readonly logits: GPUBuffer,
+    /** Logits from before they were adjusted, of steps that need them. */
+    readonly keptLogits: GPUBuffer,
     readonly logitsPerRow: number,
     /** Pages of the longest sequence. */
     readonly contextPages: number,
@@ -127,8 +127,8 @@ export class Transformer {
     this.#head = calls.head;
     this.#adjust = calls.adjust;
     this.#sample = calls.sample;
-    this.#bindScore = calls.score;
     this.#score = calls.score(logits);
+    this.#scoreKept = calls.score(keptLogits);
     this.#layers = calls.layers;
     this.attentionBuffers = calls.layers.map((layer) => layer.attentionBuffers);
     this.#inlineNormRows = gpu.kernels === "lanes" ? MAX_INLINE_NORM_ROWS : 0;
@@ -181,6 +181,7 @@ export class Transformer {
       cache,
       build.sampled,
       build.logits,
+      build.keptLogits,
       weights.output.rows,
       pagesPerSequence,
       build.adjustBuffers,
@@ -238,11 +239,7 @@ export class Transformer {
 
   /** Records a copy of the first `samples` rows of logits, for scores of what they were before they are adjusted. */
   recordKeep(pass: StepPass, samples: number): void {
-    if (!this.#kept) {
-      const logits = this.gpu.buffers.storage("kept logits", this.logits.size);
-      this.#kept = { logits, score: this.#bindScore(logits) };
-    }
-    pass.copy(this.logits, 0, this.#kept.logits, 0, samples * this.logitsPerRow * 4);
+    pass.copy(this.logits, 0, this.keptLogits, 0, samples * this.logitsPerRow * 4);
   }
 
   /** Records biases, penalties and masks of the first `rows` rows in `adjustBuffers.adjusted`. */
@@ -257,7 +254,7 @@ export class Transformer {
 
   /** Records the log probabilities of the first `count` rows in `scoreBuffers.scored`, by the logits as they are or as they were `kept`. */
   recordScore(pass: StepPass, count: number, kept = false): void {
-    pass.dispatch(kept && this.#kept ? this.#kept.score : this.#score, [count]);
+    pass.dispatch(kept ? this.#scoreKept : this.#score, [count]);
   }
 }
 
@@ -265,6 +262,7 @@ export class Transformer {
 class Builder {
   readonly sampled: GPUBuffer;
   readonly logits: GPUBuffer;
+  readonly keptLogits: GPUBuffer;
   readonly #residual: GPUBuffer;
   readonly #rowScale: GPUBuffer;
   readonly #query: GPUBuffer;
@@ -310,6 +308,7 @@ class Builder {
       scores: make("scores", SCORE_BYTES / 4, maxSequences),
     };
     this.logits = make("logits", weights.output.rows, maxSequences);
+    this.keptLogits = make("kept logits", weights.output.rows, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
     this.#rope = gpu.buffers.upload(
       "rope",
