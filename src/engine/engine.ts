@@ -5,6 +5,7 @@ import { checkLogprobs, checkSampling } from "./check_sampling.ts";
 import { ConstrainedStarts } from "./constrained_starts.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
+import { Preparation } from "./preparation.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
@@ -52,6 +53,7 @@ export class Engine implements AsyncDisposable {
   /** Those of which some of the prompt is still to be reported. */
   readonly #echoing = new Set<ActiveRequest>();
   #model: OpenedModel;
+  #preparation: Preparation;
   #state: EngineLoad["state"] = "ready";
   #closed = false;
   #runnerOpen = true;
@@ -70,6 +72,7 @@ export class Engine implements AsyncDisposable {
   private constructor(open: ModelOpener, model: OpenedModel, options: EngineOptions) {
     this.#open = open;
     this.#model = model;
+    this.#preparation = new Preparation(model.runner);
     this.#options = options;
     this.#scheduler = new Scheduler(model.runner, options.scheduler);
     this.#loop = this.#run();
@@ -241,9 +244,13 @@ export class Engine implements AsyncDisposable {
       if (this.#idle) {
         this.#forgetLeft();
         this.#checkBooks();
-        await new Promise<void>((resolve) => this.#wake = resolve);
-        this.#wake = undefined;
+        const quiet = this.#state === "ready" ? this.#preparation.quiet : undefined;
+        await this.#sleep(quiet);
+        if (quiet !== undefined && this.#idle && !this.#closed) await this.#preparation.advance();
         continue;
+      }
+      if (this.#preparation.due && this.#scheduler.stepsInFlight === 0) {
+        await this.#preparation.advance();
       }
       try {
         this.#step();
@@ -258,6 +265,17 @@ export class Engine implements AsyncDisposable {
     await this.#closeRunner();
   }
 
+  /** Waits to be woken, or until `milliseconds` are over. */
+  async #sleep(milliseconds: number | undefined): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (milliseconds !== undefined) timer = setTimeout(resolve, milliseconds);
+    });
+    this.#wake = undefined;
+    clearTimeout(timer);
+  }
+
   get #idle(): boolean {
     const { waiting, running, stepsInFlight } = this.#scheduler;
     return waiting + running + stepsInFlight === 0 || this.#state === "failed";
@@ -268,6 +286,8 @@ export class Engine implements AsyncDisposable {
     const { runner } = this.#model;
     const scheduler = this.#scheduler;
     while (scheduler.stepsInFlight < runner.pipelineDepth) {
+      // No step may be in flight while the runner prepares.
+      if (this.#preparation.due && scheduler.stepsInFlight > 0) break;
       const batch = scheduler.schedule(performance.now());
       this.#forgetLeft();
       if (!batch) break;
@@ -341,6 +361,7 @@ export class Engine implements AsyncDisposable {
       if (this.#closed) return;
       try {
         this.#model = await this.#open();
+        this.#preparation = new Preparation(this.#model.runner);
         this.#runnerOpen = true;
         this.#scheduler.reset(this.#model.runner);
         this.#state = "ready";

@@ -17,13 +17,14 @@ export function modelId(path: string): string {
 
 /**
  * Opens the default GPU and loads a model and its tokenizer.
+ * Kernels that steps can do without are left to the runner's `prepare` unless `prepareLater` is false.
  * @throws `ModelFormatError` for a bad file, `OutOfMemoryError` when it does not fit, `Deno.errors.NotFound` when absent.
  */
 export async function openModel(options: ModelOptions): Promise<OpenedModel> {
   const { path, ...runnerOptions } = options;
   using file = GgufFile.open(path);
   const codec = Tokenizer.fromGguf(file.metadata);
-  const runner = await GpuStepRunner.load(file, runnerOptions);
+  const runner = await GpuStepRunner.load(file, { prepareLater: true, ...runnerOptions });
   const { mtime } = await Deno.stat(path);
   const { architecture, vocabulary } = runner.config;
   let parameters = 0;

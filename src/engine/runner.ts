@@ -46,6 +46,8 @@ export interface RunnerOptions {
    * on an H200 (sparrow-tiny, 6K tokens) 8 rows took 0.90 and 32 rows 1.15 of the time of each row by itself.
    */
   sharedAttention?: boolean;
+  /** Leave kernels that only make some steps faster to `prepare`. Default false. */
+  prepareLater?: boolean;
   /** Told of each part of the model that is loaded: parts done, and of how many. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -53,6 +55,9 @@ export interface RunnerOptions {
 const MIN_KV_TOKENS = 32768;
 /** Pages that warming up shares: enough for a few rows to gain by it. */
 const WARM_UP_PAGES = 48;
+
+/** Milliseconds within which `prepare` goes on to another kernel: most are those of an earlier layer with other weights. */
+const PREPARE_MS = 10;
 
 /** Runs steps of one model on one device. Owns both. */
 export class GpuStepRunner implements StepRunner {
@@ -139,6 +144,7 @@ export class GpuStepRunner implements StepRunner {
         : await openRetrieval(gpu, transformer, options.retrieval ?? {});
       const runner = new GpuStepRunner(gpu, transformer, readback, scorer, retrieval, sizes);
       runner.#warmUp();
+      if (!options.prepareLater) { while (await runner.prepare()); }
       return runner;
     } catch (error) {
       gpu.dispose();
@@ -174,15 +180,13 @@ export class GpuStepRunner implements StepRunner {
     // Rows that share so many pages that they attend to them together, in blocks of every kind.
     const sharing = this.#transformer.sharedTiles.rows.reduce((sum, rows) => sum + rows, 0);
     const pages = Math.min(WARM_UP_PAGES, Math.floor(this.contextLength / PAGE_TOKENS) - 1);
-    // Sequences × tokens after pages; no tokens are a decode. Products have kernels for up to 1, 4, 8, 16 and 32 rows, prefill for short and
-    // tall blocks.
+    // Sequences × tokens after pages; no tokens are a decode. Products have kernels for up to 1, 8 and 16 rows (and others by `prepare`),
+    // prefill for short and tall blocks.
     for (
       const [sequences, count, before] of [
         [1, 0, 0],
-        [4, 0, 0],
         [8, 0, 0],
         [16, 0, 0],
-        [32, 0, 0],
         [1, SMALL_BLOCK_ROWS, 0],
         [1, longest, 0],
         [sharing, 0, Math.max(0, pages)],
@@ -208,6 +212,22 @@ export class GpuStepRunner implements StepRunner {
       this.collect();
       for (const { slot } of rows) this.#adjustments.leave(slot);
     }
+  }
+
+  async prepare(): Promise<boolean> {
+    const began = performance.now();
+    do {
+      const call = await this.#transformer.prepare();
+      if (!call) return false;
+      // A step without rows: nothing is written, and the driver compiles.
+      this.#transformer.buffers.writeCounts({ rows: 0, samples: 0, decodes: 0 });
+      const pass = new StepPass(this.#gpu);
+      pass.dispatch(call, [1]);
+      this.#readback.record(pass, this.#transformer.sampled, 0, 4);
+      pass.submit();
+      this.#readback.read();
+    } while (performance.now() - began < PREPARE_MS);
+    return true;
   }
 
   submit(batch: StepBatch): void {

@@ -93,8 +93,10 @@ export class TextEngine implements AsyncDisposable {
     const modelOptions = { ...rest, path: toPath(model) };
     const engine = { decode, scheduler };
     if (isolate === "own") {
+      // Kernels that were left for later would stop the caller's isolate at times of the engine's choice.
+      const whole = { prepareLater: false, ...modelOptions };
       return await TextEngine.over(
-        new LocalEnginePool(await Engine.open(() => openModel(modelOptions), engine)),
+        new LocalEnginePool(await Engine.open(() => openModel(whole), engine)),
       );
     }
     const models = [{ id: modelId(modelOptions.path), model: modelOptions, engine }];

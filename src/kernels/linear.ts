@@ -69,6 +69,14 @@ interface Choice {
   across: number;
 }
 
+/** The kernels of one product. */
+interface Kernels {
+  /** Which take the rows of a step, of those that there are. */
+  choose: (rows: StepRows) => { choice: Choice; rows: number }[];
+  /** Compile those that can be done without; a row's result is the same with and without them. */
+  later: (() => Promise<KernelCall>)[];
+}
+
 /**
  * Y = finish(X Wᵀ) with W in f32, f16 or Q8_0 and everything else f32.
  *
@@ -78,13 +86,18 @@ interface Choice {
  * Cost: 2 · rows · N · K operations; W is read once per tile of rows.
  */
 export class Linear {
-  readonly #choose: (rows: StepRows) => { choice: Choice; rows: number }[];
+  readonly #choose: Kernels["choose"];
+  readonly #later: Kernels["later"];
 
-  private constructor(choose: (rows: StepRows) => { choice: Choice; rows: number }[]) {
+  private constructor({ choose, later }: Kernels) {
     this.#choose = choose;
+    this.#later = later;
   }
 
-  /** @throws {RangeError} when the operand's padded width is not the matrix's. */
+  /**
+   * Compiles what products of any number of rows need; see `prepare`.
+   * @throws {RangeError} when the operand's padded width is not the matrix's.
+   */
   static async create(gpu: Gpu, options: LinearOptions): Promise<Linear> {
     const { label, input, matrix } = options;
     if (input.quadsPerRow * 4 !== matrix.columns) {
@@ -99,6 +112,17 @@ export class Linear {
     );
   }
 
+  /**
+   * Compiles the next kernel that only makes some products faster, and uses it from then on.
+   * @returns undefined when there is none left
+   */
+  async prepare(): Promise<KernelCall | undefined> {
+    const next = this.#later[0];
+    const call = await next?.();
+    this.#later.shift();
+    return call;
+  }
+
   /** Records the product for the rows of a step, or for the sampled rows (`decodes` is then ignored). */
   record(pass: StepPass, rows: StepRows): void {
     for (const { choice, rows: count } of this.#choose(rows)) {
@@ -107,10 +131,7 @@ export class Linear {
   }
 }
 
-async function createLanes(
-  gpu: Gpu,
-  options: LinearOptions,
-): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
+async function createLanes(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
   const { input, matrix: { format, rows: columns } } = options;
   const tiles = laneTiles[format];
   const make = async (variant: LinearVariant, tile: number): Promise<Choice> => ({
@@ -121,30 +142,32 @@ async function createLanes(
   const storedNorm = input.kind === "norm";
   const tile = ({ rows, stepQuads }: Tile, storedNorm: boolean) =>
     make({ kernel: "rows", rows, stepQuads, rowSet: "all", storedNorm }, rows);
-  const [vector, few, short, tall, tallest] = await Promise.all([
+  const [vector, short, tall] = await Promise.all([
     make({ kernel: "vector", rowSet: "all", storedNorm: false }, 1),
-    tile(tiles.few, false),
     tile(tiles.short, false),
     tile(tiles.tall, storedNorm),
-    // Many rows are seldom sampled: not worth a kernel that takes seconds to compile.
-    input.kind === "sampled" ? undefined : tile(tiles.tallest, storedNorm),
   ]);
-  return ({ rows }) => {
+  let few: Choice | undefined;
+  let tallest: Choice | undefined;
+  const later = [async () => (few = await tile(tiles.few, false)).call];
+  // Many rows are seldom sampled: not worth a kernel that takes seconds to compile.
+  if (input.kind !== "sampled") {
+    later.unshift(async () => (tallest = await tile(tiles.tallest, storedNorm)).call);
+  }
+  const choose = ({ rows }: StepRows) => {
     // The vector kernel loads W once per row: from 2 rows on a tile is cheaper even if partly empty.
     if (rows === 1) return [{ choice: vector, rows }];
-    if (rows <= few.tile) return [{ choice: few, rows }];
+    if (few && rows <= few.tile) return [{ choice: few, rows }];
     if (rows <= MAX_INLINE_NORM_ROWS) return [{ choice: short, rows }];
     const filled = (tile: number) => Math.ceil(rows / tile) * tile;
     const { from, rows: height, cost } = tiles.tallest;
     const gains = rows >= from && cost * filled(height) < filled(tall.tile);
     return [{ choice: gains && tallest ? tallest : tall, rows }];
   };
+  return { choose, later };
 }
 
-async function createWide(
-  gpu: Gpu,
-  options: LinearOptions,
-): Promise<(rows: StepRows) => { choice: Choice; rows: number }[]> {
+async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
   const columns = options.matrix.rows;
   // Sampled rows all go the way of decode: which kernel a row meets must not depend on how many are sampled.
   const sampled = options.input.kind === "sampled";
@@ -160,10 +183,11 @@ async function createWide(
       ? undefined
       : make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, 128, columns / 64),
   ]);
-  return ({ rows, decodes }) => {
+  const choose = ({ rows, decodes }: StepRows) => {
     const split = prefill ? decodes : rows;
     const choices = [{ choice: split === 1 ? one : eight, rows: split }];
     if (prefill) choices.unshift({ choice: prefill, rows: rows - split });
     return choices;
   };
+  return { choose, later: [] };
 }

@@ -63,8 +63,8 @@ function makeData({ n, k }: Case) {
   };
 }
 
-/** A linear layer of a case on one device. */
-async function build(gpu: Gpu, test: Case, long = false) {
+/** A linear layer of a case on one device, with all its kernels unless it shall not be `whole`. */
+async function build(gpu: Gpu, test: Case, long = false, whole = true) {
   const { rows, gain, list, ...data } = makeData(test);
   const { matrix, values } = uploadWeights(gpu, test.format, test.k, data.weights);
   const quadsPerRow = matrix.columns / 4;
@@ -98,6 +98,7 @@ async function build(gpu: Gpu, test: Case, long = false) {
       long,
     },
   });
+  if (whole) { while (await linear.prepare()); }
   const { buffer, ...rest } = norm;
   const scales = await createRowScales(gpu, { input: buffer, rowScale, ...rest });
   return { linear, scales, matrix, values, width, x, output, step, rowScale, rows, gain, list };
@@ -204,6 +205,44 @@ gpuTest(
     }
   },
 );
+
+gpuTest("Linear gives the same bits before, while and after kernels are prepared", async () => {
+  // A plain and a sampled operand in the lanes family; the wide one has nothing to prepare.
+  for (const test of [cases[0], ...cases.filter(({ input }) => input !== "plain").slice(0, 2)]) {
+    const gpu = gpus.lanes;
+    const built = await build(gpu, test, false, false);
+    const counts = [1, 3, 5, 9, 17, 33, 60];
+    const first: Float32Array[] = [];
+    for (const count of counts) first.push(await run(gpu, test, built, count));
+    let prepared = 0;
+    while (await built.linear.prepare()) {
+      prepared++;
+      for (const [i, count] of counts.entries()) {
+        assertSameBits(await run(gpu, test, built, count), first[i], `${count} rows, ${prepared}`);
+      }
+    }
+    assertEquals(prepared, test.input === "sampled" ? 1 : 2);
+  }
+  const wide = await build(gpus.wide, cases[0], false, false);
+  assertEquals(await wide.linear.prepare(), undefined);
+});
+
+gpuTest("a kernel dispatched for a step without rows writes nothing", async () => {
+  for (const test of cases.slice(0, 4)) {
+    const gpu = gpus.lanes;
+    const { linear, step, x, output } = await build(gpu, test, false, false);
+    gpu.buffers.write(x, 0, new Float32Array(x.size / 4).fill(1));
+    const before = new Float32Array(output.size / 4).fill(7);
+    for (let call; (call = await linear.prepare());) {
+      gpu.buffers.write(output, 0, before);
+      step.writeCounts({ rows: 0, samples: 0, decodes: 0 });
+      const pass = new StepPass(gpu);
+      pass.dispatch(call, [1]);
+      pass.submit();
+      assertEquals(new Float32Array(await readBuffer(gpu, output)), before);
+    }
+  }
+});
 
 gpuTest("Linear refuses an operand of another width than its matrix", async () => {
   const { matrix } = uploadWeights(gpu, "f32", 100, new Float32Array(100));

@@ -76,6 +76,7 @@ async function makeProjection(
       long: true,
     },
   });
+  while (await linear.prepare());
   return { ...made, linear };
 }
 

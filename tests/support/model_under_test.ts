@@ -43,6 +43,7 @@ export class ModelUnderTest {
       contextLength: 512,
       kvType,
     });
+    while (await transformer.prepare());
     const readback = await Readback.open(gpu, transformer.logits.size, 2);
     return new ModelUnderTest(gpu, transformer, readback);
   }

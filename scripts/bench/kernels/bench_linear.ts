@@ -35,6 +35,7 @@ export async function benchLinear(
       constants: { OUTPUT_PAIRS_PER_ROW: size / 2 },
     },
   });
+  while (await linear.prepare());
   buffers.writeCounts({ rows: size, samples: 0, decodes: 0 });
   return {
     name: `matmul ${format}`,
