@@ -197,6 +197,18 @@ CONFIGS: dict[str, TrainConfig] = {
                 Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.1, skip=0.0, refresh_every=1),
                 Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.1, 131072, skip=0.0, refresh_every=1),
             ), peak=0.55, flat=0.3),
+            # Keys that the filler is full of, more single facts from 16K on; at a low rate, mostly in long contexts. Not
+            # in the file (the card).
+            Run((
+                Phase(1024, 24000, 0.17, 0.0, 0.79, 0.04, 0.06, 32768, skip=0.3),
+                Phase(2048, 24000, 0.17, 0.0, 0.79, 0.04, 0.14, 32768, skip=0.4),
+                Phase(4096, 12000, 0.15, 0.0, 0.81, 0.04, 0.14, skip=0.3),
+                Phase(8192, 8000, 0.12, 0.0, 0.88, 0.0, 0.12, skip=0.2, refresh_every=2),
+                Phase(16384, 4000, 0.08, 0.0, 0.92, 0.0, 0.14, skip=0.2, refresh_every=1),
+                Phase(32768, 3000, 0.0, 0.0, 1.0, 0.0, 0.18, skip=0.1, refresh_every=1),
+                Phase(65536, 1600, 0.0, 0.0, 1.0, 0.0, 0.11, skip=0.0, refresh_every=1),
+                Phase(131072, 800, 0.0, 0.0, 1.0, 0.0, 0.11, 131072, skip=0.0, refresh_every=1),
+            ), peak=0.3, flat=0.2),
         ),
         least_tokens=65536, sparsity_penalty=1.0,
     ),

@@ -14,7 +14,7 @@ from scripts.train.lm.config import Phase, TrainConfig
 from scripts.train.lm.corpus import PLAY, WIKI
 from scripts.train.lm.dialogue import Dialogue, Filler, dialogue
 from scripts.train.lm.instructions import instruction
-from scripts.train.lm.lexicon import Lexicon
+from scripts.train.lm.lexicon import Lexicon, common_words
 from scripts.train.lm.prepare import Corpus
 from scripts.train.lm.prose import prose_sentences
 from scripts.train.lm.sample import Sample
@@ -44,8 +44,10 @@ class Source:
         self.encode = FastEncoder(tokenizer)
         prepared = Corpus.load(corpus)
         self.texts = prepared.texts
-        sentences = [each for ids in self.texts.values() for each in prose_sentences(tokenizer.decode(ids.tolist()))]
-        self.lexicon = replace(Lexicon.of(prepared.words, "train", "train"), sentences=tuple(sentences))
+        plain = [tokenizer.decode(ids.tolist()) for ids in self.texts.values()]
+        lexicon = Lexicon.of(prepared.words, "train", "train")
+        self.lexicon = replace(lexicon, sentences=tuple(each for text in plain for each in prose_sentences(text)),
+                               common=tuple(common_words(plain, lexicon.words)))
         self.names = list(self.texts)
         weight = {WIKI: config.wiki_weight, PLAY: PLAY_WEIGHT}
         sizes = np.array([len(self.texts[name]) * weight.get(name, 1.0) for name in self.names])

@@ -17,6 +17,8 @@ from scripts.train.lm.grammar import WORDINGS
 Split = Literal["train", "held_out"]
 
 FIRST_NAMES: list[str] = WORDINGS["firstNames"]
+#: Share of training's words that are common ones, and how many words are.
+COMMON, COMMON_WORDS = 0.25, 0.1
 
 
 def is_held_out(word: str) -> bool:
@@ -32,6 +34,13 @@ def corpus_words(texts: list[str], minimum: int = 12) -> list[str]:
     return sorted(word for word, count in counts.items() if count >= minimum)
 
 
+def common_words(texts: list[str], words: list[str]) -> list[str]:
+    """The tenth of `words` that the texts hold most often, most often first."""
+    known = set(words)
+    counts = Counter(word for text in texts for word in re.findall(r"[a-z]+", text) if word in known)
+    return [word for word, _ in counts.most_common(int(COMMON_WORDS * len(words)))]
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """Draws the parts of facts: words and numbers of one split. `wording` says which templates go with them."""
@@ -41,13 +50,16 @@ class Lexicon:
     wording: Split
     #: Sentences that facts of training are stated in (see `prose.py`).
     sentences: tuple[str, ...] = ()
+    #: Words that running text is full of: a key among them stands in the filler of its context many times.
+    common: tuple[str, ...] = ()
 
     @staticmethod
     def of(words: list[str], split: Split, wording: Split) -> Lexicon:
         return Lexicon([word for word in words if is_held_out(word) == (split == "held_out")], split, wording)
 
     def word(self, rng: Random) -> str:
-        return self.words[int(rng.random() * len(self.words))]
+        words = self.common if self.common and rng.random() < COMMON else self.words
+        return words[int(rng.random() * len(words))]
 
     @cached_property
     def verbs(self) -> list[tuple[str, str]]:

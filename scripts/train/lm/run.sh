@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains and scores sparrow-tiny in one go on the GPUs that CUDA_VISIBLE_DEVICES leaves visible:
 #   scripts/train/lm/run.sh RUN PACK OUT SECONDS [RESUME]
-# RUN is 0 to 7, PACK a folder written by pack.sh, OUT receives weights, log and scores. All ends within SECONDS; of these
+# RUN is 0 to 8, PACK a folder written by pack.sh, OUT receives weights, log and scores. All ends within SECONDS; of these
 # SCORING are left for the scores (0: none). NEAR: another price on attention that goes far than the run's.
 set -eu
 run=$1 pack=$2 out=$3 total=$4 resume=${5:-}

@@ -17,21 +17,21 @@ Generator = Callable[[Random, Lexicon, int, int], Sample]
 
 #: Family name to generator and its share of generated sequences: short ones, and those of `LONG` tokens or more.
 FAMILIES: dict[str, tuple[Generator, float, float]] = {
-    "single_needle": (single_needle, 6, 11),
-    "scattered": (scattered, 9, 14),
+    "single_needle": (single_needle, 6, 16),
+    "scattered": (scattered, 9, 18),
     "multi_key": (multi_key, 22, 20),
     "recall": (recall, 1, 1),
     "multi_value": (multi_value, 20, 18),
     "multi_query": (multi_query, 11, 10),
     "variable_tracking": (variable_tracking, 15, 14),
     "key_value": (key_value, 3, 6),
-    "passkey": (passkey, 8, 8),
+    "passkey": (passkey, 8, 10),
     "qa": (qa, 8, 8),
     "common_words": (common_words, 3, 3),
     "frequent_words": (frequent_words, 1, 1),
     "everyday": (everyday, 0, 0),
 }
-LONG = 32768
+LONG = 16384
 #: Families whose statements are shorter than a fact or share a turn: this many times as many fill the same room.
 DENSITY = {"common_words": 6, "frequent_words": 8, "variable_tracking": 1.5, "recall": 2, "multi_value": 1.5,
            "key_value": 0.5}
