@@ -48,7 +48,9 @@ export const chatLogprobsSchema = z.object({
   content: z.array(z.object({
     ...tokenFields,
     top_logprobs: z.array(z.object(tokenFields)),
-  })),
+  })).openapi({
+    description: "Tokens of the answer; an end token that ended it is not among them.",
+  }),
   refusal: z.null(),
 }).openapi("ChatLogprobs");
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { DeviceLostError, OutOfMemoryError } from "../../src/common/errors.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { openModel } from "../../src/engine/open_model.ts";
@@ -57,15 +57,44 @@ gpuTest(
   },
 );
 
-gpuTest("GpuStepRunner reports logits that are not finite", async () => {
+/** A model whose token 77 is not a number; other tokens go on working. */
+function faultyModel(): GgufFile {
   const bytes = Deno.readFileSync(goldenPath("tiny_llama_f32"));
   using sound = GgufFile.read(bytes);
-  // The embedding of token 77: other tokens go on working.
   const embedding = sound.tensor("token_embd.weight");
   const rowBytes = embedding.shape[0] * 4;
   const start = bytes.length - dataBytes(sound) + embedding.offset + 77 * rowBytes;
   new Float32Array(bytes.buffer, start, rowBytes / 4).fill(NaN);
-  using file = GgufFile.read(bytes);
+  return GgufFile.read(bytes);
+}
+
+gpuTest("Engine fails a prompt whose scores are not finite, and no other", async () => {
+  using file = faultyModel();
+  const { info, codec, runner: sound } = await openModel({ path, ...options });
+  await sound[Symbol.asyncDispose]();
+  await using engine = await Engine.open(async () => ({
+    info,
+    codec,
+    runner: await GpuStepRunner.load(file, options),
+  }));
+  const score = async (ids: number[]) => {
+    const prompt = { type: "parts" as const, parts: [{ type: "tokens" as const, ids }] };
+    const asked = { prompt, maxTokens: 0, echo: true, logprobs: 2 };
+    const scored = [];
+    for await (const event of engine.submit(request(ids.join(), asked))) {
+      if (event.type === "prompt") scored.push(...event.logprobs!);
+    }
+    return scored.map(({ logprob }) => Number.isFinite(logprob));
+  };
+  const found = await Promise.allSettled([score([1, 77, 3, 4]), score([1, 2, 3, 4])]);
+  const [bad, good] = found;
+  assert(bad.status === "rejected" && good.status === "fulfilled");
+  assertMatch(bad.reason.message, /score token \d+: the logits are not finite/);
+  assertEquals(good.value, [false, true, true, true]);
+});
+
+gpuTest("GpuStepRunner reports logits that are not finite", async () => {
+  using file = faultyModel();
   await using runner = await GpuStepRunner.load(file, options);
   const row = new TestSequence(0, [0]).prefill([1, 77, 3]);
   for (const temperature of [0, 1]) {
