@@ -55,6 +55,8 @@ export const schemaKeywords: ReadonlyMap<string, KeywordValue> = new Map<string,
     "default",
     "examples",
     "deprecated",
+    // OpenAPI's hint which of `oneOf` it is: says nothing that those do not.
+    "discriminator",
     "readOnly",
     "writeOnly",
     "contentMediaType",

@@ -1,4 +1,5 @@
 import { ConstraintError } from "../common/errors.ts";
+import { excludeEachOther } from "./excluding_schemas.ts";
 import { schemaFormats, schemaKeywords, schemaTypes } from "./json_schema_keywords.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
@@ -48,7 +49,15 @@ class SchemaReader {
       // Assigned as a property of its own, whatever its name.
       if (read !== undefined) Object.defineProperty(copy, keyword, { ...plain, value: read });
     }
-    return copy;
+    return this.#union(copy);
+  }
+
+  /** `schema` with `anyOf` for `oneOf` where that is the same; the compiler sees it only without references. */
+  #union(schema: Record<string, unknown>): Record<string, unknown> {
+    const { oneOf, ...rest } = schema;
+    if (!Array.isArray(oneOf) || "anyOf" in schema) return schema;
+    const same = excludeEachOther(oneOf, (reference) => this.#find(reference));
+    return same ? { ...rest, anyOf: oneOf } : schema;
   }
 
   /** The value of a keyword, read; undefined for an annotation. */
@@ -73,7 +82,7 @@ class SchemaReader {
         return copy;
       }
       case "reference":
-        if (typeof value !== "string" || !this.#finds(value)) {
+        if (typeof value !== "string" || this.#find(value) === undefined) {
           throw wrong(path, value, 'a reference within the schema, such as "#/$defs/name"');
         }
         return value;
@@ -120,17 +129,19 @@ class SchemaReader {
     }
   }
 
-  /** Whether `reference` is a JSON pointer to something in the schema. */
-  #finds(reference: string): boolean {
-    if (reference === "#") return true;
-    if (!reference.startsWith("#/")) return false;
+  /** The schema to which the JSON pointer `reference` leads, as it was written; undefined where there is none. */
+  #find(reference: string): unknown {
+    if (reference === "#") return this.#root;
+    if (!reference.startsWith("#/")) return undefined;
     let at = this.#root;
     for (const part of reference.slice(2).split("/")) {
       const name = decode(part).replaceAll("~1", "/").replaceAll("~0", "~");
-      if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) return false;
+      if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) {
+        return undefined;
+      }
       at = (at as Record<string, unknown>)[name];
     }
-    return isRecord(at) || typeof at === "boolean";
+    return isRecord(at) || typeof at === "boolean" ? at : undefined;
   }
 }
 

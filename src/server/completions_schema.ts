@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { responseFormatSchema } from "./constraint_schema.ts";
 import { generationFields } from "./generation_schema.ts";
 import { completionLogprobsFields, completionLogprobsSchema } from "./logprobs_schema.ts";
 import { finishReasonSchema, timingsSchema, tokenIdsSchema, usageSchema } from "./schema_common.ts";
@@ -31,6 +32,7 @@ export const completionRequestSchema = z.object({
       `At most this many tokens; 0 only reads the prompt, for what \`echo\` returns of it. Default ${defaultCompletionTokens}.`,
   }),
   ...completionLogprobsFields,
+  response_format: responseFormatSchema.nullish(),
   ...unsupportedInCompletions,
 }).openapi("CompletionRequest");
 

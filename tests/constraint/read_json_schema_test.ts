@@ -35,6 +35,44 @@ Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", 
   assertEquals(readJsonSchema(true), true);
 });
 
+Deno.test("readJsonSchema takes oneOf for anyOf exactly where its schemas exclude each other", () => {
+  const pet = (kind: unknown, rest = {}) => ({
+    type: "object",
+    properties: { kind, child: { $ref: "#/$defs/pet" } },
+    required: ["kind"],
+    ...rest,
+  });
+  const $defs = {
+    cat: pet({ const: "cat" }),
+    dog: pet({ $ref: "#/$defs/dogs" }),
+    dogs: { enum: ["dog", "hound"] },
+    any: pet({ type: "string" }),
+    open: { properties: { kind: { const: "x" } }, required: ["kind"] },
+    pet: { oneOf: [{ $ref: "#/$defs/cat" }, { $ref: "#/$defs/dog" }] },
+    loop: { $ref: "#/$defs/loop" },
+  };
+  const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
+  const cases: [unknown[], boolean][] = [
+    [[ref("cat"), ref("dog")], true],
+    [[ref("cat"), ref("dog"), { type: "null" }, { type: ["string", "integer"] }], true],
+    [[ref("cat"), ref("open")], true],
+    [[{ const: "a" }, { enum: ["b", true] }], true],
+    [[ref("cat"), ref("cat")], false],
+    [[ref("cat"), ref("any")], false],
+    [[ref("cat"), pet({ const: "dog" }, { required: [] })], false],
+    [[ref("open"), { ...$defs.open, properties: { kind: { const: "y" } } }], false],
+    [[{ type: "integer" }, { type: "number" }], false],
+    [[{ const: 1 }, { const: 1.0 }], false],
+    [[{ type: "string" }, {}], false],
+    [[ref("loop"), { type: "null" }], false],
+    [[{ type: "null" }, true], false],
+  ];
+  for (const [oneOf, same] of cases) {
+    const { oneOf: left, anyOf } = readJsonSchema({ oneOf, $defs }) as Record<string, unknown>;
+    assertEquals([left !== undefined, anyOf !== undefined], [!same, same], JSON.stringify(oneOf));
+  }
+});
+
 Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path", () => {
   const deep = (levels: number) => {
     let schema: unknown = true;
@@ -53,6 +91,17 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ type: [] }, "#/type is []"],
     [{ items: [{}] }, "#/items is [{}], expected a schema"],
     [{ enum: [] }, "#/enum is []"],
+    // Looked at for its sake before its own turn comes.
+    [
+      {
+        oneOf: [{ $ref: "#/$defs/a" }, { $ref: "#/$defs/b" }],
+        $defs: {
+          a: { type: "object", required: 1, properties: null },
+          b: { required: "x", enum: 3 },
+        },
+      },
+      "#/$defs/a/required is 1",
+    ],
     [{ anyOf: {} }, "#/anyOf is {}"],
     [{ required: [1] }, "#/required is [1]"],
     [{ minLength: -1 }, "#/minLength is -1"],
