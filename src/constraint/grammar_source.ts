@@ -11,6 +11,8 @@ export interface GrammarSource {
 /** Characters of a constraint's source at most: larger ones are beyond the compiler's own limits anyway. */
 const MOST_CHARACTERS = 128 * 1024;
 
+const MOST_CONJUNCTIONS = 5;
+
 /**
  * What to compile for `constraint`.
  * @throws {ConstraintError} for one that cannot be kept.
@@ -44,7 +46,7 @@ function toSource(constraint: TextConstraint): GrammarSource {
       };
     }
     case "grammar":
-      return { kind: "lark", text: text(constraint.grammar, "grammar") };
+      return { kind: "lark", text: checkGrammar(text(constraint.grammar, "grammar")) };
     default:
       throw new ConstraintError(
         `constraint is ${
@@ -57,6 +59,23 @@ function toSource(constraint: TextConstraint): GrammarSource {
 function text(value: unknown, what: string): string {
   if (typeof value === "string" && value !== "" && value.isWellFormed()) return value;
   throw new ConstraintError(`${what}: expected a string, not empty and without lone surrogates`);
+}
+
+/**
+ * Refuses what makes a grammar's text unbounded work or no text: conjunctions and complements of terminals beyond a few (each about doubles
+ * the time), schemas and settings within it, which are not checked there.
+ */
+function checkGrammar(grammar: string): string {
+  const bare = grammar.replace(/"(?:\\.|[^"\\\n])*"|\/(?:\\.|[^/\\\n])+\/|(?:\/\/|#)[^\n]*/g, "");
+  const directive = bare.match(/%(?:json|llguidance)\b/)?.[0];
+  if (directive) throw new ConstraintError(`grammar: ${directive} is not supported`);
+  const count = bare.match(/[&~]/g)?.length ?? 0;
+  if (count > MOST_CONJUNCTIONS) {
+    throw new ConstraintError(
+      `grammar: ${count} times & or ~ between terminals, at most ${MOST_CONJUNCTIONS} may be`,
+    );
+  }
+  return grammar;
 }
 
 /** `pattern` without anchors at its ends, which say what holds anyway. */

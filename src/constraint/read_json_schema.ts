@@ -1,4 +1,5 @@
 import { ConstraintError } from "../common/errors.ts";
+import { checkConjunctions } from "./conjunction.ts";
 import { excludeEachOther } from "./excluding_schemas.ts";
 import { schemaFormats, schemaKeywords, schemaTypes } from "./json_schema_keywords.ts";
 import type { JsonSchema } from "./text_constraint.ts";
@@ -13,7 +14,10 @@ const MOST_SCHEMAS = 5000;
  * @throws {ConstraintError} for a keyword that is not kept, or a value that its keyword may not have: names the keyword and its path.
  */
 export function readJsonSchema(schema: unknown): JsonSchema {
-  return new SchemaReader(schema).read(schema, "#", 0);
+  const reader = new SchemaReader(schema);
+  const read = reader.read(schema, "#", 0);
+  checkConjunctions(read, (reference) => reader.find(reference));
+  return read;
 }
 
 class SchemaReader {
@@ -56,7 +60,7 @@ class SchemaReader {
   #union(schema: Record<string, unknown>): Record<string, unknown> {
     const { oneOf, ...rest } = schema;
     if (!Array.isArray(oneOf) || "anyOf" in schema) return schema;
-    const same = excludeEachOther(oneOf, (reference) => this.#find(reference));
+    const same = excludeEachOther(oneOf, (reference) => this.find(reference));
     return same ? { ...rest, anyOf: oneOf } : schema;
   }
 
@@ -82,7 +86,7 @@ class SchemaReader {
         return copy;
       }
       case "reference":
-        if (typeof value !== "string" || this.#find(value) === undefined) {
+        if (typeof value !== "string" || this.find(value) === undefined) {
           throw wrong(path, value, 'a reference within the schema, such as "#/$defs/name"');
         }
         return value;
@@ -130,7 +134,7 @@ class SchemaReader {
   }
 
   /** The schema to which the JSON pointer `reference` leads, as it was written; undefined where there is none. */
-  #find(reference: string): unknown {
+  find(reference: string): unknown {
     if (reference === "#") return this.#root;
     if (!reference.startsWith("#/")) return undefined;
     let at = this.#root;

@@ -148,6 +148,11 @@ Deno.test("ConstraintCompiler refuses what is no constraint, in one sentence, an
       [{ kind: "choice", choices: [] }, "choice"],
       [{ kind: "choice", choices: ["a", 1] }, "choice"],
       [{ kind: "grammar", grammar: "x".repeat(200_000) }, "at most 131072"],
+      [
+        { kind: "grammar", grammar: "start: /a/ " + "& /.*b/ ".repeat(9) },
+        "grammar: 9 times & or ~",
+      ],
+      [{ kind: "grammar", grammar: "start: a\na: %json { }" }, "%json is not supported"],
       [{ kind: "json_schema", schema: { contains: {} } }, 'keyword "contains" at #'],
     ];
     for (const [constraint, text] of refused) {
@@ -174,6 +179,11 @@ Deno.test("ConstraintCompiler refuses what is no constraint, in one sentence, an
         assertRejects(async () => await compiler.start(constraint), ConstraintError, text)
       ),
     );
+    // What only looks like it.
+    using _ = await compiler.start({
+      kind: "grammar",
+      grammar: 'start: "&&&&&&&~%json" /&{9}\\// // &&&&&&',
+    });
     using text = await compiler.start({ kind: "json_object" });
     assertEquals(allowed(text), ["{".charCodeAt(0)]);
   });

@@ -73,6 +73,48 @@ Deno.test("readJsonSchema takes oneOf for anyOf exactly where its schemas exclud
   }
 });
 
+Deno.test("readJsonSchema refuses many patterns that one string has to match, however they come together", () => {
+  const pattern = (n: number) => ({ type: "string", pattern: `.*${n}` });
+  const many = (n: number) => Array.from({ length: n }, (_, i) => pattern(i));
+  const chain = Object.fromEntries(
+    Array.from({ length: 40 }, (_, i) => [
+      `d${i}`,
+      {
+        allOf: [{ $ref: `#/$defs/d${Math.min(i + 1, 39)}` }, {
+          $ref: `#/$defs/d${Math.min(i + 1, 39)}`,
+        }],
+      },
+    ]),
+  );
+  const refused: [Record<string, unknown>, string][] = [
+    [{ allOf: many(6) }, "at # more"],
+    [
+      { properties: { a: { items: { allOf: [{ allOf: many(3) }, { allOf: many(3) }] } } } },
+      "at #/properties/a/items",
+    ],
+    [{
+      ...pattern(0),
+      allOf: [{ anyOf: many(3) }, { $ref: "#/$defs/x" }],
+      $defs: { x: { allOf: many(4) } },
+    }, "at # more"],
+    [{ $ref: "#/$defs/d0", $defs: { ...chain, d39: pattern(1) } }, "hold together"],
+    [
+      { patternProperties: Object.fromEntries(many(7).map(({ pattern }) => [pattern, true])) },
+      "at # more",
+    ],
+  ];
+  for (const [schema, text] of refused) {
+    assertThrows(() => readJsonSchema(schema), ConstraintError, text);
+  }
+  // Alternatives do not come together, nor do properties; a schema may hold itself.
+  readJsonSchema({
+    anyOf: many(40),
+    allOf: many(3),
+    properties: Object.fromEntries(many(30).map((one, i) => [i, one])),
+  });
+  readJsonSchema({ allOf: [{ $ref: "#" }, pattern(1)] });
+});
+
 Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path", () => {
   const deep = (levels: number) => {
     let schema: unknown = true;

@@ -1,6 +1,8 @@
 //! Masks against their definition: a token is allowed exactly where its bytes, one by one, are; on small vocabularies whose tokens cut
 //! characters and escapes in two.
 
+use std::sync::Arc;
+
 use sparrow_grammar::{Grammar, Kind, Matcher, State, Vocabulary};
 
 /// All bytes, then tokens of several, then two control tokens of which the first ends a text.
@@ -21,9 +23,9 @@ fn words() -> Vec<Vec<u8>> {
     words
 }
 
-fn vocabulary(words: &[Vec<u8>]) -> Vocabulary {
+fn vocabulary(words: &[Vec<u8>]) -> Arc<Vocabulary> {
     let lengths: Vec<u32> = words.iter().map(|word| word.len() as u32).collect();
-    Vocabulary::new(&words.concat(), &lengths, &[end(words)]).unwrap()
+    Arc::new(Vocabulary::new(&words.concat(), &lengths, &[end(words)]).unwrap())
 }
 
 fn end(words: &[Vec<u8>]) -> u32 {
@@ -196,7 +198,8 @@ fn vocabularies_of_odd_shapes_are_refused_or_work() {
     // No end token, a token twice, and one longer than the trie takes.
     let long = [b"a".to_vec(), b"a".to_vec(), vec![b'a'; 3000], b"b".to_vec()];
     let lengths: Vec<u32> = long.iter().map(|word| word.len() as u32).collect();
-    let grammar = Vocabulary::new(&long.concat(), &lengths, &[]).unwrap().compile(Kind::Regex, "a*b").unwrap();
+    let grammar =
+        Arc::new(Vocabulary::new(&long.concat(), &lengths, &[]).unwrap()).compile(Kind::Regex, "a*b").unwrap();
     let mut matcher = grammar.start();
     let (allowed, may_end) = mask(&mut matcher, 4);
     assert!((allowed[0] || allowed[1]) && !allowed[2] && allowed[3] && !may_end);
