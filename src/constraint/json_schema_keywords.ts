@@ -88,3 +88,11 @@ export const schemaFormats: ReadonlySet<unknown> = new Set([
   "uuid",
   "uri",
 ]);
+
+/** Values of other keywords that say nothing, as JSON: generators of schemas write them. */
+export const neutralValues: ReadonlyMap<string, readonly string[]> = new Map([
+  ["uniqueItems", ["false"]],
+  ["nullable", ["false"]],
+  ["minProperties", ["0"]],
+  ["propertyNames", ['{"type":"string"}', "{}", "true"]],
+]);

@@ -1,7 +1,12 @@
 import { ConstraintError } from "../common/errors.ts";
 import { checkConjunctions } from "./conjunction.ts";
 import { excludeEachOther } from "./excluding_schemas.ts";
-import { schemaFormats, schemaKeywords, schemaTypes } from "./json_schema_keywords.ts";
+import {
+  neutralValues,
+  schemaFormats,
+  schemaKeywords,
+  schemaTypes,
+} from "./json_schema_keywords.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
 /** Schemas inside schemas at most: objects of objects of objects. */
@@ -44,6 +49,7 @@ class SchemaReader {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
       const own = `${path}/${escape(keyword)}`;
+      if (neutralValues.get(keyword)?.includes(JSON.stringify(value))) continue;
       if (!schemaKeywords.has(keyword)) {
         throw new ConstraintError(
           `JSON schema: keyword "${short(keyword)}" at ${short(path)} is not supported`,

@@ -33,6 +33,13 @@ Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", 
     }),
   );
   assertEquals(readJsonSchema(true), true);
+  const neutral = {
+    uniqueItems: false,
+    nullable: false,
+    minProperties: 0,
+    propertyNames: { type: "string" },
+  };
+  assertEquals(readJsonSchema({ ...neutral, minItems: 1 }), { minItems: 1 });
 });
 
 Deno.test("readJsonSchema takes oneOf for anyOf exactly where its schemas exclude each other", () => {
@@ -127,6 +134,7 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ items: { $id: "x" } }, 'keyword "$id" at #/items is'],
     [{ "x-guidance": {} }, 'keyword "x-guidance" at # is'],
     [{ nullable: true }, 'keyword "nullable"'],
+    [{ propertyNames: { pattern: "a" } }, 'keyword "propertyNames"'],
     [{ if: {}, then: {} }, 'keyword "if"'],
     [{ minProperties: 1 }, 'keyword "minProperties"'],
     [{ properties: { "a/b": { type: "float" } } }, '#/properties/a~1b/type is "float"'],
