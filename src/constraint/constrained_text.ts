@@ -5,12 +5,21 @@ import { ConstraintError } from "../common/errors.ts";
 export class ConstrainedText implements Disposable {
   readonly #matcher: GrammarMatcher;
   readonly #stopTokens: readonly number[];
+  readonly #onFailure: () => void;
   #failure: ConstraintError | undefined;
   #mayEnd = false;
 
-  /** Takes over `matcher`. `stopTokens` may end the generation beside the model's own end tokens. */
-  constructor(matcher: GrammarMatcher, stopTokens: readonly number[] = []) {
+  /**
+   * Takes over `matcher`. `stopTokens` may end the generation beside the model's own end tokens; `onFailure` is called once, when the
+   * constraint cannot be kept any longer.
+   */
+  constructor(
+    matcher: GrammarMatcher,
+    stopTokens: readonly number[] = [],
+    onFailure: () => void = () => {},
+  ) {
     this.#matcher = matcher;
+    this.#onFailure = onFailure;
     this.#stopTokens = stopTokens;
   }
 
@@ -60,6 +69,7 @@ export class ConstrainedText implements Disposable {
     } catch (error) {
       // Only the limits on what a step may cost, or a defect of the automaton, come here: tokens are those that it allowed.
       this.#failure = new ConstraintError((error as Error).message);
+      this.#onFailure();
     }
   }
 }

@@ -13,8 +13,8 @@ export interface TokenSpellings {
   bytes(id: number): Uint8Array;
 }
 
-/** Compiled grammars that are kept. One takes some 100 kB. */
-const KEPT = 64;
+/** Compiled grammars that are kept. One takes some 100 kB, and with all the states that its lexer may find some 40 MB. */
+const KEPT = 16;
 
 /**
  * Compiles constraints for one model, off the isolate's thread and one after the other, so that strangers' grammars take one core at
@@ -49,7 +49,9 @@ export class ConstraintCompiler {
   ): ConstrainedText | Promise<ConstrainedText> {
     const source = grammarSource(constraint);
     const key = `${source.kind} ${source.text}`;
-    const begin = (grammar: Grammar) => new ConstrainedText(grammar.start(), stopTokens);
+    const begin = (grammar: Grammar) =>
+      // Texts of a grammar share what its lexer has found, which may have become too much.
+      new ConstrainedText(grammar.start(), stopTokens, () => this.#forget(key, grammar));
     const ready = this.#ready.get(key);
     if (ready) {
       this.#ready.delete(key);
@@ -76,17 +78,20 @@ export class ConstraintCompiler {
       this.#vocabulary ??= this.#open();
       const grammar = await (await this.#vocabulary).compile(kind, text);
       this.#ready.set(key, grammar);
-      if (this.#ready.size > KEPT) {
-        const [oldest, unused] = this.#ready.entries().next().value!;
-        this.#ready.delete(oldest);
-        unused[Symbol.dispose]();
-      }
+      if (this.#ready.size > KEPT) this.#forget(...this.#ready.entries().next().value!);
       return grammar;
     } catch (error) {
       throw new ConstraintError((error as Error).message);
     } finally {
       this.#pending.delete(key);
     }
+  }
+
+  /** Texts that began go on. */
+  #forget(key: string, grammar: Grammar): void {
+    if (this.#ready.get(key) !== grammar) return;
+    this.#ready.delete(key);
+    grammar[Symbol.dispose]();
   }
 
   async #open(): Promise<GrammarVocabulary> {

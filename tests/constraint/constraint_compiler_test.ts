@@ -131,6 +131,10 @@ Deno.test("ConstraintCompiler: a text that breaks its constraint fails and allow
     using text = await compiler.start({ kind: "choice", choices: ["yes"] });
     assertEquals(text.accept(98), false);
     assert(text.failure instanceof ConstraintError);
+    const again = compiler.start({ kind: "choice", choices: ["yes"] });
+    assert(again instanceof Promise, "its grammar is compiled anew");
+    assertEquals(allowed(await again), [121, 260]);
+    (await again)[Symbol.dispose]();
     assertEquals(allowed(text), []);
     assertEquals(text.accept(121), false);
   });

@@ -14,7 +14,7 @@ const LONGEST_TOKEN: usize = 1000;
 fn limits() -> ParserLimits {
     ParserLimits {
         step_lexer_fuel: 100_000,
-        max_lexer_states: 50_000,
+        max_lexer_states: 20_000,
         max_grammar_size: 200_000,
         verbose_errors: false,
         ..ParserLimits::default()
