@@ -57,6 +57,7 @@ const allowed: Record<string, readonly string[]> = {
   ],
   cli: [
     "common",
+    "constraint",
     "engine",
     "graph",
     "server",

@@ -1,3 +1,4 @@
+import type { TextConstraint } from "../constraint/text_constraint.ts";
 import { greedy } from "../engine/sampling_defaults.ts";
 import type {
   ChatMessage,
@@ -9,6 +10,7 @@ import type {
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, type FlagValues, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
+import { readConstraint } from "./read_constraint.ts";
 import { readLines } from "./read_lines.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -29,10 +31,12 @@ const flags = [
     help: "The same, as often as generated (0)",
   },
   { name: "seed", kind: "number", value: "N", help: "Same seed, same text (random)" },
+  { name: "schema", kind: "text", value: "FILE", help: "The text is JSON of this JSON schema" },
+  { name: "regex", kind: "text", value: "PATTERN", help: "The text matches this as a whole" },
   { name: "stop", kind: "texts", value: "TEXT", help: "End before this text; repeat for several" },
 ] as const satisfies readonly Flag[];
 
-type RunFlags = FlagValues<typeof flags>;
+type RunFlags = FlagValues<typeof flags> & { constraint?: TextConstraint };
 
 /** `sparrow run`: text on standard output, figures on standard error. */
 export const runCommand: Command = {
@@ -43,13 +47,15 @@ export const runCommand: Command = {
   examples: [
     'sparrow run "Once upon a time" --raw --max-tokens 100',
     "sparrow run --model model.gguf --seed 7 < prompt.txt",
+    'sparrow run --schema person.schema.json "Who are you?"',
     "sparrow run",
   ],
   run,
 };
 
 async function run(args: string[], context: CommandContext): Promise<number> {
-  const given = parseFlags(flags, args);
+  const flagged = parseFlags(flags, args);
+  const given: RunFlags = { ...flagged, constraint: await readConstraint(flagged) };
   if (given.model.length > 1) throw new UsageError("run takes one --model");
   const models = await modelFiles(given.model, undefined);
   await using pool = await context.openPool({ models });
@@ -118,6 +124,7 @@ function toRequest(prompt: Prompt, given: RunFlags): GenerateRequest {
     prompt,
     maxTokens: given["max-tokens"],
     stop: given.stop,
+    constraint: given.constraint,
     sampling: {
       ...greedy,
       temperature: given.temperature ?? 0.8,

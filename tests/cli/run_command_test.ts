@@ -110,3 +110,35 @@ Deno.test("sparrow run names a model file that is not there", async () => {
   assertEquals(code, 2);
   assertStringIncludes(JSON.parse(err).message, "--model /nowhere.gguf: no such file");
 });
+
+Deno.test("sparrow run constrains its text by a schema or a regular expression, and refuses bad ones", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `${folder}/schema.json`;
+    const run = (...flags: string[]) =>
+      cli(["run", "--model", model, ...flags, "x"], { fake: { reply } });
+    await Deno.writeTextFile(file, '{"type": "integer", "title": "n"}');
+    const schema = { type: "integer", title: "n" };
+    const [json] = (await run("--schema", file)).pool.requests;
+    assertEquals(json.constraint, { kind: "json_schema", schema });
+    const [regex] = (await run("--regex", "[0-9]+")).pool.requests;
+    assertEquals(regex.constraint, { kind: "regex", pattern: "[0-9]+" });
+    await Deno.writeTextFile(`${folder}/bad.json`, '{"not": {}}');
+    await Deno.writeTextFile(`${folder}/no.json`, "{");
+    for (
+      const [flags, text] of [
+        [["--schema", file, "--regex", "a"], "expected one of them"],
+        [["--schema", `${folder}/none.json`], "none.json"],
+        [["--schema", `${folder}/no.json`], "no.json: "],
+        [["--schema", `${folder}/bad.json`], 'keyword "not" at #'],
+        [["--regex", "a\\"], "--regex: regular expression: ends in a backslash"],
+      ] as const
+    ) {
+      const { code, err } = await run(...flags);
+      assertEquals(code, 2);
+      assertStringIncludes(err.replaceAll('\\"', '"'), text);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
