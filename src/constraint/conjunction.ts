@@ -1,4 +1,5 @@
 import { ConstraintError } from "../common/errors.ts";
+import { schemaKeywords } from "./json_schema_keywords.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
 /** Regular expressions that one string has to match together, at most: each about doubles what the automaton takes to begin. */
@@ -29,13 +30,18 @@ class Counter {
   /** Counts for a schema and all within it. */
   visit(schema: unknown, path: string): void {
     if (typeof schema !== "object" || schema === null) return;
-    if (!Array.isArray(schema) && this.#together(schema as Schema) > MOST_TOGETHER) {
+    if (this.#together(schema) > MOST_TOGETHER) {
       throw new ConstraintError(
         `JSON schema: at ${path} more than ${MOST_TOGETHER} patterns and formats hold together for one value`,
       );
     }
-    for (const [key, part] of Object.entries(schema)) {
-      if (key !== "const" && key !== "enum") this.visit(part, `${path}/${key}`);
+    for (const [keyword, value] of Object.entries(schema)) {
+      const own = `${path}/${keyword}`;
+      const kind = schemaKeywords.get(keyword);
+      if (kind === "schema") this.visit(value, own);
+      else if (kind === "schemas" || kind === "schema by name") {
+        for (const [name, one] of Object.entries(Object(value))) this.visit(one, `${own}/${name}`);
+      }
     }
   }
 

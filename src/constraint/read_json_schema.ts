@@ -7,10 +7,13 @@ import {
   schemaKeywords,
   schemaTypes,
 } from "./json_schema_keywords.ts";
+import { checkFiniteTexts } from "./finite_texts.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
 /** Schemas inside schemas at most: objects of objects of objects. */
 const MOST_LEVELS = 48;
+/** Pairs of alternatives that are compared, in all. */
+const MOST_COMPARED = 10_000;
 /** Schemas within one at most. */
 const MOST_SCHEMAS = 5000;
 
@@ -20,14 +23,23 @@ const MOST_SCHEMAS = 5000;
  */
 export function readJsonSchema(schema: unknown): JsonSchema {
   const reader = new SchemaReader(schema);
-  const read = reader.read(schema, "#", 0);
-  checkConjunctions(read, (reference) => reader.find(reference));
-  return read;
+  const find = (reference: string) => reader.find(reference);
+  try {
+    const read = reader.read(schema, "#", 0);
+    checkConjunctions(read, find);
+    checkFiniteTexts(read, find);
+    return read;
+  } catch (error) {
+    // The stack is at its end.
+    if (!(error instanceof RangeError)) throw error;
+    throw new ConstraintError("JSON schema: its references lead through too many schemas");
+  }
 }
 
 class SchemaReader {
   readonly #root: unknown;
   #count = 0;
+  readonly #look = { resolve: (reference: string) => this.find(reference), left: MOST_COMPARED };
 
   constructor(root: unknown) {
     this.#root = root;
@@ -66,7 +78,7 @@ class SchemaReader {
   #union(schema: Record<string, unknown>): Record<string, unknown> {
     const { oneOf, ...rest } = schema;
     if (!Array.isArray(oneOf) || "anyOf" in schema) return schema;
-    const same = excludeEachOther(oneOf, (reference) => this.find(reference));
+    const same = excludeEachOther(oneOf, this.#look);
     return same ? { ...rest, anyOf: oneOf } : schema;
   }
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ConstraintError } from "../../src/common/errors.ts";
 import { readJsonSchema } from "../../src/constraint/read_json_schema.ts";
 
@@ -80,6 +80,23 @@ Deno.test("readJsonSchema takes oneOf for anyOf exactly where its schemas exclud
   }
 });
 
+Deno.test("readJsonSchema takes hostile unions in its stride", () => {
+  const required = Array.from({ length: 60 }, (_, i) => `p${i}`);
+  const deep = (levels: number): unknown =>
+    levels === 0 ? {} : {
+      type: "object",
+      required,
+      properties: Object.fromEntries(
+        required.map((name) => [name, { $ref: `#/$defs/d${levels - 1}` }]),
+      ),
+    };
+  const $defs = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`d${i}`, deep(i)]));
+  const began = performance.now();
+  readJsonSchema({ oneOf: Array.from({ length: 3000 }, () => ({ $ref: "#/$defs/d5" })), $defs });
+  const ms = performance.now() - began;
+  assert(ms < 1000, `${ms} ms`);
+});
+
 Deno.test("readJsonSchema refuses many patterns that one string has to match, however they come together", () => {
   const pattern = (n: number) => ({ type: "string", pattern: `.*${n}` });
   const many = (n: number) => Array.from({ length: n }, (_, i) => pattern(i));
@@ -105,6 +122,7 @@ Deno.test("readJsonSchema refuses many patterns that one string has to match, ho
       $defs: { x: { allOf: many(4) } },
     }, "at # more"],
     [{ $ref: "#/$defs/d0", $defs: { ...chain, d39: pattern(1) } }, "hold together"],
+    [{ properties: { enum: { allOf: many(6) } } }, "at #/properties/enum more"],
     [
       { patternProperties: Object.fromEntries(many(7).map(({ pattern }) => [pattern, true])) },
       "at # more",
@@ -119,7 +137,80 @@ Deno.test("readJsonSchema refuses many patterns that one string has to match, ho
     allOf: many(3),
     properties: Object.fromEntries(many(30).map((one, i) => [i, one])),
   });
-  readJsonSchema({ allOf: [{ $ref: "#" }, pattern(1)] });
+  readJsonSchema({ allOf: [{ anyOf: [{ $ref: "#" }, {}] }, pattern(1)] });
+});
+
+Deno.test("readJsonSchema refuses schemas of endless texts only, and takes others that hold themselves", () => {
+  const of = (next: unknown, required = ["next"]) => ({
+    type: "object",
+    properties: { next },
+    required,
+  });
+  const self = { $ref: "#" };
+  const endless: Record<string, unknown>[] = [
+    { $ref: "#" },
+    of(self),
+    of({ allOf: [{}, self] }),
+    of({ anyOf: [self, of(self)] }),
+    { type: "array", items: self, minItems: 1 },
+    { type: "array", prefixItems: [{}, self], minItems: 2 },
+    { type: "object", additionalProperties: self, required: ["any"] },
+    { $ref: "#/$defs/a", $defs: { a: of({ $ref: "#/$defs/b" }), b: of({ $ref: "#/$defs/a" }) } },
+  ];
+  for (const schema of endless) {
+    assertThrows(() => readJsonSchema(schema), ConstraintError, "endless", JSON.stringify(schema));
+  }
+  const chain = (length: number) =>
+    Object.fromEntries(
+      Array.from(
+        { length },
+        (_, i) => [`d${i}`, of({ $ref: `#/$defs/d${(i + 1) % length}` })],
+      ),
+    );
+  const one = of({ anyOf: [{ $ref: "#/$defs/b" }, { const: 1 }] });
+  const variant = (kind: string, name: string) => ({
+    ...of({ $ref: `#/$defs/${name}` }, ["kind"]),
+    properties: { next: { $ref: `#/$defs/${name}` }, kind: { const: kind } },
+  });
+  const fine: Record<string, unknown>[] = [
+    of(self, []),
+    of({ anyOf: [self, { type: "null" }] }),
+    { ...of(self), type: ["object", "null"] },
+    { type: "array", items: self },
+    { type: "array", prefixItems: [{}, self], minItems: 1 },
+    { $ref: "#/$defs/d0", $defs: { ...chain(300), d150: {} } },
+    { $ref: "#/$defs/a", $defs: { a: one, b: of({ $ref: "#/$defs/a" }) } },
+    {
+      oneOf: [{ $ref: "#/$defs/x" }, { $ref: "#/$defs/y" }],
+      $defs: { x: variant("x", "x"), y: variant("y", "y") },
+    },
+    // Alike all the way down: not told apart, and left to the compiler.
+    {
+      oneOf: [{ $ref: "#/$defs/p" }, { $ref: "#/$defs/q" }],
+      $defs: {
+        p: { anyOf: [of({ $ref: "#/$defs/p" }), { type: "null" }] },
+        q: of({ $ref: "#/$defs/q" }, []),
+      },
+    },
+  ];
+  for (const schema of fine) readJsonSchema(schema);
+  const long = Object.fromEntries(
+    Array.from({ length: 4500 }, (_, i) => [`d${i}`, { allOf: [{ $ref: `#/$defs/d${i + 1}` }] }]),
+  );
+  assertThrows(
+    () => readJsonSchema({ $ref: "#/$defs/d0", $defs: { ...long, d4500: {} } }),
+    ConstraintError,
+  );
+  const twins = (name: string) => of({ $ref: `#/$defs/${name}` });
+  assertThrows(
+    () =>
+      readJsonSchema({
+        oneOf: [{ $ref: "#/$defs/x" }, { $ref: "#/$defs/y" }],
+        $defs: { x: twins("x"), y: twins("y") },
+      }),
+    ConstraintError,
+    "endless",
+  );
 });
 
 Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path", () => {
