@@ -1,4 +1,5 @@
 import { ConstraintError } from "../common/errors.ts";
+import { bareGrammar } from "./bare_grammar.ts";
 import { readJsonSchema } from "./read_json_schema.ts";
 import type { TextConstraint } from "./text_constraint.ts";
 
@@ -66,7 +67,7 @@ function text(value: unknown, what: string): string {
  * the time), schemas and settings within it, which are not checked there.
  */
 function checkGrammar(grammar: string): string {
-  const bare = grammar.replace(/"(?:\\.|[^"\\\n])*"|\/(?:\\.|[^/\\\n])+\/|(?:\/\/|#)[^\n]*/g, "");
+  const bare = bareGrammar(grammar);
   const directive = bare.match(/%(?:json|llguidance)\b/)?.[0];
   if (directive) throw new ConstraintError(`grammar: ${directive} is not supported`);
   const count = bare.match(/[&~]/g)?.length ?? 0;
@@ -80,13 +81,21 @@ function checkGrammar(grammar: string): string {
 
 /** `pattern` without anchors at its ends, which say what holds anyway. */
 function wholeText(pattern: string): string {
-  const [slashes] = pattern.match(/\\*$/)!;
-  if (slashes.length % 2 === 1) {
+  if (slashesBefore(pattern, pattern.length) % 2 === 1) {
     throw new ConstraintError("regular expression: ends in a backslash that escapes nothing");
   }
   // An alternative beside an anchored one is not anchored by it.
   if (/\|/.test(pattern)) return pattern;
-  return pattern.replace(/^\^/, "").replace(/(?<!\\)((?:\\\\)*)\$$/, "$1");
+  const end = pattern.length - 1;
+  const anchored = pattern.endsWith("$") && slashesBefore(pattern, end) % 2 === 0;
+  return pattern.slice(Number(pattern.startsWith("^")), anchored ? end : undefined);
+}
+
+/** Backslashes right before `end`. */
+function slashesBefore(pattern: string, end: number): number {
+  let at = end;
+  while (pattern[at - 1] === "\\") at--;
+  return end - at;
 }
 
 function escape(literal: string): string {

@@ -57,6 +57,9 @@ Deno.test("ConstraintCompiler: random walks match the regular expression or are 
     const regexes = [
       "(ab|aé)+\\.com",
       "^\\d{2,3}$",
+      "^ab\\\\$",
+      "no\\$",
+      "\\^(yes)$",
       "[^a-z\\n]{3}",
       "\\w+@\\w\\.(com|no)",
       "(yes|no)? *12/\"'",
