@@ -2,7 +2,8 @@ import type { Grammar } from "../../ffi/grammar.ts";
 import { GrammarVocabulary } from "../../ffi/grammar_vocabulary.ts";
 import { ConstraintError } from "../common/errors.ts";
 import { ConstrainedText } from "./constrained_text.ts";
-import { grammarSource } from "./grammar_source.ts";
+import { type GrammarSource, grammarSource } from "./grammar_source.ts";
+import { SmallestFirst } from "./smallest_first.ts";
 import type { TextConstraint } from "./text_constraint.ts";
 
 /** What a constraint needs to know of a tokenizer. */
@@ -13,17 +14,25 @@ export interface TokenSpellings {
   bytes(id: number): Uint8Array;
 }
 
+/** A grammar that is being compiled, or waits for it. */
+interface Pending {
+  grammar: Promise<Grammar>;
+  /** Requests that want it. */
+  takers: number;
+  unwanted: AbortController;
+}
+
 /** Compiled grammars that are kept. One takes some 100 kB, and with all the states that its lexer may find some 40 MB. */
 const KEPT = 16;
 
 /**
- * Compiles constraints for one model, off the isolate's thread and one after the other, so that strangers' grammars take one core at
- * most; keeps the latest.
+ * Compiles constraints for one model, off the isolate's thread and one after the other, small ones first, so that strangers' grammars take
+ * one core at most and hold nobody up for long; keeps the latest.
  *
  * The automaton is the Rust crate `llguidance` in the native library. `@mlc-ai/web-xgrammar` 0.1.27 (WebAssembly) was measured first: it does
  * not load in Deno without a made `location`, a schema of 300 levels leaves its memory unusable for all later ones, what is wrong with a
  * grammar goes to stderr only, keywords it does not know are ignored, and it compiles a schema in 107 ms (llguidance: 2 to 5 ms). A mask
- * takes both a few µs, at 4K tokens 0.07 ms at the 99th percentile.
+ * takes both a few µs, at 4K tokens 0.03 to 0.1 ms at the 99th percentile.
  */
 export class ConstraintCompiler {
   readonly #tokens: TokenSpellings;
@@ -31,8 +40,8 @@ export class ConstraintCompiler {
   #vocabulary: Promise<GrammarVocabulary> | undefined;
   /** By source, least recently used first. */
   readonly #ready = new Map<string, Grammar>();
-  readonly #pending = new Map<string, Promise<Grammar>>();
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #pending = new Map<string, Pending>();
+  readonly #queue = new SmallestFirst();
 
   constructor(tokens: TokenSpellings, endTokens: Iterable<number>) {
     this.#tokens = tokens;
@@ -40,13 +49,16 @@ export class ConstraintCompiler {
   }
 
   /**
-   * A text that begins under `constraint`; at once where it is compiled already. `stopTokens` end it beside the model's own.
+   * A text that begins under `constraint`; at once where it is compiled already. `stopTokens` end it beside the model's own. What is not
+   * wanted any longer, by its `signal`, is not compiled if it has not begun.
    * @throws {ConstraintError} for a constraint that cannot be kept, or without the native library; also as a rejection.
    */
   start(
     constraint: TextConstraint,
     stopTokens: readonly number[] = [],
+    signal?: AbortSignal,
   ): ConstrainedText | Promise<ConstrainedText> {
+    signal?.throwIfAborted();
     const source = grammarSource(constraint);
     const key = `${source.kind} ${source.text}`;
     const begin = (grammar: Grammar) =>
@@ -59,32 +71,35 @@ export class ConstraintCompiler {
       return begin(ready);
     }
     let pending = this.#pending.get(key);
-    if (!pending) {
-      pending = this.#compile(source.kind, source.text, key);
+    if (!pending || pending.unwanted.signal.aborted) {
+      pending = this.#compile(source, key);
       this.#pending.set(key, pending);
-      this.#queue = pending.catch(() => {});
     }
-    return pending.then(begin);
+    const { grammar, unwanted } = pending;
+    pending.takers++;
+    signal?.addEventListener("abort", () => {
+      if (--pending.takers === 0) unwanted.abort();
+    });
+    return grammar.then(begin);
   }
 
-  async #compile(
-    kind: Parameters<GrammarVocabulary["compile"]>[0],
-    text: string,
-    key: string,
-  ): Promise<Grammar> {
-    const before = this.#queue;
-    try {
-      await before;
+  #compile({ kind, text }: GrammarSource, key: string): Pending {
+    const unwanted = new AbortController();
+    const work = async () => {
       this.#vocabulary ??= this.#open();
-      const grammar = await (await this.#vocabulary).compile(kind, text);
+      return await (await this.#vocabulary).compile(kind, text);
+    };
+    const grammar = this.#queue.run(text.length, work, unwanted.signal).then((grammar) => {
       this.#ready.set(key, grammar);
       if (this.#ready.size > KEPT) this.#forget(...this.#ready.entries().next().value!);
       return grammar;
-    } catch (error) {
+    }, (error) => {
       throw new ConstraintError((error as Error).message);
-    } finally {
-      this.#pending.delete(key);
-    }
+    }).finally(() => {
+      if (this.#pending.get(key) === pending) this.#pending.delete(key);
+    });
+    const pending: Pending = { grammar, unwanted, takers: 0 };
+    return pending;
   }
 
   /** Texts that began go on. */
@@ -102,7 +117,7 @@ export class ConstraintCompiler {
 
   /** Waits for what is being compiled and frees all; texts that began stay. */
   async close(): Promise<void> {
-    await this.#queue;
+    await this.#queue.idle();
     for (const grammar of this.#ready.values()) grammar[Symbol.dispose]();
     this.#ready.clear();
     (await this.#vocabulary?.catch(() => undefined))?.[Symbol.dispose]();

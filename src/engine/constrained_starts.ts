@@ -30,9 +30,10 @@ export class ConstrainedStarts {
 
   /** Compiles the constraint of `request`, then begins it; returns what cancels it. Failures reach the listener. */
   start(request: GenerateRequest, listener: GenerationListener): () => void {
+    const left = new AbortController();
     let text: ConstrainedText | Promise<ConstrainedText>;
     try {
-      text = this.#compile(request);
+      text = this.#compile(request, left.signal);
     } catch (error) {
       listener.fail(error as Error);
       return () => {};
@@ -43,6 +44,7 @@ export class ConstrainedStarts {
     let cancel = () => {
       if (cancelled) return;
       cancelled = true;
+      left.abort();
       listener.event({ type: "finished", reason: "cancelled", usage: noUsage });
     };
     const leave = () => cancel();
@@ -62,7 +64,7 @@ export class ConstrainedStarts {
     return leave;
   }
 
-  #compile({ constraint, stopTokens, ignoreEos }: GenerateRequest) {
+  #compile({ constraint, stopTokens, ignoreEos }: GenerateRequest, signal: AbortSignal) {
     if (!this.#compiler) {
       throw new ConstraintError("constraint: this model does not tell what its tokens stand for");
     }
@@ -71,7 +73,7 @@ export class ConstrainedStarts {
         "constraint: cannot be kept beside ignoreEos, which goes on past the end of the text",
       );
     }
-    return this.#compiler.start(constraint!, stopTokens);
+    return this.#compiler.start(constraint!, stopTokens, signal);
   }
 
   /** Cancels what waits for its constraint, and frees the compiler. */

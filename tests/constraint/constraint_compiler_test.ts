@@ -128,6 +128,34 @@ Deno.test("ConstraintCompiler: equal constraints are compiled once, also side by
   });
 });
 
+Deno.test("ConstraintCompiler: what nobody wants any longer is not compiled, what somebody wants is", async (t) => {
+  if (!needsNative(t)) return;
+  await compiler(async (compiler) => {
+    const leaving = [new AbortController(), new AbortController(), new AbortController()];
+    const shared: TextConstraint = { kind: "choice", choices: ["shared"] };
+    const alone: TextConstraint = { kind: "choice", choices: ["alone"] };
+    const first = compiler.start({ kind: "regex", pattern: "a" });
+    const kept = compiler.start(shared);
+    const lost = compiler.start(shared, [], leaving[0].signal);
+    const unwanted = compiler.start(alone, [], leaving[1].signal);
+    leaving[0].abort();
+    leaving[1].abort();
+    await assertRejects(async () => await unwanted, ConstraintError);
+    for (const text of [first, kept, lost]) (await text)[Symbol.dispose]();
+    assert(!(compiler.start(shared) instanceof Promise), "was compiled");
+    const again = compiler.start(alone);
+    assert(again instanceof Promise, "was not");
+    // Wanted anew while the other is on its way out.
+    const other: TextConstraint = { kind: "choice", choices: ["other"] };
+    const out = compiler.start(other, [], leaving[2].signal);
+    leaving[2].abort();
+    const anew = compiler.start(other);
+    await assertRejects(async () => await out, ConstraintError);
+    (await again)[Symbol.dispose]();
+    (await anew)[Symbol.dispose]();
+  });
+});
+
 Deno.test("ConstraintCompiler: a text that breaks its constraint fails and allows nothing more", async (t) => {
   if (!needsNative(t)) return;
   await compiler(async (compiler) => {
