@@ -55,7 +55,7 @@ export class ConstraintCompiler {
    */
   start(
     constraint: TextConstraint,
-    stopTokens: readonly number[] = [],
+    stopTokens?: readonly number[],
     signal?: AbortSignal,
   ): ConstrainedText | Promise<ConstrainedText> {
     signal?.throwIfAborted();
