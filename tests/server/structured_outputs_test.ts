@@ -25,7 +25,7 @@ const format = (schema: unknown, rest = {}) => ({
 
 Deno.test("both completion routes hand constraints to the engine as they were asked for", async () => {
   const { post, pool } = testApp({ reply: () => "ab" });
-  const chat: [Record<string, unknown>, unknown][] = [
+  const formats: [Record<string, unknown>, unknown][] = [
     [{ response_format: { type: "text" } }, undefined],
     [{ response_format: null, structured_outputs: null }, undefined],
     [{ response_format: { type: "json_object" } }, { kind: "json_object" }],
@@ -35,7 +35,7 @@ Deno.test("both completion routes hand constraints to the engine as they were as
       schema: true,
     }],
   ];
-  const both: [Record<string, unknown>, unknown][] = [
+  const extensions: [Record<string, unknown>, unknown][] = [
     [{ json: person }, { kind: "json_schema", schema: person }],
     [{ json: JSON.stringify(person) }, { kind: "json_schema", schema: person }],
     [{ regex: "a+", json: null }, { kind: "regex", pattern: "a+" }],
@@ -43,11 +43,17 @@ Deno.test("both completion routes hand constraints to the engine as they were as
     [{ grammar: 'start: "a"' }, { kind: "grammar", grammar: 'start: "a"' }],
     [{ json_object: true, regex: null }, { kind: "json_object" }],
   ];
-  for (const [extra, expected] of chat) {
-    assertEquals((await post("/v1/chat/completions", { messages, ...extra })).status, 200);
-    assertEquals(pool.requests.at(-1)!.constraint, expected);
+  for (const [extra, expected] of formats) {
+    for (
+      const [path, body] of [["/v1/chat/completions", { messages }], ["/v1/completions", {
+        prompt: "a",
+      }]] as const
+    ) {
+      assertEquals((await post(path, { ...body, ...extra })).status, 200);
+      assertEquals(pool.requests.at(-1)!.constraint, expected);
+    }
   }
-  for (const [structured_outputs, expected] of both) {
+  for (const [structured_outputs, expected] of extensions) {
     for (
       const [path, body] of [["/v1/chat/completions", { messages }], ["/v1/completions", {
         prompt: "a",
