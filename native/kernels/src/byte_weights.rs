@@ -6,14 +6,19 @@ use crate::byte_rows::DITHER;
 /// Coefficients of `2^f - 1` for |f| up to a half, from f on: off by a ten-thousandth at most and by half of that on average, which is
 /// nothing beside a weight's rounding to bytes.
 pub(crate) const EXP2: [f32; 3] = [0.693_282_9, 0.242_210_98, 0.055_009_1];
+/// The product of what has no weight. No two rows of bytes have it.
+pub const NO_PRODUCT: i32 = i32::MIN;
 /// Logarithms of weights are kept from here to [`MOST`], so that they, their sums and what divides by them are normal numbers.
 pub(crate) const LEAST: f32 = -100.0;
 /// See [`LEAST`].
 pub(crate) const MOST: f32 = 100.0;
 
-/// `2^(dot · unit + offset)`. Fused, so that every set gets the same bits.
+/// `2^(dot · unit + offset)`, 0 for [`NO_PRODUCT`]. Fused, so that every set gets the same bits.
 #[inline(always)]
 pub(crate) fn weight(dot: i32, unit: f32, offset: f32) -> f32 {
+    if dot == NO_PRODUCT {
+        return 0.0;
+    }
     let log = (dot as f32).mul_add(unit, offset).clamp(LEAST, MOST);
     let whole = log.round_ties_even();
     let f = log - whole;

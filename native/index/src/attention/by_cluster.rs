@@ -41,41 +41,26 @@ impl AttentionHead {
         let mut slope = Vec::new();
         let each = queries.chunks_exact(self.index.dim).zip(asked);
         each.map(|(query, asked)| {
-            let Asked { view, mut masses, chosen, bytes, allowed, unit, scores } = asked;
+            let Asked { mut guess, chosen, bytes, allowed, scores } = asked;
             // A key may be far above what its cluster promised.
-            let most = unit.max(kernels.max(&scores));
-            let factor = (unit - most).exp();
-            masses.iter_mut().for_each(|mass| *mass *= factor);
+            let most = guess.unit.max(kernels.max(&scores));
+            let factor = (guess.unit - most).exp();
+            guess.masses.iter_mut().for_each(|mass| *mass *= factor);
             let mut running = Running::new(self.value_dim);
             running.raise(most);
-            let mut rest = Rest { masses, lean: 0.0, unread: 0.0 };
             let variance = self.slope.of(kernels, query, self.scale, &mut slope);
-            // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
-            for (c, chosen) in chosen.iter().enumerate() {
-                if *chosen {
-                    rest.masses[c] = 0.0;
-                } else {
-                    rest.lean += rest.masses[c] * (variance * partition.spreads[c].powi(2)).min(4.0);
-                }
-            }
+            let Guess { view, masses, .. } = guess;
+            let mut rest = self.rest(masses, variance, |c| !chosen[c]);
             let allowed = allowed * factor * factor;
             let opened = Opened { chosen: &chosen, scores: &scores, view: &view, noise: bytes.noise() };
             let read = self.open(kernels, query, opened, allowed, scratch, &mut running, &mut rest);
             let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
             // Keys and tail may have raised the unit since the estimates were made.
-            let factor = (most - running.most).exp();
-            rest.masses.iter_mut().for_each(|mass| *mass *= factor);
-            kernels.add_rows_f16(&rest.masses, &self.value_means, &mut running.sum);
-            running.weight += rest.masses.iter().sum::<f32>();
-            let lean = rest.lean * factor;
-            running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * slope);
+            let unread = rest.unread * (most - running.most).exp();
+            self.add_rest(kernels, rest, most, &slope, &mut running);
             let share = 1.0 - exact / running.weight;
-            let most = if bound {
-                self.bound(&view, query, |c| !chosen[c], running.most, exact, rest.unread * factor)
-            } else {
-                1.0
-            };
+            let most = if bound { self.bound(&view, query, |c| !chosen[c], running.most, exact, unread) } else { 1.0 };
             let report = Report {
                 scanned: (scores.len() + tail + clusters) as u32,
                 read: (read + tail) as u32,
@@ -88,19 +73,57 @@ impl AttentionHead {
         .collect()
     }
 
+    /// What stands in for the clusters for which `left` holds, of these masses. `variance` is that of scaled scores, as a multiple of the
+    /// square of a cluster's spread.
+    pub(super) fn rest(&self, mut masses: Vec<f32>, variance: f32, left: impl Fn(usize) -> bool) -> Rest {
+        let mut lean = 0.0;
+        for (c, (mass, spread)) in masses.iter_mut().zip(&self.index.partition.spreads).enumerate() {
+            if left(c) {
+                // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
+                lean += *mass * (variance * spread * spread).min(4.0);
+            } else {
+                *mass = 0.0;
+            }
+        }
+        Rest { masses, lean, unread: 0.0 }
+    }
+
+    /// Adds what stands in for keys, in units of `exp(unit)`; `slope` is how much values change for each unit of score.
+    pub(super) fn add_rest(
+        &self,
+        kernels: &dyn Kernels,
+        mut rest: Rest,
+        unit: f32,
+        slope: &[f32],
+        running: &mut Running,
+    ) {
+        let factor = (unit - running.most).exp();
+        rest.masses.iter_mut().for_each(|mass| *mass *= factor);
+        kernels.add_rows_f16(&rest.masses, &self.value_means, &mut running.sum);
+        running.weight += rest.masses.iter().sum::<f32>();
+        let lean = rest.lean * factor;
+        running.sum.iter_mut().zip(slope).for_each(|(sum, slope)| *sum += lean * slope);
+    }
+
     /// What one query makes of the clusters, from the scores of their centroids.
-    fn ask(&self, kernels: &dyn Kernels, query: &[f32], scores: &[f32], threshold: f32) -> Asked {
+    pub(super) fn guess(&self, kernels: &dyn Kernels, query: &[f32], scores: &[f32]) -> Guess {
         let mut view = View::default();
         self.view_of(scores, query, &mut view);
         let unit = kernels.max(&view.logs);
         let (masses, errors) = self.masses_and_errors(kernels, &view, unit);
-        let total: f32 = masses.iter().sum();
+        Guess { view, masses, errors, unit }
+    }
+
+    /// Which clusters a query opens.
+    fn ask(&self, kernels: &dyn Kernels, query: &[f32], scores: &[f32], threshold: f32) -> Asked {
+        let guess = self.guess(kernels, query, scores);
+        let total: f32 = guess.masses.iter().sum();
         // Half of the error may come from clusters not opened, half from keys not read in those that were.
         let allowed = 0.5 * (threshold * total).powi(2);
-        let chosen = worst(kernels, &errors, allowed);
+        let chosen = worst(kernels, &guess.errors, allowed);
         let mut bytes = ByteQuery::default();
         self.index.quantiser.query(query, &mut bytes);
-        Asked { view, masses, chosen, bytes, allowed, unit, scores: Vec::new() }
+        Asked { guess, chosen, bytes, allowed, scores: Vec::new() }
     }
 
     /// Scaled scores by bytes of all keys of the chosen clusters, one cluster after another. Queries that choose the same
@@ -207,7 +230,7 @@ impl AttentionHead {
 
     /// Estimated masses in units of `exp(unit)`, and the expected squares of their errors: n keys whose weights scatter
     /// with relative variance `exp(σ²) - 1` about their mean weight, independently of their values.
-    pub(super) fn masses_and_errors(&self, kernels: &dyn Kernels, view: &View, unit: f32) -> (Vec<f32>, Vec<f32>) {
+    fn masses_and_errors(&self, kernels: &dyn Kernels, view: &View, unit: f32) -> (Vec<f32>, Vec<f32>) {
         let partition = &self.index.partition;
         let mut weights = view.logs.clone();
         kernels.exp_sum(&mut weights, unit, 1.0);
@@ -240,17 +263,24 @@ impl AttentionHead {
     }
 }
 
-/// What a query makes of the clusters.
-struct Asked {
-    view: View,
+/// What a query makes of the clusters without looking at their keys.
+pub(super) struct Guess {
+    pub view: View,
     /// Estimated masses, in units of `exp(unit)`.
-    masses: Vec<f32>,
+    pub masses: Vec<f32>,
+    /// Expected squares of their errors.
+    pub errors: Vec<f32>,
+    pub unit: f32,
+}
+
+/// What a query opens of them.
+struct Asked {
+    guess: Guess,
     /// Clusters to open.
     chosen: Vec<bool>,
     bytes: ByteQuery,
     /// Largest sum of squares of what is not read, in units of `exp(unit)`.
     allowed: f32,
-    unit: f32,
     /// Scaled scores of the keys of the chosen clusters.
     scores: Vec<f32>,
 }
@@ -265,7 +295,7 @@ struct Opened<'a> {
 }
 
 /// What is not computed key by key.
-struct Rest {
+pub(super) struct Rest {
     /// Mass of each cluster.
     masses: Vec<f32>,
     /// Sum of masses times how far their keys' scores lie above the cluster's mean.
@@ -275,7 +305,7 @@ struct Rest {
 }
 
 /// Marks the clusters of largest error such that the errors of the others sum to at most `allowed`.
-fn worst(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> Vec<bool> {
+pub(super) fn worst(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> Vec<bool> {
     let from = limit(kernels, errors, allowed);
     errors.iter().map(|error| *error >= from).collect()
 }

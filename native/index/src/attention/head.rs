@@ -9,6 +9,7 @@ use super::exact::{ExactAttention, add};
 use super::partial::{Partial, Running};
 use super::plan::Plan;
 use super::slope::Slope;
+use super::some_blocks::Part;
 use crate::attention_index::{AttentionIndex, to_halves};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -134,7 +135,7 @@ impl AttentionHead {
     pub fn set_plan(&mut self, plan: Plan) {
         let needed = match plan {
             Plan::Keys { strategy } => strategy,
-            Plan::Bytes => Strategy::Flat { rerank: 0 },
+            Plan::Bytes | Plan::Shared { .. } => Strategy::Flat { rerank: 0 },
             Plan::Exact | Plan::Clusters { .. } => self.index.strategy,
         };
         assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
@@ -144,7 +145,7 @@ impl AttentionHead {
 
     /// Makes or drops the values' bytes, as the plan wants.
     pub(super) fn hold_byte_values(&mut self) {
-        if self.plan != Plan::Bytes {
+        if !matches!(self.plan, Plan::Bytes | Plan::Shared { .. }) {
             self.byte_values = None;
         } else if self.byte_values.is_none() {
             self.byte_values = ByteValues::of(&self.values, self.value_dim);
@@ -189,11 +190,18 @@ impl AttentionHead {
 
     /// Attention of each query (`[queries, dim]`).
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
+        self.attend_part(queries, options, Part::WHOLE)
+    }
+
+    /// A part of what [`AttentionHead::attend`] answers, where its plan can be divided: all of it in the first part elsewhere.
+    pub(super) fn attend_part(&self, queries: &[f32], options: AttendOptions, part: Part) -> Vec<(Partial, Report)> {
+        debug_assert!(part.number == 0 || self.divides(options));
         match (options.budget, self.plan) {
             (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
             (Budget::Error(error), plan) if error > 0.0 => match plan {
                 Plan::Exact => self.attend_all(queries),
-                Plan::Bytes => self.by_bytes(queries, 0..self.len()),
+                Plan::Bytes => self.by_bytes(queries, part),
+                Plan::Shared { threshold } => self.by_shared(queries, threshold * error * 100.0, options.bound, part),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))
@@ -201,6 +209,17 @@ impl AttentionHead {
             },
             _ => self.attend_all(queries),
         }
+    }
+
+    /// Whether parts of the keys can be read apart, for all queries: where other queries would read the same keys again.
+    pub(super) fn divides(&self, options: AttendOptions) -> bool {
+        matches!(options.budget, Budget::Error(error) if error > 0.0)
+            && match self.plan {
+                Plan::Bytes => true,
+                // A bound wants the mass of all that is read.
+                Plan::Shared { .. } => !options.bound,
+                Plan::Exact | Plan::Clusters { .. } | Plan::Keys { .. } => false,
+            }
     }
 
     fn each(&self, queries: &[f32], one: impl Fn(&[f32]) -> (Partial, Report)) -> Vec<(Partial, Report)> {

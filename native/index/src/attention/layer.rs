@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
-use super::plan::{Plan, relative_error};
+use super::plan::relative_error;
+use super::some_blocks::Part;
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -103,11 +104,9 @@ impl AttentionLayer {
         let usual = (squares / truths.iter().map(Vec::len).sum::<usize>().max(1) as f64).sqrt() as f32;
         let each = heads.par_iter_mut().zip(&samples).zip(&truths);
         each.for_each(|((head, sample), truth)| {
-            // Of each query head, the latest.
-            let rows = latest(truth.len(), group, (count / CHOOSING).max(8));
-            let some = Rows { data: sample, dim }.take(&rows);
-            let truth: Vec<Partial> = rows.iter().map(|row| truth[*row as usize].clone()).collect();
-            head.choose_plan(&some, &truth, target, usual);
+            // The latest.
+            let skip = truth.len().saturating_sub((count / CHOOSING).max(8) * group);
+            head.choose_plan(&sample[skip * dim..], &truth[skip..], group, target, usual);
         });
         calibrate(&mut heads, &samples, &truths, group, target);
         Ok(Self { heads, group, dim, value_dim })
@@ -152,16 +151,20 @@ impl AttentionLayer {
                 Share::Queries(own) => {
                     self.heads[*head].attend(&queries[own.start * self.dim..own.end * self.dim], options)
                 }
-                Share::Keys(places) => self.heads[*head].by_bytes(queries, places.clone()),
+                Share::Part(part) => self.heads[*head].attend_part(queries, options, *part),
             }
         };
         let found: Vec<Vec<(Partial, Report)>> = shares.par_iter().map(answer).collect();
         let mut answers: Vec<(Partial, Report)> = Vec::with_capacity(self.heads.len() * self.group);
         for ((head, share), found) in shares.iter().zip(found) {
             match share {
-                Share::Keys(places) if places.start > 0 => {
+                Share::Part(part) if part.number > 0 => {
                     for ((whole, report), (part, more)) in answers[head * self.group..].iter_mut().zip(found) {
+                        let before = whole.lse;
                         whole.merge(&part);
+                        if whole.lse > f32::NEG_INFINITY {
+                            report.rest *= (before - whole.lse).exp();
+                        }
                         report.scanned += more.scanned;
                         report.read += more.read;
                     }
@@ -172,13 +175,11 @@ impl AttentionLayer {
         answers
     }
 
-    /// How `parts` threads divide a head. Where all keys are read every query would read them again, so that the keys are divided;
-    /// what other plans read depends on the query.
+    /// How `parts` threads divide a head. Where each query would read the same keys again the keys are divided; what other plans read
+    /// depends on the query.
     fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
-        let own = &self.heads[head];
-        let all_by_bytes = own.plan() == Plan::Bytes && matches!(options.budget, Budget::Error(error) if error > 0.0);
-        let shares: Vec<Share> = if all_by_bytes {
-            own.byte_parts(parts).into_iter().map(Share::Keys).collect()
+        let shares: Vec<Share> = if self.heads[head].divides(options) {
+            (0..parts).map(|number| Share::Part(Part { number, of: parts })).collect()
         } else {
             let together = self.group.div_ceil(parts.min(self.group));
             (0..self.group)
@@ -208,7 +209,7 @@ enum Share {
     /// Some of the queries that share it.
     Queries(Range<usize>),
     /// All queries over some of the keys.
-    Keys(Range<usize>),
+    Part(Part),
 }
 
 /// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by
@@ -239,12 +240,13 @@ fn calibrate(heads: &mut [AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Pa
 /// |found - truth| / |truth| of all heads' outputs together, the mean over tokens.
 fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], tokens: usize) -> f32 {
     let (mut wrong, mut whole) = (vec![0f32; tokens], vec![0f32; tokens]);
+    let group = truths.first().map_or(1, |truth| truth.len() / tokens).max(1);
     let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
-    let each = heads.par_iter().zip(samples.par_iter().zip(truths));
+    let each = heads.par_iter().zip(samples);
     let found: Vec<Vec<Partial>> = each
-        .map(|(head, (sample, truths))| {
+        .map(|(head, sample)| {
             sample
-                .par_chunks_exact(sample.len() / truths.len())
+                .par_chunks_exact(sample.len() / tokens)
                 .flat_map_iter(|query| head.attend(query, options).into_iter().map(|answer| answer.0))
                 .collect()
         })
@@ -252,20 +254,20 @@ fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Part
     for (found, truths) in found.iter().zip(truths) {
         for (i, (found, truth)) in found.iter().zip(truths).enumerate() {
             let own: f32 = truth.output.iter().map(|x| x * x).sum();
-            whole[i % tokens] += own;
-            wrong[i % tokens] += relative_error(found, truth).powi(2) * own;
+            whole[i / group] += own;
+            wrong[i / group] += relative_error(found, truth).powi(2) * own;
         }
     }
     let errors = wrong.iter().zip(&whole).map(|(wrong, whole)| (wrong / whole.max(f32::MIN_POSITIVE)).sqrt());
     errors.sum::<f32>() / tokens as f32
 }
 
-/// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window
-/// and not among these keys; queries from the middle find their own surroundings here, and are answered by few keys.
+/// Rows of the latest `count` queries of each of `group` heads, `[count, group]`. Decoding goes on from there, with the text just before it
+/// in the window and not among these keys; queries from the middle find their own surroundings here, and are answered by few keys.
 fn latest(rows: usize, group: usize, count: usize) -> Vec<u32> {
     let samples = rows / group;
-    (0..group)
-        .flat_map(|member| (samples.saturating_sub(count)..samples).map(move |i| (member * samples + i) as u32))
+    (samples.saturating_sub(count)..samples)
+        .flat_map(|i| (0..group).map(move |member| (member * samples + i) as u32))
         .collect()
 }
 

@@ -3,6 +3,7 @@
 mod by_bytes;
 mod by_cluster;
 mod by_key;
+mod by_shared;
 mod byte_values;
 mod estimate;
 mod exact;
@@ -11,6 +12,7 @@ mod layer;
 mod partial;
 mod plan;
 mod slope;
+mod some_blocks;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};
