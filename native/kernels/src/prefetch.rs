@@ -11,7 +11,11 @@ pub fn prefetch<T>(slice: &[T], index: usize) {
     let _ = (slice, index);
 }
 
-/// Blocks that are wanted soon: whoever reads others meanwhile asks for them, as many at a time.
+/// Blocks that are wanted soon: whoever reads others meanwhile asks for them, one for one.
+///
+/// They go to the second cache: the first has few lines under way at a time. (Half of 256 MB in runs of 4 KB, 16 KB ahead, two threads on two
+/// Zen 4 cores: 24 GB/s to the first, 30 to the second. Keys and values of 64 bytes each, half of them in such runs, one thread: 8.7 ns a key
+/// of those with each tile asking for the next, 13.3 without, 12.6 where reads ask 1 to 16 KB ahead for the first cache.)
 #[derive(Clone, Copy)]
 pub struct Soon<'a> {
     start: *const u8,

@@ -9,7 +9,6 @@ use super::exact::{ExactAttention, add};
 use super::partial::{Partial, Running};
 use super::plan::Plan;
 use super::slope::Slope;
-use super::some_blocks::Part;
 use crate::attention_index::{AttentionIndex, to_halves};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -190,18 +189,15 @@ impl AttentionHead {
 
     /// Attention of each query (`[queries, dim]`).
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        self.attend_part(queries, options, Part::WHOLE)
-    }
-
-    /// A part of what [`AttentionHead::attend`] answers, where its plan can be divided: all of it in the first part elsewhere.
-    pub(super) fn attend_part(&self, queries: &[f32], options: AttendOptions, part: Part) -> Vec<(Partial, Report)> {
-        debug_assert!(part.number == 0 || self.divides(options));
+        if let Some(opening) = self.opening(queries, options) {
+            let read = vec![self.by_bytes(queries, opening.blocks.part(0..opening.blocks.len()))];
+            let unopened = self.unopened(queries, &opening);
+            return self.put_together(queries, &opening, read, unopened, options.bound);
+        }
         match (options.budget, self.plan) {
             (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
             (Budget::Error(error), plan) if error > 0.0 => match plan {
-                Plan::Exact => self.attend_all(queries),
-                Plan::Bytes => self.by_bytes(queries, part),
-                Plan::Shared { threshold } => self.by_shared(queries, threshold * error * 100.0, options.bound, part),
+                Plan::Exact | Plan::Bytes | Plan::Shared { .. } => self.attend_all(queries),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))
@@ -209,17 +205,6 @@ impl AttentionHead {
             },
             _ => self.attend_all(queries),
         }
-    }
-
-    /// Whether parts of the keys can be read apart, for all queries: where other queries would read the same keys again.
-    pub(super) fn divides(&self, options: AttendOptions) -> bool {
-        matches!(options.budget, Budget::Error(error) if error > 0.0)
-            && match self.plan {
-                Plan::Bytes => true,
-                // A bound wants the mass of all that is read.
-                Plan::Shared { .. } => !options.bound,
-                Plan::Exact | Plan::Clusters { .. } | Plan::Keys { .. } => false,
-            }
     }
 
     fn each(&self, queries: &[f32], one: impl Fn(&[f32]) -> (Partial, Report)) -> Vec<(Partial, Report)> {

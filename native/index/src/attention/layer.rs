@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::by_shared::Opening;
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
 use super::plan::relative_error;
-use super::some_blocks::Part;
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -17,6 +17,9 @@ use crate::rows::Rows;
 const MEASURED: usize = 256;
 /// Part of those that plans are chosen on, of which many are tried. (Twice as many took a third of a build.)
 const CHOOSING: usize = 4;
+
+/// Fewest blocks of 16 keys that are worth a task of their own: a few microseconds.
+const LEAST_BLOCKS: usize = 128;
 
 /// The KV heads of a layer, each shared by `query_heads / kv_heads` query heads.
 pub struct AttentionLayer {
@@ -139,55 +142,64 @@ impl AttentionLayer {
 
     /// Attention of one token: `queries` is `[query_heads, dim]`, the result one part for each query head.
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        // With more threads than heads a head is divided among some.
-        let parts = rayon::current_num_threads().div_ceil(self.heads.len());
-        let width = self.group * self.dim;
-        let shares: Vec<(usize, Share)> = (0..self.heads.len())
-            .flat_map(|head| self.shares(head, parts, options).map(move |share| (head, share)))
+        let (threads, width) = (rayon::current_num_threads(), self.group * self.dim);
+        let each = || self.heads.par_iter().zip(queries.par_chunks_exact(width));
+        let openings: Vec<Option<Opening>> = each().map(|(head, queries)| head.opening(queries, options)).collect();
+        // Heads read more or less: what all read together is divided. Twice as many pieces as threads, for those that are held up.
+        let blocks: usize = openings.iter().flatten().map(|opening| opening.blocks.len()).sum();
+        let piece = blocks.div_ceil(2 * threads).max(LEAST_BLOCKS);
+        let shares: Vec<(usize, Share)> = openings
+            .iter()
+            .enumerate()
+            .flat_map(|(head, opening)| {
+                self.shares(opening, piece, threads).into_iter().map(move |share| (head, share))
+            })
             .collect();
         let answer = |(head, share): &(usize, Share)| {
-            let queries = &queries[head * width..][..width];
-            match share {
-                Share::Queries(own) => {
-                    self.heads[*head].attend(&queries[own.start * self.dim..own.end * self.dim], options)
+            let (own, queries) = (&self.heads[*head], &queries[head * width..][..width]);
+            match (share, &openings[*head]) {
+                (Share::Rest, Some(opening)) => Answer::Rest(own.unopened(queries, opening)),
+                (Share::Blocks(range), Some(opening)) => {
+                    Answer::Read(own.by_bytes(queries, opening.blocks.part(range.clone())))
                 }
-                Share::Part(part) => self.heads[*head].attend_part(queries, options, *part),
+                (Share::Queries(some), _) => {
+                    Answer::Whole(own.attend(&queries[some.start * self.dim..some.end * self.dim], options))
+                }
+                _ => unreachable!("only what is opened has blocks and a rest"),
             }
         };
-        let found: Vec<Vec<(Partial, Report)>> = shares.par_iter().map(answer).collect();
+        let found: Vec<Answer> = shares.par_iter().with_max_len(1).map(answer).collect();
+        let mut found = shares.iter().map(|share| share.0).zip(found).peekable();
         let mut answers: Vec<(Partial, Report)> = Vec::with_capacity(self.heads.len() * self.group);
-        for ((head, share), found) in shares.iter().zip(found) {
-            match share {
-                Share::Part(part) if part.number > 0 => {
-                    for ((whole, report), (part, more)) in answers[head * self.group..].iter_mut().zip(found) {
-                        let before = whole.lse;
-                        whole.merge(&part);
-                        if whole.lse > f32::NEG_INFINITY {
-                            report.rest *= (before - whole.lse).exp();
-                        }
-                        report.scanned += more.scanned;
-                        report.read += more.read;
-                    }
+        for (head, opening) in openings.iter().enumerate() {
+            let (mut read, mut rest) = (Vec::new(), Vec::new());
+            while let Some((_, answer)) = found.next_if(|entry| entry.0 == head) {
+                match answer {
+                    Answer::Read(part) => read.push(part),
+                    Answer::Rest(part) => rest = part,
+                    Answer::Whole(some) => answers.extend(some),
                 }
-                _ => answers.extend(found),
+            }
+            if let Some(opening) = opening {
+                let queries = &queries[head * width..][..width];
+                answers.extend(self.heads[head].put_together(queries, opening, read, rest, options.bound));
             }
         }
         answers
     }
 
-    /// How `parts` threads divide a head. Where each query would read the same keys again the keys are divided; what other plans read
-    /// depends on the query.
-    fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
-        let shares: Vec<Share> = if self.heads[head].divides(options) {
-            (0..parts).map(|number| Share::Part(Part { number, of: parts })).collect()
-        } else {
-            let together = self.group.div_ceil(parts.min(self.group));
-            (0..self.group)
-                .step_by(together)
-                .map(|first| Share::Queries(first..self.group.min(first + together)))
-                .collect()
-        };
-        shares.into_iter()
+    /// How threads divide a head. What is the same for all queries is divided by `piece` blocks of keys, so that no key is read twice; what
+    /// other plans read depends on the query.
+    fn shares(&self, opening: &Option<Opening>, piece: usize, threads: usize) -> Vec<Share> {
+        if let Some(opening) = opening {
+            let count = opening.blocks.len();
+            let pieces = (0..count).step_by(piece).map(|first| Share::Blocks(first..count.min(first + piece)));
+            return pieces.chain([Share::Rest]).collect();
+        }
+        let parts = threads.div_ceil(self.heads.len());
+        let together = self.group.div_ceil(parts.min(self.group));
+        let some = (0..self.group).step_by(together);
+        some.map(|first| Share::Queries(first..self.group.min(first + together))).collect()
     }
 
     /// Adds tokens: `keys` is `[kv_heads, tokens, dim]`, `values` `[kv_heads, tokens, value_dim]`.
@@ -208,8 +220,17 @@ impl AttentionLayer {
 enum Share {
     /// Some of the queries that share it.
     Queries(Range<usize>),
-    /// All queries over some of the keys.
-    Part(Part),
+    /// All queries over some of the blocks that they read.
+    Blocks(Range<usize>),
+    /// What stands in for all others.
+    Rest,
+}
+
+/// What comes of it.
+enum Answer {
+    Whole(Vec<(Partial, Report)>),
+    Read((Vec<Partial>, u32)),
+    Rest(Vec<Partial>),
 }
 
 /// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by

@@ -4,32 +4,13 @@ use std::ops::Range;
 
 use sparrow_kernels::LANES;
 
-/// A part of a head's work, for one of several threads.
-#[derive(Clone, Copy)]
-pub(super) struct Part {
-    /// Which one.
-    pub number: usize,
-    /// Of how many.
-    pub of: usize,
-}
-
-impl Part {
-    /// All of it.
-    pub const WHOLE: Self = Self { number: 0, of: 1 };
-
-    /// This part of `count` things.
-    fn range(self, count: usize) -> Range<usize> {
-        count * self.number / self.of..count * (self.number + 1) / self.of
-    }
-}
-
 /// Blocks of 16 keys, ascending, and which keys of each count.
 #[derive(Default)]
 pub(super) struct SomeBlocks {
     /// Numbers of the blocks.
-    pub ids: Vec<u32>,
+    ids: Vec<u32>,
     /// A bit for each key of a block.
-    pub lanes: Vec<u16>,
+    lanes: Vec<u16>,
 }
 
 impl SomeBlocks {
@@ -65,9 +46,13 @@ impl SomeBlocks {
         self.lanes[at] |= before.unwrap_or(0);
     }
 
-    /// A part of the blocks.
-    pub fn part(&self, part: Part) -> (&[u32], &[u16]) {
-        let range = part.range(self.ids.len());
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Those in a range of places among them.
+    pub fn part(&self, range: Range<usize>) -> (&[u32], &[u16]) {
         (&self.ids[range.clone()], &self.lanes[range])
     }
 }
@@ -82,10 +67,9 @@ mod tests {
         let blocks = SomeBlocks::of(ranges.into_iter());
         assert_eq!(blocks.ids, [0, 1, 2, 3, 4]);
         assert_eq!(blocks.lanes, [0b1000_0000_0111_1000, 0b1000_0000_0000_0001, u16::MAX, u16::MAX, 0b100_0000]);
-        let parts = (0..3).map(|number| blocks.part(Part { number, of: 3 }).0);
-        assert_eq!(parts.collect::<Vec<_>>().concat(), blocks.ids);
+        assert_eq!([blocks.part(0..2).0, blocks.part(2..5).0].concat(), blocks.ids);
         let within = SomeBlocks::of([33..35, 40..41, 47..48].into_iter());
         assert_eq!((within.ids, within.lanes), (vec![2], vec![0b1000_0001_0000_0110]));
-        assert_eq!(SomeBlocks::of(std::iter::once(0..0)).part(Part { number: 1, of: 2 }), (&[][..], &[][..]));
+        assert_eq!(SomeBlocks::of(std::iter::once(0..0)).len(), 0);
     }
 }
