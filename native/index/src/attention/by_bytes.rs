@@ -1,10 +1,10 @@
-//! Attention over keys by bytes, all or some blocks of them, scores and sums of values both: half the memory and a quarter of the products that half
-//! precision takes, for heads whose attention is spread so widely that rounding averages out.
+//! Attention over keys by bytes, all or some blocks of them, scores and sums of values both: half the memory and a quarter of the products
+//! that half precision takes, for heads whose attention is spread so widely that rounding averages out.
 //!
-//! Four bits instead of eight would halve what is read once more. They are not there: keys by the high half of their bytes put scores off by
-//! 0.24 to 0.49, and the outputs of eight layers of a context of 128K tokens by 1.3 to 3.6 %; 0.5 to 1.3 % with 400 keys a query computed
-//! in full, and 0.3 to 0.9 % with 2000. Values by four bits cost 0.3 to 0.5 %. From the cache the kernels take 3.1 ns a key for 3.4. Leaving
-//! out half of the keys ([`Plan::Shared`](super::Plan::Shared)) saves as much at 0.8 %.
+//! Four bits instead of eight would halve what is read once more. Measured and not built: keys by the high half of their bytes put scores
+//! off by 0.24 to 0.49 and the outputs of eight layers of a made context of 128K tokens by 1.3 to 3.6 % (0.5 to 1.3 % with 400 keys a query
+//! computed in full, 0.3 to 0.9 % with 2000), values by four bits alone by 0.3 to 0.5 %; from the cache such kernels take 3.1 ns a key
+//! where these take 3.4.
 
 use std::f32::consts::LOG2_E;
 
