@@ -8,11 +8,11 @@ use std::iter::once;
 
 use sparrow_kernels::best;
 
-use super::by_cluster::{Guess, worst};
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::{Partial, Running};
 use super::plan::Plan;
 use super::some_blocks::SomeBlocks;
+use super::unread::{Guess, worst};
 
 /// What the queries of a group read of a head, in blocks that can be divided among threads, and what they make of the rest.
 pub(super) struct Opening {

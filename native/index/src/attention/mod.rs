@@ -13,6 +13,7 @@ mod partial;
 mod plan;
 mod slope;
 mod some_blocks;
+mod unread;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};
