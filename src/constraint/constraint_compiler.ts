@@ -5,6 +5,7 @@ import { ConstrainedText } from "./constrained_text.ts";
 import { type GrammarSource, grammarSource } from "./grammar_source.ts";
 import { SmallestFirst } from "./smallest_first.ts";
 import type { TextConstraint } from "./text_constraint.ts";
+import type { ToolCallConstraint } from "./tool_call_constraint.ts";
 
 /** What a constraint needs to know of a tokenizer. */
 export interface TokenSpellings {
@@ -54,7 +55,7 @@ export class ConstraintCompiler {
    * @throws {ConstraintError} for a constraint that cannot be kept, or without the native library; also as a rejection.
    */
   start(
-    constraint: TextConstraint,
+    constraint: TextConstraint | ToolCallConstraint,
     stopTokens?: readonly number[],
     signal?: AbortSignal,
   ): ConstrainedText | Promise<ConstrainedText> {

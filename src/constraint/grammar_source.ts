@@ -2,6 +2,8 @@ import { ConstraintError } from "../common/errors.ts";
 import { bareGrammar } from "./bare_grammar.ts";
 import { readJsonSchema } from "./read_json_schema.ts";
 import type { TextConstraint } from "./text_constraint.ts";
+import type { ToolCallConstraint } from "./tool_call_constraint.ts";
+import { toolGrammar } from "./tool_grammar.ts";
 
 /** A constraint as the automaton's compiler reads it. */
 export interface GrammarSource {
@@ -18,7 +20,7 @@ const MOST_CONJUNCTIONS = 5;
  * What to compile for `constraint`.
  * @throws {ConstraintError} for one that cannot be kept.
  */
-export function grammarSource(constraint: TextConstraint): GrammarSource {
+export function grammarSource(constraint: TextConstraint | ToolCallConstraint): GrammarSource {
   const source = toSource(constraint);
   if (source.text.length > MOST_CHARACTERS) {
     throw new ConstraintError(
@@ -28,7 +30,7 @@ export function grammarSource(constraint: TextConstraint): GrammarSource {
   return source;
 }
 
-function toSource(constraint: TextConstraint): GrammarSource {
+function toSource(constraint: TextConstraint | ToolCallConstraint): GrammarSource {
   switch (constraint?.kind) {
     case "json_object":
       return { kind: "json_schema", text: '{"type":"object"}' };
@@ -48,6 +50,8 @@ function toSource(constraint: TextConstraint): GrammarSource {
     }
     case "grammar":
       return { kind: "lark", text: checkGrammar(text(constraint.grammar, "grammar")) };
+    case "tool_calls":
+      return { kind: "lark", text: toolGrammar(constraint) };
     default:
       throw new ConstraintError(
         `constraint is ${

@@ -1,10 +1,12 @@
 import { ConstraintError } from "../common/errors.ts";
-import { ConstraintCompiler } from "../constraint/constraint_compiler.ts";
+import { ConstraintCompiler, type TokenSpellings } from "../constraint/constraint_compiler.ts";
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import { noUsage } from "./no_usage.ts";
 import type { GenerationListener } from "./request.ts";
 import type { TextCodec } from "./text_codec.ts";
 import type { GenerateRequest } from "./types.ts";
+
+const encoder = new TextEncoder();
 
 /** Queues a request under its constraint and returns what cancels it; takes `text` over. */
 type Begin = (
@@ -15,15 +17,17 @@ type Begin = (
 
 /** Requests whose constraint is being compiled, before they enter the queue. */
 export class ConstrainedStarts {
-  readonly #compiler: ConstraintCompiler | undefined;
+  readonly #codec: TextCodec;
+  /** By the control tokens that are part of texts: they make another vocabulary. */
+  readonly #compilers = new Map<string, ConstraintCompiler>();
   readonly #begin: Begin;
   readonly #onSettled: () => void;
   readonly #pending = new Set<() => void>();
   readonly #work = new Set<Promise<void>>();
 
   /** `onSettled` is called when a request that waited has begun or failed, once its events are out. */
-  constructor({ vocab, endTokens }: TextCodec, begin: Begin, onSettled: () => void) {
-    this.#compiler = vocab && new ConstraintCompiler(vocab, endTokens);
+  constructor(codec: TextCodec, begin: Begin, onSettled: () => void) {
+    this.#codec = codec;
     this.#begin = begin;
     this.#onSettled = onSettled;
   }
@@ -64,8 +68,10 @@ export class ConstrainedStarts {
     return leave;
   }
 
-  #compile({ constraint, stopTokens, ignoreEos }: GenerateRequest, signal: AbortSignal) {
-    if (!this.#compiler) {
+  #compile(request: GenerateRequest, signal: AbortSignal) {
+    const { constraint, stopTokens, ignoreEos, visible = [] } = request;
+    const { vocab } = this.#codec;
+    if (!vocab) {
       throw new ConstraintError("constraint: this model does not tell what its tokens stand for");
     }
     if (ignoreEos) {
@@ -73,13 +79,26 @@ export class ConstrainedStarts {
         "constraint: cannot be kept beside ignoreEos, which goes on past the end of the text",
       );
     }
-    return this.#compiler.start(constraint!, stopTokens, signal);
+    const shown = this.#codec.controlTokens?.(visible) ?? new Set<number>();
+    return this.#compilerOf(vocab, shown).start(constraint!, stopTokens, signal);
+  }
+
+  #compilerOf(vocab: TokenSpellings, shown: ReadonlySet<number>): ConstraintCompiler {
+    const key = [...shown].sort((a, b) => a - b).join();
+    let compiler = this.#compilers.get(key);
+    if (!compiler) {
+      const bytes = (id: number) =>
+        shown.has(id) ? encoder.encode(this.#codec.describe(id).token) : vocab.bytes(id);
+      compiler = new ConstraintCompiler({ size: vocab.size, bytes }, this.#codec.endTokens);
+      this.#compilers.set(key, compiler);
+    }
+    return compiler;
   }
 
   /** Cancels what waits for its constraint, and frees the compiler. */
   async close(): Promise<void> {
     for (const leave of [...this.#pending]) leave();
     await Promise.all(this.#work);
-    await this.#compiler?.close();
+    for (const compiler of this.#compilers.values()) await compiler.close();
   }
 }

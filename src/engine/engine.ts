@@ -218,7 +218,7 @@ export class Engine implements AsyncDisposable {
 
   #encode(prompt: Prompt): number[] {
     return prompt.type === "chat"
-      ? this.#model.codec.encodeChat(prompt.messages)
+      ? this.#model.codec.encodeChat(prompt.messages, { tools: prompt.tools })
       : this.#model.codec.encodeParts(prompt.parts);
   }
 

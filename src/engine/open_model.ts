@@ -1,4 +1,5 @@
 import { basename, extname } from "@std/path";
+import { canConstrain } from "../constraint/can_constrain.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { OpenedModel } from "./opened_model.ts";
@@ -39,6 +40,7 @@ export async function openModel(options: ModelOptions): Promise<OpenedModel> {
       created: Math.floor((mtime?.getTime() ?? 0) / 1000),
       hasChatTemplate: codec.hasChatTemplate,
       chatTemplate: codec.chatTemplate || undefined,
+      canConstrain: canConstrain(),
       bosToken: textOf(codec, codec.bosId),
       eosToken: textOf(codec, codec.eosId),
       device: runner.device,

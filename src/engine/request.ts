@@ -64,7 +64,9 @@ export class ActiveRequest {
     this.#listener = listener;
     this.#decoder = codec.streamDecoder({
       after: sequence.ids.at(-1),
-      whole: sequence.constraint !== undefined,
+      // Text that may turn into calls is what it would be without them.
+      whole: sequence.constraint !== undefined && request.constraint?.kind !== "tool_calls",
+      visible: request.visible && codec.controlTokens?.(request.visible),
     });
     this.#stops = new StopMatcher(request.stop);
     const stopTokens = new Set(request.stopTokens);

@@ -1,4 +1,5 @@
 import type { TokenSpellings } from "../constraint/constraint_compiler.ts";
+import type { ToolDefinition } from "../common/tools.ts";
 import type { TokenText } from "../tokenizer/token_text.ts";
 import type { ChatMessage, PromptPart } from "./types.ts";
 
@@ -21,15 +22,20 @@ export interface TextCodec {
   /** Whether `encodeParts` puts a beginning-of-sequence token in front of these. */
   addsBos(parts: readonly PromptPart[]): boolean;
   /** Throws `TypeError` when the model has no chat template. */
-  encodeChat(messages: readonly ChatMessage[]): number[];
+  encodeChat(
+    messages: readonly ChatMessage[],
+    options?: { tools?: readonly ToolDefinition[] },
+  ): number[];
   decode(ids: Iterable<number>): string;
   /**
    * `after` is the token that the text follows; `special`: control tokens are spelt out instead of left out; `whole`: nothing of the first
-   * token is left out, as a tokenizer's mark of a first word is.
+   * token is left out, as a tokenizer's mark of a first word is; `visible`: control tokens that are spelt out.
    */
   streamDecoder(
-    options?: { after?: number; special?: boolean; whole?: boolean },
+    options?: { after?: number; special?: boolean; whole?: boolean; visible?: ReadonlySet<number> },
   ): TextDecoderStream;
+  /** Control tokens that are written as one of `texts`. Absent: there are none. */
+  controlTokens?(texts: readonly string[]): ReadonlySet<number>;
   /** What token `id` stands for. */
   describe(id: number): TokenText;
 }

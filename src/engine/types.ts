@@ -3,7 +3,9 @@
  * can be sent between processes as JSON.
  * @module
  */
+import type { ToolCall, ToolDefinition, ToolForm } from "../common/tools.ts";
 import type { TextConstraint } from "../constraint/text_constraint.ts";
+import type { ToolCallConstraint } from "../constraint/tool_call_constraint.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 
 /** A piece of a prompt. Parts are concatenated; text is tokenized in the engine's host, never in the server. */
@@ -15,20 +17,27 @@ export type PromptPart =
 
 /** One turn of a chat, as a chat template sees it. */
 export interface ChatMessage {
-  /** `system`, `user`, `assistant`, or what the model's template knows. */
+  /** `system`, `user`, `assistant`, `tool` for a result, or what the model's template knows. */
   role: string;
   /** The text of the turn. */
   content: string;
-  /** Who speaks, where the template shows it. */
+  /** Who speaks, where the template shows it; of a result, the function. */
   name?: string;
+  /** Of an assistant: the calls that it asked for. */
+  toolCalls?: readonly ToolCall[];
+  /** Of a result: the call that it belongs to. */
+  toolCallId?: string;
 }
 
 /** What the model continues. */
 export type Prompt =
   /** Plain parts; the model's beginning-of-sequence token is added in front when its metadata asks for it. */
   | { type: "parts"; parts: PromptPart[] }
-  /** A chat, rendered by the model's own template with the generation prompt appended. */
-  | { type: "chat"; messages: ChatMessage[] };
+  /**
+   * A chat, rendered by the model's own template with the generation prompt appended. `tools` are shown to the model; that it calls them
+   * well-formed takes a constraint of kind `tool_calls`.
+   */
+  | { type: "chat"; messages: ChatMessage[]; tools?: readonly ToolDefinition[] };
 
 /** How the next token is chosen. Temperature 0 is greedy, whatever the rest says. */
 export interface SamplingOptions {
@@ -74,7 +83,9 @@ export interface GenerateRequest {
   /** Generation ends at any of these tokens, beside the model's own end tokens. */
   stopTokens?: number[];
   /** What the text has to be; absent: anything. Not together with `ignoreEos`. */
-  constraint?: TextConstraint;
+  constraint?: TextConstraint | ToolCallConstraint;
+  /** Control tokens, by how they are written, that are part of the text where the model writes them. Default: none is. */
+  visible?: readonly string[];
   /** Go on past the model's own end tokens (benches). */
   ignoreEos?: boolean;
   /** Prefixes are shared only between requests of equal scope (tenant isolation). Default "". */
@@ -183,6 +194,8 @@ export interface ModelInfo {
   hasChatTemplate: boolean;
   /** The template of chats (Jinja), if there is one. */
   chatTemplate?: string;
+  /** Whether texts can be constrained, which takes the native library; absent where that is not known. */
+  canConstrain?: boolean;
   /** How the token that begins a sequence is written, if there is one. */
   bosToken?: string;
   /** How the token that ends a sequence is written, if there is one. */
@@ -192,6 +205,7 @@ export interface ModelInfo {
 }
 
 export type { JsonSchema, TextConstraint } from "../constraint/text_constraint.ts";
+export type { ToolCall, ToolCallConstraint, ToolDefinition, ToolForm };
 export type { RetrievalLoad };
 
 /** A snapshot of one engine's load. */

@@ -1,19 +1,15 @@
 import { createRoute } from "@hono/zod-openapi";
-import {
-  chatChunkSchema,
-  chatCompletionSchema,
-  chatRequestSchema,
-  toChatMessages,
-} from "./chat_schema.ts";
+import { toChatMessages } from "./chat_messages.ts";
+import { chatChunkSchema, chatCompletionSchema, chatRequestSchema } from "./chat_schema.ts";
+import { chatShape } from "./chat_shape.ts";
 import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
-import { answerGenerations, type AnswerPiece, type WireShape } from "./generation_answer.ts";
+import { answerGenerations } from "./generation_answer.ts";
 import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
-import { chatLogprobs } from "./wire_logprobs.ts";
-import { wireUsage } from "./wire_usage.ts";
+import { toToolUse } from "./tool_use.ts";
 
 const route = createRoute({
   method: "post",
@@ -41,7 +37,8 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
   router.openapi(route, async (c) => {
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
-    const { hasChatTemplate, contextLength, vocabularySize } = await desk.modelInfo(model);
+    const info = await desk.modelInfo(model);
+    const { hasChatTemplate, contextLength, vocabularySize } = info;
     if (!hasChatTemplate) {
       throw ApiError.invalid(
         `model "${model}" has no chat template; use /v1/completions`,
@@ -56,7 +53,12 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
         "top_logprobs",
       );
     }
-    const prompt = { type: "chat" as const, messages: toChatMessages(body.messages) };
+    const use = toToolUse(body, info);
+    const prompt = {
+      type: "chat" as const,
+      messages: toChatMessages(body.messages),
+      ...(use && { tools: use.tools }),
+    };
     checkPromptLength(prompt, contextLength, "messages");
     const id = `chatcmpl-${crypto.randomUUID()}`;
     const choicesPerPrompt = body.n ?? 1;
@@ -68,9 +70,10 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
           cacheScope: c.get("cacheScope"),
           maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
           logprobs: body.logprobs ? body.top_logprobs ?? 0 : undefined,
+          ...(use && { constraint: use.constraint, visible: use.visible }),
         }),
     );
-    return await answerGenerations(desk, requests, shapeOf(id, model), {
+    return await answerGenerations(desk, requests, chatShape(id, model, use?.splitter), {
       choicesPerPrompt,
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
@@ -79,45 +82,4 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
       acceptMs: options.acceptMs,
     });
   });
-}
-
-function shapeOf(id: string, model: string): WireShape {
-  const head = { id, created: Math.floor(Date.now() / 1000), model };
-  const chunk = (
-    index: number,
-    delta: { role?: string; content?: string },
-    finish_reason: string | null,
-    logprobs?: AnswerPiece["logprobs"],
-  ) => ({
-    ...head,
-    object: "chat.completion.chunk",
-    choices: [{
-      index,
-      delta,
-      logprobs: logprobs ? chatLogprobs(logprobs) : null,
-      finish_reason,
-    }],
-  });
-  return {
-    opening: (index) => chunk(index, { role: "assistant", content: "" }, null),
-    delta: ({ text, logprobs }, index) => chunk(index, { content: text }, null, logprobs),
-    end: (reason, index) => chunk(index, {}, reason),
-    usage: (usage) => ({
-      ...head,
-      object: "chat.completion.chunk",
-      choices: [],
-      ...wireUsage(usage),
-    }),
-    whole: (answers, usage) => ({
-      ...head,
-      object: "chat.completion",
-      choices: answers.map(({ text, logprobs, reason }, index) => ({
-        index,
-        message: { role: "assistant", content: text, refusal: null },
-        logprobs: logprobs ? chatLogprobs(logprobs) : null,
-        finish_reason: reason,
-      })),
-      ...wireUsage(usage),
-    }),
-  };
 }

@@ -1,14 +1,14 @@
 import { z } from "@hono/zod-openapi";
-import type { ChatMessage } from "../engine/types.ts";
 import { responseFormatSchema } from "./constraint_schema.ts";
 import { generationFields } from "./generation_schema.ts";
 import { chatLogprobsFields, chatLogprobsSchema } from "./logprobs_schema.ts";
-import { finishReasonSchema, timingsSchema, usageSchema } from "./schema_common.ts";
+import { timingsSchema, usageSchema } from "./schema_common.ts";
+import { toolCallDeltaSchema, toolCallSchema, toolFields } from "./tool_schema.ts";
 import { unsupportedInChat } from "./unsupported.ts";
 
 const messageSchema = z.object({
-  role: z.enum(["system", "developer", "user", "assistant"]).openapi({
-    description: "`developer` is read as `system`.",
+  role: z.enum(["system", "developer", "user", "assistant", "tool"]).openapi({
+    description: "`developer` is read as `system`; `tool` is the result of a call.",
   }),
   content: z.union([
     z.string(),
@@ -16,8 +16,14 @@ const messageSchema = z.object({
     z.null(),
   ], {
     error: "expected a string or an array of text parts; other kinds of part are not supported",
-  }),
+  }).optional(),
   name: z.string().optional(),
+  tool_calls: z.array(toolCallSchema).nullish().openapi({
+    description: "Of an assistant: the calls that it asked for.",
+  }),
+  tool_call_id: z.string().nullish().openapi({
+    description: "Of a result: the call of the assistant's message before it.",
+  }),
 }).openapi("ChatMessage");
 
 /** Body of `POST /v1/chat/completions`. */
@@ -32,22 +38,15 @@ export const chatRequestSchema = z.object({
   }),
   ...chatLogprobsFields,
   response_format: responseFormatSchema.nullish(),
+  ...toolFields,
   ...unsupportedInChat,
 }).openapi("ChatCompletionRequest");
 
 /** A validated body of `POST /v1/chat/completions`. */
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 
-/** Messages as a chat template sees them. */
-export function toChatMessages(messages: ChatRequest["messages"]): ChatMessage[] {
-  return messages.map(({ role, content, name }) => ({
-    role: role === "developer" ? "system" : role,
-    content: typeof content === "string"
-      ? content
-      : (content ?? []).map((part) => part.text).join(""),
-    ...(name === undefined ? {} : { name }),
-  }));
-}
+/** Why a choice ended. */
+const chatFinishReasonSchema = z.enum(["stop", "length", "tool_calls"]);
 
 const headFields = { id: z.string(), created: z.int(), model: z.string() };
 
@@ -59,11 +58,14 @@ export const chatCompletionSchema = z.object({
     index: z.int(),
     message: z.object({
       role: z.literal("assistant"),
-      content: z.string(),
+      content: z.string().nullable().openapi({
+        description: "Null where there are only calls.",
+      }),
       refusal: z.null(),
+      tool_calls: z.array(toolCallSchema).optional(),
     }),
     logprobs: chatLogprobsSchema.nullable(),
-    finish_reason: finishReasonSchema,
+    finish_reason: chatFinishReasonSchema,
   })),
   usage: usageSchema,
   timings: timingsSchema.optional(),
@@ -75,9 +77,13 @@ export const chatChunkSchema = z.object({
   object: z.literal("chat.completion.chunk"),
   choices: z.array(z.object({
     index: z.int(),
-    delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+    delta: z.object({
+      role: z.literal("assistant").optional(),
+      content: z.string().nullish(),
+      tool_calls: z.array(toolCallDeltaSchema).optional(),
+    }),
     logprobs: chatLogprobsSchema.nullable(),
-    finish_reason: finishReasonSchema.nullable(),
+    finish_reason: chatFinishReasonSchema.nullable(),
   })),
   usage: usageSchema.nullish(),
   timings: timingsSchema.optional(),

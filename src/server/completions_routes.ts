@@ -123,11 +123,11 @@ function shapeOf(id: string, model: string): WireShape {
     finish_reason,
   });
   return {
-    delta: (piece, index) => ({ ...head, choices: [choice(piece, null, index)] }),
-    end: (reason, index, end) => ({
+    delta: (piece, index) => [{ ...head, choices: [choice(piece, null, index)] }],
+    end: (reason, index, end) => [{
       ...head,
       choices: [choice({ text: "", logprobs: end && [end] }, reason, index)],
-    }),
+    }],
     usage: (usage) => ({ ...head, choices: [], ...wireUsage(usage) }),
     whole: (answers, usage) => ({
       ...head,

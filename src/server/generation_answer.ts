@@ -16,9 +16,10 @@ import type {
 export interface WireShape {
   /** The first event of a stream, if it has one before the text. */
   opening?(choice: number): unknown;
-  delta(piece: AnswerPiece, choice: number): unknown;
-  /** `end`: the end token that ended the text, where log probabilities are asked for. */
-  end(reason: "stop" | "length", choice: number, end?: ScoredToken): unknown;
+  /** The events that a piece makes, perhaps none. */
+  delta(piece: AnswerPiece, choice: number): unknown[];
+  /** The last events of a choice. `end`: the end token that ended the text, where log probabilities are asked for. */
+  end(reason: "stop" | "length", choice: number, end?: ScoredToken): unknown[];
   /** The event after the end that carries the counts. */
   usage(usage: GenerateUsage): unknown;
   /** The answer without a stream. */
@@ -129,10 +130,11 @@ async function* writeEvents(
       // A token inside a code point has no text yet, and a control token never.
       const piece = event.type === "delta" || event.type === "prompt" ? event : undefined;
       if (piece && (piece.text !== "" || piece.logprobs?.length)) {
-        yield sseData(shape.delta(piece, choice));
+        for (const data of shape.delta(piece, choice)) yield sseData(data);
       }
       if (event.type === "finished") {
-        yield sseData(shape.end(notCancelled(event.reason), choice, event.end));
+        const events = shape.end(notCancelled(event.reason), choice, event.end);
+        for (const data of events) yield sseData(data);
         usages[choice] = event.usage;
       }
     }

@@ -84,7 +84,10 @@ export function toGenerateRequest(
   id: string,
   fields: GenerationFields,
   prompt: Prompt,
-  options: Pick<GenerateRequest, "cacheScope" | "maxTokens" | "logprobs" | "echo">,
+  options: Pick<
+    GenerateRequest,
+    "cacheScope" | "maxTokens" | "logprobs" | "echo" | "constraint" | "visible"
+  >,
 ): GenerateRequest {
   return {
     id,

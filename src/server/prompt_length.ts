@@ -15,7 +15,10 @@ export function checkPromptLength(prompt: Prompt, contextLength: number, param: 
   let tokens = 0;
   let characters = 0;
   if (prompt.type === "chat") {
-    for (const message of prompt.messages) characters += message.content.length;
+    for (const { content, toolCalls } of prompt.messages) {
+      characters += content.length + (toolCalls ? JSON.stringify(toolCalls).length : 0);
+    }
+    if (prompt.tools) characters += JSON.stringify(prompt.tools).length;
   } else {
     for (const part of prompt.parts) {
       if (part.type === "tokens") tokens += part.ids.length;

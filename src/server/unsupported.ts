@@ -24,9 +24,9 @@ export const unsupportedInCompletions: Record<
 
 /** Refused by `/v1/chat/completions`. */
 export const unsupportedInChat: Record<
-  "tools" | "functions",
+  "functions" | "function_call",
   z.ZodType<unknown>
 > = {
-  tools: onlyNeutral([[]], "tool calls are not implemented"),
-  functions: onlyNeutral([[]], "function calls are not implemented"),
+  functions: onlyNeutral([[]], "deprecated; use `tools`"),
+  function_call: onlyNeutral(["none", "auto"], "deprecated; use `tool_choice`"),
 };

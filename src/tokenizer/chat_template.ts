@@ -1,11 +1,14 @@
 import { Template } from "@huggingface/jinja";
 import { ModelFormatError } from "../common/errors.ts";
+import type { ToolCall, ToolDefinition } from "../common/tools.ts";
 
 /** One turn of a chat. */
 export interface ChatTurn {
   role: string;
   content: string;
   name?: string;
+  toolCalls?: readonly ToolCall[];
+  toolCallId?: string;
 }
 
 /** What a template can refer to beside the messages. */
@@ -13,6 +16,8 @@ export interface ChatTemplateContext {
   addGenerationPrompt: boolean;
   bosToken: string;
   eosToken: string;
+  /** Tools that may be called; the template sees none where there are none. */
+  tools?: readonly ToolDefinition[];
 }
 
 class Refusal extends Error {}
@@ -48,10 +53,13 @@ export class ChatTemplate {
   render(messages: readonly ChatTurn[], context: ChatTemplateContext): string {
     try {
       return this.#template.render({
-        messages: messages.map((m) => ({ ...m })),
+        messages: messages.map(toTemplateMessage),
         add_generation_prompt: context.addGenerationPrompt,
         bos_token: context.bosToken,
         eos_token: context.eosToken,
+        ...(context.tools?.length && {
+          tools: context.tools.map((tool) => ({ type: "function", function: { ...tool } })),
+        }),
         refuse: (message: unknown) => {
           throw new Refusal(String(message));
         },
@@ -68,6 +76,21 @@ export class ChatTemplate {
       );
     }
   }
+}
+
+/** A turn with the names that templates know. */
+function toTemplateMessage({ toolCalls, toolCallId, ...turn }: ChatTurn): Record<string, unknown> {
+  return {
+    ...turn,
+    ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
+    ...(toolCalls && {
+      tool_calls: toolCalls.map(({ id, name, arguments: values }) => ({
+        id,
+        type: "function",
+        function: { name, arguments: values },
+      })),
+    }),
+  };
 }
 
 function messageOf(error: unknown): string {

@@ -10,6 +10,8 @@ export class SpecialTokens {
   readonly #userDefined: LiteralSet;
   readonly #control: LiteralSet;
   readonly #all: LiteralSet;
+  /** Control tokens, and user-defined ones that are marks of calls, tools and results. */
+  readonly #marks: LiteralSet;
   /** Tokens that swallow the white space after them. */
   readonly #swallowing = new Set<number>();
 
@@ -21,6 +23,8 @@ export class SpecialTokens {
     this.#userDefined = new LiteralSet(userDefined);
     this.#control = new LiteralSet(control);
     this.#all = new LiteralSet([...userDefined, ...control]);
+    const marks = userDefined.filter(([text]) => /tool|python_tag/i.test(text));
+    this.#marks = new LiteralSet([...control, ...marks]);
 
     // GGUF has no field for it; Phi-3's is the one llama-style vocabulary whose added tokens do this.
     if (/phi-?3/i.test(metadata.string("general.name", ""))) {
@@ -49,11 +53,15 @@ export class SpecialTokens {
     return fragments;
   }
 
-  /** `text` with `mark` put inside every control token written in it, so that it is none any more. */
-  disarm(text: string, mark: string): string {
+  /**
+   * `text` with `mark` put inside every control token written in it, so that it is none any more; with `marks` also inside the user-defined
+   * tokens that models set off calls and results with.
+   */
+  disarm(text: string, mark: string, marks = false): string {
+    const literals = marks ? this.#marks : this.#control;
     let disarmed = "";
     let start = 0;
-    for (let found = this.#control.find(text, 0); found; found = this.#control.find(text, start)) {
+    for (let found = literals.find(text, 0); found; found = literals.find(text, start)) {
       // After the first unit only: the search goes on inside the token, where another one may begin.
       disarmed += text.slice(start, found.index + 1) + mark;
       start = found.index + 1;

@@ -11,11 +11,18 @@ export class StreamDecoder {
 
   /**
    * `stripSpace`: the text starts here and a SentencePiece vocabulary put a space in front of it, which is not text.
-   * `special`: control tokens are spelt out instead of left out.
+   * `special`: control tokens are spelt out instead of left out; `visible`: these are.
    */
-  constructor(vocab: Vocab, options: { stripSpace: boolean; special: boolean }) {
-    this.#bytesOf = options.special ? (id) => vocab.spelling(id) : (id) => vocab.bytes(id);
-    this.#stripSpace = options.stripSpace;
+  constructor(
+    vocab: Vocab,
+    { stripSpace, special, visible }: {
+      stripSpace: boolean;
+      special: boolean;
+      visible?: ReadonlySet<number>;
+    },
+  ) {
+    this.#bytesOf = (id) => special || visible?.has(id) ? vocab.spelling(id) : vocab.bytes(id);
+    this.#stripSpace = stripSpace;
   }
 
   /** The text that token `id` completes; often empty within a character of several tokens. */

@@ -1,3 +1,4 @@
+import type { ToolDefinition } from "../common/tools.ts";
 import type { GgufMetadata } from "../formats/gguf_metadata.ts";
 import { BpeEncoder } from "./bpe.ts";
 import { ChatTemplate, type ChatTurn } from "./chat_template.ts";
@@ -5,8 +6,11 @@ import { pretokenizer } from "./pretokenize.ts";
 import { type Fragment, SpecialTokens } from "./special_tokens.ts";
 import { SpmEncoder } from "./spm.ts";
 import { StreamDecoder } from "./stream_decoder.ts";
+import { shortCallIds } from "./short_call_ids.ts";
 import { type TokenText, tokenText } from "./token_text.ts";
+import { type ToolTemplate, toolTemplate } from "./tool_template.ts";
 import { TokenType, Vocab } from "./vocab.ts";
+import { writtenTools } from "./written_tools.ts";
 
 // Control tokens that end a turn or a text under whatever name a model gives them; metadata often lists one of several.
 const endTokenTexts = [
@@ -44,6 +48,8 @@ export interface EncodeOptions {
 export interface ChatOptions {
   /** End with what opens the model's own turn. Default true. */
   addGenerationPrompt?: boolean;
+  /** Functions that the model may ask to be called. */
+  tools?: readonly ToolDefinition[];
 }
 
 /** Text to tokens and back, for one model. */
@@ -61,6 +67,8 @@ export class Tokenizer {
   readonly hasChatTemplate: boolean;
   /** The template of chats (Jinja); empty when the model has none. */
   readonly chatTemplate: string;
+  /** How the template deals with tools. */
+  readonly tools: ToolTemplate;
 
   readonly #encoder: BpeEncoder | SpmEncoder;
   readonly #special: SpecialTokens;
@@ -122,6 +130,7 @@ export class Tokenizer {
 
     this.chatTemplate = metadata.string("tokenizer.chat_template", "");
     this.hasChatTemplate = this.chatTemplate !== "";
+    this.tools = toolTemplate(this.chatTemplate);
   }
 
   /** Number of tokens. */
@@ -191,6 +200,12 @@ export class Tokenizer {
     return decoder.pushAll(ids) + decoder.flush();
   }
 
+  /** Control tokens that are written as one of `texts`. */
+  controlTokens(texts: readonly string[]): ReadonlySet<number> {
+    const ids = texts.map((text) => this.vocab.ids.get(text));
+    return new Set(ids.filter((id) => id !== undefined && this.vocab.isControl(id)) as number[]);
+  }
+
   /** What token `id` stands for: nothing for an id that a model has beyond its vocabulary. */
   describe(id: number): TokenText {
     return this.#texts[id] ??= tokenText(this.vocab, id);
@@ -199,17 +214,19 @@ export class Tokenizer {
   /**
    * A decoder for tokens that arrive one by one. `after` is the token they follow (the prompt's last): where that is a
    * control token or absent, a text starts and SentencePiece's leading space is dropped, unless `whole`.
+   * `visible` are control tokens that are spelt out where the others are not.
    */
   streamDecoder(
-    { after, special = false, whole = false }: {
+    { after, special = false, whole = false, visible }: {
       after?: number;
       special?: boolean;
       whole?: boolean;
+      visible?: ReadonlySet<number>;
     } = {},
   ): StreamDecoder {
     const starts = after === undefined || this.vocab.isControl(after);
     const stripSpace = this.#spacePrefix && starts && !whole;
-    return new StreamDecoder(this.vocab, { stripSpace, special });
+    return new StreamDecoder(this.vocab, { stripSpace, special, visible });
   }
 
   /**
@@ -218,8 +235,44 @@ export class Tokenizer {
    */
   applyChatTemplate(
     messages: readonly ChatTurn[],
-    { addGenerationPrompt = true }: ChatOptions = {},
+    { addGenerationPrompt = true, tools = [] }: ChatOptions = {},
   ): string {
+    const chat = this.#toolChat(messages, tools);
+    return this.#render(chat.messages, { addGenerationPrompt, tools: chat.tools });
+  }
+
+  /**
+   * The tokens of a chat. Control tokens come from the template only: those written in a message or in a tool stay plain text, so none can
+   * forge a turn; nor, where the template writes calls itself, their marks.
+   */
+  encodeChat(
+    messages: readonly ChatTurn[],
+    { addGenerationPrompt = true, tools = [] }: ChatOptions = {},
+  ): number[] {
+    const chat = this.#toolChat(messages, tools);
+    const mark = unusedMark(chat);
+    const disarm = (text: string) => this.#special.disarm(text, mark, this.tools.native);
+    const rendered = this.#render(
+      chat.messages.map((message) => mapStrings(message, disarm)),
+      { addGenerationPrompt, tools: chat.tools.map((tool) => mapStrings(tool, disarm)) },
+    );
+    const fragments: Fragment[] = [];
+    for (const piece of rendered.split(mark)) append(fragments, this.#special.split(piece, true));
+    // Most templates write the beginning token themselves.
+    return this.#encodeFragments(fragments, fragments[0] !== this.bosId);
+  }
+
+  /** A chat and tools as the template takes them. */
+  #toolChat(
+    messages: readonly ChatTurn[],
+    tools: readonly ToolDefinition[],
+  ): { messages: readonly ChatTurn[]; tools: readonly ToolDefinition[] } {
+    const { native, form } = this.tools;
+    if (!native) return { messages: writtenTools(messages, tools), tools: [] };
+    return { messages: form === "mistral" ? shortCallIds(messages) : messages, tools };
+  }
+
+  #render(messages: readonly ChatTurn[], options: Required<ChatOptions>): string {
     if (!this.hasChatTemplate) {
       throw new TypeError(
         `${this.vocab.file} has no chat template (tokenizer.chat_template), expected one for a chat: ` +
@@ -229,46 +282,30 @@ export class Tokenizer {
     this.#template ??= new ChatTemplate(this.chatTemplate, this.vocab.file);
     const text = (id: number | undefined) => id === undefined ? "" : this.vocab.tokens[id];
     return this.#template.render(messages, {
-      addGenerationPrompt,
+      ...options,
       bosToken: text(this.bosId),
       eosToken: text(this.eosId),
     });
   }
-
-  /**
-   * The tokens of a chat. Control tokens come from the template only: those written in a message stay plain text, so no
-   * message can forge a turn.
-   */
-  encodeChat(
-    messages: readonly ChatTurn[],
-    { addGenerationPrompt = true }: ChatOptions = {},
-  ): number[] {
-    const mark = unusedMark(messages);
-    const disarmed = messages.map((message) =>
-      mapStrings(message, (text) => this.#special.disarm(text, mark))
-    );
-    const rendered = this.applyChatTemplate(disarmed, { addGenerationPrompt });
-    const fragments: Fragment[] = [];
-    for (const piece of rendered.split(mark)) append(fragments, this.#special.split(piece, true));
-    // Most templates write the beginning token themselves.
-    return this.#encodeFragments(fragments, fragments[0] !== this.bosId);
-  }
 }
 
-function mapStrings<T extends object>(record: T, map: (text: string) => string): T {
-  const entries = Object.entries(record).map((
-    [key, value],
-  ) => [key, typeof value === "string" ? map(value) : value]);
-  return Object.fromEntries(entries) as T;
+/** `value` with `map` done to every string in it, names of properties too. */
+function mapStrings<T>(value: T, map: (text: string) => string): T;
+function mapStrings(value: unknown, map: (text: string) => string): unknown {
+  if (typeof value === "string") return map(value);
+  if (Array.isArray(value)) return value.map((one) => mapStrings(one, map));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [map(key), mapStrings(one, map)]),
+  );
 }
 
-/** A string that occurs in no message: two noncharacters of Unicode around a number. */
-function unusedMark(messages: readonly ChatTurn[]): string {
+/** A string that occurs nowhere in `value`: two noncharacters of Unicode around a number. */
+function unusedMark(value: unknown): string {
+  const text = JSON.stringify(value);
   for (let n = 0;; n++) {
     const mark = `\ufdd0${n}\ufdd1`;
-    if (
-      !messages.some((m) => Object.values(m).some((v) => typeof v === "string" && v.includes(mark)))
-    ) return mark;
+    if (!text.includes(mark)) return mark;
   }
 }
 

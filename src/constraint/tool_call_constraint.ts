@@ -1,0 +1,14 @@
+import type { ToolDefinition, ToolForm } from "../common/tools.ts";
+
+/** What a generated text must be where tools may be called: text, calls, or text that turns into calls. */
+export interface ToolCallConstraint {
+  kind: "tool_calls";
+  /** How the calls are written. */
+  form: ToolForm;
+  /** What may be called. */
+  tools: readonly Pick<ToolDefinition, "name" | "parameters">[];
+  /** Whether the text has to be calls, or may also be none or turn into them. */
+  choice: "auto" | "required";
+  /** Whether there may be several calls. The `llama` form has one in any case. */
+  parallel: boolean;
+}

@@ -1,0 +1,129 @@
+import { ConstraintError } from "../common/errors.ts";
+import { toolMarks } from "../common/tools.ts";
+import { grammarSource } from "../constraint/grammar_source.ts";
+import type { ModelInfo, ToolCallConstraint, ToolDefinition } from "../engine/types.ts";
+import { toolTemplate } from "../tokenizer/tool_template.ts";
+import { ApiError } from "./api_error.ts";
+import type { ChatRequest } from "./chat_schema.ts";
+import { checkDepth } from "./check_depth.ts";
+import type { SplitterOptions } from "./tool_call_splitter.ts";
+
+/** Of the grammars of all tools, each for itself: above what one grammar may have, so that reading schemas takes no time that is not bounded. */
+const mostCharacters = 192 * 1024;
+
+/** What a chat with tools asks of the engine, and how its answer is read. */
+export interface ToolUse {
+  /** Shown to the model. */
+  tools: ToolDefinition[];
+  /** Absent where calls are taken as the model writes them. */
+  constraint?: ToolCallConstraint;
+  /** Control tokens that are part of the text. */
+  visible: string[];
+  splitter: SplitterOptions;
+}
+
+/**
+ * How the tools of a request are used; undefined where there are none, or none may be called.
+ * Throws `ApiError` 400 for tools that cannot be kept, beside fields that do not go with them, or that a choice needs and are not there.
+ */
+export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefined {
+  const tools = toDefinitions(body.tools ?? []);
+  const choice = body.tool_choice ?? "auto";
+  const named = typeof choice === "object" ? choice.function.name : undefined;
+  if (named !== undefined && !tools.some(({ name }) => name === named)) {
+    throw invalid(
+      "tool_choice.function.name",
+      `${JSON.stringify(named)} is none of the tools${list(tools)}`,
+    );
+  }
+  if (tools.length === 0) {
+    if (choice === "required") throw invalid("tool_choice", '"required" needs tools, got none');
+    return undefined;
+  }
+  if (choice === "none") return undefined;
+  checkCompanions(body);
+
+  const { form } = toolTemplate(info.chatTemplate ?? "");
+  const constraint: ToolCallConstraint = {
+    kind: "tool_calls",
+    form,
+    tools: named === undefined ? tools : tools.filter(({ name }) => name === named),
+    choice: choice === "auto" ? "auto" : "required",
+    parallel: named === undefined && body.parallel_tool_calls !== false,
+  };
+  checkConstraint(constraint, tools);
+  const constrained = info.canConstrain !== false;
+  if (!constrained && choice !== "auto") {
+    throw invalid(
+      "tool_choice",
+      'only "auto" and "none" are supported without the native library, which this server lacks',
+    );
+  }
+  return {
+    tools,
+    ...(constrained && { constraint }),
+    visible: [toolMarks[form]],
+    splitter: {
+      form,
+      names: new Set(constraint.tools.map(({ name }) => name)),
+      most: constraint.parallel ? Infinity : 1,
+      constrained,
+    },
+  };
+}
+
+function toDefinitions(tools: NonNullable<ChatRequest["tools"]>): ToolDefinition[] {
+  const names = new Set<string>();
+  return tools.map(({ function: { name, description, parameters } }, i) => {
+    if (names.has(name)) {
+      throw invalid(`tools.${i}.function.name`, `${JSON.stringify(name)} is another tool's name`);
+    }
+    names.add(name);
+    checkDepth(parameters, `tools.${i}.function.parameters`);
+    return {
+      name,
+      ...(typeof description === "string" && { description }),
+      ...(parameters && { parameters }),
+    };
+  });
+}
+
+/** Refuses each tool's own schema by its path, then what all are together. */
+function checkConstraint(constraint: ToolCallConstraint, tools: readonly ToolDefinition[]): void {
+  const size = (param: string, checked: readonly ToolDefinition[]) => {
+    try {
+      return grammarSource({ ...constraint, tools: checked }).text.length;
+    } catch (error) {
+      if (!(error instanceof ConstraintError)) throw error;
+      throw invalid(param, error.message, "invalid_constraint");
+    }
+  };
+  let total = 0;
+  for (const [i, tool] of tools.entries()) {
+    total += size(`tools.${i}.function.parameters`, [tool]);
+    if (total > mostCharacters) {
+      const most = `more than ${mostCharacters} characters of grammar`;
+      throw invalid("tools", `their schemas are together ${most}`, "invalid_constraint");
+    }
+  }
+  size("tools", tools);
+}
+
+function checkCompanions(body: ChatRequest): void {
+  const rest = "cannot be combined with tools, unless tool_choice is none";
+  if (body.response_format && body.response_format.type !== "text") {
+    throw invalid("response_format", rest);
+  }
+  if (body.structured_outputs) throw invalid("structured_outputs", rest);
+  if (body.ignore_eos) throw invalid("ignore_eos", rest);
+}
+
+function list(tools: readonly ToolDefinition[]): string {
+  if (tools.length === 0) return ", of which there are none";
+  const names = tools.slice(0, 10).map(({ name }) => name).join(", ");
+  return `: ${names}${tools.length > 10 ? ", …" : ""}`;
+}
+
+function invalid(param: string, message: string, code?: string): ApiError {
+  return ApiError.invalid(`${param}: ${message}`, param, code);
+}
