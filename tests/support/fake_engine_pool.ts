@@ -17,6 +17,10 @@ export interface FakePoolOptions {
   models?: string[];
   /** Whether the models have a chat template. Default true. */
   chatTemplate?: boolean;
+  /** The template's text. Default: not known. */
+  template?: string;
+  /** Whether the models say that texts can be constrained (they never are). Default true. */
+  canConstrain?: boolean;
   /** The text a request is answered with. Default: words drawn by the request's seed. */
   reply?: (request: GenerateRequest, prompt: string) => string;
   /** Milliseconds before the first token of a request that runs. Default 0. */
@@ -51,7 +55,9 @@ export class FakeEnginePool implements EnginePool {
   cancelled = 0;
   /** What `load` says of every engine's state. */
   state: EngineLoad["state"] = "ready";
-  readonly #options: Required<Omit<FakePoolOptions, "failure">> & Pick<FakePoolOptions, "failure">;
+  readonly #options:
+    & Required<Omit<FakePoolOptions, "failure" | "template">>
+    & Pick<FakePoolOptions, "failure" | "template">;
   readonly #waiting: FakeGeneration[] = [];
   readonly #running = new Set<FakeGeneration>();
   readonly #cache = new Map<string, number[][]>();
@@ -61,6 +67,7 @@ export class FakeEnginePool implements EnginePool {
     this.#options = {
       models: ["fake"],
       chatTemplate: true,
+      canConstrain: true,
       reply: (request) => replyFromSeed(request.sampling.seed),
       startDelayMs: 0,
       tokenDelayMs: 0,
@@ -80,6 +87,8 @@ export class FakeEnginePool implements EnginePool {
       parameters: 0,
       created: 1_700_000_000,
       hasChatTemplate: this.#options.chatTemplate,
+      chatTemplate: this.#options.template,
+      canConstrain: this.#options.canConstrain,
       device: "none",
     })));
   }

@@ -1,0 +1,175 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { ConstraintError } from "../../src/common/errors.ts";
+import { Rng } from "../../src/common/rng.ts";
+import { toolMarks } from "../../src/common/tools.ts";
+import type { ConstrainedText } from "../../src/constraint/constrained_text.ts";
+import { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
+import type { ToolCallConstraint } from "../../src/constraint/tool_call_constraint.ts";
+import { toolGrammar } from "../../src/constraint/tool_grammar.ts";
+import { conforms } from "../oracle/json_schema.ts";
+import { needsNative } from "../support/needs_native.ts";
+
+const encoder = new TextEncoder();
+/** Every byte, tokens that cross the edges of calls, and one that ends a text. */
+const words = [
+  ...Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte)),
+  ...["<tool_call>", "l>\n{", '"}}\n</tool_call>', "}}]", "[TOOL_CALLS]", "<|python_tag|>", "it"]
+    .map((word) => encoder.encode(word)),
+  new Uint8Array(0),
+];
+const END = words.length - 1;
+
+const city = {
+  type: "object",
+  properties: {
+    city: { type: "string", pattern: "^[a-z<]{1,3}$" },
+    unit: { enum: ["C", "F", "}\n</tool_call>"] },
+    days: { type: "integer", minimum: 1, maximum: 12 },
+  },
+  required: ["city", "unit"],
+  additionalProperties: false,
+};
+const tree = {
+  $ref: "#/$defs/tree",
+  $defs: {
+    tree: {
+      type: "object",
+      properties: { left: { $ref: "#/$defs/tree" }, "<|end|>": { type: "boolean" } },
+      additionalProperties: false,
+    },
+  },
+};
+const tools = [
+  { name: "get_weather", parameters: city },
+  { name: "get", parameters: tree },
+  { name: "none" },
+];
+const schemas: Record<string, Record<string, unknown>> = {
+  get_weather: city,
+  get: tree,
+  none: { type: "object", additionalProperties: false },
+};
+const constraintOf = (extra: Partial<ToolCallConstraint> = {}): ToolCallConstraint => ({
+  kind: "tool_calls",
+  form: "hermes",
+  tools,
+  choice: "required",
+  parallel: true,
+  ...extra,
+});
+
+async function compiler(use: (compiler: ConstraintCompiler) => Promise<void>): Promise<void> {
+  const spellings = { size: words.length, bytes: (id: number) => words[id] };
+  const compiler = new ConstraintCompiler(spellings, [END]);
+  try {
+    await use(compiler);
+  } finally {
+    await compiler.close();
+  }
+}
+
+function allowed(text: ConstrainedText): number[] {
+  const mask = new Uint32Array(Math.ceil(words.length / 32));
+  text.mask(mask);
+  return words.flatMap((_, id) => mask[id >> 5] >>> (id & 31) & 1 ? [id] : []);
+}
+
+/** A random walk from after `begin` to a whole text; undefined where none was reached. */
+function walk(text: ConstrainedText, begin: string, rng: Rng): string | undefined {
+  const bytes = [...encoder.encode(begin)];
+  for (const byte of bytes) {
+    assert(allowed(text).includes(byte), `${begin} is refused`);
+    text.accept(byte);
+  }
+  for (let i = 0; i < 600; i++) {
+    const ids = allowed(text);
+    assert(ids.length > 0 && !text.failure, "nothing may follow");
+    const id = ids.includes(END) && rng.integer(2) ? END : ids[rng.integer(ids.length)];
+    const done = id === END || (bytes.push(...words[id]), text.accept(id));
+    if (done) return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
+  }
+  return undefined;
+}
+
+/** The calls of a text, read in the plainest way. */
+function callsOf(form: ToolCallConstraint["form"], text: string): unknown[] {
+  if (form === "llama") return [JSON.parse(text.replace("<|python_tag|>", ""))];
+  if (form === "mistral") return JSON.parse(text.slice(text.indexOf("[TOOL_CALLS]") + 12));
+  // The closing mark may stand in a string, after a backslash and an n, but not after a line break.
+  return text.slice(text.indexOf("<tool_call>")).split("\n</tool_call>").slice(0, -1)
+    .map((part) => JSON.parse(part.replace(/^\n?<tool_call>\n/, "")));
+}
+
+Deno.test("toolGrammar: random walks are calls whose arguments conform, in every form", async (t) => {
+  if (!needsNative(t)) return;
+  await compiler(async (compiler) => {
+    const rng = new Rng(11);
+    for (const form of ["hermes", "mistral", "llama"] as const) {
+      const counts = new Map<string, number>();
+      let whole = 0, several = 0;
+      for (const choice of ["required", "auto"] as const) {
+        for (let n = 0; n < 60; n++) {
+          const begin = choice === "required"
+            ? ""
+            : form === "llama"
+            ? ["", "<|python_tag|>"][n % 2] + '{"name": "'
+            : `Hm {"name": "\n${toolMarks[form]}`;
+          using text = await compiler.start(constraintOf({ form, choice }));
+          const said = walk(text, begin, rng);
+          if (said === undefined) continue;
+          whole++;
+          const calls = callsOf(form, said) as Record<string, unknown>[];
+          assert(calls.length >= 1 && calls.length <= 16, said);
+          several += Number(calls.length > 1);
+          for (const { name, ...rest } of calls) {
+            const key = form === "llama" ? "parameters" : "arguments";
+            assertEquals(Object.keys(rest), [key]);
+            assert(conforms(schemas[String(name)], rest[key]), said);
+            counts.set(String(name), (counts.get(String(name)) ?? 0) + 1);
+          }
+        }
+      }
+      assert(whole >= 60, `${form}: ${whole} of 120 walks ended`);
+      assertEquals([...counts.keys()].sort(), ["get", "get_weather", "none"]);
+      assertEquals(several > 0, form !== "llama");
+    }
+  });
+});
+
+Deno.test("toolGrammar: text without a mark is free, one call is one, a named function is called", async (t) => {
+  if (!needsNative(t)) return;
+  await compiler(async (compiler) => {
+    const rng = new Rng(3);
+    for (const form of ["hermes", "mistral", "llama"] as const) {
+      using text = await compiler.start(constraintOf({ form, choice: "auto" }));
+      for (const byte of encoder.encode('Plain <tool_call [TOOL {"name": 1}\n\0é')) {
+        const ids = allowed(text);
+        assert(ids.includes(byte) && !text.failure);
+        text.accept(byte);
+      }
+      assert(allowed(text).includes(END));
+
+      const one = constraintOf({ form, parallel: false, tools: [tools[2]] });
+      using named = await compiler.start(one);
+      const said = walk(named, "", rng)!;
+      const key = form === "llama" ? "parameters" : "arguments";
+      assertEquals(callsOf(form, said), [{ name: "none", [key]: {} }]);
+    }
+  });
+});
+
+Deno.test("toolGrammar refuses what cannot be kept", () => {
+  const cases: [Partial<ToolCallConstraint>, string][] = [
+    [{ tools: [] }, "got none"],
+    [{ tools: [{ name: '"\n%json' }] }, "letters, digits"],
+    [{ tools: [{ name: "a", parameters: { type: "string" } }] }, '#/type is "string"'],
+    [
+      { tools: [{ name: "a", parameters: { properties: { b: { not: {} } } } }] },
+      '"not" at #/properties/b',
+    ],
+    [{ form: "xml" as "hermes" }, "form is"],
+  ];
+  for (const [extra, message] of cases) {
+    assertThrows(() => toolGrammar(constraintOf(extra)), ConstraintError, message);
+  }
+});
