@@ -12,7 +12,7 @@ use half::f16;
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
 use crate::portable::{exp_sum, max, row, sum_below};
-use crate::prefetch::{Blocks, prefetch};
+use crate::prefetch::{Blocks, Soon, prefetch};
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -355,10 +355,11 @@ impl Kernels for Avx512 {
         bar: f32,
         first: u32,
         codes: &mut [u8],
+        soon: Soon<'_>,
         heavy: &mut Vec<(f32, u32)>,
     ) -> (f32, f32) {
         // SAFETY: as above.
-        unsafe { byte_weights::byte_weights(dots, line, bar, first, codes, heavy) }
+        unsafe { byte_weights::byte_weights(dots, line, bar, first, codes, soon, heavy) }
     }
 
     fn largest_dot(&self, dots: &[i32]) -> i32 {

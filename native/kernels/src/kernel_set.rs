@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use half::f16;
 
 use crate::portable::{Portable, weighted_shape};
-use crate::prefetch::Blocks;
+use crate::prefetch::{Blocks, Soon};
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
 /// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
@@ -85,9 +85,11 @@ pub trait Kernels: Send + Sync {
     /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_byte_rows`], none where a product is `i32::MIN`: those above `bar` are appended to `heavy` with
     /// their places, counted from `first`, and have the code 0; the others are rounded up or down such that neither is favoured. Returns
     /// the sum of all weights and the unit of the codes: 1/255 of the largest, or of `bar` where that is less. The same bits in all sets.
+    /// One block of what is wanted `soon` is asked for with every [`crate::ASKING`] blocks of products.
     ///
     /// # Panics
     /// When there are not as many codes as products, or no whole blocks of 16 of them.
+    #[expect(clippy::too_many_arguments, reason = "one pass over what each of them says")]
     fn byte_weights(
         &self,
         dots: &[i32],
@@ -95,9 +97,10 @@ pub trait Kernels: Send + Sync {
         bar: f32,
         first: u32,
         codes: &mut [u8],
+        soon: Soon<'_>,
         heavy: &mut Vec<(f32, u32)>,
     ) -> (f32, f32) {
-        crate::byte_weights::byte_weights(dots, line, bar, first, codes, heavy)
+        crate::byte_weights::byte_weights(dots, line, bar, first, codes, soon, heavy)
     }
 
     /// The largest of the products; the least number there is when there are none.

@@ -22,7 +22,7 @@ pub use block_runs::runs;
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
 pub use byte_rows::{MOST_ROWS, pack_fours};
-pub use byte_weights::NO_PRODUCT;
+pub use byte_weights::{ASKING, NO_PRODUCT};
 pub use half::f16;
 pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};

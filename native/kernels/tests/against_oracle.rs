@@ -211,7 +211,7 @@ proptest! {
         let mut all = Vec::new();
         for set in available() {
             let (mut codes, mut heavy) = (vec![7u8; dots.len()], vec![(0.0, 3)]);
-            let (mass, step) = set.byte_weights(&dots, line, share, 100, &mut codes, &mut heavy);
+            let (mass, step) = set.byte_weights(&dots, line, share, 100, &mut codes, Soon::none(), &mut heavy);
             prop_assert_eq!(set.largest_dot(&dots), most);
             prop_assert_eq!(heavy.remove(0), (0.0, 3));
             let expected: f64 = dots.iter().map(|dot| exact(*dot)).sum();
@@ -301,7 +301,7 @@ fn small_weights_round_to_themselves_on_average() {
     let fours = pack_fours(&vec![1; rows * dim], dim);
     for set in available() {
         let (mut sums, mut codes) = (vec![0f32; dim], vec![0; rows]);
-        let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, &mut Vec::new());
+        let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, Soon::none(), &mut Vec::new());
         let ids: Vec<u32> = (0..rows as u32 / 16).collect();
         set.add_byte_rows(&codes, &[unit], &fours, Blocks { ids: &ids, soon: Soon::none() }, &[1.0; 16], &mut sums);
         let exact = 1.0 + 4095.0 / (50.0 * 255.0);
@@ -317,7 +317,7 @@ fn byte_weights_of_extremes_stay_numbers() {
         let mut all = Vec::new();
         for set in available() {
             let (mut codes, mut heavy) = (vec![0; 16], Vec::new());
-            let (mass, unit) = set.byte_weights(&dots, line, bar, 0, &mut codes, &mut heavy);
+            let (mass, unit) = set.byte_weights(&dots, line, bar, 0, &mut codes, Soon::none(), &mut heavy);
             assert!(mass.is_finite() && unit.is_finite() && unit > 0.0, "{}: {mass}, {unit}", set.name());
             all.push((mass, unit, codes, heavy));
         }
@@ -372,12 +372,12 @@ fn what_is_no_product_has_no_weight() {
         (0..32).step_by(3).for_each(|i| dots[i] = NO_PRODUCT);
         for set in available() {
             let (mut codes, mut heavy) = (vec![9; 32], Vec::new());
-            let (mass, _) = set.byte_weights(&dots, line, 0.0, 0, &mut codes, &mut heavy);
+            let (mass, _) = set.byte_weights(&dots, line, 0.0, 0, &mut codes, Soon::none(), &mut heavy);
             let one = line[1].exp2();
             assert!((mass - 21.0 * one).abs() < 1e-3 * one, "{}: {mass}", set.name());
             assert_eq!(heavy.len(), 21);
             assert!(heavy.iter().all(|entry| entry.1 % 3 != 0));
-            set.byte_weights(&dots, line, f32::INFINITY, 0, &mut codes, &mut heavy);
+            set.byte_weights(&dots, line, f32::INFINITY, 0, &mut codes, Soon::none(), &mut heavy);
             assert!((0..32).all(|i| (codes[i] == 0) == (i % 3 == 0)), "{}: {codes:?}", set.name());
         }
     }

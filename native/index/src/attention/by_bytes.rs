@@ -8,7 +8,7 @@
 
 use std::f32::consts::LOG2_E;
 
-use sparrow_kernels::{Blocks, LANES, NO_PRODUCT, Soon, best, runs};
+use sparrow_kernels::{ASKING, Blocks, LANES, NO_PRODUCT, Soon, best, runs};
 
 use super::byte_values::ByteValues;
 use super::exact::{add_to_each, to_sums};
@@ -16,8 +16,8 @@ use super::head::AttentionHead;
 use super::partial::{Partial, Running};
 use crate::quantiser::ByteQuery;
 
-/// Blocks of keys whose scores are held at a time. While their keys are read their values are asked for, and while those are read the keys
-/// of the next tile: 128 KB of 64 dimensions, which the caches between hold.
+/// Blocks of keys whose scores are held at a time. While their keys are read their values are asked for, and from then on the keys of the
+/// next tile: 128 KB of 64 dimensions, which the caches between hold.
 const TILE: usize = 64;
 /// Keys with more than this share of the mass so far are scored again, and their values read, in half precision. A score is off by some
 /// 0.05 after scaling, so what is left adds at most 0.05 √(1/256) = 0.3 % of a value's norm to the error. (Eight real layers of 28K
@@ -116,9 +116,10 @@ impl AttentionHead {
             Some(values) => {
                 scratch.codes.resize(count * width, 0);
                 for (number, (((query, bytes), dots), running)) in each.zip(running.iter_mut()).enumerate() {
-                    self.weigh(query, bytes, dots, ids, number, scratch, running);
+                    let soon = self.index.codes.soon(asked_with_weights(next, number));
+                    self.weigh(query, bytes, dots, ids, number, soon, scratch, running);
                 }
-                let soon = self.index.codes.soon(next);
+                let soon = self.index.codes.soon(&next[next.len().min(count * TILE / ASKING)..]);
                 to_sums(running, |sums| values.add(&scratch.codes, &scratch.units, Blocks { ids, soon }, sums));
             }
             None => {
@@ -149,6 +150,7 @@ impl AttentionHead {
         dots: &[i32],
         ids: &[u32],
         number: usize,
+        soon: Soon<'_>,
         scratch: &mut Scratch,
         running: &mut Running,
     ) {
@@ -162,12 +164,12 @@ impl AttentionHead {
         scratch.heavy.clear();
         // A tile that outdoes all before it says itself what is heavy.
         let own = if running.most > before {
-            kernels.byte_weights(dots, line, f32::INFINITY, 0, codes, &mut scratch.heavy).0
+            kernels.byte_weights(dots, line, f32::INFINITY, 0, codes, Soon::none(), &mut scratch.heavy).0
         } else {
             0.0
         };
         let bar = HEAVY * (running.weight + own);
-        let (mass, step) = kernels.byte_weights(dots, line, bar, 0, codes, &mut scratch.heavy);
+        let (mass, step) = kernels.byte_weights(dots, line, bar, 0, codes, soon, &mut scratch.heavy);
         scratch.units.push(step);
         running.weight += mass + self.correct(query, ids, scratch, running.most);
         kernels.gather_add_f16(&scratch.exact, &self.values, &scratch.marked, &mut running.sum);
@@ -215,4 +217,10 @@ impl AttentionHead {
         kernels.exp_sum(exact, most / self.scale, self.scale);
         heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum()
     }
+}
+
+/// Blocks of the next tile that are asked for with the weights of query `number`; the others are with the values.
+fn asked_with_weights(next: &[u32], number: usize) -> &[u32] {
+    let each = TILE / ASKING;
+    &next[next.len().min(number * each)..next.len().min((number + 1) * each)]
 }

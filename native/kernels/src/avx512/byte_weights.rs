@@ -5,7 +5,8 @@ use core::arch::x86_64::*;
 use super::load_f32;
 use crate::blocks::LANES;
 use crate::byte_rows::DITHER;
-use crate::byte_weights::{EXP2, LEAST, MOST, NO_PRODUCT, check, factor, largest};
+use crate::byte_weights::{ASKING, EXP2, LEAST, MOST, NO_PRODUCT, check, factor, largest};
+use crate::prefetch::Soon;
 
 /// As the portable one, to the bit.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -15,6 +16,7 @@ pub(super) fn byte_weights(
     bar: f32,
     first: u32,
     codes: &mut [u8],
+    soon: Soon<'_>,
     heavy: &mut Vec<(f32, u32)>,
 ) -> (f32, f32) {
     check(dots.len(), codes.len());
@@ -27,6 +29,9 @@ pub(super) fn byte_weights(
     let mut sums = _mm512_setzero_ps();
     let blocks = dots.as_chunks::<LANES>().0.iter().zip(codes.as_chunks_mut::<LANES>().0);
     for (number, (dots, codes)) in blocks.enumerate() {
+        if number.is_multiple_of(ASKING) {
+            soon.ask(number / ASKING);
+        }
         // SAFETY: sixteen elements are there.
         let dots = unsafe { _mm512_loadu_si512(dots.as_ptr().cast()) };
         let some = _mm512_cmpneq_epi32_mask(dots, none);
