@@ -2,7 +2,9 @@
 //! runs of memory, the others estimated.
 //!
 //! Where attention is even, a query wants most values of the clusters that it opens, and the queries of a group want much the same ones.
-//! Reading those one after another as bytes takes an eighth of the time that a value at a random place takes.
+//! Reading those one after another as bytes takes a seventh of the time that a value at a random place takes. (Eight layers of a made context
+//! of 128K tokens, noise all over, 39 to 80 % of the keys read, two threads, beside reading all by turns in one process: 0.79 to 0.84 of the
+//! time for the three layers of which least is read, 0.95 for all eight; errors 0.7 to 1.0 % where all by bytes had 0.3 to 0.6 %.)
 
 use std::iter::once;
 
