@@ -25,9 +25,9 @@ export interface ToolCall {
  */
 export type ToolForm = "hermes" | "mistral" | "llama";
 
-/** What begins a call where it is no JSON itself; control tokens of some vocabularies. */
+/** What begins a call where it is no JSON itself, and what ends it if something does; control tokens of some vocabularies. */
 export const toolMarks = {
-  hermes: "<tool_call>",
-  mistral: "[TOOL_CALLS]",
-  llama: "<|python_tag|>",
-} as const satisfies Record<ToolForm, string>;
+  hermes: ["<tool_call>", "</tool_call>"],
+  mistral: ["[TOOL_CALLS]"],
+  llama: ["<|python_tag|>"],
+} as const satisfies Record<ToolForm, readonly string[]>;

@@ -27,9 +27,9 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
   const lines = [auto ? "start: TEXT | begin calls" : "start: first calls", `TEXT: ${FREE}`];
   switch (form) {
     case "hermes": {
-      const mark = toolMarks.hermes;
+      const [mark, end] = toolMarks.hermes;
       const open = quote('\n{"name": "');
-      const close = quote(`}\n</tool_call>`);
+      const close = quote(`}\n${end}`);
       lines.push(
         `begin[lazy]: /(?s:.*)<tool_call>/`,
         `first: ${quote(mark)}`,
@@ -42,7 +42,7 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
     case "mistral":
       lines.push(
         String.raw`begin[lazy]: /(?s:.*)\[TOOL_CALLS\]/`,
-        `first: ${quote(toolMarks.mistral)}`,
+        `first: ${quote(toolMarks.mistral[0])}`,
         `calls: / ?\\[/ call${more("next")} "]"`,
         `next: ", " call`,
         `call: ${quote('{"name": "')} function "}"`,

@@ -21,7 +21,7 @@ export interface SplitterOptions {
 
 const blank = /[ \t\r\n]/;
 const namePart = '{"name":"';
-const close = "</tool_call>";
+const [, close] = toolMarks.hermes;
 
 /**
  * Splits a text that arrives in pieces into what is said and the calls in it. What could be the beginning of a call is held back until that is
@@ -51,7 +51,7 @@ export class ToolCallSplitter {
 
   constructor(options: SplitterOptions) {
     this.#options = options;
-    this.#mark = toolMarks[options.form];
+    [this.#mark] = toolMarks[options.form];
   }
 
   /** Whether there are calls and all of them are whole. */
@@ -66,12 +66,17 @@ export class ToolCallSplitter {
     return this.#take();
   }
 
-  /** The rest, now that the text has ended. A call that was not passed on is content; one that was stays as far as it came. */
+  /**
+   * The rest, now that the text has ended. A call that was passed on stays as far as it came. One that was cut before its name is content,
+   * unless it is known to be a call: then it is nothing.
+   */
   finish(): AnswerPart[] {
     if (this.#state === "before" || this.#state === "object") {
+      const { constrained, form } = this.#options;
+      const known = constrained && form !== "llama";
       // A comma after a call of an array says nothing by itself.
       const comma = this.#state === "before" && this.#listed;
-      if (this.#passed === undefined && !comma) this.#content(this.#raw + this.#held);
+      if (this.#passed === undefined && !known && !comma) this.#content(this.#raw + this.#held);
     } else if (this.#state === "text") this.#content(this.#held);
     this.#held = this.#raw = "";
     if (this.#calls === 0) this.#push(this.#space);

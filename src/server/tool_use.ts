@@ -62,7 +62,7 @@ export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefin
   return {
     tools,
     ...(constrained && { constraint }),
-    visible: [toolMarks[form]],
+    visible: [...toolMarks[form]],
     splitter: {
       form,
       names: new Set(constraint.tools.map(({ name }) => name)),

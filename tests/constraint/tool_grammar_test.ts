@@ -113,7 +113,7 @@ Deno.test("toolGrammar: random walks are calls whose arguments conform, in every
             ? ""
             : form === "llama"
             ? ["", "<|python_tag|>"][n % 2] + '{"name": "'
-            : `Hm {"name": "\n${toolMarks[form]}`;
+            : `Hm {"name": "\n${toolMarks[form][0]}`;
           using text = await compiler.start(constraintOf({ form, choice }));
           const said = walk(text, begin, rng);
           if (said === undefined) continue;

@@ -104,7 +104,7 @@ Deno.test("tools reach the engine: shown to the model, constrained, the marks of
   const auto = await ask({});
   assertEquals(auto.prompt, { type: "chat", messages, tools: definitions });
   assertEquals(auto.constraint, constraint);
-  assertEquals(auto.visible, ["<tool_call>"]);
+  assertEquals(auto.visible, ["<tool_call>", "</tool_call>"]);
   assertEquals((await ask({ tool_choice: "required", parallel_tool_calls: false })).constraint, {
     ...constraint,
     choice: "required",
