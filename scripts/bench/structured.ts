@@ -6,6 +6,7 @@ import { median } from "../../src/common/math.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { type GenerateOptions, TextEngine } from "../../src/engine/text_engine.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
+import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { Vocab } from "../../src/tokenizer/vocab.ts";
 import type { Bench, BenchContext } from "./harness.ts";
 
@@ -37,6 +38,15 @@ const schema = {
   additionalProperties: false,
 };
 
+/** Tools that may be called; a text that calls none is free, so this is what the possibility costs. */
+const tools: GenerateOptions["constraint"] = {
+  kind: "tool_calls",
+  form: "hermes",
+  choice: "auto",
+  parallel: true,
+  tools: Array.from({ length: 8 }, (_, i) => ({ name: `tool_${i}`, parameters: schema })),
+};
+
 async function run(context: BenchContext): Promise<void> {
   const problem = nativeProblem();
   if (problem !== undefined) return context.note(`left out: ${problem}`);
@@ -51,6 +61,7 @@ async function decoding(context: BenchContext, model: string): Promise<void> {
   context.note(`${engine.info.id} on ${engine.info.device}`);
   const constrained: GenerateOptions = { constraint: { kind: "json_schema", schema } };
   const free: GenerateOptions = { ignoreEos: true };
+  const uncalled: GenerateOptions = { constraint: tools, logitBias: withoutEnd(model) };
   const options = { maxTokens: decodeTokens, temperature: 0.8 };
   const rate = async (each: readonly GenerateOptions[]) => {
     const start = performance.now();
@@ -68,6 +79,7 @@ async function decoding(context: BenchContext, model: string): Promise<void> {
     const kinds: Record<string, GenerateOptions[]> = {
       free: new Array(rows).fill(free),
       json_schema: new Array(rows).fill(constrained),
+      tools_uncalled: new Array(rows).fill(uncalled),
     };
     if (rows > 1) kinds.half = Array.from({ length: rows }, (_, i) => i % 2 ? free : constrained);
     const found = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, [] as number[]]));
@@ -88,6 +100,13 @@ async function decoding(context: BenchContext, model: string): Promise<void> {
       });
     }
   }
+}
+
+/** Biases under which a text does not end. */
+function withoutEnd(model: string): Record<number, number> {
+  using file = GgufFile.open(model);
+  const { endTokens } = Tokenizer.fromGguf(file.metadata);
+  return Object.fromEntries([...endTokens].map((id) => [id, -100]));
 }
 
 /** Compilation, and masks along random texts; `size` tokens, made of pairs of the model's own, or 0 for the model's. */
@@ -131,6 +150,6 @@ async function masks(context: BenchContext, model: string, size: number): Promis
 /** Constrained decoding beside free decoding. */
 export const bench: Bench = {
   name: "structured",
-  summary: "tokens a second under a JSON schema and without, masks and compilation",
+  summary: "tokens a second under a JSON schema, with tools, and free; masks and compilation",
   run,
 };
