@@ -268,8 +268,30 @@ export class Tokenizer {
     tools: readonly ToolDefinition[],
   ): { messages: readonly ChatTurn[]; tools: readonly ToolDefinition[] } {
     const { native, form } = this.tools;
-    if (!native) return { messages: writtenTools(messages, tools), tools: [] };
-    return { messages: form === "mistral" ? shortCallIds(messages) : messages, tools };
+    if (!native) {
+      const takesSystem = tools.length === 0 || this.#takesSystem;
+      return { messages: writtenTools(messages, tools, takesSystem), tools: [] };
+    }
+    return {
+      messages: form === "mistral" ? shortCallIds(messages) : messages,
+      // Some templates go through all of it, there or not.
+      tools: tools.map(({ name, description = "", parameters }) => ({
+        name,
+        description,
+        parameters: { type: "object", properties: {}, ...parameters },
+      })),
+    };
+  }
+
+  /** Whether the template writes a system message; some refuse or forget it. */
+  get #takesSystem(): boolean {
+    const chat = [{ role: "system", content: "rules" }, { role: "user", content: "words" }];
+    try {
+      return this.#render(chat, { addGenerationPrompt: true, tools: [] }).includes("rules");
+    } catch (error) {
+      if (error instanceof TypeError && this.hasChatTemplate) return false;
+      throw error;
+    }
   }
 
   #render(messages: readonly ChatTurn[], options: Required<ChatOptions>): string {

@@ -14,14 +14,11 @@ export interface ToolTemplate {
  */
 export function toolTemplate(source: string): ToolTemplate {
   const has = (...texts: string[]) => texts.some((text) => source.includes(text));
-  if (/\btools\b/.test(source)) {
-    // Later Mistral models write `[TOOL_CALLS]name[ARGS]{…}`, Qwen3-Coder and GLM XML inside <tool_call>.
-    if (has("[TOOL_CALLS]") && !has("[ARGS]", "[CALL_ID]")) {
-      return { form: "mistral", native: true };
-    }
-    if (has("<tool_call>") && has("arguments") && !has("<function=", "<arg_key>", "<parameter=")) {
-      return { form: "hermes", native: true };
-    }
+  // Qwen3-Coder and GLM write XML inside <tool_call>, later Mistral models `[TOOL_CALLS]name[ARGS]{…}`.
+  const other = has("<function=", "<parameter=", "<arg_key>", "functools[", "[ARGS]", "[CALL_ID]");
+  if (/\btools\b/.test(source) && !other) {
+    if (has("[TOOL_CALLS]")) return { form: "mistral", native: true };
+    if (has("<tool_call>") && has("arguments")) return { form: "hermes", native: true };
     if (has('"parameters"') && has("<|python_tag|>", "ipython")) {
       return { form: "llama", native: true };
     }

@@ -4,10 +4,12 @@ import type { ChatTurn } from "./chat_template.ts";
 /**
  * A chat for a template that knows no tools: they are described at the end of the system message, calls and results are written into
  * messages, in the form of Hermes and Qwen. Messages without them stay as they are.
+ * @param takesSystem whether there may be a system message; if not, the first message begins with the description
  */
 export function writtenTools(
   messages: readonly ChatTurn[],
   tools: readonly ToolDefinition[],
+  takesSystem = true,
 ): ChatTurn[] {
   const turns: ChatTurn[] = [];
   let results: string[] = [];
@@ -32,9 +34,12 @@ export function writtenTools(
   if (tools.length === 0) return turns;
   const [first, ...rest] = turns;
   const described = description(tools);
-  return first?.role === "system"
-    ? [{ ...first, content: `${first.content}\n\n${described}` }, ...rest]
-    : [{ role: "system", content: described }, ...turns];
+  if (first?.role === "system") {
+    return [{ ...first, content: `${first.content}\n\n${described}` }, ...rest];
+  }
+  return takesSystem || !first
+    ? [{ role: "system", content: described }, ...turns]
+    : [{ ...first, content: `${described}\n\n${first.content}` }, ...rest];
 }
 
 function description(tools: readonly ToolDefinition[]): string {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import type { ToolDefinition } from "../../src/common/tools.ts";
 import type { ChatTurn } from "../../src/tokenizer/chat_template.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
@@ -42,6 +42,9 @@ Deno.test("toolTemplate knows the four forms, and takes unknown ones for none", 
     hermes + "{{ '<function=' }}",
     hermes + "{{ '<arg_key>' }}",
     "{{ tools | tojson }}",
+    // Functionary, which has Llama's tag, and FireFunction.
+    llama + "{{ '<|python_tag|> <function=' }}",
+    llama + "{{ 'functools[' }}",
     // Writes calls of a history but cannot describe tools.
     hermes.replaceAll("tools", "list"),
   ];
@@ -79,6 +82,18 @@ Deno.test("templates get tools, calls and results as Hugging Face's do", () => {
   );
 });
 
+Deno.test("templates that go through all of a tool find it there", () => {
+  // As the template of Hermes 3 does.
+  const template = hermes.replace(
+    "{{- tool | tojson }}",
+    "{%- set tool = tool.function %}{{- tool.name + ': ' + tool.description }}" +
+      "{%- for name, field in tool.parameters.properties.items() %}{{- ' ' + name }}{%- endfor %}",
+  );
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": template });
+  const text = tokenizer.applyChatTemplate(chat.slice(0, 1), { tools });
+  assertStringIncludes(text, '<tools>\nget: Gets "it" a\nput: \n</tools>');
+});
+
 Deno.test("writtenTools writes tools, calls and results for templates that know none", () => {
   const two: ChatTurn[] = [
     { role: "system", content: "Be brief." },
@@ -113,6 +128,24 @@ Deno.test("writtenTools writes tools, calls and results for templates that know 
   assertEquals(writtenTools(two.slice(0, 2), []), two.slice(0, 2));
   assertEquals(writtenTools(chat, tools)[0].role, "system");
   assertEquals(writtenTools(chat, [])[1].content.startsWith("<tool_call>"), true);
+});
+
+Deno.test("tools are described in the first message where a template takes no system message", () => {
+  const turns =
+    "{% for message in messages %}{{ '[' + message.role + ']' + message.content }}{% endfor %}";
+  const refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}" +
+    `{% endif %}${turns}`;
+  const forgetting = turns.replace("messages %}", "messages if message.role != 'system' %}");
+  const rendered = (template: string, messages = chat.slice(0, 1)) =>
+    bpeTokenizer({ "tokenizer.chat_template": template }).applyChatTemplate(messages, { tools });
+  const described = writtenTools(chat.slice(0, 1), tools)[0].content;
+  for (const template of [refusing, forgetting]) {
+    assertEquals(rendered(template), `[user]${described}\n\nDo it.`);
+  }
+  assertEquals(rendered(turns), `[system]${described}[user]Do it.`);
+  const own = [{ role: "system", content: "Be brief." }, ...chat.slice(0, 1)];
+  assertEquals(rendered(turns, own), `[system]Be brief.\n\n${described}[user]Do it.`);
+  assertThrows(() => rendered(refusing, own), TypeError, "No system");
 });
 
 Deno.test("hostile tools, calls and results forge no turn, no mark and no end of theirs", () => {
