@@ -1,6 +1,6 @@
 //! Keys as bytes, in the layouts that searches want.
 
-use sparrow_kernels::{Blocks, Buffer, LANES, Soon, best, pack_byte_blocks};
+use sparrow_kernels::{Buffer, LANES, best, pack_byte_blocks};
 
 use crate::quantiser::Quantiser;
 
@@ -126,22 +126,6 @@ impl ByteKeys {
         out.resize(start + queries.len() / self.row_len * (end - first) * LANES, 0);
         best().scan_u8(queries, self.row_len, &blocks[first * block_len..end * block_len], &mut out[start..]);
         range.start - first * LANES
-    }
-
-    /// Products of each of the `queries` (`[queries, row_len]`) with the keys of these blocks: `out` becomes `[queries, blocks, 16]`.
-    ///
-    /// # Panics
-    /// When there are no blocks.
-    #[inline]
-    pub fn gather(&self, queries: &[i8], which: Blocks<'_>, out: &mut Vec<i32>) {
-        let blocks = self.blocks.as_ref().expect("a scan needs blocks");
-        out.resize(queries.len() / self.row_len * which.ids.len() * LANES, 0);
-        best().gather_blocks_u8(queries, self.row_len, blocks, which, out);
-    }
-
-    /// The keys of these blocks, to be asked for.
-    pub fn soon<'a>(&'a self, ids: &'a [u32]) -> Soon<'a> {
-        self.blocks.as_ref().map_or(Soon::none(), |blocks| Soon::new(&blocks[..], self.row_len * LANES, ids))
     }
 
     /// Hints that the keys of `range` are scanned soon.

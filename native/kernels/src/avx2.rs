@@ -9,7 +9,7 @@ use crate::blocks::LANES;
 use crate::byte_rows;
 use crate::kernel_set::Kernels;
 use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape, sum_below};
-use crate::prefetch::{Blocks, prefetch};
+use crate::prefetch::prefetch;
 
 /// Kernels for machines with AVX2, FMA and F16C.
 pub struct Avx2(());
@@ -256,8 +256,8 @@ fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_byte_rows(codes: &[u8], units: &[f32], rows: &[i8], which: Blocks<'_>, scales: &[f32], sums: &mut [f32]) {
-    byte_rows::add(codes, units, rows, which, scales, sums);
+fn add_byte_rows(codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+    byte_rows::add(codes, units, rows, scales, sums);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -363,17 +363,9 @@ impl Kernels for Avx2 {
         unsafe { add_rows_f16(weights, rows, sum) }
     }
 
-    fn add_byte_rows(
-        &self,
-        codes: &[u8],
-        units: &[f32],
-        rows: &[i8],
-        which: Blocks<'_>,
-        scales: &[f32],
-        sums: &mut [f32],
-    ) {
+    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { add_byte_rows(codes, units, rows, which, scales, sums) }
+        unsafe { add_byte_rows(codes, units, rows, scales, sums) }
     }
 
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {

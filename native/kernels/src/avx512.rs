@@ -12,7 +12,7 @@ use half::f16;
 use crate::blocks::LANES;
 use crate::kernel_set::Kernels;
 use crate::portable::{exp_sum, max, row, sum_below};
-use crate::prefetch::{Blocks, Soon, prefetch};
+use crate::prefetch::prefetch;
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -315,11 +315,6 @@ impl Kernels for Avx512 {
         unsafe { scan::scan_u8(queries, dim, blocks, out) }
     }
 
-    fn gather_blocks_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], which: Blocks<'_>, out: &mut [i32]) {
-        // SAFETY: as above.
-        unsafe { scan::gather_blocks_u8(queries, dim, blocks, which, out) }
-    }
-
     fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
         // SAFETY: as above.
         unsafe { weighted::gather_add_f16(weights, rows, ids, sum) }
@@ -335,17 +330,9 @@ impl Kernels for Avx512 {
         unsafe { weighted::add_rows_to_each_f16(weights, rows, dim, sums) }
     }
 
-    fn add_byte_rows(
-        &self,
-        codes: &[u8],
-        units: &[f32],
-        rows: &[i8],
-        which: Blocks<'_>,
-        scales: &[f32],
-        sums: &mut [f32],
-    ) {
+    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { byte_rows::add_byte_rows(codes, units, rows, which, scales, sums) }
+        unsafe { byte_rows::add_byte_rows(codes, units, rows, scales, sums) }
     }
 
     fn byte_weights(
@@ -355,11 +342,10 @@ impl Kernels for Avx512 {
         bar: f32,
         first: u32,
         codes: &mut [u8],
-        soon: Soon<'_>,
         heavy: &mut Vec<(f32, u32)>,
     ) -> (f32, f32) {
         // SAFETY: as above.
-        unsafe { byte_weights::byte_weights(dots, line, bar, first, codes, soon, heavy) }
+        unsafe { byte_weights::byte_weights(dots, line, bar, first, codes, heavy) }
     }
 
     fn largest_dot(&self, dots: &[i32]) -> i32 {

@@ -2,27 +2,18 @@
 
 use crate::blocks::LANES;
 use crate::byte_rows::DITHER;
-use crate::prefetch::Soon;
 
 /// Coefficients of `2^f - 1` for |f| up to a half, from f on: off by a ten-thousandth at most and by half of that on average, which is
 /// nothing beside a weight's rounding to bytes.
 pub(crate) const EXP2: [f32; 3] = [0.693_282_9, 0.242_210_98, 0.055_009_1];
-/// One block is asked for with so many blocks of weights: memory is busy then, too, and not more than it can be. (Layers of a 128K context,
-/// two threads: 0.93 of the time of asking only while keys and values are read.)
-pub const ASKING: usize = 4;
-/// The product of what has no weight. No two rows of bytes have it.
-pub const NO_PRODUCT: i32 = i32::MIN;
 /// Logarithms of weights are kept from here to [`MOST`], so that they, their sums and what divides by them are normal numbers.
 pub(crate) const LEAST: f32 = -100.0;
 /// See [`LEAST`].
 pub(crate) const MOST: f32 = 100.0;
 
-/// `2^(dot · unit + offset)`, 0 for [`NO_PRODUCT`]. Fused, so that every set gets the same bits.
+/// `2^(dot · unit + offset)`. Fused, so that every set gets the same bits.
 #[inline(always)]
 pub(crate) fn weight(dot: i32, unit: f32, offset: f32) -> f32 {
-    if dot == NO_PRODUCT {
-        return 0.0;
-    }
     let log = (dot as f32).mul_add(unit, offset).clamp(LEAST, MOST);
     let whole = log.round_ties_even();
     let f = log - whole;
@@ -45,14 +36,12 @@ pub(crate) fn byte_weights(
     bar: f32,
     first: u32,
     codes: &mut [u8],
-    soon: Soon<'_>,
     heavy: &mut Vec<(f32, u32)>,
 ) -> (f32, f32) {
     let most = largest(dots);
     check(dots.len(), codes.len());
     let (factor, step) = factor(most, unit, offset, bar);
     let mut sums = [0f32; LANES];
-    (0..dots.len().div_ceil(ASKING * LANES)).for_each(|i| soon.ask(i));
     for (i, (dot, code)) in dots.iter().zip(codes).enumerate() {
         let weight = weight(*dot, unit, offset);
         sums[i % LANES] += weight;

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use half::f16;
 
 use crate::portable::{Portable, weighted_shape};
-use crate::prefetch::{Blocks, Soon};
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
 /// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
@@ -44,11 +43,6 @@ pub trait Kernels: Send + Sync {
     /// As [`Kernels::scan_f32`] over byte blocks ([`crate::pack_byte_blocks`]); `dim` is a multiple of 4.
     fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]);
 
-    /// As [`Kernels::scan_u8`] over these blocks, one after another: `out[q · 16 · ids + 16 · i + lane]`.
-    fn gather_blocks_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], which: Blocks<'_>, out: &mut [i32]) {
-        crate::block_runs::scan(self, queries, dim, blocks, which, out);
-    }
-
     /// `sum[j] += Σ_i weights[i] · rows[ids[i]][j]`.
     fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]);
 
@@ -65,31 +59,20 @@ pub trait Kernels: Send + Sync {
     }
 
     /// As [`Kernels::add_rows_to_each_f16`] over rows of bytes in the layout of [`crate::pack_fours`], element `j` in units of `scales[j]`,
-    /// with weights in bytes, those of sum `q` in units of `units[q]`. Read are these blocks of 16 rows: the codes of a sum are those of
-    /// the first block, the second and so on.
+    /// with weights in bytes, those of sum `q` in units of `units[q]`.
     ///
     /// # Panics
-    /// When the lengths do not fit, the dimension (`scales.len()`) is no multiple of 16, or more than 65,536 rows are read.
-    fn add_byte_rows(
-        &self,
-        codes: &[u8],
-        units: &[f32],
-        rows: &[i8],
-        which: Blocks<'_>,
-        scales: &[f32],
-        sums: &mut [f32],
-    ) {
-        crate::byte_rows::add(codes, units, rows, which, scales, sums);
+    /// When the lengths do not fit, the dimension (`scales.len()`) is no multiple of 16, or there are more than 65,536 rows.
+    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+        crate::byte_rows::add(codes, units, rows, scales, sums);
     }
 
-    /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_byte_rows`], none where a product is `i32::MIN`: those above `bar` are appended to `heavy` with
+    /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_byte_rows`]: those above `bar` are appended to `heavy` with
     /// their places, counted from `first`, and have the code 0; the others are rounded up or down such that neither is favoured. Returns
     /// the sum of all weights and the unit of the codes: 1/255 of the largest, or of `bar` where that is less. The same bits in all sets.
-    /// One block of what is wanted `soon` is asked for with every [`crate::ASKING`] blocks of products.
     ///
     /// # Panics
     /// When there are not as many codes as products, or no whole blocks of 16 of them.
-    #[expect(clippy::too_many_arguments, reason = "one pass over what each of them says")]
     fn byte_weights(
         &self,
         dots: &[i32],
@@ -97,10 +80,9 @@ pub trait Kernels: Send + Sync {
         bar: f32,
         first: u32,
         codes: &mut [u8],
-        soon: Soon<'_>,
         heavy: &mut Vec<(f32, u32)>,
     ) -> (f32, f32) {
-        crate::byte_weights::byte_weights(dots, line, bar, first, codes, soon, heavy)
+        crate::byte_weights::byte_weights(dots, line, bar, first, codes, heavy)
     }
 
     /// The largest of the products; the least number there is when there are none.

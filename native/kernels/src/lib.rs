@@ -8,7 +8,6 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod block_runs;
 mod blocks;
 mod buffer;
 mod byte_rows;
@@ -18,12 +17,10 @@ mod large;
 mod portable;
 mod prefetch;
 
-pub use block_runs::runs;
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
 pub use byte_rows::{MOST_ROWS, pack_fours};
-pub use byte_weights::{ASKING, NO_PRODUCT};
 pub use half::f16;
 pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};
-pub use prefetch::{Blocks, Soon, prefetch};
+pub use prefetch::prefetch;

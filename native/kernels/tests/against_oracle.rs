@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use half::f16;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sparrow_kernels::{Blocks, NO_PRODUCT, Soon, available, pack_blocks, pack_byte_blocks, pack_fours, runs};
+use sparrow_kernels::{available, pack_blocks, pack_byte_blocks, pack_fours};
 
 /// |found - expected| within the rounding of a sum of `terms`: the oracle is f64, the kernels f32.
 fn close(set: &str, found: f32, expected: f64, magnitude: f64) {
@@ -153,49 +153,24 @@ proptest! {
     }
 
     #[test]
-    fn byte_rows_add_up_exactly(dim in (1usize..9).prop_map(|n| 16 * n), rows in 1usize..150, picked in vec(any::<u32>(), 0..12), more in 0usize..20, count in 0usize..8, seed in any::<u32>()) {
+    fn byte_rows_add_up_exactly(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, seed in any::<u32>()) {
         let mut state = seed;
         let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 24) as f32 };
         let bytes: Vec<i8> = (0..rows * dim).map(|_| (next() * 255.0 - 127.5) as i8).collect();
         let fours = pack_fours(&bytes, dim);
-        // In any order, some more than once.
-        let ids: Vec<u32> = picked.iter().map(|x| x % rows.div_ceil(16) as u32).collect();
-        let stride = 16 * ids.len() + more;
+        let stride = fours.len() / dim + more;
         let codes: Vec<u8> = (0..count * stride).map(|_| (next() * 256.0) as u8).collect();
         let units: Vec<f32> = (0..count).map(|_| next() + 0.01).collect();
         let scales: Vec<f32> = (0..dim).map(|_| next() + 0.01).collect();
         let before: Vec<f32> = (0..count * dim).map(|_| next() - 0.5).collect();
         for set in available() {
             let mut sums = before.clone();
-            set.add_byte_rows(&codes, &units, &fours, Blocks { ids: &ids, soon: Soon::new(&bytes[..], 32, &ids) }, &scales, &mut sums);
+            set.add_byte_rows(&codes, &units, &fours, &scales, &mut sums);
             for (at, found) in sums.iter().enumerate() {
                 let (q, j) = (at / dim, at % dim);
-                let value = |i: usize| bytes.get(i * dim + j).map_or(0, |x| i32::from(*x));
-                let product = |at: usize| i32::from(codes[q * stride + at]) * value(ids[at / 16] as usize * 16 + at % 16);
-                let total: i32 = (0..16 * ids.len()).map(product).sum();
+                let own = &codes[q * stride..][..rows];
+                let total: i32 = own.iter().enumerate().map(|(i, code)| i32::from(*code) * i32::from(bytes[i * dim + j])).sum();
                 prop_assert_eq!(*found, before[at] + total as f32 * (units[q] * scales[j]), "{}", set.name());
-            }
-        }
-    }
-
-    #[test]
-    fn some_byte_blocks_give_what_all_of_them_give(groups in 1usize..20, blocks in 1usize..12, picked in vec(any::<u32>(), 0..12), count in 0usize..10, seed in any::<u32>()) {
-        let dim = 4 * groups;
-        let mut state = seed;
-        let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 24) as u8 };
-        let keys: Vec<u8> = (0..16 * blocks * dim).map(|_| next()).collect();
-        let queries: Vec<i8> = (0..count * dim).map(|_| (next() as i8).max(-127)).collect();
-        let ids: Vec<u32> = picked.iter().map(|x| x % blocks as u32).collect();
-        for set in available() {
-            let mut all = vec![0; count * 16 * blocks];
-            set.scan_u8(&queries, dim, &keys, &mut all);
-            let mut found = vec![7; count * 16 * ids.len()];
-            set.gather_blocks_u8(&queries, dim, &keys, Blocks { ids: &ids, soon: Soon::none() }, &mut found);
-            for q in 0..count {
-                for (at, id) in ids.iter().enumerate() {
-                    let expected = &all[(q * blocks + *id as usize) * 16..][..16];
-                    prop_assert_eq!(&found[(q * ids.len() + at) * 16..][..16], expected, "{} query {} block {}", set.name(), q, id);
-                }
             }
         }
     }
@@ -211,7 +186,7 @@ proptest! {
         let mut all = Vec::new();
         for set in available() {
             let (mut codes, mut heavy) = (vec![7u8; dots.len()], vec![(0.0, 3)]);
-            let (mass, step) = set.byte_weights(&dots, line, share, 100, &mut codes, Soon::none(), &mut heavy);
+            let (mass, step) = set.byte_weights(&dots, line, share, 100, &mut codes, &mut heavy);
             prop_assert_eq!(set.largest_dot(&dots), most);
             prop_assert_eq!(heavy.remove(0), (0.0, 3));
             let expected: f64 = dots.iter().map(|dot| exact(*dot)).sum();
@@ -301,9 +276,8 @@ fn small_weights_round_to_themselves_on_average() {
     let fours = pack_fours(&vec![1; rows * dim], dim);
     for set in available() {
         let (mut sums, mut codes) = (vec![0f32; dim], vec![0; rows]);
-        let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, Soon::none(), &mut Vec::new());
-        let ids: Vec<u32> = (0..rows as u32 / 16).collect();
-        set.add_byte_rows(&codes, &[unit], &fours, Blocks { ids: &ids, soon: Soon::none() }, &[1.0; 16], &mut sums);
+        let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, &mut Vec::new());
+        set.add_byte_rows(&codes, &[unit], &fours, &[1.0; 16], &mut sums);
         let exact = 1.0 + 4095.0 / (50.0 * 255.0);
         assert!((mass - exact).abs() < 2e-4 * exact, "{}: {mass} for {exact}", set.name());
         assert!((sums[0] - exact).abs() < 0.08 * exact, "{}: {} for {exact}", set.name(), sums[0]);
@@ -317,7 +291,7 @@ fn byte_weights_of_extremes_stay_numbers() {
         let mut all = Vec::new();
         for set in available() {
             let (mut codes, mut heavy) = (vec![0; 16], Vec::new());
-            let (mass, unit) = set.byte_weights(&dots, line, bar, 0, &mut codes, Soon::none(), &mut heavy);
+            let (mass, unit) = set.byte_weights(&dots, line, bar, 0, &mut codes, &mut heavy);
             assert!(mass.is_finite() && unit.is_finite() && unit > 0.0, "{}: {mass}, {unit}", set.name());
             all.push((mass, unit, codes, heavy));
         }
@@ -341,51 +315,4 @@ fn an_id_out_of_range_panics() {
             std::panic::catch_unwind(AssertUnwindSafe(|| set.gather_dot_f32(&[1.0, 2.0], &[0.0; 4], &[2], &mut [0.0])));
         assert!(found.is_err(), "{} accepted row 2 of 2", set.name());
     }
-}
-
-#[test]
-fn a_block_out_of_range_panics() {
-    for set in available() {
-        let scan =
-            || set.gather_blocks_u8(&[1; 4], 4, &[0; 128], Blocks { ids: &[2], soon: Soon::none() }, &mut [0; 16]);
-        assert!(std::panic::catch_unwind(AssertUnwindSafe(scan)).is_err(), "{} scanned block 2 of 2", set.name());
-        let add = || {
-            let mut sums = [0.0; 16];
-            set.add_byte_rows(
-                &[1; 16],
-                &[1.0],
-                &[0; 512],
-                Blocks { ids: &[2], soon: Soon::none() },
-                &[1.0; 16],
-                &mut sums,
-            );
-        };
-        assert!(std::panic::catch_unwind(AssertUnwindSafe(add)).is_err(), "{} added block 2 of 2", set.name());
-    }
-}
-
-#[test]
-fn what_is_no_product_has_no_weight() {
-    // Even where every product has the same weight.
-    for line in [[0.0, 0.0], [1e-38, 0.0], [1e-3, -2.0]] {
-        let mut dots = vec![0; 32];
-        (0..32).step_by(3).for_each(|i| dots[i] = NO_PRODUCT);
-        for set in available() {
-            let (mut codes, mut heavy) = (vec![9; 32], Vec::new());
-            let (mass, _) = set.byte_weights(&dots, line, 0.0, 0, &mut codes, Soon::none(), &mut heavy);
-            let one = line[1].exp2();
-            assert!((mass - 21.0 * one).abs() < 1e-3 * one, "{}: {mass}", set.name());
-            assert_eq!(heavy.len(), 21);
-            assert!(heavy.iter().all(|entry| entry.1 % 3 != 0));
-            set.byte_weights(&dots, line, f32::INFINITY, 0, &mut codes, Soon::none(), &mut heavy);
-            assert!((0..32).all(|i| (codes[i] == 0) == (i % 3 == 0)), "{}: {codes:?}", set.name());
-        }
-    }
-}
-
-#[test]
-fn runs_are_of_consecutive_numbers() {
-    let found: Vec<_> = runs(&[4, 5, 6, 9, 9, 3, u32::MAX, 0]).collect();
-    assert_eq!(found, [0..3, 3..4, 4..5, 5..6, 6..7, 7..8]);
-    assert_eq!(runs(&[]).count(), 0);
 }

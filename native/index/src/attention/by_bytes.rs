@@ -1,24 +1,25 @@
-//! Attention over keys by bytes, all or some blocks of them, scores and sums of values both: half the memory and a quarter of the products
-//! that half precision takes, for heads whose attention is spread so widely that rounding averages out.
+//! Attention over all keys by bytes, scores and sums of values both: half the memory and a quarter of the products that half
+//! precision takes, for heads whose attention is spread so widely that rounding averages out.
 //!
-//! Four bits instead of eight would halve what is read once more. Measured and not built: keys by the high half of their bytes put scores
-//! off by 0.24 to 0.49 and the outputs of eight layers of a made context of 128K tokens by 1.3 to 3.6 % (0.5 to 1.3 % with 400 keys a query
-//! computed in full, 0.3 to 0.9 % with 2000), values by four bits alone by 0.3 to 0.5 %; from the cache such kernels take 3.1 ns a key
-//! where these take 3.4.
+//! Four bits instead of eight would halve what is read once more. They are not there: keys by the high half of their bytes put scores off by
+//! 0.24 to 0.49, and the outputs of eight layers of a context of 128K tokens by 1.3 to 3.6 %; 0.5 to 1.3 % with 400 keys a query computed
+//! in full, and 0.3 to 0.9 % with 2000. Values by four bits cost 0.3 to 0.5 %. From the cache the kernels take 3.1 ns a key for 3.4. Reading
+//! only the clusters that a group of queries opens (half of the keys, the others estimated) took 0.95 of the time of these layers and none
+//! off a decode step (21.7 ms for 21.2), at twice the error.
 
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 
-use sparrow_kernels::{ASKING, Blocks, LANES, NO_PRODUCT, Soon, best, runs};
+use sparrow_kernels::best;
 
-use super::byte_values::ByteValues;
+use super::byte_values::WHOLE;
 use super::exact::{add_to_each, to_sums};
-use super::head::AttentionHead;
+use super::head::{AttentionHead, Report};
 use super::partial::{Partial, Running};
 use crate::quantiser::ByteQuery;
 
-/// Blocks of keys whose scores are held at a time. While their keys are read their values are asked for, and from then on the keys of the
-/// next tile: 128 KB of 64 dimensions, which the caches between hold.
-const TILE: usize = 64;
+/// Keys whose scores are held at a time.
+const TILE: usize = WHOLE;
 /// Keys with more than this share of the mass so far are scored again, and their values read, in half precision. A score is off by some
 /// 0.05 after scaling, so what is left adds at most 0.05 √(1/256) = 0.3 % of a value's norm to the error. (Eight real layers of 28K
 /// keys: error 0.2 to 0.5 %; with 1/1024 0.2 to 0.3 %, and more reads at random places.)
@@ -27,130 +28,89 @@ const HEAVY: f32 = 1.0 / 256.0;
 /// What a tile needs.
 #[derive(Default)]
 struct Scratch {
-    /// Products, a row for each query.
-    dots: Vec<i32>,
-    /// Weights as bytes, likewise.
+    /// Weights as bytes, [`TILE`] for each query.
     codes: Vec<u8>,
     /// Unit of each query's.
     units: Vec<f32>,
     /// Weights in full.
     weights: Vec<f32>,
-    /// (weight by bytes, place in the tile) of those that are heavy.
+    /// (weight by bytes, place) of those that are heavy.
     heavy: Vec<(f32, u32)>,
-    /// Their places among all.
+    /// Their places.
     marked: Vec<u32>,
     /// Their weights in half precision.
     exact: Vec<f32>,
 }
 
-/// Blocks that are read at a time.
-struct Tile<'a> {
-    ids: &'a [u32],
-    /// Which keys of each count.
-    lanes: &'a [u16],
-    /// The blocks of the tile after it.
-    next: &'a [u32],
-}
-
-/// Queries as bytes, those of a group one after another.
-struct Asked {
-    queries: Vec<ByteQuery>,
-    codes: Vec<i8>,
-}
-
 impl AttentionHead {
-    /// Attention of each of the queries (`[queries, dim]`) over the keys of some blocks, in one pass over codes and values for all of them;
-    /// and how many keys that are.
-    pub(super) fn by_bytes(&self, queries: &[f32], (ids, lanes): (&[u32], &[u16])) -> (Vec<Partial>, u32) {
-        let mut asked = Asked { queries: Vec::new(), codes: Vec::new() };
-        for query in queries.chunks_exact(self.index.dim) {
-            let mut bytes = ByteQuery::default();
-            self.index.quantiser.query(query, &mut bytes);
-            asked.codes.extend_from_slice(&bytes.codes);
-            asked.queries.push(bytes);
-        }
-        let mut running: Vec<Running> = asked.queries.iter().map(|_| Running::new(self.value_dim)).collect();
-        let mut scratch = Scratch::default();
-        // Values have bytes up to some block.
-        let covered = self.byte_values.as_ref().map_or(0, ByteValues::len) / LANES;
-        let split = ids.partition_point(|id| (*id as usize) < covered);
-        let tiles: Vec<&[u32]> = [&ids[..split], &ids[split..]].into_iter().flat_map(|ids| ids.chunks(TILE)).collect();
-        let mut at = 0;
-        for (number, ids) in tiles.iter().enumerate() {
-            let lanes = &lanes[at..][..ids.len()];
-            let next = tiles.get(number + 1).copied().unwrap_or_default();
-            let values = self.byte_values.as_ref().filter(|_| at < split);
-            self.read_tile(queries, &asked, Tile { ids, lanes, next }, values, &mut scratch, &mut running);
-            at += ids.len();
-        }
-        let read = lanes.iter().map(|lanes| lanes.count_ones()).sum();
-        (running.into_iter().map(Running::finish).collect(), read)
-    }
-
-    fn read_tile(
-        &self,
-        queries: &[f32],
-        asked: &Asked,
-        tile: Tile<'_>,
-        values: Option<&ByteValues>,
-        scratch: &mut Scratch,
-        running: &mut [Running],
-    ) {
+    /// Attention of each of the queries (`[queries, dim]`) over the keys at `places`, whose start is a whole number of tiles, in one
+    /// pass over codes and values for all of them.
+    pub(super) fn by_bytes(&self, queries: &[f32], places: Range<usize>) -> Vec<(Partial, Report)> {
         let kernels = best();
-        let Tile { ids, lanes, next } = tile;
-        let (width, count) = (ids.len() * LANES, running.len());
-        let soon = values.map_or(Soon::none(), |values| values.soon(ids));
-        let mut dots = std::mem::take(&mut scratch.dots);
-        self.index.codes.gather(&asked.codes, Blocks { ids, soon }, &mut dots);
-        for (block, lanes) in lanes.iter().enumerate() {
-            let mut left_out = !lanes;
-            while left_out != 0 {
-                let at = block * LANES + left_out.trailing_zeros() as usize;
-                dots.iter_mut().skip(at).step_by(width).for_each(|dot| *dot = NO_PRODUCT);
-                left_out &= left_out - 1;
+        let dim = self.index.dim;
+        debug_assert!(places.start.is_multiple_of(TILE) && places.end <= self.len());
+        let keys = places.len();
+        let mut codes = Vec::new();
+        let asked: Vec<ByteQuery> = queries
+            .chunks_exact(dim)
+            .map(|query| {
+                let mut bytes = ByteQuery::default();
+                self.index.quantiser.query(query, &mut bytes);
+                codes.extend_from_slice(&bytes.codes);
+                bytes
+            })
+            .collect();
+        let mut running: Vec<Running> = asked.iter().map(|_| Running::new(self.value_dim)).collect();
+        let (mut dots, mut scratch) = (Vec::new(), Scratch::default());
+        let end = places.end;
+        for first in places.step_by(TILE) {
+            let range = first..end.min(first + TILE);
+            dots.clear();
+            self.index.codes.scan(&codes, range.clone(), &mut dots);
+            let width = dots.len() / asked.len();
+            let each = || queries.chunks_exact(dim).zip(&asked).zip(dots.chunks_exact(width));
+            match self.byte_values.as_ref().filter(|values| range.end <= values.len()) {
+                Some(values) => {
+                    scratch.codes.resize(asked.len() * TILE, 0);
+                    scratch.units.clear();
+                    for (number, (((query, bytes), dots), running)) in each().zip(&mut running).enumerate() {
+                        self.weigh(query, bytes, dots, first as u32, number, &mut scratch, running);
+                    }
+                    to_sums(&mut running, |sums| {
+                        kernels.add_byte_rows(&scratch.codes, &scratch.units, values.rows(range), &values.scales, sums);
+                    });
+                }
+                None => {
+                    scratch.weights.clear();
+                    for (((query, bytes), dots), running) in each().zip(&mut running) {
+                        self.weigh_in_full(
+                            query,
+                            bytes,
+                            &dots[..range.len()],
+                            first as u32,
+                            width,
+                            &mut scratch,
+                            running,
+                        );
+                    }
+                    let values = &self.values[range.start * self.value_dim..range.end * self.value_dim];
+                    add_to_each(kernels, &scratch.weights, values, &mut running);
+                }
             }
         }
-        let each = queries.chunks_exact(self.index.dim).zip(&asked.queries).zip(dots.chunks_exact(width));
-        scratch.units.clear();
-        match values {
-            Some(values) => {
-                scratch.codes.resize(count * width, 0);
-                for (number, (((query, bytes), dots), running)) in each.zip(running.iter_mut()).enumerate() {
-                    let soon = self.index.codes.soon(asked_with_weights(next, number));
-                    self.weigh(query, bytes, dots, ids, number, soon, scratch, running);
-                }
-                let soon = self.index.codes.soon(&next[next.len().min(count * TILE / ASKING)..]);
-                to_sums(running, |sums| values.add(&scratch.codes, &scratch.units, Blocks { ids, soon }, sums));
-            }
-            None => {
-                // One more for the slices that begin later.
-                scratch.weights.clear();
-                scratch.weights.resize((count + 1) * width, 0.0);
-                for (number, (((query, bytes), dots), running)) in each.zip(running.iter_mut()).enumerate() {
-                    self.weigh_in_full(query, bytes, dots, ids, number, scratch, running);
-                }
-                for run in runs(ids) {
-                    let first = ids[run.start] as usize * LANES;
-                    let rows = first..(first + run.len() * LANES).min(self.len());
-                    let values = &self.values[rows.start * self.value_dim..rows.end * self.value_dim];
-                    let weights = &scratch.weights[run.start * LANES..][..count * width];
-                    add_to_each(kernels, weights, values, running);
-                }
-            }
-        }
-        scratch.dots = dots;
+        let report = Report { scanned: keys as u32, read: keys as u32, rest: 0.0, bound: 0.0 };
+        running.into_iter().map(|running| (running.finish(), report)).collect()
     }
 
     /// Weights of a tile for one query, in bytes; what is heavy is added here, keys and values in half precision.
-    #[expect(clippy::too_many_arguments, reason = "one step of read_tile, split for its length")]
+    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
     fn weigh(
         &self,
         query: &[f32],
         bytes: &ByteQuery,
         dots: &[i32],
-        ids: &[u32],
+        first: u32,
         number: usize,
-        soon: Soon<'_>,
         scratch: &mut Scratch,
         running: &mut Running,
     ) {
@@ -160,67 +120,67 @@ impl AttentionHead {
         let before = running.most;
         running.raise(kernels.largest_dot(dots) as f32 * unit + offset);
         let line = [unit, offset - running.most].map(|x| x * LOG2_E);
-        let codes = &mut scratch.codes[number * dots.len()..][..dots.len()];
+        let codes = &mut scratch.codes[number * TILE..][..TILE];
         scratch.heavy.clear();
         // A tile that outdoes all before it says itself what is heavy.
         let own = if running.most > before {
-            kernels.byte_weights(dots, line, f32::INFINITY, 0, codes, Soon::none(), &mut scratch.heavy).0
+            kernels.byte_weights(dots, line, f32::INFINITY, first, codes, &mut scratch.heavy).0
         } else {
             0.0
         };
         let bar = HEAVY * (running.weight + own);
-        let (mass, step) = kernels.byte_weights(dots, line, bar, 0, codes, soon, &mut scratch.heavy);
+        let (mass, step) = kernels.byte_weights(dots, line, bar, first, codes, &mut scratch.heavy);
         scratch.units.push(step);
-        running.weight += mass + self.correct(query, ids, scratch, running.most);
+        running.weight += mass + self.correct(query, scratch, running.most);
         kernels.gather_add_f16(&scratch.exact, &self.values, &scratch.marked, &mut running.sum);
     }
 
-    /// As [`AttentionHead::weigh`] where values are read in half precision, those that are heavy with the others: weights in full.
-    #[expect(clippy::too_many_arguments, reason = "one step of read_tile, split for its length")]
+    /// As [`AttentionHead::weigh`] where values are read in half precision, those that are heavy with the others: weights of a tile in
+    /// full, `width` of them.
+    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
     fn weigh_in_full(
         &self,
         query: &[f32],
         bytes: &ByteQuery,
         dots: &[i32],
-        ids: &[u32],
-        number: usize,
+        first: u32,
+        width: usize,
         scratch: &mut Scratch,
         running: &mut Running,
     ) {
         let kernels = best();
         let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
-        let mut all = std::mem::take(&mut scratch.weights);
-        let weights = &mut all[number * dots.len()..][..dots.len()];
-        let score = |dot: &i32| if *dot == NO_PRODUCT { f32::NEG_INFINITY } else { *dot as f32 };
-        weights.iter_mut().zip(dots).for_each(|(weight, dot)| *weight = score(dot));
+        let from = scratch.weights.len();
+        scratch.weights.extend(dots.iter().map(|dot| *dot as f32));
+        let weights = &mut scratch.weights[from..];
         running.raise(kernels.max(weights) * unit + offset);
         let mass = kernels.exp_sum(weights, (running.most - offset) / unit, unit);
         scratch.heavy.clear();
-        kernels.above(weights, HEAVY * (running.weight + mass), 0, &mut scratch.heavy);
-        running.weight += mass + self.correct(query, ids, scratch, running.most);
-        for ((_, at), exact) in scratch.heavy.iter().zip(&scratch.exact) {
-            weights[*at as usize] = *exact;
+        kernels.above(weights, HEAVY * (running.weight + mass), first, &mut scratch.heavy);
+        running.weight += mass + self.correct(query, scratch, running.most);
+        for (place, exact) in scratch.marked.iter().zip(&scratch.exact) {
+            scratch.weights[from + (place - first) as usize] = *exact;
         }
-        scratch.weights = all;
+        scratch.weights.resize(from + width, 0.0);
     }
 
     /// Weighs the heavy keys again; returns by how much their weights change in all.
-    fn correct(&self, query: &[f32], ids: &[u32], scratch: &mut Scratch, most: f32) -> f32 {
+    fn correct(&self, query: &[f32], scratch: &mut Scratch, most: f32) -> f32 {
         let kernels = best();
         let Scratch { heavy, marked, exact, .. } = scratch;
         marked.clear();
-        let place = |at: u32| ids[at as usize / LANES] * LANES as u32 + at % LANES as u32;
-        marked.extend(heavy.iter().map(|entry| place(entry.1)));
+        marked.extend(heavy.iter().map(|entry| entry.1));
         exact.clear();
         exact.resize(marked.len(), 0.0);
         kernels.gather_dot_f16(query, &self.index.halves, marked, exact);
         kernels.exp_sum(exact, most / self.scale, self.scale);
         heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum()
     }
-}
 
-/// Blocks of the next tile that are asked for with the weights of query `number`; the others are with the values.
-fn asked_with_weights(next: &[u32], number: usize) -> &[u32] {
-    let each = TILE / ASKING;
-    &next[next.len().min(number * each)..next.len().min((number + 1) * each)]
+    /// Where to divide all keys into at most `parts` ranges of whole tiles.
+    pub(super) fn byte_parts(&self, parts: usize) -> Vec<Range<usize>> {
+        let keys = self.len();
+        let each = keys.div_ceil(parts.max(1)).next_multiple_of(TILE);
+        (0..keys.max(1)).step_by(each.max(TILE)).map(|first| first..keys.min(first + each)).collect()
+    }
 }

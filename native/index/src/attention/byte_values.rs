@@ -1,20 +1,23 @@
 //! Values as bytes: half the memory that half precision reads, and a quarter of the products.
 
-use sparrow_kernels::{Blocks, Buffer, LANES, Soon, best, f16, pack_fours};
+use sparrow_kernels::{Buffer, LANES, best, f16, pack_fours};
+
+/// Values covered are a multiple of this.
+pub(super) const WHOLE: usize = 1024;
 
 /// The codes of the first values of a head, each element in steps of its own column.
 pub(super) struct ByteValues {
     /// In fours.
     codes: Buffer<i8>,
     /// Step of each column.
-    scales: Vec<f32>,
+    pub scales: Vec<f32>,
 }
 
 impl ByteValues {
-    /// Of as many rows of `values` (`[keys, dim]`) as make up whole blocks; `None` when those are none, the dimension is no multiple of 16,
+    /// Of as many rows of `values` (`[keys, dim]`) as make up whole tiles; `None` when those are none, the dimension is no multiple of 16,
     /// which byte products want, or the processor has no such products.
     pub fn of(values: &[f16], dim: usize) -> Option<Self> {
-        let count = values.len() / dim.max(1) / LANES * LANES;
+        let count = values.len() / dim.max(1) / WHOLE * WHOLE;
         if count == 0 || !dim.is_multiple_of(LANES) || !best().byte_sums_pay() {
             return None;
         }
@@ -35,14 +38,9 @@ impl ByteValues {
         self.codes.len() / self.scales.len()
     }
 
-    /// Adds the values of these blocks with weights as bytes, `[queries, blocks, 16]`, to `sums`; see [`sparrow_kernels::Kernels::add_byte_rows`].
-    pub fn add(&self, codes: &[u8], units: &[f32], which: Blocks<'_>, sums: &mut [f32]) {
-        best().add_byte_rows(codes, units, &self.codes, which, &self.scales, sums);
-    }
-
-    /// The values of these blocks, to be asked for.
-    pub fn soon<'a>(&'a self, ids: &'a [u32]) -> Soon<'a> {
-        Soon::new(&self.codes[..], LANES * self.scales.len(), ids)
+    /// The codes of these values; both ends are multiples of 4.
+    pub fn rows(&self, range: std::ops::Range<usize>) -> &[i8] {
+        &self.codes[range.start * self.scales.len()..range.end * self.scales.len()]
     }
 
     /// Bytes held.

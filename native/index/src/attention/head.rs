@@ -134,7 +134,7 @@ impl AttentionHead {
     pub fn set_plan(&mut self, plan: Plan) {
         let needed = match plan {
             Plan::Keys { strategy } => strategy,
-            Plan::Bytes | Plan::Shared { .. } => Strategy::Flat { rerank: 0 },
+            Plan::Bytes => Strategy::Flat { rerank: 0 },
             Plan::Exact | Plan::Clusters { .. } => self.index.strategy,
         };
         assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
@@ -144,7 +144,7 @@ impl AttentionHead {
 
     /// Makes or drops the values' bytes, as the plan wants.
     pub(super) fn hold_byte_values(&mut self) {
-        if !matches!(self.plan, Plan::Bytes | Plan::Shared { .. }) {
+        if self.plan != Plan::Bytes {
             self.byte_values = None;
         } else if self.byte_values.is_none() {
             self.byte_values = ByteValues::of(&self.values, self.value_dim);
@@ -189,15 +189,11 @@ impl AttentionHead {
 
     /// Attention of each query (`[queries, dim]`).
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        if let Some(opening) = self.opening(queries, options) {
-            let read = vec![self.by_bytes(queries, opening.blocks.part(0..opening.blocks.len()))];
-            let unopened = self.unopened(queries, &opening);
-            return self.put_together(queries, &opening, read, unopened, options.bound);
-        }
         match (options.budget, self.plan) {
             (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
             (Budget::Error(error), plan) if error > 0.0 => match plan {
-                Plan::Exact | Plan::Bytes | Plan::Shared { .. } => self.attend_all(queries),
+                Plan::Exact => self.attend_all(queries),
+                Plan::Bytes => self.by_bytes(queries, 0..self.len()),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))

@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::by_shared::Opening;
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
-use super::plan::relative_error;
+use super::plan::{Plan, relative_error};
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -17,9 +16,6 @@ use crate::rows::Rows;
 const MEASURED: usize = 256;
 /// Part of those that plans are chosen on, of which many are tried. (Twice as many took a third of a build.)
 const CHOOSING: usize = 4;
-
-/// Fewest blocks of 16 keys that are worth a task of their own: a few microseconds.
-const LEAST_BLOCKS: usize = 128;
 
 /// The KV heads of a layer, each shared by `query_heads / kv_heads` query heads.
 pub struct AttentionLayer {
@@ -107,9 +103,11 @@ impl AttentionLayer {
         let usual = (squares / truths.iter().map(Vec::len).sum::<usize>().max(1) as f64).sqrt() as f32;
         let each = heads.par_iter_mut().zip(&samples).zip(&truths);
         each.for_each(|((head, sample), truth)| {
-            // The latest.
-            let skip = truth.len().saturating_sub((count / CHOOSING).max(8) * group);
-            head.choose_plan(&sample[skip * dim..], &truth[skip..], group, target, usual);
+            // Of each query head, the latest.
+            let rows = latest(truth.len(), group, (count / CHOOSING).max(8));
+            let some = Rows { data: sample, dim }.take(&rows);
+            let truth: Vec<Partial> = rows.iter().map(|row| truth[*row as usize].clone()).collect();
+            head.choose_plan(&some, &truth, target, usual);
         });
         calibrate(&mut heads, &samples, &truths, group, target);
         Ok(Self { heads, group, dim, value_dim })
@@ -142,64 +140,53 @@ impl AttentionLayer {
 
     /// Attention of one token: `queries` is `[query_heads, dim]`, the result one part for each query head.
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        let (threads, width) = (rayon::current_num_threads(), self.group * self.dim);
-        let each = || self.heads.par_iter().zip(queries.par_chunks_exact(width));
-        let openings: Vec<Option<Opening>> = each().map(|(head, queries)| head.opening(queries, options)).collect();
-        // Heads read more or less: what all read together is divided. Twice as many pieces as threads, for those that are held up.
-        let blocks: usize = openings.iter().flatten().map(|opening| opening.blocks.len()).sum();
-        let piece = blocks.div_ceil(2 * threads).max(LEAST_BLOCKS);
-        let shares: Vec<(usize, Share)> = openings
-            .iter()
-            .enumerate()
-            .flat_map(|(head, opening)| {
-                self.shares(opening, piece, threads).into_iter().map(move |share| (head, share))
-            })
+        // With more threads than heads a head is divided among some.
+        let parts = rayon::current_num_threads().div_ceil(self.heads.len());
+        let width = self.group * self.dim;
+        let shares: Vec<(usize, Share)> = (0..self.heads.len())
+            .flat_map(|head| self.shares(head, parts, options).map(move |share| (head, share)))
             .collect();
         let answer = |(head, share): &(usize, Share)| {
-            let (own, queries) = (&self.heads[*head], &queries[head * width..][..width]);
-            match (share, &openings[*head]) {
-                (Share::Rest, Some(opening)) => Answer::Rest(own.unopened(queries, opening)),
-                (Share::Blocks(range), Some(opening)) => {
-                    Answer::Read(own.by_bytes(queries, opening.blocks.part(range.clone())))
+            let queries = &queries[head * width..][..width];
+            match share {
+                Share::Queries(own) => {
+                    self.heads[*head].attend(&queries[own.start * self.dim..own.end * self.dim], options)
                 }
-                (Share::Queries(some), _) => {
-                    Answer::Whole(own.attend(&queries[some.start * self.dim..some.end * self.dim], options))
-                }
-                _ => unreachable!("only what is opened has blocks and a rest"),
+                Share::Keys(places) => self.heads[*head].by_bytes(queries, places.clone()),
             }
         };
-        let found: Vec<Answer> = shares.par_iter().with_max_len(1).map(answer).collect();
-        let mut found = shares.iter().map(|share| share.0).zip(found).peekable();
+        let found: Vec<Vec<(Partial, Report)>> = shares.par_iter().map(answer).collect();
         let mut answers: Vec<(Partial, Report)> = Vec::with_capacity(self.heads.len() * self.group);
-        for (head, opening) in openings.iter().enumerate() {
-            let (mut read, mut rest) = (Vec::new(), Vec::new());
-            while let Some((_, answer)) = found.next_if(|entry| entry.0 == head) {
-                match answer {
-                    Answer::Read(part) => read.push(part),
-                    Answer::Rest(part) => rest = part,
-                    Answer::Whole(some) => answers.extend(some),
+        for ((head, share), found) in shares.iter().zip(found) {
+            match share {
+                Share::Keys(places) if places.start > 0 => {
+                    for ((whole, report), (part, more)) in answers[head * self.group..].iter_mut().zip(found) {
+                        whole.merge(&part);
+                        report.scanned += more.scanned;
+                        report.read += more.read;
+                    }
                 }
-            }
-            if let Some(opening) = opening {
-                let queries = &queries[head * width..][..width];
-                answers.extend(self.heads[head].put_together(queries, opening, read, rest, options.bound));
+                _ => answers.extend(found),
             }
         }
         answers
     }
 
-    /// How threads divide a head. What is the same for all queries is divided by `piece` blocks of keys, so that no key is read twice; what
-    /// other plans read depends on the query.
-    fn shares(&self, opening: &Option<Opening>, piece: usize, threads: usize) -> Vec<Share> {
-        if let Some(opening) = opening {
-            let count = opening.blocks.len();
-            let pieces = (0..count).step_by(piece).map(|first| Share::Blocks(first..count.min(first + piece)));
-            return pieces.chain([Share::Rest]).collect();
-        }
-        let parts = threads.div_ceil(self.heads.len());
-        let together = self.group.div_ceil(parts.min(self.group));
-        let some = (0..self.group).step_by(together);
-        some.map(|first| Share::Queries(first..self.group.min(first + together))).collect()
+    /// How `parts` threads divide a head. Where all keys are read every query would read them again, so that the keys are divided;
+    /// what other plans read depends on the query.
+    fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
+        let own = &self.heads[head];
+        let all_by_bytes = own.plan() == Plan::Bytes && matches!(options.budget, Budget::Error(error) if error > 0.0);
+        let shares: Vec<Share> = if all_by_bytes {
+            own.byte_parts(parts).into_iter().map(Share::Keys).collect()
+        } else {
+            let together = self.group.div_ceil(parts.min(self.group));
+            (0..self.group)
+                .step_by(together)
+                .map(|first| Share::Queries(first..self.group.min(first + together)))
+                .collect()
+        };
+        shares.into_iter()
     }
 
     /// Adds tokens: `keys` is `[kv_heads, tokens, dim]`, `values` `[kv_heads, tokens, value_dim]`.
@@ -220,17 +207,8 @@ impl AttentionLayer {
 enum Share {
     /// Some of the queries that share it.
     Queries(Range<usize>),
-    /// All queries over some of the blocks that they read.
-    Blocks(Range<usize>),
-    /// What stands in for all others.
-    Rest,
-}
-
-/// What comes of it.
-enum Answer {
-    Whole(Vec<(Partial, Report)>),
-    Read((Vec<Partial>, u32)),
-    Rest(Vec<Partial>),
+    /// All queries over some of the keys.
+    Keys(Range<usize>),
 }
 
 /// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by
@@ -261,13 +239,12 @@ fn calibrate(heads: &mut [AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Pa
 /// |found - truth| / |truth| of all heads' outputs together, the mean over tokens.
 fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], tokens: usize) -> f32 {
     let (mut wrong, mut whole) = (vec![0f32; tokens], vec![0f32; tokens]);
-    let group = truths.first().map_or(1, |truth| truth.len() / tokens).max(1);
     let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
-    let each = heads.par_iter().zip(samples);
+    let each = heads.par_iter().zip(samples.par_iter().zip(truths));
     let found: Vec<Vec<Partial>> = each
-        .map(|(head, sample)| {
+        .map(|(head, (sample, truths))| {
             sample
-                .par_chunks_exact(sample.len() / tokens)
+                .par_chunks_exact(sample.len() / truths.len())
                 .flat_map_iter(|query| head.attend(query, options).into_iter().map(|answer| answer.0))
                 .collect()
         })
@@ -275,20 +252,20 @@ fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Part
     for (found, truths) in found.iter().zip(truths) {
         for (i, (found, truth)) in found.iter().zip(truths).enumerate() {
             let own: f32 = truth.output.iter().map(|x| x * x).sum();
-            whole[i / group] += own;
-            wrong[i / group] += relative_error(found, truth).powi(2) * own;
+            whole[i % tokens] += own;
+            wrong[i % tokens] += relative_error(found, truth).powi(2) * own;
         }
     }
     let errors = wrong.iter().zip(&whole).map(|(wrong, whole)| (wrong / whole.max(f32::MIN_POSITIVE)).sqrt());
     errors.sum::<f32>() / tokens as f32
 }
 
-/// Rows of the latest `count` queries of each of `group` heads, `[count, group]`. Decoding goes on from there, with the text just before it
-/// in the window and not among these keys; queries from the middle find their own surroundings here, and are answered by few keys.
+/// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window
+/// and not among these keys; queries from the middle find their own surroundings here, and are answered by few keys.
 fn latest(rows: usize, group: usize, count: usize) -> Vec<u32> {
     let samples = rows / group;
-    (samples.saturating_sub(count)..samples)
-        .flat_map(|i| (0..group).map(move |member| (member * samples + i) as u32))
+    (0..group)
+        .flat_map(|member| (samples.saturating_sub(count)..samples).map(move |i| (member * samples + i) as u32))
         .collect()
 }
 

@@ -3,7 +3,6 @@
 mod by_bytes;
 mod by_cluster;
 mod by_key;
-mod by_shared;
 mod byte_values;
 mod estimate;
 mod exact;
@@ -12,8 +11,6 @@ mod layer;
 mod partial;
 mod plan;
 mod slope;
-mod some_blocks;
-mod unread;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};

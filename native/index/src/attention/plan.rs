@@ -16,12 +16,7 @@ pub enum Plan {
     Exact,
     /// All keys and values by bytes, those that weigh most again in half precision.
     Bytes,
-    /// Whole clusters, the same for all queries of a group, those first whose estimate is worst for them together; keys and values by bytes.
-    Shared {
-        /// As of [`Plan::Clusters`].
-        threshold: f32,
-    },
-    /// Whole clusters, those first whose estimate is worst, and of their values those that matter.
+    /// Whole clusters, those first whose estimate is worst.
     Clusters {
         /// Estimated error at which the head stops, for a measured error of 1 %.
         threshold: f32,
@@ -34,33 +29,23 @@ pub enum Plan {
 }
 
 impl AttentionHead {
-    /// Measures on `queries` (`[tokens, group, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
+    /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
     /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries.
-    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], group: usize, target: f32, usual: f32) {
+    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32) {
         self.usual = usual;
         self.share = self.measure_share(queries);
-        let sample = Sample { queries, truth, group };
         let keys = self.len() as f64;
         let mut plans: Vec<(f64, Plan)> = vec![(keys * cost::EXACT, Plan::Exact)];
         self.byte_values = ByteValues::of(&self.values, self.value_dim);
-        if self.try_plan(Plan::Bytes, sample, |_| 0.0).0 <= 0.9 * target {
+        if self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
             plans.push((keys * cost::BYTES, Plan::Bytes));
         }
-        let shared = |threshold| Plan::Shared { threshold };
-        let clusters = |threshold| Plan::Clusters { threshold };
-        let estimates = self.index.partition.clusters() as f64;
-        let of_shared = move |report: &Report| f64::from(report.read) * cost::SHARED + estimates * cost::ESTIMATE;
-        let of_clusters = move |report: &Report| {
-            let opened = f64::from(report.scanned) - estimates;
-            opened * cost::CLUSTERS + f64::from(report.read) * cost::VALUE + estimates * cost::ESTIMATE
-        };
-        let least = |plans: &[(f64, Plan)]| plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
-        let most = least(&plans);
-        plans.extend(self.loosest_threshold(shared, of_shared, sample, target, most));
-        let most = least(&plans);
-        plans.extend(self.loosest_threshold(clusters, of_clusters, sample, target, most));
+        let least = plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
+        if let Some(found) = self.loosest_threshold(queries, truth, target, least) {
+            plans.push(found);
+        }
         for kind in [Strategy::Graph { pool: 0 }, Strategy::Flat { rerank: 0 }] {
             for effort in [100, 400] {
                 let strategy = kind.with_effort(effort);
@@ -72,7 +57,7 @@ impl AttentionHead {
                 }
                 let plan = Plan::Keys { strategy };
                 let per_key = strategy.cost_per_key(1);
-                let (error, cost) = self.try_plan(plan, sample, |report| {
+                let (error, cost) = self.try_plan(plan, queries, truth, |report| {
                     f64::from(report.scanned) * per_key + f64::from(report.read) * cost::VALUE
                 });
                 if error <= target {
@@ -89,9 +74,7 @@ impl AttentionHead {
         }
         match self.plan {
             // What is read in whole clusters needs no graph: a fixed number of keys is then found by clusters too.
-            Plan::Exact | Plan::Bytes | Plan::Shared { .. } | Plan::Clusters { .. } => {
-                self.index.keep_only(self.index.by_blocks())
-            }
+            Plan::Exact | Plan::Bytes | Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
             Plan::Keys { strategy } => self.index.keep_only(strategy),
         }
     }
@@ -105,28 +88,23 @@ impl AttentionHead {
 
     /// Makes a plan by clusters look at more or less: its threshold becomes `factor` times what it was.
     pub(super) fn scale_threshold(&mut self, factor: f32) {
-        if let Plan::Clusters { threshold } | Plan::Shared { threshold } = &mut self.plan {
+        if let Plan::Clusters { threshold } = &mut self.plan {
             *threshold *= factor;
         }
     }
 
-    /// The cheapest plan of a kind by clusters: about the largest threshold whose measured error is under the target. Errors grow
+    /// The cheapest plan by clusters: about the largest threshold whose measured error is under the target. Errors grow
     /// about as thresholds do, so that the next to try follows from the last. One that costs `most` is of no use.
-    fn loosest_threshold(
-        &mut self,
-        kind: impl Fn(f32) -> Plan,
-        cost: impl Fn(&Report) -> f64 + Sync,
-        sample: Sample<'_>,
-        target: f32,
-        most: f64,
-    ) -> Option<(f64, Plan)> {
+    fn loosest_threshold(&mut self, queries: &[f32], truth: &[Partial], target: f32, most: f64) -> Option<(f64, Plan)> {
         const LEAST: f32 = 1e-4;
         const MOST: f32 = 0.5;
         let (mut low, mut high) = (LEAST / 1.1, MOST * 1.1);
         let (mut threshold, mut found) = (0.004f32, None);
         for _ in 0..8 {
-            let plan = kind(threshold);
-            let (error, cost) = self.try_plan(plan, sample, &cost);
+            let plan = Plan::Clusters { threshold };
+            let (error, cost) = self.try_plan(plan, queries, truth, |report| {
+                f64::from(report.scanned) * cost::CLUSTERS + f64::from(report.read) * cost::VALUE
+            });
             // A tenth is kept for queries other than these.
             if error <= 0.9 * target {
                 found = Some((cost, plan));
@@ -149,16 +127,21 @@ impl AttentionHead {
     }
 
     /// (mean relative error, mean cost) of a plan.
-    fn try_plan(&mut self, plan: Plan, sample: Sample<'_>, cost: impl Fn(&Report) -> f64 + Sync) -> (f32, f64) {
+    fn try_plan(
+        &mut self,
+        plan: Plan,
+        queries: &[f32],
+        truth: &[Partial],
+        cost: impl Fn(&Report) -> f64 + Sync,
+    ) -> (f32, f64) {
         self.plan = plan;
         let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
-        let found: Vec<(f32, f64)> = sample
-            .queries
-            .par_chunks_exact(sample.group * self.index.dim)
-            .zip(sample.truth.par_chunks_exact(sample.group))
-            .flat_map_iter(|(queries, truth)| {
-                let answers = self.attend(queries, options).into_iter().zip(truth);
-                answers.map(|((partial, report), truth)| (self.error_of(&partial, truth), cost(&report)))
+        let found: Vec<(f32, f64)> = queries
+            .par_chunks_exact(self.index.dim)
+            .zip(truth)
+            .flat_map_iter(|(query, truth)| {
+                let answers = self.attend(query, options).into_iter();
+                answers.map(|(partial, report)| (self.error_of(&partial, truth), cost(&report)))
             })
             .collect();
         let count = found.len().max(1);
@@ -196,32 +179,20 @@ impl AttentionHead {
     }
 }
 
-/// Queries that plans are tried on.
-#[derive(Clone, Copy)]
-struct Sample<'a> {
-    /// `[tokens, group, dim]`.
-    queries: &'a [f32],
-    /// Exact attention of each.
-    truth: &'a [Partial],
-    group: usize,
-}
-
-/// Nanoseconds of the parts of a step for each query, for choosing a plan. (64 dimensions, AVX-512, three queries to a group, one thread,
-/// three heads of a context of 128K tokens in turn, so that all of it comes from memory; the least of many steps. Seven plans by clusters
-/// read 0 to 6 % of the values one by one, or 42 to 99 % of the keys with their values.)
+/// Nanoseconds of the parts of a step for each query, for choosing a plan (64 dimensions, AVX-512, one thread, three queries to a
+/// group). Four real heads of 28K keys took 2.1 to 2.2 a key by bytes, and by clusters, at six thresholds, 0.6 to 4.0 of which 11 to 85 %
+/// were scored and up to 5 % read: 3.5 a key scored and 25 a value, which is read at a random place and whose key is scored again.
+/// Bytes have taken a third of exact attention since their scan reads along one run of memory (four made heads of 128K keys, four
+/// queries to a group, two threads: 4.7 ms for 14.7), and 0.37 of it since that does, too (three heads of 128K keys in turn).
 mod cost {
     /// A key and its value among all of them.
-    pub const EXACT: f64 = 7.0;
+    pub const EXACT: f64 = 3.8;
     /// The same by bytes.
-    pub const BYTES: f64 = 2.6;
-    /// The same where some clusters are read, on two threads beside [`BYTES`].
-    pub const SHARED: f64 = 3.1;
-    /// A cluster's estimate: its centroid, its mean value, what is made of them.
-    pub const ESTIMATE: f64 = 18.0;
-    /// A key of a cluster that one query opens, as bytes.
-    pub const CLUSTERS: f64 = 3.2;
-    /// A value at a random place, whose key is scored again.
-    pub const VALUE: f64 = 22.0;
+    pub const BYTES: f64 = 1.4;
+    /// A key of an open cluster, as bytes; or a centroid and its mean value.
+    pub const CLUSTERS: f64 = 3.5;
+    /// A value at a random place.
+    pub const VALUE: f64 = 25.0;
 }
 
 /// |found - truth| / |truth| of the outputs.

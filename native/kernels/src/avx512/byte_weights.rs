@@ -5,8 +5,7 @@ use core::arch::x86_64::*;
 use super::load_f32;
 use crate::blocks::LANES;
 use crate::byte_rows::DITHER;
-use crate::byte_weights::{ASKING, EXP2, LEAST, MOST, NO_PRODUCT, check, factor, largest};
-use crate::prefetch::Soon;
+use crate::byte_weights::{EXP2, LEAST, MOST, check, factor, largest};
 
 /// As the portable one, to the bit.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -16,7 +15,6 @@ pub(super) fn byte_weights(
     bar: f32,
     first: u32,
     codes: &mut [u8],
-    soon: Soon<'_>,
     heavy: &mut Vec<(f32, u32)>,
 ) -> (f32, f32) {
     check(dots.len(), codes.len());
@@ -25,22 +23,16 @@ pub(super) fn byte_weights(
     let [c1, c2, c3] = EXP2.map(|x| _mm512_set1_ps(x));
     let (one, least, most) = (_mm512_set1_ps(1.0), _mm512_set1_ps(LEAST), _mm512_set1_ps(MOST));
     let dither: [__m512; DITHER.len() / LANES] = std::array::from_fn(|i| load_f32(&DITHER, LANES * i));
-    let none = _mm512_set1_epi32(NO_PRODUCT);
     let mut sums = _mm512_setzero_ps();
     let blocks = dots.as_chunks::<LANES>().0.iter().zip(codes.as_chunks_mut::<LANES>().0);
     for (number, (dots, codes)) in blocks.enumerate() {
-        if number.is_multiple_of(ASKING) {
-            soon.ask(number / ASKING);
-        }
         // SAFETY: sixteen elements are there.
-        let dots = unsafe { _mm512_loadu_si512(dots.as_ptr().cast()) };
-        let some = _mm512_cmpneq_epi32_mask(dots, none);
-        let dots = _mm512_cvtepi32_ps(dots);
+        let dots = _mm512_cvtepi32_ps(unsafe { _mm512_loadu_si512(dots.as_ptr().cast()) });
         let log = _mm512_min_ps(_mm512_max_ps(_mm512_fmadd_ps(dots, unit, offset), least), most);
         let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(log);
         let f = _mm512_sub_ps(log, whole);
         let p = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_fmadd_ps(c3, f, c2), f, c1), f, one);
-        let weights = _mm512_maskz_scalef_ps(some, p, whole);
+        let weights = _mm512_scalef_ps(p, whole);
         sums = _mm512_add_ps(sums, weights);
         let mut above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(weights, bars);
         let light = _mm512_maskz_mov_ps(!above, weights);

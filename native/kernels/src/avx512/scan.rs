@@ -5,10 +5,8 @@ use core::arch::x86_64::*;
 use half::f16;
 
 use super::{load_f16, load_f32};
-use crate::block_runs::gather_shape;
 use crate::blocks::LANES;
 use crate::portable::scan_shape;
-use crate::prefetch::Blocks;
 
 /// The places of `Q` queries' scores, from that of query `first`.
 #[inline(always)]
@@ -87,14 +85,13 @@ fn some_u8<const Q: usize, const B: usize>(queries: &[i8], first: usize, dim: us
     let count = keys / LANES;
     let whole = count / B * B;
     for number in (0..whole).step_by(B) {
-        tile_u8::<Q, B>(query, groups, blocks, number, number, &mut out);
+        tile_u8::<Q, B>(query, groups, blocks, number, &mut out);
     }
     for number in whole..count {
-        tile_u8::<Q, 1>(query, groups, blocks, number, number, &mut out);
+        tile_u8::<Q, 1>(query, groups, blocks, number, &mut out);
     }
 }
 
-/// Products with the `B` blocks from `number`, which go to `out` as those from `place`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn tile_u8<const Q: usize, const B: usize>(
@@ -102,7 +99,6 @@ fn tile_u8<const Q: usize, const B: usize>(
     groups: usize,
     blocks: &[u8],
     number: usize,
-    place: usize,
     out: &mut [&mut [i32]; Q],
 ) {
     let block: [&[[u8; 64]]; B] =
@@ -119,7 +115,7 @@ fn tile_u8<const Q: usize, const B: usize>(
         }
     }
     for (sums, out) in sums.into_iter().zip(out) {
-        for (sum, out) in sums.into_iter().zip(out[place * LANES..][..B * LANES].as_chunks_mut::<LANES>().0) {
+        for (sum, out) in sums.into_iter().zip(out[number * LANES..][..B * LANES].as_chunks_mut::<LANES>().0) {
             // SAFETY: the target is 16 elements long.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
         }
@@ -187,40 +183,4 @@ pub(super) fn scan_u8(queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]
     // One: products of bytes are quick to follow one another, and what reads along one run of memory is fetched ahead. (Three queries over
     // 67 MB of keys of 64, two threads on one Zen 4 core, whole step with values: 12.9 ns a key with four blocks, 8.0 with one.)
     in_groups!(some_u8, 1, queries, dim, blocks, out)
-}
-
-/// Products of `Q` queries starting with number `first` with the blocks of these numbers.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn gather_u8<const Q: usize>(
-    queries: &[i8],
-    first: usize,
-    dim: usize,
-    blocks: &[u8],
-    which: Blocks<'_>,
-    out: &mut [i32],
-) {
-    let groups = dim / 4;
-    let query: [&[[i8; 4]]; Q] = std::array::from_fn(|q| &queries[(first + q) * dim..][..dim].as_chunks().0[..groups]);
-    let mut out: [&mut [i32]; Q] = each_query(out, first, which.ids.len() * LANES);
-    let Blocks { ids, soon } = which;
-    for (place, id) in ids.iter().enumerate() {
-        soon.ask(place);
-        tile_u8::<Q, 1>(query, groups, blocks, *id as usize, place, &mut out);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn gather_blocks_u8(queries: &[i8], dim: usize, blocks: &[u8], which: Blocks<'_>, out: &mut [i32]) {
-    let count = gather_shape(queries.len(), dim, blocks.len(), which.ids.len(), out.len());
-    let mut first = 0;
-    while first < count {
-        first += match count - first {
-            8.. => (gather_u8::<8>(queries, first, dim, blocks, which, out), 8),
-            4.. => (gather_u8::<4>(queries, first, dim, blocks, which, out), 4),
-            3 => (gather_u8::<3>(queries, first, dim, blocks, which, out), 3),
-            2 => (gather_u8::<2>(queries, first, dim, blocks, which, out), 2),
-            _ => (gather_u8::<1>(queries, first, dim, blocks, which, out), 1),
-        }
-        .1;
-    }
 }
