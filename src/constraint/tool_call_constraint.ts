@@ -2,6 +2,7 @@ import type { ToolDefinition, ToolForm } from "../common/tools.ts";
 
 /** What a generated text must be where tools may be called: text, calls, or text that turns into calls. */
 export interface ToolCallConstraint {
+  /** Tells this constraint from others. */
   kind: "tool_calls";
   /** How the calls are written. */
   form: ToolForm;
