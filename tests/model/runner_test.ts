@@ -57,6 +57,30 @@ gpuTest(
   },
 );
 
+gpuTest("GpuStepRunner prepares between steps without touching what they left", async () => {
+  await using runner = await GpuStepRunner.open(path, { ...options, prepareLater: true });
+  const sequence = new TestSequence(2, [3]);
+  const step = (row: ReturnType<TestSequence["decode"]>) => {
+    runner.submit({ rows: [row], copies: [] });
+    return [...runner.collect()];
+  };
+  const found = step(sequence.prefill(goldenPrompt));
+  let more = true;
+  let pieces = 0;
+  while (found.length < 24) {
+    if (more) more = await runner.prepare();
+    pieces += Number(more);
+    found.push(...step(sequence.decode()));
+  }
+  assertEquals(found, goldenGreedy("tiny_arcee_q8_0"));
+  // The wide family has nothing to prepare.
+  const software = classifyAdapter({ vendor: "", description: runner.device, device: "" }) ===
+    "software";
+  assertEquals(pieces > 0, software);
+  while (await runner.prepare());
+  assertEquals(await runner.prepare(), false);
+});
+
 /** A model whose token 77 is not a number; other tokens go on working. */
 function faultyModel(): GgufFile {
   const bytes = Deno.readFileSync(goldenPath("tiny_llama_f32"));
