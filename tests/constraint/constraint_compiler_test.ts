@@ -2,9 +2,10 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ConstraintError } from "../../src/common/errors.ts";
 import { Rng } from "../../src/common/rng.ts";
 import type { ConstrainedText } from "../../src/constraint/constrained_text.ts";
-import { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
+import type { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
 import type { TextConstraint } from "../../src/constraint/text_constraint.ts";
 import { needsNative } from "../support/needs_native.ts";
+import { withCompiler } from "../support/with_compiler.ts";
 
 const encoder = new TextEncoder();
 /** Every byte, some words, and a control token that ends a text. */
@@ -14,16 +15,8 @@ const words = [
   new Uint8Array(0),
 ];
 const END = words.length - 1;
-const spellings = { size: words.length, bytes: (id: number) => words[id] };
 
-async function compiler(use: (compiler: ConstraintCompiler) => Promise<void>): Promise<void> {
-  const compiler = new ConstraintCompiler(spellings, [END]);
-  try {
-    await use(compiler);
-  } finally {
-    await compiler.close();
-  }
-}
+const compiler = (use: (compiler: ConstraintCompiler) => Promise<void>) => withCompiler(words, use);
 
 function allowed(text: ConstrainedText): number[] {
   const mask = new Uint32Array(Math.ceil(words.length / 32) + 1).fill(~0);

@@ -3,11 +3,12 @@ import { ConstraintError } from "../../src/common/errors.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { toolMarks } from "../../src/common/tools.ts";
 import type { ConstrainedText } from "../../src/constraint/constrained_text.ts";
-import { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
+import type { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
 import type { ToolCallConstraint } from "../../src/constraint/tool_call_constraint.ts";
 import { toolGrammar } from "../../src/constraint/tool_grammar.ts";
 import { conforms } from "../oracle/json_schema.ts";
 import { needsNative } from "../support/needs_native.ts";
+import { withCompiler } from "../support/with_compiler.ts";
 
 const encoder = new TextEncoder();
 /** Every byte, tokens that cross the edges of calls, and one that ends a text. */
@@ -58,15 +59,7 @@ const constraintOf = (extra: Partial<ToolCallConstraint> = {}): ToolCallConstrai
   ...extra,
 });
 
-async function compiler(use: (compiler: ConstraintCompiler) => Promise<void>): Promise<void> {
-  const spellings = { size: words.length, bytes: (id: number) => words[id] };
-  const compiler = new ConstraintCompiler(spellings, [END]);
-  try {
-    await use(compiler);
-  } finally {
-    await compiler.close();
-  }
-}
+const compiler = (use: (compiler: ConstraintCompiler) => Promise<void>) => withCompiler(words, use);
 
 function allowed(text: ConstrainedText): number[] {
   const mask = new Uint32Array(Math.ceil(words.length / 32));
