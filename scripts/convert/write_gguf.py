@@ -1,8 +1,4 @@
-"""Writes a llama-family decoder (`llama` or `arcee`) as a GGUF file.
-
-Tensor names and the row order of the query and key projections are those of llama.cpp: rotary pairs lie next to
-each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with i + head_dim/2.
-"""
+"""Writes a llama-family decoder (`llama` or `arcee`) as a GGUF file."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import gguf
 import numpy as np
 
 from scripts.convert.decoder import DecoderShape, Vocabulary
+from scripts.convert.gguf_layout import gguf_names, interleave_rope_rows, rotary_heads
 
 QUANTIZATION = {
     "f32": gguf.GGMLQuantizationType.F32,
@@ -25,42 +22,13 @@ FILE_TYPE = {
 }
 
 
-def interleave_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Reorders `[heads * head_dim, width]` rows from the rotate-half layout to the interleaved one."""
-    rows, width = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
-
-
 def gguf_tensors(state: dict[str, np.ndarray], shape: DecoderShape) -> dict[str, np.ndarray]:
     """Renames a Hugging Face style state dict and permutes its rotary projections."""
-    names = {
-        "input_layernorm": "attn_norm",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "post_attention_layernorm": "ffn_norm",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-    }
-    tensors = {
-        "token_embd.weight": state["model.embed_tokens.weight"],
-        "output_norm.weight": state["model.norm.weight"],
-    }
-    for layer in range(shape.layers):
-        for source, target in names.items():
-            key = f"model.layers.{layer}.{source}.weight"
-            if key not in state:
-                continue
-            weight = state[key]
-            if target == "attn_q":
-                weight = interleave_rope_rows(weight, shape.heads)
-            elif target == "attn_k":
-                weight = interleave_rope_rows(weight, shape.kv_heads)
-            tensors[f"blk.{layer}.{target}.weight"] = weight
-    if "lm_head.weight" in state:
-        tensors["output.weight"] = state["lm_head.weight"]
+    tensors = {}
+    for source, target in gguf_names(shape.layers).items():
+        if source in state:
+            heads = rotary_heads(source, shape)
+            tensors[target] = interleave_rope_rows(state[source], heads) if heads else state[source]
     return tensors
 
 

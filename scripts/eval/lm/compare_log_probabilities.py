@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from scripts.eval.lm.dump_qk import Gguf, forward, read_ids, rms_norm
+from scripts.convert.read_gguf import Gguf
+from scripts.eval.lm.dump_qk import forward, read_ids, rms_norm
 
 
 @torch.no_grad()

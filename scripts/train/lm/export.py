@@ -1,4 +1,4 @@
-"""Turns a checkpoint into safetensors shards (f16, each under 15 MiB) and into GGUF."""
+"""Turns a checkpoint into safetensors shards (f16, each under 15 MiB) and into GGUF, and reads both."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from scripts.convert.gguf_layout import gguf_names, rotary_heads, separate_rope_rows
+from scripts.convert.read_gguf import Gguf
 from scripts.train.lm.model import Decoder
 from scripts.train.lm.model_config import ModelConfig
 
@@ -39,8 +41,12 @@ def save_weights(model: Decoder, folder: Path, step: int) -> None:
     (folder / "config.json").write_text(json.dumps({"model": asdict(model.config), "step": step}, indent=1) + "\n")
 
 
-def load_weights(folder: Path) -> tuple[Decoder, int]:
-    """The model saved by `save_weights` or `save_bytes`, on the CPU in f32, and the step it was saved at."""
+def load_weights(source: Path) -> tuple[Decoder, int]:
+    """The model saved by `save_weights` or `save_bytes`, on the CPU in f32, and the step it was saved at; or that of a
+    GGUF file, which says nothing of steps: 0."""
+    if source.is_file():
+        return load_gguf(source), 0
+    folder = source
     saved = json.loads((folder / "config.json").read_text())
     model = Decoder(ModelConfig(**saved["model"]))
     state: dict[str, Tensor] = {}
@@ -52,6 +58,24 @@ def load_weights(folder: Path) -> tuple[Decoder, int]:
         state[whole] = (blocks * state.pop(name).float()[..., None]).view_as(state[whole])
     model.load(state)
     return model, saved["step"]
+
+
+def load_gguf(path: Path) -> Decoder:
+    """The model of a file written by `export_gguf`, on the CPU in f32."""
+    gguf = Gguf(path)
+    get = lambda key: gguf.metadata[f"arcee.{key}"]  # noqa: E731
+    embedding = gguf.tensor("token_embd.weight")
+    model = Decoder(ModelConfig(
+        len(embedding), get("embedding_length"), get("block_count"), get("attention.head_count"),
+        get("attention.head_count_kv"), get("feed_forward_length"), get("context_length"), get("rope.freq_base"),
+        get("attention.key_length"), get("attention.layer_norm_rms_epsilon")))
+    state: dict[str, Tensor] = {}
+    for source, target in gguf_names(model.config.layers).items():
+        if target in gguf.tensors:
+            value, heads = gguf.tensor(target), rotary_heads(source, model.config.shape())
+            state[source] = torch.from_numpy(separate_rope_rows(value.numpy(), heads)) if heads else value
+    model.load(state)
+    return model
 
 
 def save_bytes(model: Decoder, folder: Path, step: int) -> None:
@@ -83,7 +107,7 @@ def export_gguf(model: Decoder, tokenizer: Tokenizer, path: Path, name: str, qua
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True, help="folder written by the trainer")
+    parser.add_argument("--weights", type=Path, required=True, help="folder written by the trainer, or GGUF file")
     parser.add_argument("--tokenizer", type=Path, help="for GGUF")
     parser.add_argument("--name", help="for GGUF")
     parser.add_argument("--quantization", default="q8_0", choices=["f32", "f16", "q8_0", "bytes"],

@@ -10,6 +10,7 @@ import regex
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, decoders, trainers
 
 from scripts.convert.decoder import Vocabulary
+from scripts.convert.read_gguf import Gguf
 from scripts.train.lm.corpus import WIKI, training_texts
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -63,6 +64,18 @@ def gguf_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     )
 
 
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a GGUF file written from one of ours."""
+    metadata = Gguf(path).metadata
+    tokens = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    return tokenizer
+
+
 class FastEncoder:
     """Encodes by table: the split pattern is applied here and each piece's ids are remembered, which is exact because
     BPE never merges across pieces. About five times the library's speed on generated prompts."""
@@ -95,14 +108,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--model", type=Path, help="GGUF file whose tokenizer is taken instead of learning one")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     from scripts.train.lm.lexicon import Lexicon, corpus_words
     from scripts.train.lm.tasks import sample_texts
 
     texts = training_texts(arguments.data)
-    words = Lexicon.of(corpus_words(list(texts.values())), "train", "train").words
-    tokenizer = train_tokenizer(texts, arguments.size, sample_texts(400, words))
+    if arguments.model:
+        tokenizer = load_tokenizer(arguments.model)
+    else:
+        words = Lexicon.of(corpus_words(list(texts.values())), "train", "train").words
+        tokenizer = train_tokenizer(texts, arguments.size, sample_texts(400, words))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(arguments.out))
     for name, text in texts.items():

@@ -1,0 +1,49 @@
+"""How llama.cpp stores a llama-family decoder's tensors.
+
+Tensor names and the row order of the query and key projections are those of llama.cpp: rotary pairs lie next to
+each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with i + head_dim/2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.convert.decoder import DecoderShape
+
+_LAYER = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def gguf_names(layers: int) -> dict[str, str]:
+    """The tensors' names in a file by their Hugging Face names; a model need not have all of them."""
+    names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+    for layer in range(layers):
+        for source, target in _LAYER.items():
+            names[f"model.layers.{layer}.{source}.weight"] = f"blk.{layer}.{target}.weight"
+    return {**names, "lm_head.weight": "output.weight"}
+
+
+def rotary_heads(name: str, shape: DecoderShape) -> int:
+    """Heads of the rotary projection with this Hugging Face name; 0 if it is another tensor."""
+    return {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(name.split(".")[-2], 0)
+
+
+def interleave_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Reorders `[heads * head_dim, width]` rows from the rotate-half layout to the interleaved one."""
+    rows, width = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
+
+
+def separate_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `interleave_rope_rows`."""
+    rows, width = weight.shape
+    return weight.reshape(heads, rows // heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)
