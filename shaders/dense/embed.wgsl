@@ -17,6 +17,6 @@ fn embed(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) 
     let block = quad / 8u;
     let scale = weight_scales(token, block / 4u)[block % 4u];
     output[row * OUTPUT_QUADS_PER_ROW + quad] =
-      weight_unpack(weight_word(token, quad / WEIGHT_GROUPS), quad % WEIGHT_GROUPS, scale);
+      weight_unpack(weight_word(token, quad / WEIGHT_GROUPS), quad % 8u, scale);
   }
 }

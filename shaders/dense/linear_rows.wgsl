@@ -44,7 +44,7 @@ fn linear_rows(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgrou
       //#end
       //#end
       //#for u in 0..STEP_QUADS
-      let part_#u = (step * #(STEP_QUADS)u + #(u)u) % WEIGHT_GROUPS;
+      let part_#u = (step * #(STEP_QUADS)u + #(u)u) % 8u;
       //#for c in 0..COLS
       let w_#u_#c = weight_unpack(word_#c_#(u * STEP_WORDS / STEP_QUADS), part_#u, scale_#c);
       //#end

@@ -27,8 +27,9 @@ fn linear_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
     let odd_scale = weight_scales(2u * pair + 1u, block / 4u)[block % 4u];
     //#for g in 0..WORD_QUADS
     {
-      let w_even = weight_unpack(even, #(g)u, even_scale);
-      let w_odd = weight_unpack(odd, #(g)u, odd_scale);
+      let part = (word * #(WORD_QUADS)u + #(g)u) % 8u;
+      let w_even = weight_unpack(even, part, even_scale);
+      let w_odd = weight_unpack(odd, part, odd_scale);
       //#for r in 0..ROWS
       {
         let x = input_quad(start_#r, word * #(WORD_QUADS)u + #(g)u);

@@ -34,7 +34,7 @@ fn linear_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
       let at = quad * 32u + half * 4u + load_quad;
       let x_0 = input_quad(x_start_0, at);
       let x_1 = input_quad(x_start_1, at);
-      let w = weight_unpack(weight_word(w_row, at / WEIGHT_GROUPS), at % WEIGHT_GROUPS, scales[half / 2u]);
+      let w = weight_unpack(weight_word(w_row, at / WEIGHT_GROUPS), at % 8u, scales[half / 2u]);
       workgroupBarrier();
       x_tile[load_row * STRIDE + load_quad] = x_0;
       x_tile[(load_row + 64u) * STRIDE + load_quad] = x_1;

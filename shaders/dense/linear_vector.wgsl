@@ -32,7 +32,7 @@ fn linear_vector(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgr
         let x = lane_pick4(x_own, #(i)u);
         //#for c in 0..COLS
         {
-          let w = weight_unpack(word_#c_#(i * BLOCK_WORDS / 8), #(i % (8 / BLOCK_WORDS))u, scale_#c);
+          let w = weight_unpack(word_#c_#(i * BLOCK_WORDS / 8), #(i)u, scale_#c);
           acc_#c = fma(x.x, w.x, acc_#c);
           acc_#c = fma(x.y, w.y, acc_#c);
           acc_#c = fma(x.z, w.z, acc_#c);

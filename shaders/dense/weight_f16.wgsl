@@ -16,5 +16,5 @@ fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
 }
 
 fn weight_unpack(word: WeightWord, group: u32, scale: f32) -> vec4<f32> {
-  return vec4<f32>(unpack2x16float(word[group * 2u]), unpack2x16float(word[group * 2u + 1u]));
+  return vec4<f32>(unpack2x16float(word[group % 2u * 2u]), unpack2x16float(word[group % 2u * 2u + 1u]));
 }

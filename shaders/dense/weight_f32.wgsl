@@ -16,6 +16,7 @@ fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
   return vec4<f32>(1.0);
 }
 
+// Four weights: group 0 to 7 of their block of 32, which `word` holds, and the block's scale.
 fn weight_unpack(word: WeightWord, group: u32, scale: f32) -> vec4<f32> {
   return word;
 }

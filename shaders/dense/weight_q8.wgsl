@@ -18,5 +18,5 @@ fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
 }
 
 fn weight_unpack(word: WeightWord, group: u32, scale: f32) -> vec4<f32> {
-  return vec4<f32>(unpack4xI8(word[group])) * scale;
+  return vec4<f32>(unpack4xI8(word[group % 4u])) * scale;
 }

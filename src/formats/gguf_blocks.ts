@@ -1,6 +1,8 @@
 /** GGML's tensor element types: how many bytes a run of elements takes, and how the supported ones turn into f32. @module */
 
 import { ModelFormatError } from "../common/errors.ts";
+import { bf16ToNumber, f16ToNumber, numberToF16 } from "./f16.ts";
+import { isQuantized, quantizedTypes, unpackBlocks, UnpackedWeights } from "./quantized_blocks.ts";
 
 /** One GGML element type: elements come in blocks of `elements`, `bytes` long each. */
 export interface GgmlType {
@@ -52,7 +54,7 @@ const byId = new Map<number, GgmlType>(
 const byName = new Map<string, GgmlType>([...byId.values()].map((t) => [t.name, t]));
 
 /** Element types whose values this project can compute with. */
-export const supportedTypes = ["F32", "F16", "BF16", "Q8_0"] as const;
+export const supportedTypes = ["F32", "F16", "BF16", ...quantizedTypes] as const;
 /** A name in {@linkcode supportedTypes}. */
 export type SupportedType = typeof supportedTypes[number];
 
@@ -94,30 +96,6 @@ export function byteLength(type: GgmlType, elements: number): number {
   return elements / type.elements * type.bytes;
 }
 
-const scratch = new DataView(new ArrayBuffer(4));
-
-/** The value of an IEEE 754 binary16 with these bits. */
-export function f16ToNumber(bits: number): number {
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  const sign = bits & 0x8000 ? -1 : 1;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-/** The value of a bfloat16 with these bits. */
-export function bf16ToNumber(bits: number): number {
-  scratch.setUint32(0, bits << 16);
-  return scratch.getFloat32(0);
-}
-
-/** The bits of the binary16 nearest to `value` (ties to even, overflow to infinity). */
-export function numberToF16(value: number): number {
-  scratch.setFloat16(0, value, true);
-  return scratch.getUint16(0, true);
-}
-
 /**
  * The f32 values of `elements` elements of `type` in `bytes` (GGML layout, little-endian); `where` names them in errors.
  * Throws `ModelFormatError` for an unsupported type and `RangeError` when the sizes do not fit.
@@ -136,6 +114,7 @@ export function dequantize(
       }`,
     );
   }
+  if (isQuantized(type)) return dequantizeBlocks(type, bytes, elements, where);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const out = new Float32Array(elements);
   switch (type.name) {
@@ -148,15 +127,19 @@ export function dequantize(
     case "BF16":
       for (let i = 0; i < elements; i++) out[i] = bf16ToNumber(view.getUint16(2 * i, true));
       break;
-    case "Q8_0":
-      // A block is an f16 scale and 32 signed bytes.
-      for (let block = 0, at = 0; at < elements; block++) {
-        const scale = f16ToNumber(view.getUint16(34 * block, true));
-        for (let i = 0; i < 32; i++, at++) out[at] = scale * view.getInt8(34 * block + 2 + i);
-      }
-      break;
   }
   return out;
+}
+
+function dequantizeBlocks(
+  type: Parameters<typeof unpackBlocks>[0],
+  bytes: Uint8Array,
+  elements: number,
+  where: string,
+): Float32Array<ArrayBuffer> {
+  const unpacked = new UnpackedWeights(elements);
+  unpackBlocks(type, bytes, unpacked, where);
+  return unpacked.toFloats();
 }
 
 /**

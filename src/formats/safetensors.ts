@@ -7,7 +7,7 @@
 import { ModelFormatError } from "../common/errors.ts";
 import { ByteReader } from "./byte_reader.ts";
 import { type ByteSource, FileSource, MemorySource } from "./file_source.ts";
-import { bf16ToNumber, f16ToNumber } from "./gguf_blocks.ts";
+import { bf16ToNumber, f16ToNumber } from "./f16.ts";
 
 const elementBytes = {
   BOOL: 1,

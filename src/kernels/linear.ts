@@ -53,6 +53,18 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
     tall: { rows: 16, stepQuads: 4 },
     tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
   },
+  q8g16: {
+    few: { rows: 4, stepQuads: 4 },
+    short: { rows: 8, stepQuads: 4 },
+    tall: { rows: 16, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
+  },
+  q4: {
+    few: { rows: 4, stepQuads: 4 },
+    short: { rows: 8, stepQuads: 4 },
+    tall: { rows: 16, stepQuads: 4 },
+    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
+  },
 };
 
 /**

@@ -50,6 +50,8 @@ import rowsPrefill from "../../shaders/dense/rows_prefill.wgsl" with { type: "te
 import rowsSampled from "../../shaders/dense/rows_sampled.wgsl" with { type: "text" };
 import weightF16 from "../../shaders/dense/weight_f16.wgsl" with { type: "text" };
 import weightF32 from "../../shaders/dense/weight_f32.wgsl" with { type: "text" };
+import weightQ4 from "../../shaders/dense/weight_q4.wgsl" with { type: "text" };
+import weightQ8G16 from "../../shaders/dense/weight_q8g16.wgsl" with { type: "text" };
 import weightQ8 from "../../shaders/dense/weight_q8.wgsl" with { type: "text" };
 import lanesSubgroup from "../../shaders/lib/lanes_subgroup.wgsl" with { type: "text" };
 import lanesWorkgroup from "../../shaders/lib/lanes_workgroup.wgsl" with { type: "text" };
@@ -104,7 +106,9 @@ const sources = {
   "dense/rows_sampled": rowsSampled,
   "dense/weight_f16": weightF16,
   "dense/weight_f32": weightF32,
+  "dense/weight_q4": weightQ4,
   "dense/weight_q8": weightQ8,
+  "dense/weight_q8g16": weightQ8G16,
   "lib/lanes_subgroup": lanesSubgroup,
   "lib/lanes_workgroup": lanesWorkgroup,
   "lib/sample_struct": sampleStruct,

@@ -3,20 +3,29 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { Bindings } from "../gpu/kernel_call.ts";
 import type { ShaderPath } from "./shader_files.ts";
 
-/** How weights are stored on the GPU. */
-export type WeightFormat = "f32" | "f16" | "q8";
+/**
+ * How weights are stored on the GPU: floats; bytes with a scale for each 32 (9 bits a weight), as Q8_0 has them, or for each 16 (9 bits);
+ * four bits with a scale and an offset for each 32 (5 bits).
+ */
+export type WeightFormat = "f32" | "f16" | "q8" | "q8g16" | "q4";
 
 /** Weights are padded with zeros to whole tiles: columns (K) to 128, four Q8_0 blocks, rows (N) to 64. */
 export const COLUMN_MULTIPLE = 128;
 export const ROW_MULTIPLE = 64;
 
 /** Weights in a 16-byte word. */
-export const weightsPerWord: Record<WeightFormat, number> = { f32: 4, f16: 8, q8: 16 };
+export const weightsPerWord: Record<WeightFormat, number> = {
+  f32: 4,
+  f16: 8,
+  q8: 16,
+  q8g16: 16,
+  q4: 32,
+};
 
 /** A weight matrix [rows][columns] on the GPU, padded. */
 export class WeightMatrix {
   readonly words: GPUBuffer;
-  /** f32 scale per block of 32 columns; Q8_0 only. */
+  /** Four bytes for each block of 32 columns: what that is, the format's shader says. Quantised formats only. */
   readonly scales: GPUBuffer | undefined;
   /** Padded sizes. */
   readonly rows: number;
@@ -32,7 +41,7 @@ export class WeightMatrix {
     this.rows = roundUp(rows, ROW_MULTIPLE);
     this.columns = roundUp(columns, COLUMN_MULTIPLE);
     this.words = gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16);
-    this.scales = format === "q8"
+    this.scales = format.startsWith("q")
       ? gpu.buffers.storage(`${label} scales`, this.rows * this.columns / 8)
       : undefined;
   }

@@ -1,8 +1,11 @@
 import { ModelFormatError } from "../common/errors.ts";
 import type { GgufFile, GgufTensor } from "../formats/gguf.ts";
-import { dequantize, f16ToNumber, requireSupported } from "../formats/gguf_blocks.ts";
+import { f16ToNumber } from "../formats/f16.ts";
+import { dequantize, requireSupported, type SupportedType } from "../formats/gguf_blocks.ts";
+import { isQuantized, unpackBlocks, UnpackedWeights } from "../formats/quantized_blocks.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { type WeightFormat, WeightMatrix } from "../kernels/weight_matrix.ts";
+import { packQ4, packQ8g16 } from "./pack_weights.ts";
 
 /** Where a row of the GPU matrix comes from: row `row` of tensor number `tensor`; undefined leaves it zero. */
 export type RowSource = { tensor: number; row: number } | undefined;
@@ -10,9 +13,28 @@ export type RowSource = { tensor: number; row: number } | undefined;
 /** Bytes staged per write: large enough to amortise the call, small enough to stay flat in memory. */
 const CHUNK_BYTES = 8 << 20;
 
+/** How tensors of a type are held on the GPU: quantised ones in 4 bits where they have no more, otherwise in bytes. */
+const formats: Record<SupportedType, WeightFormat> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "f32",
+  Q8_0: "q8",
+  Q4_0: "q4",
+  Q4_1: "q4",
+  Q4_K: "q4",
+  Q5_0: "q8g16",
+  Q5_1: "q8g16",
+  Q2_K: "q8g16",
+  Q3_K: "q8g16",
+  Q5_K: "q8g16",
+  Q6_K: "q8g16",
+  IQ4_NL: "q8g16",
+  IQ4_XS: "q8g16",
+};
+
 /**
- * Loads one matrix made of the rows of one or more GGUF tensors of equal width, in their own format where all agree and the GPU has it
- * (F32, F16, Q8_0), otherwise in f32.
+ * Loads one matrix made of the rows of one or more GGUF tensors of equal width, in their own format where all agree, in bytes where all
+ * are quantised, otherwise in f32.
  *
  * @param rowOf row of the result → source row; rows past `rows` are padding and zero
  */
@@ -27,21 +49,20 @@ export function uploadMatrix(
   const tensors = names.map((name) => file.tensor(name));
   const [columns] = tensors[0].shape;
   for (const tensor of tensors) {
-    requireSupported(tensor.type, `${file.name}: ${tensor.name}`);
     if (tensor.shape.length !== 2 || tensor.shape[0] !== columns) {
       throw new ModelFormatError(
         `${file.name}: ${tensor.name} is [${tensor.shape}], expected rows of ${columns}`,
       );
     }
   }
-  const format = commonFormat(tensors);
+  const format = commonFormat(file, tensors);
   const matrix = new WeightMatrix(gpu, label, format, rows, columns);
   const sources = tensors.map((tensor) => new RowReader(file, tensor, format));
   const rowBytes = matrix.wordsPerRow * 16;
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
   const words = new Uint8Array(Math.min(chunkRows, rows) * rowBytes);
-  const scalesPerRow = matrix.columns / 32;
-  const scales = new Float32Array(matrix.scales ? Math.min(chunkRows, rows) * scalesPerRow : 0);
+  const scaleBytes = matrix.columns / 8;
+  const scales = new Uint8Array(matrix.scales ? Math.min(chunkRows, rows) * scaleBytes : 0);
   for (let start = 0; start < rows; start += chunkRows) {
     const count = Math.min(chunkRows, rows - start);
     words.fill(0);
@@ -52,15 +73,15 @@ export function uploadMatrix(
       sources[source.tensor].copyRow(
         source.row,
         words.subarray(i * rowBytes, (i + 1) * rowBytes),
-        scales.subarray(i * scalesPerRow, (i + 1) * scalesPerRow),
+        scales.subarray(i * scaleBytes, (i + 1) * scaleBytes),
       );
     }
     gpu.buffers.write(matrix.words, start * rowBytes, words.subarray(0, count * rowBytes));
     if (matrix.scales) {
       gpu.buffers.write(
         matrix.scales,
-        start * scalesPerRow * 4,
-        scales.subarray(0, count * scalesPerRow),
+        start * scaleBytes,
+        scales.subarray(0, count * scaleBytes),
       );
     }
     // Staging memory is freed only after a submit.
@@ -75,11 +96,13 @@ export function uploadPlain(gpu: Gpu, file: GgufFile, name: string): WeightMatri
   return uploadMatrix(gpu, file, name, [name], rows, (row) => ({ tensor: 0, row }));
 }
 
-function commonFormat(tensors: readonly GgufTensor[]): WeightFormat {
-  const types = new Set(tensors.map((tensor) => tensor.type.name));
-  if (types.size > 1) return "f32";
-  const formats: Record<string, WeightFormat> = { F32: "f32", F16: "f16", Q8_0: "q8" };
-  return formats[tensors[0].type.name] ?? "f32";
+function commonFormat(file: GgufFile, tensors: readonly GgufTensor[]): WeightFormat {
+  const own = tensors.map(({ name, type }) => {
+    requireSupported(type, `${file.name}: ${name}`);
+    return formats[type.name];
+  });
+  if (own.every((format) => format === own[0])) return own[0];
+  return tensors.every(({ type }) => isQuantized(type)) ? "q8g16" : "f32";
 }
 
 /** Reads rows of one tensor through a window of the file, so that neighbouring rows cost one read. */
@@ -88,6 +111,7 @@ class RowReader {
   readonly #tensor: GgufTensor;
   readonly #format: WeightFormat;
   readonly #columns: number;
+  readonly #unpacked: UnpackedWeights | undefined;
   readonly #rowBytes: number;
   readonly #window: Uint8Array<ArrayBuffer>;
   readonly #windowRows: number;
@@ -98,25 +122,42 @@ class RowReader {
     this.#tensor = tensor;
     this.#format = format;
     this.#columns = tensor.shape[0];
+    if (format === "q4" || format === "q8g16") this.#unpacked = new UnpackedWeights(this.#columns);
     const rows = tensor.shape[1];
     this.#rowBytes = tensor.byteLength / rows;
     this.#windowRows = Math.min(rows, Math.max(1, Math.floor((1 << 20) / this.#rowBytes)));
     this.#window = new Uint8Array(this.#windowRows * this.#rowBytes);
   }
 
-  copyRow(row: number, words: Uint8Array, scales: Float32Array): void {
+  copyRow(
+    row: number,
+    words: Uint8Array<ArrayBuffer>,
+    scales: Uint8Array<ArrayBuffer>,
+  ): void {
     const bytes = this.#read(row);
-    if (this.#format === "q8") {
+    const { type, name } = this.#tensor;
+    const as = <T>(
+      view: new (buffer: ArrayBuffer, at: number, length: number) => T,
+      from: Uint8Array<ArrayBuffer>,
+      size: number,
+    ): T => new view(from.buffer, from.byteOffset, from.byteLength / size);
+    if (this.#unpacked && isQuantized(type)) {
+      unpackBlocks(type, bytes, this.#unpacked, `${this.#file.name}: ${name}`);
+      const halves = as(Float16Array, scales, 2);
+      if (this.#format === "q4") packQ4(this.#unpacked, as(Uint32Array, words, 4), halves);
+      else packQ8g16(this.#unpacked, as(Int8Array, words, 1), halves);
+    } else if (this.#format === "q8") {
       // A block is 17 halves: its scale, then 32 bytes. Copying halves in a loop beats a subarray per block tenfold.
       const from = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
-      const to = new Uint16Array(words.buffer, words.byteOffset, words.length / 2);
+      const to = as(Uint16Array, words, 2);
+      const floats = as(Float32Array, scales, 4);
       for (let block = 0; block < this.#columns / 32; block++) {
         const at = block * 17;
-        scales[block] = f16ToNumber(from[at]);
+        floats[block] = f16ToNumber(from[at]);
         for (let i = 0; i < 16; i++) to[block * 16 + i] = from[at + 1 + i];
       }
-    } else if (this.#format === "f32" && this.#tensor.type.name !== "F32") {
-      const floats = dequantize(this.#tensor.type, bytes, this.#columns, this.#tensor.name);
+    } else if (this.#format === "f32" && type.name !== "F32") {
+      const floats = dequantize(type, bytes, this.#columns, name);
       words.set(new Uint8Array(floats.buffer));
     } else {
       words.set(bytes);

@@ -30,7 +30,7 @@ interface Case {
   format: WeightFormat;
   input: LinearInput["kind"];
   finish: OracleFinish;
-  /** True sizes: what is tested is also their padding. Q8_0 needs K in blocks of 32. */
+  /** True sizes: what is tested is also their padding. Q8_0 needs K in blocks of 32, K types in blocks of 256. */
   n: number;
   k: number;
 }
@@ -42,6 +42,8 @@ const cases: Case[] = [
   { format: "f32", input: "norm", finish: "swiglu", n: 90, k: 61 },
   { format: "f16", input: "sampled", finish: "store", n: 64, k: 200 },
   { format: "q8", input: "norm", finish: "relu2", n: 67, k: 160 },
+  { format: "q4", input: "norm", finish: "swiglu", n: 66, k: 256 },
+  { format: "q8g16", input: "plain", finish: "store", n: 65, k: 256 },
 ];
 
 /** Data of a case, the same for every device and batch. */

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
-import { f16ToNumber } from "../../src/formats/gguf_blocks.ts";
+import { f16ToNumber } from "../../src/formats/f16.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";
 import type { KvType } from "../../src/kernels/attention_shape.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@
 import { type AttendResult, type AttentionBudget, KvContext } from "../../ffi/kv_context.ts";
 import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
-import { f16ToNumber, numberToF16 } from "../../src/formats/gguf_blocks.ts";
+import { f16ToNumber, numberToF16 } from "../../src/formats/f16.ts";
 
 // Opened while the module loads: a library opened inside a test counts as leaked by it.
 const problem = nativeProblem();

@@ -1,5 +1,5 @@
 import { Rng } from "../../src/common/rng.ts";
-import { f16ToNumber, numberToF16 } from "../../src/formats/gguf_blocks.ts";
+import { f16ToNumber, numberToF16 } from "../../src/formats/f16.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";

@@ -1,6 +1,6 @@
 import type { KvContext } from "../../../ffi/kv_context.ts";
 import { Rng } from "../../../src/common/rng.ts";
-import { numberToF16 } from "../../../src/formats/gguf_blocks.ts";
+import { numberToF16 } from "../../../src/formats/f16.ts";
 import { PAGE_TOKENS } from "../../../src/model/kv_cache.ts";
 
 /** Directions in which keys vary, and words whose keys are alike. */

@@ -3,7 +3,7 @@ import { Rng } from "../../../src/common/rng.ts";
 import { packStep } from "../../../src/engine/pack_step.ts";
 import type { StepRow } from "../../../src/engine/step.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
-import { f16ToNumber, numberToF16 } from "../../../src/formats/gguf_blocks.ts";
+import { f16ToNumber, numberToF16 } from "../../../src/formats/f16.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { StepPass } from "../../../src/gpu/pass.ts";
 import { readBuffer } from "../../../src/gpu/read_buffer.ts";
