@@ -34,6 +34,12 @@ interface Tallest extends Tile {
  * 0.38, 4×2 0.39, 8×2 0.47, 16×4 0.83, 32×4 1.32; f32 vector 0.72, 4×1 0.60, 8×1 0.68, 16×1 0.93, 64×1 2.72.
  * The driver's compile time, paid once per machine, grows faster than the height: 0.3 s at 8 rows, 0.65 at 16, 1.3 at 32, 4 at 64.
  */
+const byteTiles = {
+  few: { rows: 4, stepQuads: 4 },
+  short: { rows: 8, stepQuads: 4 },
+  tall: { rows: 16, stepQuads: 4 },
+  tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
+};
 const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tallest: Tallest }> = {
   f32: {
     few: { rows: 4, stepQuads: 1 },
@@ -47,24 +53,10 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
     tall: { rows: 16, stepQuads: 4 },
     tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.8 },
   },
-  q8: {
-    few: { rows: 4, stepQuads: 4 },
-    short: { rows: 8, stepQuads: 4 },
-    tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
-  },
-  q8g16: {
-    few: { rows: 4, stepQuads: 4 },
-    short: { rows: 8, stepQuads: 4 },
-    tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
-  },
-  q4: {
-    few: { rows: 4, stepQuads: 4 },
-    short: { rows: 8, stepQuads: 4 },
-    tall: { rows: 16, stepQuads: 4 },
-    tallest: { rows: 32, stepQuads: 4, from: 17, cost: 0.88 },
-  },
+  q8: byteTiles,
+  q8g16: byteTiles,
+  q8min: byteTiles,
+  q4: byteTiles,
 };
 
 /**

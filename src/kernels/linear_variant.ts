@@ -52,7 +52,14 @@ export type LinearVariant =
   );
 
 /** Quads of 4 weights in a 16-byte word. */
-const wordQuads: Record<WeightFormat, number> = { f32: 1, f16: 2, q8: 4, q8g16: 4, q4: 8 };
+const wordQuads: Record<WeightFormat, number> = {
+  f32: 1,
+  f16: 2,
+  q8: 4,
+  q8g16: 4,
+  q8min: 4,
+  q4: 8,
+};
 
 /** Columns of a lane; a workgroup of 8 lanes then covers 64, a head of the usual size. */
 const LANE_COLUMNS = 8;

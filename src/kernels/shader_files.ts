@@ -52,6 +52,7 @@ import weightF16 from "../../shaders/dense/weight_f16.wgsl" with { type: "text" 
 import weightF32 from "../../shaders/dense/weight_f32.wgsl" with { type: "text" };
 import weightQ4 from "../../shaders/dense/weight_q4.wgsl" with { type: "text" };
 import weightQ8G16 from "../../shaders/dense/weight_q8g16.wgsl" with { type: "text" };
+import weightQ8Min from "../../shaders/dense/weight_q8min.wgsl" with { type: "text" };
 import weightQ8 from "../../shaders/dense/weight_q8.wgsl" with { type: "text" };
 import lanesSubgroup from "../../shaders/lib/lanes_subgroup.wgsl" with { type: "text" };
 import lanesWorkgroup from "../../shaders/lib/lanes_workgroup.wgsl" with { type: "text" };
@@ -109,6 +110,7 @@ const sources = {
   "dense/weight_q4": weightQ4,
   "dense/weight_q8": weightQ8,
   "dense/weight_q8g16": weightQ8G16,
+  "dense/weight_q8min": weightQ8Min,
   "lib/lanes_subgroup": lanesSubgroup,
   "lib/lanes_workgroup": lanesWorkgroup,
   "lib/sample_struct": sampleStruct,

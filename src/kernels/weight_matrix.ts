@@ -4,10 +4,10 @@ import type { Bindings } from "../gpu/kernel_call.ts";
 import type { ShaderPath } from "./shader_files.ts";
 
 /**
- * How weights are stored on the GPU: floats; bytes with a scale for each 32 (9 bits a weight), as Q8_0 has them, or for each 16 (9 bits);
- * four bits with a scale and an offset for each 32 (5 bits).
+ * How weights are stored on the GPU: floats; bytes with a scale for each 32, as Q8_0 has them, with a scale for each 16, or with a scale and
+ * an offset for each 32 (all 9 bits a weight); four bits with a scale and an offset for each 32 (5 bits).
  */
-export type WeightFormat = "f32" | "f16" | "q8" | "q8g16" | "q4";
+export type WeightFormat = "f32" | "f16" | "q8" | "q8g16" | "q8min" | "q4";
 
 /** Weights are padded with zeros to whole tiles: columns (K) to 128, four Q8_0 blocks, rows (N) to 64. */
 export const COLUMN_MULTIPLE = 128;
@@ -19,6 +19,7 @@ export const weightsPerWord: Record<WeightFormat, number> = {
   f16: 8,
   q8: 16,
   q8g16: 16,
+  q8min: 16,
   q4: 32,
 };
 

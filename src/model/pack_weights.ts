@@ -16,6 +16,22 @@ export function packQ4(
       const at = 8 * block + j;
       words[4 * block + j] = row.words[at] | (row.words[at + 4] << 4);
     }
+  }
+  packLines(row, scales);
+}
+
+/** A row as `shaders/dense/weight_q8min.wgsl` reads it: as `packQ4` has it, but a byte a weight. */
+export function packQ8Min(
+  row: UnpackedWeights,
+  codes: Int8Array<ArrayBuffer>,
+  scales: Float16Array<ArrayBuffer>,
+): void {
+  codes.set(row.codes);
+  packLines(row, scales);
+}
+
+function packLines(row: UnpackedWeights, scales: Float16Array<ArrayBuffer>): void {
+  for (let block = 0; block < row.count / 32; block++) {
     scales[2 * block] = row.scales[2 * block];
     scales[2 * block + 1] = -row.mins[2 * block];
   }
@@ -23,7 +39,7 @@ export function packQ4(
 
 /**
  * A row as `shaders/dense/weight_q8g16.wgsl` reads it: exactly, but for scales rounded to half precision, where a group's zero is one of its
- * codes. Where it is not (Q2_K, Q4_1, Q4_K, Q5_1, Q5_K) the group is coded anew, each weight off by at most 1/254 of its largest.
+ * codes. Where it is not (Q2_K; Q4_1, Q4_K, Q5_1 and Q5_K beside other types) the group is coded anew, each weight off by at most 1/254 of its largest.
  *
  * @param codes a byte for each weight
  * @param scales one for each 16

@@ -5,7 +5,7 @@ import { dequantize, requireSupported, type SupportedType } from "../formats/ggu
 import { isQuantized, unpackBlocks, UnpackedWeights } from "../formats/quantized_blocks.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { type WeightFormat, WeightMatrix } from "../kernels/weight_matrix.ts";
-import { packQ4, packQ8g16 } from "./pack_weights.ts";
+import { packQ4, packQ8g16, packQ8Min } from "./pack_weights.ts";
 
 /** Where a row of the GPU matrix comes from: row `row` of tensor number `tensor`; undefined leaves it zero. */
 export type RowSource = { tensor: number; row: number } | undefined;
@@ -23,10 +23,10 @@ const formats: Record<SupportedType, WeightFormat> = {
   Q4_1: "q4",
   Q4_K: "q4",
   Q5_0: "q8g16",
-  Q5_1: "q8g16",
+  Q5_1: "q8min",
   Q2_K: "q8g16",
   Q3_K: "q8g16",
-  Q5_K: "q8g16",
+  Q5_K: "q8min",
   Q6_K: "q8g16",
   IQ4_NL: "q8g16",
   IQ4_XS: "q8g16",
@@ -122,7 +122,9 @@ class RowReader {
     this.#tensor = tensor;
     this.#format = format;
     this.#columns = tensor.shape[0];
-    if (format === "q4" || format === "q8g16") this.#unpacked = new UnpackedWeights(this.#columns);
+    if (format === "q4" || format === "q8g16" || format === "q8min") {
+      this.#unpacked = new UnpackedWeights(this.#columns);
+    }
     const rows = tensor.shape[1];
     this.#rowBytes = tensor.byteLength / rows;
     this.#windowRows = Math.min(rows, Math.max(1, Math.floor((1 << 20) / this.#rowBytes)));
@@ -145,6 +147,7 @@ class RowReader {
       unpackBlocks(type, bytes, this.#unpacked, `${this.#file.name}: ${name}`);
       const halves = as(Float16Array, scales, 2);
       if (this.#format === "q4") packQ4(this.#unpacked, as(Uint32Array, words, 4), halves);
+      else if (this.#format === "q8min") packQ8Min(this.#unpacked, as(Int8Array, words, 1), halves);
       else packQ8g16(this.#unpacked, as(Int8Array, words, 1), halves);
     } else if (this.#format === "q8") {
       // A block is 17 halves: its scale, then 32 bytes. Copying halves in a loop beats a subarray per block tenfold.

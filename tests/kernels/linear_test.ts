@@ -44,6 +44,7 @@ const cases: Case[] = [
   { format: "q8", input: "norm", finish: "relu2", n: 67, k: 160 },
   { format: "q4", input: "norm", finish: "swiglu", n: 66, k: 256 },
   { format: "q8g16", input: "plain", finish: "store", n: 65, k: 256 },
+  { format: "q8min", input: "plain", finish: "store", n: 1, k: 256 },
 ];
 
 /** Data of a case, the same for every device and batch. */

@@ -19,8 +19,8 @@ export function uploadWeights(
   values: Float32Array,
 ): { matrix: WeightMatrix; values: Float32Array } {
   const shape = [columns, values.length / columns];
-  const kType = format === "q4" ? (columns % 256 ? "Q4_1" : "Q4_K") : "Q6_K";
-  const tensor: GgufTensorInput = format === "q4" || format === "q8g16"
+  const kType = ({ q4: "Q4_K", q8g16: "Q6_K", q8min: "Q5_K" } as const)[format as "q4"];
+  const tensor: GgufTensorInput = format === "q4" || format === "q8g16" || format === "q8min"
     ? {
       name: "weights",
       shape,

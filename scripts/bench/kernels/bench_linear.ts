@@ -75,6 +75,19 @@ function randomMatrix(
     gpu.buffers.write(matrix.scales!, 0, scales);
     return { matrix, weights: (row, k) => words[row * size + k] * scales[(row * size + k) >> 5] };
   }
+  if (format === "q4") {
+    const words = Uint8Array.from({ length: size * size / 2 }, () => rng.integer(256));
+    const lines = Float16Array.from({ length: size * size / 16 }, () => rng.uniform() / 15);
+    gpu.buffers.write(matrix.words, 0, words);
+    gpu.buffers.write(matrix.scales!, 0, lines);
+    const weights = (row: number, k: number) => {
+      const block = (row * size + k) >> 5;
+      // The first 16 weights of a block are the low halves of its bytes.
+      const byte = words[16 * block + k % 16];
+      return lines[2 * block] * (k % 32 < 16 ? byte & 15 : byte >> 4) + lines[2 * block + 1];
+    };
+    return { matrix, weights };
+  }
   const values = rng.normals(size * size);
   const stored = format === "f16" ? Float16Array.from(values) : values;
   gpu.buffers.write(matrix.words, 0, stored as ArrayBufferView<ArrayBuffer>);
