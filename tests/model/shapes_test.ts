@@ -1,7 +1,11 @@
 import { Rng } from "../../src/common/rng.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
 import { encodeGguf, type GgufInput, type GgufTensorInput } from "../../src/formats/gguf_writer.ts";
-import { loadReferenceModel, referenceForward } from "../oracle/llama_reference.ts";
+import {
+  loadReferenceModel,
+  type ReferenceArchitecture,
+  referenceForward,
+} from "../oracle/llama_reference.ts";
 import { assertClose } from "../support/compare.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { ModelUnderTest, TestSequence } from "../support/model_under_test.ts";
@@ -13,7 +17,9 @@ const gpus = {
 };
 
 interface Shape {
-  architecture: "llama" | "arcee";
+  architecture: ReferenceArchitecture;
+  /** Whether the projections of attention, output included, have biases. */
+  biases?: boolean;
   width: number;
   heads: number;
   kvHeads: number;
@@ -41,6 +47,8 @@ function randomModel(shape: Shape): Uint8Array<ArrayBuffer> {
     const fits = type !== "Q8_0" || dims[0] % 32 === 0;
     tensors.push({ name: `${name}.weight`, shape: dims, type: fits ? type : "F16", values });
   };
+  const bias = (name: string, count: number) =>
+    tensors.push({ name: `${name}.bias`, shape: [count], type: "F32", values: rng.normals(count) });
   add("token_embd", "F16", width, vocabulary);
   for (let layer = 0; layer < 2; layer++) {
     const at = (part: string) => `blk.${layer}.${part}`;
@@ -51,7 +59,17 @@ function randomModel(shape: Shape): Uint8Array<ArrayBuffer> {
     add(at("attn_v"), "F16", width, kvHeads * headDim);
     add(at("attn_output"), "Q8_0", heads * headDim, width);
     add(at("ffn_norm"), "F32", width);
-    if (architecture === "llama") add(at("ffn_gate"), "Q8_0", width, hidden);
+    if (shape.biases) {
+      bias(at("attn_q"), heads * headDim);
+      bias(at("attn_k"), kvHeads * headDim);
+      bias(at("attn_v"), kvHeads * headDim);
+      if (architecture === "llama") bias(at("attn_output"), width);
+    }
+    if (architecture === "qwen3") {
+      add(at("attn_q_norm"), "F32", headDim);
+      add(at("attn_k_norm"), "F32", headDim);
+    }
+    if (architecture !== "arcee") add(at("ffn_gate"), "Q8_0", width, hidden);
     add(at("ffn_up"), "Q8_0", width, hidden);
     add(at("ffn_down"), "F16", hidden, width);
   }
@@ -83,6 +101,7 @@ function randomModel(shape: Shape): Uint8Array<ArrayBuffer> {
 const shapes: Shape[] = [
   {
     architecture: "llama",
+    biases: true,
     width: 52,
     heads: 6,
     kvHeads: 2,
@@ -91,6 +110,31 @@ const shapes: Shape[] = [
     vocabulary: 77,
     rotated: 12,
     scale: 4,
+    tied: false,
+  },
+  {
+    architecture: "qwen2",
+    biases: true,
+    width: 60,
+    heads: 4,
+    kvHeads: 1,
+    headDim: 28,
+    hidden: 72,
+    vocabulary: 90,
+    rotated: 16,
+    scale: 2,
+    tied: true,
+  },
+  {
+    architecture: "qwen3",
+    width: 68,
+    heads: 6,
+    kvHeads: 3,
+    headDim: 80,
+    hidden: 56,
+    vocabulary: 81,
+    rotated: 40,
+    scale: 1,
     tied: false,
   },
   {
