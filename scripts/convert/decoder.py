@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class YarnScaling:
+    """YaRN (Peng et al. 2023) from a context of `original_context` tokens to one `factor` times as long."""
+
+    factor: float
+    original_context: int
+
+
+@dataclass(frozen=True)
 class DecoderShape:
     """The hyper-parameters that a GGUF header carries."""
 
@@ -20,6 +28,7 @@ class DecoderShape:
     context: int
     rope_base: float
     norm_epsilon: float
+    yarn: YarnScaling | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How llama.cpp stores a llama-family decoder's tensors.
 
-Tensor names and the row order of the query and key projections are those of llama.cpp: rotary pairs lie next to
-each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with i + head_dim/2.
+Tensor names and the row order of the query and key projections are those of llama.cpp: in `llama` and `arcee` files rotary
+pairs lie next to each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with
+i + head_dim/2, and so do `qwen2` and `qwen3` files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ _LAYER = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.o_proj": "attn_output",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate",
@@ -28,19 +31,22 @@ def gguf_names(layers: int) -> dict[str, str]:
     names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
     for layer in range(layers):
         for source, target in _LAYER.items():
-            names[f"model.layers.{layer}.{source}.weight"] = f"blk.{layer}.{target}.weight"
+            for part in ("weight", "bias"):
+                names[f"model.layers.{layer}.{source}.{part}"] = f"blk.{layer}.{target}.{part}"
     return {**names, "lm_head.weight": "output.weight"}
 
 
 def rotary_heads(name: str, shape: DecoderShape) -> int:
-    """Heads of the rotary projection with this Hugging Face name; 0 if it is another tensor."""
+    """Heads of the projection with this Hugging Face name, if its rows are reordered; 0 otherwise."""
+    if shape.architecture not in ("llama", "arcee"):
+        return 0
     return {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(name.split(".")[-2], 0)
 
 
 def interleave_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Reorders `[heads * head_dim, width]` rows from the rotate-half layout to the interleaved one."""
-    rows, width = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
+    """Reorders `[heads * head_dim, width]` rows, or a bias, from the rotate-half layout to the interleaved one."""
+    half = weight.shape[0] // heads // 2
+    return weight.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
 def separate_rope_rows(weight: np.ndarray, heads: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Writes a llama-family decoder (`llama` or `arcee`) as a GGUF file."""
+"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2` or `qwen3`) as a GGUF file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_gguf(
     quantization: str,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes `path`. Matrices take `quantization` (f32, f16 or q8_0); norms stay f32."""
+    """Writes `path`. Matrices take `quantization` (f32, f16 or q8_0); norms and biases stay f32."""
     if len(vocabulary.tokens) != shape.vocabulary:
         raise ValueError(f"{path}: {len(vocabulary.tokens)} tokens, but the embedding has {shape.vocabulary} rows")
     writer = gguf.GGUFWriter(path, shape.architecture)
@@ -60,9 +60,13 @@ def write_gguf(
     writer.add_value_length(shape.head_dim)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_rope_freq_base(shape.rope_base)
+    if shape.yarn:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(shape.yarn.factor)
+        writer.add_rope_scaling_orig_ctx_len(shape.yarn.original_context)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocabulary)
-    _add_vocabulary(writer, vocabulary)
+    _add_vocabulary(writer, vocabulary, "qwen2" if shape.architecture.startswith("qwen") else "gpt-2")
     for tensor_name, weight in gguf_tensors(state, shape).items():
         weight = np.ascontiguousarray(weight, dtype=np.float32)
         kind = QUANTIZATION[quantization] if weight.ndim == 2 else gguf.GGMLQuantizationType.F32
@@ -73,14 +77,14 @@ def write_gguf(
     writer.close()
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary, pretokenizer: str) -> None:
     def token_type(index: int) -> gguf.TokenType:
         if index in vocabulary.unused:
             return gguf.TokenType.UNUSED
         return gguf.TokenType.CONTROL if index in vocabulary.special else gguf.TokenType.NORMAL
 
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(pretokenizer)
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types([token_type(i) for i in range(len(vocabulary.tokens))])
     writer.add_token_merges(vocabulary.merges)

@@ -1,8 +1,11 @@
-"""Makes the golden decoders under tests/golden/models: tiny random `llama` and `arcee` GGUF files in f32, f16 and
-Q8_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens.
+"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2` and `qwen3` GGUF files in f32,
+f16 and Q8_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens; and
+rope_yarn.json, what it makes of YaRN's parameters.
 
 The reference for f16 and Q8_0 runs on the weights that the file holds once they are dequantised, so an engine that
 keeps f32 activations must match to rounding.
+
+`scripts.golden.check_llama_cpp` compares llama.cpp's greedy text of the same files with what is written here.
 
     python -m scripts.golden.logits --out tests/golden/models
 """
@@ -17,9 +20,19 @@ import gguf
 import numpy as np
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import ArceeConfig, ArceeForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    ArceeConfig,
+    ArceeForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from scripts.convert.decoder import DecoderShape, Vocabulary
+from scripts.convert.decoder import DecoderShape, Vocabulary, YarnScaling
 from scripts.convert.write_gguf import QUANTIZATION, write_gguf
 
 SEED = 20240917
@@ -29,7 +42,21 @@ GREEDY_TOKENS = 24
 SHAPES = {
     "tiny_llama": DecoderShape("llama", 2, 64, 4, 2, 16, 160, 263, 512, 10000.0, 1e-5),
     "tiny_arcee": DecoderShape("arcee", 2, 128, 4, 2, 64, 192, 263, 2048, 500000.0, 1e-6),
+    "tiny_qwen2": DecoderShape("qwen2", 2, 64, 4, 2, 16, 160, 263, 512, 1000000.0, 1e-6),
+    # Frequencies 0 to 3 of 8 are blended, the others divided by 4.
+    "tiny_qwen2_yarn": DecoderShape("qwen2", 2, 64, 4, 2, 16, 160, 263, 128, 10000.0, 1e-6, YarnScaling(4.0, 128)),
+    # Heads as large as the real ones': four times as wide as the residual stream.
+    "tiny_qwen3": DecoderShape("qwen3", 2, 32, 4, 2, 128, 64, 263, 512, 1000000.0, 1e-6),
 }
+#: Where not all: an architecture's own arithmetic does not depend on the weights' type.
+QUANTIZATIONS = {"tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"], "tiny_qwen3": ["f32", "q8_0"]}
+
+#: Head dimension, base and the parameters of YaRN as Qwen 2.5 has them, and with every option.
+YARN = (
+    (128, 1000000.0, {"factor": 4.0, "original_max_position_embeddings": 32768}),
+    (64, 10000.0, {"factor": 16.0, "original_max_position_embeddings": 4096, "beta_fast": 24.0, "beta_slow": 2.0,
+                   "attention_factor": 1.1}),
+)
 
 
 def tiny_vocabulary() -> Vocabulary:
@@ -39,6 +66,17 @@ def tiny_vocabulary() -> Vocabulary:
     first = len(tokens)
     tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     return Vocabulary(tokens, merges, {first, first + 1, first + 2}, eos=first, bos=first, end_of_turn=first + 2)
+
+
+def rope_parameters(shape: DecoderShape) -> dict[str, float | int | str]:
+    if not shape.yarn:
+        return {"rope_type": "default", "rope_theta": shape.rope_base}
+    return {
+        "rope_type": "yarn",
+        "rope_theta": shape.rope_base,
+        "factor": shape.yarn.factor,
+        "original_max_position_embeddings": shape.yarn.original_context,
+    }
 
 
 def build_model(shape: DecoderShape) -> torch.nn.Module:
@@ -52,22 +90,34 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
         head_dim=shape.head_dim,
         max_position_embeddings=shape.context,
         rms_norm_eps=shape.norm_epsilon,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
-        attention_bias=False,
+        rope_parameters=rope_parameters(shape),
         bos_token_id=None,
         eos_token_id=None,
         attn_implementation="eager",
     )
-    if shape.architecture == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**common, mlp_bias=False, tie_word_embeddings=False))
-    else:
-        model = ArceeForCausalLM(ArceeConfig(**common, mlp_bias=False, hidden_act="relu2", tie_word_embeddings=True))
+    match shape.architecture:
+        case "llama":
+            plain = dict(attention_bias=False, mlp_bias=False)
+            model = LlamaForCausalLM(LlamaConfig(**common, **plain, tie_word_embeddings=False))
+        case "arcee":
+            plain = dict(attention_bias=False, mlp_bias=False)
+            model = ArceeForCausalLM(ArceeConfig(**common, **plain, hidden_act="relu2", tie_word_embeddings=True))
+        case "qwen2":
+            model = Qwen2ForCausalLM(Qwen2Config(**common, tie_word_embeddings=True))
+        case "qwen3":
+            model = Qwen3ForCausalLM(Qwen3Config(**common, attention_bias=False, tie_word_embeddings=True))
+        case other:
+            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2 or qwen3")
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
-            # Gains far from 1 and logits of unit scale, so that a dropped norm or a swapped row cannot hide.
-            weight.copy_(1 + 0.3 * noise if weight.ndim == 1 else 1.4 * noise / weight.shape[1] ** 0.5)
+            # Gains far from 1, biases far from 0 and logits of unit scale, so that a dropped norm or bias or a swapped row
+            # cannot hide.
+            if name.endswith(".bias"):
+                weight.copy_(noise)
+            else:
+                weight.copy_(1 + 0.3 * noise if weight.ndim == 1 else 1.4 * noise / weight.shape[1] ** 0.5)
     return model.eval()
 
 
@@ -78,6 +128,19 @@ def rounded(state: dict[str, np.ndarray], quantization: str) -> dict[str, np.nda
         name: gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind) if weight.ndim == 2 else weight
         for name, weight in state.items()
     }
+
+
+def yarn_vectors() -> list[dict[str, object]]:
+    """Angles a position of each rotated pair and the magnitude of cos and sin."""
+    rows = []
+    for head_dim, base, yarn in YARN:
+        parameters = {"rope_type": "yarn", "rope_theta": base, **yarn}
+        config = Qwen2Config(hidden_size=head_dim, num_attention_heads=1, rope_parameters=parameters,
+                             max_position_embeddings=yarn["original_max_position_embeddings"])
+        frequencies, magnitude = ROPE_INIT_FUNCTIONS["yarn"](config, torch.device("cpu"))
+        rows.append({"dimensions": head_dim, "base": base, **yarn, "magnitude": magnitude,
+                     "frequencies": frequencies.tolist()})
+    return rows
 
 
 @torch.no_grad()
@@ -103,7 +166,7 @@ def main() -> None:
         exact = {key: value.numpy().copy() for key, value in model.state_dict().items()}
         if model.config.tie_word_embeddings:
             exact.pop("lm_head.weight", None)
-        for quantization in QUANTIZATION:
+        for quantization in QUANTIZATIONS.get(name, QUANTIZATION):
             stem = f"{name}_{quantization}"
             write_gguf(out / f"{stem}.gguf", stem, shape, vocabulary, exact, quantization)
             weights = {key: torch.from_numpy(value) for key, value in rounded(exact, quantization).items()}
@@ -113,6 +176,7 @@ def main() -> None:
             np.save(out / f"{stem}.logits.npy", logits)
             print(f"{stem}: logits {logits.shape}, std {logits.std():.3f}, greedy {greedy[stem][:8]}")
     (out / "prompt.json").write_text(json.dumps({"prompt": prompt, "greedy": greedy}) + "\n")
+    (out / "rope_yarn.json").write_text(json.dumps(yarn_vectors()) + "\n")
 
 
 if __name__ == "__main__":

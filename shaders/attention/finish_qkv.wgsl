@@ -1,4 +1,4 @@
-// Query, key and value projections of one row: rotates queries and keys (RoPE, Su et al. 2021, adjacent pairs as GGUF's llama layout has
+// Query, key and value projections of one row: adds their biases, if any (a `bias_` fragment), rotates queries and keys (RoPE, Su et al. 2021, adjacent pairs as GGUF's llama layout has
 // them), stores queries for this step and keys and values in their page. Heads lie one after the other, each padded to HEAD_DIM.
 //
 // Page layout of one layer: [page][kv head][slot of 64][HEAD_DIM], keys and values apart.
@@ -25,7 +25,8 @@ fn rotate(position: u32, index: u32, value: vec2<f32>) -> vec2<f32> {
   return vec2<f32>(value.x * cos_sin.x - value.y * cos_sin.y, value.x * cos_sin.y + value.y * cos_sin.x);
 }
 
-fn finish(row: u32, pair: u32, value: vec2<f32>) {
+fn finish(row: u32, pair: u32, product: vec2<f32>) {
+  let value = biased(pair, product);
   let pairs = HEAD_DIM / 2u;
   let head = pair / pairs;
   let index = pair % pairs;

@@ -24,14 +24,14 @@ export interface GpuOptions {
 const wantedLimits = [
   "maxBufferSize", // default 256 MiB: one layer's keys of a long context, or an embedding table, is larger
   "maxStorageBufferBindingSize", // default 128 MiB, same reason
-  "maxStorageBuffersPerShaderStage", // default 8: the fused QKV kernel binds 11
+  "maxStorageBuffersPerShaderStage", // default 8: the fused QKV kernel binds 12
   "maxComputeInvocationsPerWorkgroup", // default 256: reductions on discrete GPUs use up to 1024
   "maxComputeWorkgroupSizeX",
   "maxComputeWorkgroupStorageSize", // default 16 KiB: a 64 × 64 tile pair of f32 takes 32
 ] as const;
 
-/** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights. */
-const STORAGE_BUFFERS = 11;
+/** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights with biases. */
+const STORAGE_BUFFERS = 12;
 
 /** Features used when present. `subgroups` is not listed by Deno's adapters, yet can be required. */
 const wantedFeatures = ["subgroups"] as const;

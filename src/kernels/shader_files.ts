@@ -14,6 +14,9 @@ import attentionTiled from "../../shaders/attention/attention_tiled.wgsl" with {
 import fromCarried from "../../shaders/attention/from_carried.wgsl" with { type: "text" };
 import fromStart from "../../shaders/attention/from_start.wgsl" with { type: "text" };
 import finishQkv from "../../shaders/attention/finish_qkv.wgsl" with { type: "text" };
+import headNorm from "../../shaders/attention/head_norm.wgsl" with { type: "text" };
+import headSumLanes from "../../shaders/attention/head_sum_lanes.wgsl" with { type: "text" };
+import headSumWide from "../../shaders/attention/head_sum_wide.wgsl" with { type: "text" };
 import kvLoadF16 from "../../shaders/attention/kv_load_f16.wgsl" with { type: "text" };
 import kvLoadF32 from "../../shaders/attention/kv_load_f32.wgsl" with { type: "text" };
 import kvStoreF16 from "../../shaders/attention/kv_store_f16.wgsl" with { type: "text" };
@@ -25,6 +28,8 @@ import noneDone from "../../shaders/attention/none_done.wgsl" with { type: "text
 import pagesDone from "../../shaders/attention/pages_done.wgsl" with { type: "text" };
 import toCarried from "../../shaders/attention/to_carried.wgsl" with { type: "text" };
 import toOutput from "../../shaders/attention/to_output.wgsl" with { type: "text" };
+import biasAdded from "../../shaders/dense/bias_added.wgsl" with { type: "text" };
+import biasNone from "../../shaders/dense/bias_none.wgsl" with { type: "text" };
 import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
 import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
 import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
@@ -73,6 +78,9 @@ const sources = {
   "attention/finish_qkv": finishQkv,
   "attention/from_carried": fromCarried,
   "attention/from_start": fromStart,
+  "attention/head_norm": headNorm,
+  "attention/head_sum_lanes": headSumLanes,
+  "attention/head_sum_wide": headSumWide,
   "attention/mass_dropped": massDropped,
   "attention/mass_kept": massKept,
   "attention/merge_retrieved": mergeRetrieved,
@@ -84,6 +92,8 @@ const sources = {
   "attention/kv_load_f32": kvLoadF32,
   "attention/kv_store_f16": kvStoreF16,
   "attention/kv_store_f32": kvStoreF32,
+  "dense/bias_added": biasAdded,
+  "dense/bias_none": biasNone,
   "dense/embed": embed,
   "dense/finish_relu2": finishRelu2,
   "dense/finish_residual": finishResidual,

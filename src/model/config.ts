@@ -1,12 +1,45 @@
 import type { GgufFile } from "../formats/gguf.ts";
 import { ModelFormatError } from "../common/errors.ts";
+import { readRope, type RopeConfig } from "./rope_config.ts";
 
-/** Feed-forward of a layer: gated (SwiGLU) in llama, a plain squared ReLU in arcee. */
+/** Feed-forward of a layer: gated (SwiGLU), or a plain squared ReLU in arcee. */
 export type FeedForwardKind = "swiglu" | "relu2";
+
+/**
+ * How a file pairs the rotated dimensions of a head: each with its neighbour, or `i` with `i + dimensions / 2`. The GPU pairs neighbours,
+ * so the rows of the latter are reordered as they are loaded.
+ */
+export type RotaryPairs = "neighbours" | "halves";
+
+/** What tells the supported architectures apart. */
+interface Architecture {
+  feedForward: FeedForwardKind;
+  rotaryPairs: RotaryPairs;
+  /** Whether query, key and value projections have biases: `maybe` if the file brings them. */
+  attentionBias: "never" | "maybe" | "always";
+  headNorm: boolean;
+}
+
+const architectures = {
+  llama: {
+    feedForward: "swiglu",
+    rotaryPairs: "neighbours",
+    attentionBias: "maybe",
+    headNorm: false,
+  },
+  arcee: {
+    feedForward: "relu2",
+    rotaryPairs: "neighbours",
+    attentionBias: "never",
+    headNorm: false,
+  },
+  qwen2: { feedForward: "swiglu", rotaryPairs: "halves", attentionBias: "always", headNorm: false },
+  qwen3: { feedForward: "swiglu", rotaryPairs: "halves", attentionBias: "never", headNorm: true },
+} satisfies Record<string, Architecture>;
 
 /** What a decoder-only transformer is, from GGUF metadata. */
 export interface ModelConfig {
-  architecture: "llama" | "arcee";
+  architecture: keyof typeof architectures;
   feedForward: FeedForwardKind;
   layers: number;
   /** Width of the residual stream. */
@@ -17,24 +50,20 @@ export interface ModelConfig {
   /** Width of the feed-forward. */
   hidden: number;
   vocabulary: number;
-  /** Longest context the model was made for, in tokens. */
+  /** Longest context the model was made for, in tokens; with YaRN, that it scales to. */
   contextLength: number;
   normEpsilon: number;
   rope: RopeConfig;
+  rotaryPairs: RotaryPairs;
+  /** Whether query, key and value projections have biases. */
+  attentionBias: boolean;
+  /** Whether the projection of attention's output has one. */
+  outputBias: boolean;
+  /** Whether every query and key head is RMS-normalised before RoPE. */
+  headNorm: boolean;
   /** Whether the output projection is the embedding matrix. */
   tiedEmbeddings: boolean;
 }
-
-/** Rotary position embedding. */
-export interface RopeConfig {
-  base: number;
-  /** Leading dimensions of a head that are rotated, in adjacent pairs. */
-  dimensions: number;
-  /** Positions are divided by this (linear scaling); 1 for none. */
-  scale: number;
-}
-
-const architectures: Record<string, FeedForwardKind> = { llama: "swiglu", arcee: "relu2" };
 
 /**
  * Reads and checks the shape of a model.
@@ -42,15 +71,9 @@ const architectures: Record<string, FeedForwardKind> = { llama: "swiglu", arcee:
  */
 export function readModelConfig(file: GgufFile): ModelConfig {
   const { metadata, name } = file;
-  const architecture = metadata.string("general.architecture");
-  const feedForward = architectures[architecture];
-  if (!feedForward) {
-    throw new ModelFormatError(
-      `${name}: general.architecture is ${JSON.stringify(architecture)}, expected ${
-        Object.keys(architectures).join(" or ")
-      }`,
-    );
-  }
+  const architecture = readArchitecture(file);
+  const { feedForward, rotaryPairs, attentionBias, headNorm }: Architecture =
+    architectures[architecture];
   const key = (field: string) => `${architecture}.${field}`;
   const integer = (field: string, max: number, otherwise?: number) =>
     metadata.integer(key(field), 1, max, otherwise);
@@ -78,8 +101,23 @@ export function readModelConfig(file: GgufFile): ModelConfig {
       `${name}: token_embd.weight is [${embedding.shape}], expected [${width}, vocabulary]`,
     );
   }
+  const { rope, contextLength } = readRope(
+    file,
+    architecture,
+    headDim,
+    integer("context_length", 1 << 27),
+  );
+  const window = metadata.integer(key("attention.sliding_window"), 0, 2 ** 32, 0);
+  if (window > 0 && window < contextLength) {
+    throw metadata.error(
+      key("attention.sliding_window"),
+      `0 or at least the context of ${contextLength} tokens: sliding windows are not supported`,
+    );
+  }
+  const brings = (...parts: string[]) =>
+    parts.some((part) => file.tensors.has(`blk.0.${part}.bias`));
   return {
-    architecture: architecture as ModelConfig["architecture"],
+    architecture,
     feedForward,
     layers: integer("block_count", 1024),
     width,
@@ -88,31 +126,25 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     headDim,
     hidden: integer("feed_forward_length", 1 << 20),
     vocabulary,
-    contextLength: integer("context_length", 1 << 27),
+    contextLength,
     normEpsilon: metadata.number(key("attention.layer_norm_rms_epsilon")),
-    rope: readRope(file, key, headDim),
+    rope,
+    rotaryPairs,
+    attentionBias: attentionBias === "always" ||
+      attentionBias === "maybe" && brings("attn_q", "attn_k", "attn_v"),
+    outputBias: attentionBias === "maybe" && brings("attn_output"),
+    headNorm,
     tiedEmbeddings: !file.tensors.has("output.weight"),
   };
 }
 
-function readRope(
-  { metadata }: GgufFile,
-  key: (field: string) => string,
-  headDim: number,
-): RopeConfig {
-  const scaling = metadata.string(key("rope.scaling.type"), "none");
-  if (scaling !== "none" && scaling !== "linear") {
-    throw metadata.error(key("rope.scaling.type"), '"none" or "linear"');
-  }
-  const factor = metadata.number(
-    key("rope.scaling.factor"),
-    metadata.number(key("rope.scale_linear"), 1),
+function readArchitecture({ metadata, name }: GgufFile): ModelConfig["architecture"] {
+  const architecture = metadata.string("general.architecture");
+  const known = Object.keys(architectures) as ModelConfig["architecture"][];
+  const found = known.find((candidate) => candidate === architecture);
+  if (found) return found;
+  const expected = `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`;
+  throw new ModelFormatError(
+    `${name}: general.architecture is ${JSON.stringify(architecture)}, expected ${expected}`,
   );
-  const dimensions = metadata.integer(key("rope.dimension_count"), 2, headDim, headDim);
-  if (dimensions % 2 !== 0) throw metadata.error(key("rope.dimension_count"), "an even number");
-  return {
-    base: metadata.number(key("rope.freq_base"), 10000),
-    dimensions,
-    scale: factor > 0 ? factor : 1,
-  };
 }

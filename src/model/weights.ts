@@ -1,9 +1,9 @@
-import { ModelFormatError } from "../common/errors.ts";
 import { roundUp } from "../common/math.ts";
 import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { COLUMN_MULTIPLE, type WeightMatrix } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
+import { checkTensors, ROPE_FACTORS } from "./tensor_table.ts";
 import { type RowSource, uploadMatrix, uploadPlain } from "./upload_matrix.ts";
 
 /** One layer's weights on the GPU. */
@@ -11,7 +11,12 @@ export interface LayerWeights {
   attentionNorm: GPUBuffer;
   /** Query, key and value projections in one matrix, every head padded. */
   qkv: WeightMatrix;
+  /** f32 per row of `qkv`, where the model has biases. */
+  qkvBias: GPUBuffer | undefined;
+  /** Gains of the norms of query heads, then of key heads, each of a padded head's size, where the model has them. */
+  headGains: GPUBuffer | undefined;
   attentionOutput: WeightMatrix;
+  outputBias: GPUBuffer | undefined;
   feedForwardNorm: GPUBuffer;
   /** relu2: the up projection; swiglu: gate and up, interleaved row by row. */
   up: WeightMatrix;
@@ -37,9 +42,18 @@ export function paddedHeadDim(headDim: number): number {
   return headDim <= 64 ? 64 : headDim <= 128 ? 128 : 256;
 }
 
+/** The dimension of a head in the file that becomes dimension `dim` of queries and keys on the GPU, where pairs are neighbours. */
+export function rotarySource(
+  { rotaryPairs, rope }: Pick<ModelConfig, "rotaryPairs" | "rope">,
+  dim: number,
+): number {
+  if (rotaryPairs === "neighbours" || dim >= rope.dimensions) return dim;
+  return (dim % 2) * (rope.dimensions / 2) + (dim >> 1);
+}
+
 /**
  * Loads a model's weights, checking every tensor's shape against the configuration.
- * @throws {ModelFormatError} for an absent or misshapen tensor; `OutOfMemoryError` when they do not fit.
+ * @throws `ModelFormatError` for an absent, misshapen or unknown tensor; `OutOfMemoryError` when they do not fit.
  */
 export function loadWeights(
   gpu: Gpu,
@@ -47,20 +61,16 @@ export function loadWeights(
   config: ModelConfig,
   onProgress?: LoadProgress,
 ): ModelWeights {
-  const { width, heads, kvHeads, headDim, hidden } = config;
+  const { heads, kvHeads, headDim, hidden } = config;
   const padded = paddedHeadDim(headDim);
-  const expect = (name: string, shape: number[]) => {
-    const tensor = file.tensor(name);
-    if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
-      throw new ModelFormatError(`${file.name}: ${name} is [${tensor.shape}], expected [${shape}]`);
-    }
-    return name;
+  checkTensors(file, config);
+  const floats = (name: string) => file.readFloats(file.tensor(name));
+  const paddedFloats = (name: string, length: number) => {
+    const values = new Float32Array(length);
+    values.set(floats(name));
+    return gpu.buffers.upload(name, values);
   };
-  const norm = (name: string) => {
-    const gain = new Float32Array(roundUp(width, COLUMN_MULTIPLE));
-    gain.set(file.readFloats(file.tensor(expect(name, [width]))));
-    return gpu.buffers.upload(name, gain);
-  };
+  const norm = (name: string) => paddedFloats(name, roundUp(config.width, COLUMN_MULTIPLE));
   const total = config.layers + 2;
   const embedding = uploadPlain(gpu, file, "token_embd.weight");
   onProgress?.(1, total);
@@ -69,41 +79,63 @@ export function loadWeights(
     const head = Math.floor(row / padded);
     const dim = row % padded;
     if (dim >= headDim) return undefined;
-    if (head < heads) return { tensor: 0, row: head * headDim + dim };
+    const rotated = rotarySource(config, dim);
+    if (head < heads) return { tensor: 0, row: head * headDim + rotated };
     const kv = head - heads;
-    return { tensor: kv < kvHeads ? 1 : 2, row: (kv % kvHeads) * headDim + dim };
+    if (kv < kvHeads) return { tensor: 1, row: kv * headDim + rotated };
+    return { tensor: 2, row: (kv - kvHeads) * headDim + dim };
+  };
+  const qkvRows = (heads + 2 * kvHeads) * padded;
+  const qkvBias = (layer: number, length: number) => {
+    const tensors = ["q", "k", "v"].map((part) => floats(`blk.${layer}.attn_${part}.bias`));
+    const bias = new Float32Array(length);
+    for (let row = 0; row < qkvRows; row++) {
+      const source = headRow(row);
+      if (source) bias[row] = tensors[source.tensor][source.row];
+    }
+    return gpu.buffers.upload(`blk.${layer}.qkv.bias`, bias);
+  };
+  const headGains = (layer: number) => {
+    const gains = new Float32Array(2 * padded);
+    ["q", "k"].forEach((part, i) => {
+      const gain = floats(`blk.${layer}.attn_${part}_norm.weight`);
+      for (let dim = 0; dim < headDim; dim++) {
+        gains[i * padded + dim] = gain[rotarySource(config, dim)];
+      }
+    });
+    return gpu.buffers.upload(`blk.${layer}.head gains`, gains);
   };
   const layers = Array.from({ length: config.layers }, (_, layer): LayerWeights => {
     const name = (part: string) => `blk.${layer}.${part}.weight`;
-    const query = expect(name("attn_q"), [width, heads * headDim]);
-    const key = expect(name("attn_k"), [width, kvHeads * headDim]);
-    const value = expect(name("attn_v"), [width, kvHeads * headDim]);
-    const up = expect(name("ffn_up"), [width, hidden]);
+    const up = name("ffn_up");
+    const qkv = uploadMatrix(
+      gpu,
+      file,
+      `blk.${layer}.qkv`,
+      [name("attn_q"), name("attn_k"), name("attn_v")],
+      qkvRows,
+      headRow,
+    );
+    const attentionOutput = uploadPlain(gpu, file, name("attn_output"));
     const result: LayerWeights = {
       attentionNorm: norm(name("attn_norm")),
-      qkv: uploadMatrix(
-        gpu,
-        file,
-        `blk.${layer}.qkv`,
-        [query, key, value],
-        (heads + 2 * kvHeads) * padded,
-        headRow,
-      ),
-      attentionOutput: uploadPlain(
-        gpu,
-        file,
-        expect(name("attn_output"), [heads * headDim, width]),
-      ),
+      qkv,
+      qkvBias: config.attentionBias ? qkvBias(layer, qkv.rows) : undefined,
+      headGains: config.headNorm ? headGains(layer) : undefined,
+      attentionOutput,
+      outputBias: config.outputBias
+        ? paddedFloats(`blk.${layer}.attn_output.bias`, attentionOutput.rows)
+        : undefined,
       feedForwardNorm: norm(name("ffn_norm")),
       up: config.feedForward === "relu2" ? uploadPlain(gpu, file, up) : uploadMatrix(
         gpu,
         file,
         `blk.${layer}.gate_up`,
-        [expect(name("ffn_gate"), [width, hidden]), up],
+        [name("ffn_gate"), up],
         2 * hidden,
         (row) => ({ tensor: row % 2, row: row >> 1 }),
       ),
-      down: uploadPlain(gpu, file, expect(name("ffn_down"), [hidden, width])),
+      down: uploadPlain(gpu, file, name("ffn_down")),
     };
     onProgress?.(layer + 2, total);
     return result;
@@ -112,12 +144,8 @@ export function loadWeights(
     embedding,
     layers,
     outputNorm: norm("output_norm.weight"),
-    output: config.tiedEmbeddings
-      ? embedding
-      : uploadPlain(gpu, file, expect("output.weight", [width, config.vocabulary])),
-    ropeFactors: file.tensors.has("rope_freqs.weight")
-      ? file.readFloats(file.tensor("rope_freqs.weight"))
-      : undefined,
+    output: config.tiedEmbeddings ? embedding : uploadPlain(gpu, file, "output.weight"),
+    ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
   };
   onProgress?.(total, total);
   return weights;

@@ -6,9 +6,10 @@ import { readBuffer } from "../../src/gpu/read_buffer.ts";
 import type { KvType } from "../../src/kernels/attention_shape.ts";
 import { createEmbed } from "../../src/kernels/embed.ts";
 import { Linear } from "../../src/kernels/linear.ts";
+import { qkvFinish } from "../../src/kernels/qkv_finish.ts";
 import { StepBuffers } from "../../src/kernels/step_buffers.ts";
-import type { RopeConfig } from "../../src/model/config.ts";
-import { ropeTable } from "../../src/model/rope_table.ts";
+import { type RopeConfig, type YarnOptions, yarnRamp } from "../../src/model/rope_config.ts";
+import { ropeFrequency, ropeTable } from "../../src/model/rope_table.ts";
 import { assertClose, difference } from "../support/compare.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
@@ -17,6 +18,8 @@ import { uploadWeights } from "../support/weights_under_test.ts";
 const gpu = await openTestGpu();
 const HEAD = 64;
 const PAGES = 4;
+/** What queries are multiplied by. */
+const QUERY_SCALE = Math.LOG2E / 8;
 
 /** What RoPE makes of adjacent pairs at a position, by one f64 angle a pair. */
 function rotated(
@@ -40,6 +43,7 @@ async function makeProjection(
   rope: RopeConfig,
   factors: Float32Array,
   positions: number,
+  bias?: Float32Array<ArrayBuffer>,
 ) {
   const weights = new Float32Array(3 * HEAD * 2 * HEAD);
   for (let row = 0; row < 3 * HEAD; row++) {
@@ -62,19 +66,11 @@ async function makeProjection(
     step: step.step,
     matrix,
     input: { kind: "plain", buffer: made.input, quadsPerRow: matrix.columns / 4 },
-    finish: {
-      fragments: [`attention/kv_store_${kvType}`, "attention/finish_qkv"],
-      bindings: {
-        query: made.query,
-        key_cache: made.keys,
-        value_cache: made.values,
-        rows: step.rows,
-        pages: step.pages,
-        rope: buffers.upload("rope", ropeTable(rope, HEAD, positions, factors)),
-      },
-      constants: { HEADS: 1, KV_HEADS: 1, HEAD_DIM: HEAD, QUERY_SCALE: 0.5 },
-      long: true,
-    },
+    finish: qkvFinish({ heads: 1, kvHeads: 1, headDim: HEAD, paddedHeadDim: HEAD, kvType }, {
+      ...made,
+      rope: buffers.upload("rope", ropeTable(rope, HEAD, positions, factors)),
+      bias: bias && buffers.upload("bias", bias),
+    }),
   });
   while (await linear.prepare());
   return { ...made, linear };
@@ -119,7 +115,7 @@ gpuTest(
         const expected = rotated(rope, factors, rows[i].slice(0, HEAD), position);
         const what = `position ${position}`;
         assertClose(keys.subarray(at, at + HEAD), expected, 5e-7, `key, ${what}`);
-        const scaled = expected.map((x) => x / 2);
+        const scaled = expected.map((x) => x * QUERY_SCALE);
         assertClose(query.subarray(i * HEAD, (i + 1) * HEAD), scaled, 5e-7, `query, ${what}`);
         assertEquals(values.slice(at, at + HEAD), rows[i].slice(HEAD), `value, ${what}`);
         // Dimensions past the rotated ones keep their values.
@@ -128,6 +124,87 @@ gpuTest(
     }
   },
 );
+
+gpuTest(
+  "the QKV projection adds biases before it rotates, whatever the rows of a step",
+  async () => {
+    const rope = { base: 10000, dimensions: 64, scale: 1 };
+    const factors = new Float32Array(32).fill(1);
+    const rng = new Rng(4);
+    const bias = rng.normals(3 * HEAD);
+    const made = await makeProjection("f32", rope, factors, 1024, bias);
+    const add = (x: Float32Array, part: number) => x.map((v, i) => v + bias[part * HEAD + i]);
+    // One row, tiles of every height.
+    for (const count of [1, 3, 8, 16, 32]) {
+      const rows = Array.from({ length: count }, () => rng.normals(2 * HEAD));
+      const positions = rows.map((_, i) => 130 + i);
+      project(made, rows, positions);
+      const query = new Float32Array(await readBuffer(gpu, made.query));
+      const keys = new Float32Array(await readBuffer(gpu, made.keys));
+      const values = new Float32Array(await readBuffer(gpu, made.values));
+      rows.forEach((row, i) => {
+        const at = slotOf(positions[i]);
+        const turn = (part: number) =>
+          rotated(rope, factors, add(row.slice(0, HEAD), part), positions[i]);
+        const what = `row ${i} of ${count}`;
+        const scaled = turn(0).map((x) => x * QUERY_SCALE);
+        assertClose(query.subarray(i * HEAD, (i + 1) * HEAD), scaled, 5e-7, `query, ${what}`);
+        assertClose(keys.subarray(at, at + HEAD), turn(1), 5e-7, `key, ${what}`);
+        assertEquals(values.slice(at, at + HEAD), add(row.slice(HEAD), 2), `value, ${what}`);
+      });
+    }
+  },
+);
+
+/** YaRN's frequencies and magnitudes by another implementation: see scripts/golden/logits.py. */
+const yarnGolden = JSON.parse(
+  Deno.readTextFileSync(new URL("../golden/models/rope_yarn.json", import.meta.url)),
+) as {
+  dimensions: number;
+  base: number;
+  factor: number;
+  original_max_position_embeddings: number;
+  beta_fast?: number;
+  beta_slow?: number;
+  attention_factor?: number;
+  magnitude: number;
+  frequencies: number[];
+}[];
+
+Deno.test("ropeTable's two rows of a position give YaRN's angles, and its magnitude once", () => {
+  for (const golden of yarnGolden) {
+    const { dimensions, base, factor, frequencies, magnitude } = golden;
+    const options: YarnOptions = {
+      factor,
+      originalContext: golden.original_max_position_embeddings,
+      betaFast: golden.beta_fast,
+      betaSlow: golden.beta_slow,
+      magnitude: golden.attention_factor,
+    };
+    const rope = { base, dimensions, scale: factor, yarn: yarnRamp(base, dimensions, options) };
+    const found = frequencies.map((_, pair) => ropeFrequency(rope, pair));
+    // The other side computes in f32.
+    found.forEach((value, pair) =>
+      assert(Math.abs(value / frequencies[pair] - 1) < 1e-6, `${factor}, pair ${pair}: ${value}`)
+    );
+    // Two pairs that are not rotated, as of a head that is rotated in part.
+    const pairs = dimensions / 2 + 2;
+    const table = ropeTable(rope, 2 * pairs, 40000);
+    for (const position of [0, 5, 300, 39999]) {
+      for (let pair = 0; pair < pairs; pair++) {
+        const [c, s] = table.subarray((position % 256 * pairs + pair) * 2);
+        const coarse = 256 + Math.floor(position / 256);
+        const [cc, ss] = table.subarray((coarse * pairs + pair) * 2);
+        const [length, angle] = pair < dimensions / 2
+          ? [magnitude, position * found[pair]]
+          : [1, 0];
+        const expected = [length * Math.cos(angle), length * Math.sin(angle)];
+        const { worst } = difference([c * cc - s * ss, c * ss + s * cc], expected);
+        assert(worst < 3e-7, `${factor}, position ${position}, pair ${pair}: ${worst}`);
+      }
+    }
+  }
+});
 
 Deno.test("ropeTable's two rows of a position give its angle to 2e-7", () => {
   const rope = { base: 10000, dimensions: 64, scale: 1 };

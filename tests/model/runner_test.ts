@@ -158,6 +158,31 @@ gpuTest(
 );
 
 gpuTest(
+  "Engine gives the golden continuations of qwen2 and qwen3, alone, side by side and on a cached prefix",
+  async () => {
+    for (const name of ["tiny_qwen2_f32", "tiny_qwen2_yarn_f32", "tiny_qwen3_f32"] as const) {
+      await using engine = await Engine.open(() =>
+        openModel({ path: goldenPath(name), ...options })
+      );
+      const golden = [...goldenGreedy(name)];
+      assertEquals(await read(engine.submit(request("alone"))), golden, name);
+      const cached: number[] = [];
+      const follow = async (generation: Generation) => {
+        const ids: number[] = [];
+        for await (const event of generation) {
+          if (event.type === "delta") ids.push(...event.ids);
+          if (event.type === "finished") cached.push(event.usage.cachedTokens);
+        }
+        return ids;
+      };
+      const together = [1, 2, 3].map((i) => follow(engine.submit(request(`beside ${i}`))));
+      for (const ids of await Promise.all(together)) assertEquals(ids, golden, name);
+      assert(cached.length === 3 && cached.every((tokens) => tokens >= 32), `${cached}`);
+    }
+  },
+);
+
+gpuTest(
   "Engine fails what runs when the real device is lost, reopens it and gives the same text again",
   async () => {
     const devices: GPUDevice[] = [];

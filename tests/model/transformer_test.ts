@@ -92,12 +92,10 @@ for (const name of goldenModels) {
 }
 
 for (const family of families) {
-  const small = () => model(family, "tiny_arcee_q8_0", "f16");
-
   gpuTest(
     `Transformer's prefill gives the same bits in chunks of any size, on any pages: ${family} kernels`,
     async () => {
-      for (const name of ["tiny_llama_f32", "tiny_arcee_q8_0"] as const) {
+      for (const name of ["tiny_llama_f32", "tiny_arcee_q8_0", "tiny_qwen3_q8_0"] as const) {
         const under = await model(family, name, "f16");
         const prompt = tokens(150, 1);
         const whole = allLogits(under, prompt, { chunk: 64 });
@@ -111,130 +109,137 @@ for (const family of families) {
             assertEquals(row, whole[i], `${name}, chunk ${chunk}, row ${i}`)
           );
         }
+        await under.settle();
       }
     },
   );
 
-  gpuTest(
-    `Transformer's decode agrees with a prefill of the same tokens: ${family} kernels`,
-    async () => {
-      const under = await small();
-      const prompt = tokens(60, 2);
-      const sequence = new TestSequence(1, [20, 21]);
-      let { tokens: [token], logits } = under.step([sequence.prefill(prompt)]);
-      const steps = [logits[0]];
-      // Across the edge from the first page to the second.
-      for (let i = 0; i < 10; i++) {
-        prompt.push(token);
-        ({ tokens: [token], logits } = under.step([sequence.decode()]));
-        steps.push(logits[0]);
-      }
-      const all = allLogits(under, prompt);
-      steps.forEach((row, i) => {
-        // On a real GPU decode has kernels of its own, which add up in another order.
-        if (family === "wide") assertClose(row, all[59 + i], 2e-3, `after ${60 + i} tokens`);
-        else assertSameBits(row, all[59 + i], `after ${60 + i} tokens`);
-      });
-    },
-  );
+  for (const name of ["tiny_arcee_q8_0", "tiny_qwen2_q8_0", "tiny_qwen3_q8_0"] as const) {
+    const what = `${name}, ${family} kernels`;
 
-  gpuTest(
-    `Transformer gives a row the same bits alone and in a batch of any size: ${family} kernels`,
-    async () => {
-      const under = await small();
-      const prompt = tokens(40, 3);
-      const alone = new TestSequence(0, [0]);
-      const first = under.step([alone.prefill(prompt)]);
-      const second = under.step([alone.decode()]);
-      const third = under.step([alone.decode()]);
-      const chunk = tokens(19, 4);
-      const other = under.step([new TestSequence(1, [1]).prefill(chunk)]);
-
-      for (const size of family === "wide" ? [2, 9, 70] : [2, 3, 5, 9, 17, 33, 70]) {
-        const rng = new Rng(size);
-        const place = (slot: number) => new TestSequence(slot, [10 + slot]);
-        // Slot 7 is the sequence to watch; its neighbours are at other positions and hold other tokens.
-        const watched = place(7);
-        const slots = Array.from({ length: size - 1 }, (_, i) => i < 7 ? i : i + 1);
-        const neighbours = slots.map((slot) => {
-          const sequence = place(slot);
-          under.step([sequence.prefill(tokens(1 + rng.integer(60), 50 + slot))]);
-          return sequence;
+    gpuTest(
+      `Transformer's decode agrees with a prefill of the same tokens: ${what}`,
+      async () => {
+        const under = await model(family, name, "f16");
+        const prompt = tokens(60, 2);
+        const sequence = new TestSequence(1, [20, 21]);
+        let { tokens: [token], logits } = under.step([sequence.prefill(prompt)]);
+        const steps = [logits[0]];
+        // Across the edge from the first page to the second.
+        for (let i = 0; i < 10; i++) {
+          prompt.push(token);
+          ({ tokens: [token], logits } = under.step([sequence.decode()]));
+          steps.push(logits[0]);
+        }
+        const all = allLogits(under, prompt);
+        steps.forEach((row, i) => {
+          // On a real GPU decode has kernels of its own, which add up in another order.
+          if (family === "wide") assertClose(row, all[59 + i], 2e-3, `after ${60 + i} tokens`);
+          else assertSameBits(row, all[59 + i], `after ${60 + i} tokens`);
         });
-        // A step that prefills one sequence and decodes the others.
-        const mixed = under.step([...neighbours.map((n) => n.decode()), watched.prefill(prompt)]);
-        assertSameBits(mixed.logits.at(-1)!, first.logits[0], `prefill beside ${size - 1}`);
-        assertEquals(mixed.tokens.at(-1), first.tokens[0]);
-        // A step that only decodes.
-        const only = under.step([watched.decode(), ...neighbours.map((n) => n.decode())]);
-        assertSameBits(only.logits[0], second.logits[0], `decode in ${size}`);
-        // A step that decodes beside another's prefill.
-        const late = new TestSequence(75, [90]);
-        const beside = under.step([
-          ...neighbours.slice(1).map((n) => n.decode()),
-          late.prefill(chunk),
-          watched.decode(),
-        ]);
-        assertSameBits(
-          beside.logits.at(-1)!,
-          third.logits[0],
-          `decode in ${size}, beside a prefill`,
-        );
-        assertSameBits(
-          beside.logits.at(-2)!,
-          other.logits[0],
-          `prefill beside ${size - 1} decodes`,
-        );
+      },
+    );
+
+    gpuTest(
+      `Transformer gives a row the same bits alone and in a batch of any size: ${what}`,
+      async () => {
+        const under = await model(family, name, "f16");
+        const prompt = tokens(40, 3);
+        const alone = new TestSequence(0, [0]);
+        const first = under.step([alone.prefill(prompt)]);
+        const second = under.step([alone.decode()]);
+        const third = under.step([alone.decode()]);
+        const chunk = tokens(19, 4);
+        const other = under.step([new TestSequence(1, [1]).prefill(chunk)]);
+
+        for (const size of family === "wide" ? [2, 9, 70] : [2, 3, 5, 9, 17, 33, 70]) {
+          const rng = new Rng(size);
+          const place = (slot: number) => new TestSequence(slot, [10 + slot]);
+          // Slot 7 is the sequence to watch; its neighbours are at other positions and hold other tokens.
+          const watched = place(7);
+          const slots = Array.from({ length: size - 1 }, (_, i) => i < 7 ? i : i + 1);
+          const neighbours = slots.map((slot) => {
+            const sequence = place(slot);
+            under.step([sequence.prefill(tokens(1 + rng.integer(60), 50 + slot))]);
+            return sequence;
+          });
+          // A step that prefills one sequence and decodes the others.
+          const mixed = under.step([...neighbours.map((n) => n.decode()), watched.prefill(prompt)]);
+          assertSameBits(mixed.logits.at(-1)!, first.logits[0], `prefill beside ${size - 1}`);
+          assertEquals(mixed.tokens.at(-1), first.tokens[0]);
+          // A step that only decodes.
+          const only = under.step([watched.decode(), ...neighbours.map((n) => n.decode())]);
+          assertSameBits(only.logits[0], second.logits[0], `decode in ${size}`);
+          // A step that decodes beside another's prefill.
+          const late = new TestSequence(75, [90]);
+          const beside = under.step([
+            ...neighbours.slice(1).map((n) => n.decode()),
+            late.prefill(chunk),
+            watched.decode(),
+          ]);
+          assertSameBits(
+            beside.logits.at(-1)!,
+            third.logits[0],
+            `decode in ${size}, beside a prefill`,
+          );
+          assertSameBits(
+            beside.logits.at(-2)!,
+            other.logits[0],
+            `prefill beside ${size - 1} decodes`,
+          );
+        }
+      },
+    );
+  }
+}
+
+for (const name of ["tiny_arcee_q8_0", "tiny_qwen3_q8_0"] as const) {
+  gpuTest(
+    `Transformer gives a row the same bits alone and among rows that share its prefix: ${name}`,
+    async () => {
+      const under = await model("lanes", name, "f16");
+      // Two prefixes of 6 pages, 24 rows on each, and as many that share nothing.
+      const fork = (slot: number): TestSequence => {
+        const prefix = slot % 3;
+        const pages = Array.from({ length: 6 }, (_, i) => prefix * 6 + i);
+        const sequence = new TestSequence(slot, prefix < 2 ? [...pages, 12 + slot] : [12 + slot]);
+        sequence.position = prefix < 2 ? 384 : 0;
+        under.step([sequence.prefill(tokens(1 + slot % 50, slot), true)]);
+        return sequence;
+      };
+      for (const prefix of [0, 1]) {
+        const whole = new TestSequence(0, Array.from({ length: 6 }, (_, i) => prefix * 6 + i));
+        for (let chunk = 0; chunk < 2; chunk++) {
+          under.step([whole.prefill(tokens(192, 90 + 2 * prefix + chunk), false)]);
+        }
+      }
+      const slots = Array.from({ length: 72 }, (_, slot) => slot);
+      const alone = slots.map((slot) => {
+        const sequence = fork(slot);
+        return [0, 1, 2].map(() => under.step([sequence.decode()]));
+      });
+      const chunk = tokens(19, 99);
+      const prefill = under.step([new TestSequence(79, [95]).prefill(chunk)]);
+      assert(alone.flat().every((step) => step.sharedBlocks === 0));
+      const together = slots.map(fork);
+      for (const step of [0, 1, 2]) {
+        // The last one beside a prompt, which goes before the decoding rows.
+        const late = step === 2 ? [new TestSequence(79, [95]).prefill(chunk)] : [];
+        const found = under.step([...together.map((sequence) => sequence.decode()), ...late]);
+        if (step === 2) assertSameBits(found.logits.at(-1)!, prefill.logits[0], "the prompt");
+        assert(found.sharedBlocks >= 4, `${found.sharedBlocks} blocks are shared`);
+        for (const slot of slots) {
+          assertSameBits(
+            found.logits[slot],
+            alone[slot][step].logits[0],
+            `row ${slot}, step ${step}`,
+          );
+          assertEquals(found.tokens[slot], alone[slot][step].tokens[0]);
+        }
       }
     },
   );
 }
-
-gpuTest(
-  "Transformer gives a row the same bits alone and among rows that share its prefix",
-  async () => {
-    const under = await model("lanes", "tiny_arcee_q8_0", "f16");
-    // Two prefixes of 6 pages, 24 rows on each, and as many that share nothing.
-    const fork = (slot: number): TestSequence => {
-      const prefix = slot % 3;
-      const pages = Array.from({ length: 6 }, (_, i) => prefix * 6 + i);
-      const sequence = new TestSequence(slot, prefix < 2 ? [...pages, 12 + slot] : [12 + slot]);
-      sequence.position = prefix < 2 ? 384 : 0;
-      under.step([sequence.prefill(tokens(1 + slot % 50, slot), true)]);
-      return sequence;
-    };
-    for (const prefix of [0, 1]) {
-      const whole = new TestSequence(0, Array.from({ length: 6 }, (_, i) => prefix * 6 + i));
-      for (let chunk = 0; chunk < 2; chunk++) {
-        under.step([whole.prefill(tokens(192, 90 + 2 * prefix + chunk), false)]);
-      }
-    }
-    const slots = Array.from({ length: 72 }, (_, slot) => slot);
-    const alone = slots.map((slot) => {
-      const sequence = fork(slot);
-      return [0, 1, 2].map(() => under.step([sequence.decode()]));
-    });
-    const chunk = tokens(19, 99);
-    const prefill = under.step([new TestSequence(79, [95]).prefill(chunk)]);
-    assert(alone.flat().every((step) => step.sharedBlocks === 0));
-    const together = slots.map(fork);
-    for (const step of [0, 1, 2]) {
-      // The last one beside a prompt, which goes before the decoding rows.
-      const late = step === 2 ? [new TestSequence(79, [95]).prefill(chunk)] : [];
-      const found = under.step([...together.map((sequence) => sequence.decode()), ...late]);
-      if (step === 2) assertSameBits(found.logits.at(-1)!, prefill.logits[0], "the prompt");
-      assert(found.sharedBlocks >= 4, `${found.sharedBlocks} blocks are shared`);
-      for (const slot of slots) {
-        assertSameBits(
-          found.logits[slot],
-          alone[slot][step].logits[0],
-          `row ${slot}, step ${step}`,
-        );
-        assertEquals(found.tokens[slot], alone[slot][step].tokens[0]);
-      }
-    }
-  },
-);
 
 gpuTest(
   "Transformer continues on a copied page as on the page itself, and leaves that alone",

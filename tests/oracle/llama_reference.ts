@@ -1,6 +1,7 @@
 /**
  * A plain f64 forward pass of llama-shaped models, one position at a time, written to be read against the papers:
- * RMSNorm (Zhang and Sennrich 2019), rotary positions on neighbouring pairs (Su et al. 2021), grouped-query attention
+ * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2 and qwen3, on pairs half of the
+ * rotated dimensions apart, biases (qwen2) and norms of heads (qwen3, Henry et al. 2020), grouped-query attention
  * (Ainslie et al. 2023), SwiGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward.
  * It is the oracle that the GPU engine is tested against.
  * @module
@@ -15,8 +16,15 @@ interface Matrix {
   values: Float32Array;
 }
 
+/** Biases of the four projections of attention; absent ones are undefined. */
+type Biases = Record<"query" | "key" | "value" | "output", Float32Array | undefined>;
+
 interface Layer {
   attentionNorm: Float32Array;
+  biases: Biases;
+  /** Gains of a query head's and a key head's norm; only in qwen3. */
+  queryNorm?: Float32Array;
+  keyNorm?: Float32Array;
   query: Matrix;
   key: Matrix;
   value: Matrix;
@@ -28,15 +36,20 @@ interface Layer {
   down: Matrix;
 }
 
+/** Architectures that the reference knows. */
+export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3";
+
 /** A model's shape and weights, dequantised to f32. */
 export interface ReferenceModel {
-  architecture: "llama" | "arcee";
+  architecture: ReferenceArchitecture;
   dim: number;
   heads: number;
   kvHeads: number;
   headDim: number;
   /** Leading dimensions of a head that are rotated. */
   ropeDim: number;
+  /** Whether dimension i is rotated with i + ropeDim / 2, instead of with its neighbour. */
+  ropeHalves: boolean;
   ropeBase: number;
   /** Positions are divided by this (linear scaling); 1 for none. */
   ropeScale: number;
@@ -51,18 +64,23 @@ export interface ReferenceModel {
   output: Matrix;
 }
 
-/** Reads a `llama` or `arcee` model whose weights are F32, F16, BF16 or Q8_0. */
+/** Reads a `llama`, `arcee`, `qwen2` or `qwen3` model whose weights are F32, F16, BF16 or Q8_0. */
 export function loadReferenceModel(file: GgufFile): ReferenceModel {
   const { metadata } = file;
-  const architecture = metadata.string("general.architecture");
-  if (architecture !== "llama" && architecture !== "arcee") {
-    throw new TypeError(`${file.name}: architecture is ${architecture}, expected llama or arcee`);
+  const known = ["llama", "arcee", "qwen2", "qwen3"] as const;
+  const found = metadata.string("general.architecture");
+  const architecture = known.find((name) => name === found);
+  if (!architecture) {
+    throw new TypeError(
+      `${file.name}: architecture is ${found}, expected one of ${known.join(", ")}`,
+    );
   }
   const integer = (key: string, otherwise?: number) =>
     metadata.integer(`${architecture}.${key}`, 1, 1 << 24, otherwise);
   const number = (key: string, otherwise?: number) =>
     metadata.number(`${architecture}.${key}`, otherwise);
   const vector = (name: string) => file.readFloats(file.tensor(name));
+  const optional = (name: string) => file.tensors.has(name) ? vector(name) : undefined;
   const matrix = (name: string): Matrix => {
     const tensor = file.tensor(name);
     return { rows: tensor.shape[1], columns: tensor.shape[0], values: file.readFloats(tensor) };
@@ -72,7 +90,10 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
   const heads = integer("attention.head_count");
   const headDim = integer("attention.key_length", dim / heads);
   const ropeDim = integer("rope.dimension_count", headDim);
-  const linear = metadata.string(`${architecture}.rope.scaling.type`, "none") === "linear";
+  const scaling = metadata.string(`${architecture}.rope.scaling.type`, "none");
+  if (scaling !== "none" && scaling !== "linear") {
+    throw new TypeError(`${file.name}: RoPE scaling is ${scaling}, expected none or linear`);
+  }
   const embedding = matrix("token_embd.weight");
   return {
     architecture,
@@ -81,8 +102,9 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
     kvHeads: integer("attention.head_count_kv", heads),
     headDim,
     ropeDim,
+    ropeHalves: architecture.startsWith("qwen"),
     ropeBase: number("rope.freq_base", 10000),
-    ropeScale: linear ? number("rope.scaling.factor", 1) : 1,
+    ropeScale: scaling === "linear" ? number("rope.scaling.factor", 1) : 1,
     ropeFactors: file.tensors.has("rope_freqs.weight")
       ? vector("rope_freqs.weight")
       : new Float32Array(ropeDim / 2).fill(1),
@@ -91,12 +113,20 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
     embedding,
     layers: Array.from({ length: integer("block_count") }, (_, l) => ({
       attentionNorm: vector(`blk.${l}.attn_norm.weight`),
+      biases: {
+        query: optional(`blk.${l}.attn_q.bias`),
+        key: optional(`blk.${l}.attn_k.bias`),
+        value: optional(`blk.${l}.attn_v.bias`),
+        output: optional(`blk.${l}.attn_output.bias`),
+      },
+      queryNorm: optional(`blk.${l}.attn_q_norm.weight`),
+      keyNorm: optional(`blk.${l}.attn_k_norm.weight`),
       query: matrix(`blk.${l}.attn_q.weight`),
       key: matrix(`blk.${l}.attn_k.weight`),
       value: matrix(`blk.${l}.attn_v.weight`),
       attentionOutput: matrix(`blk.${l}.attn_output.weight`),
       feedForwardNorm: vector(`blk.${l}.ffn_norm.weight`),
-      gate: architecture === "llama" ? matrix(`blk.${l}.ffn_gate.weight`) : undefined,
+      gate: architecture === "arcee" ? undefined : matrix(`blk.${l}.ffn_gate.weight`),
       up: matrix(`blk.${l}.ffn_up.weight`),
       down: matrix(`blk.${l}.ffn_down.weight`),
     })),
@@ -125,15 +155,17 @@ export function multiply(matrix: Matrix, x: Float64Array): Float64Array {
   return y;
 }
 
-/** Rotates each head's leading pairs (2i, 2i + 1) of `x` by their angle at `position`, in place. */
+/** Rotates each head's leading pairs, (2i, 2i + 1) or (i, i + ropeDim / 2), of `x` by their angle at `position`, in place. */
 export function rotate(model: ReferenceModel, x: Float64Array, position: number): void {
   for (let head = 0; head < x.length; head += model.headDim) {
-    for (let i = 0; i < model.ropeDim; i += 2) {
-      const frequency = model.ropeBase ** (-i / model.ropeDim) / model.ropeFactors[i / 2];
+    for (let pair = 0; pair < model.ropeDim / 2; pair++) {
+      const frequency = model.ropeBase ** (-2 * pair / model.ropeDim) / model.ropeFactors[pair];
       const angle = position / model.ropeScale * frequency;
-      const [a, b] = [x[head + i], x[head + i + 1]];
-      x[head + i] = a * Math.cos(angle) - b * Math.sin(angle);
-      x[head + i + 1] = a * Math.sin(angle) + b * Math.cos(angle);
+      const i = head + (model.ropeHalves ? pair : 2 * pair);
+      const j = model.ropeHalves ? i + model.ropeDim / 2 : i + 1;
+      const [a, b] = [x[i], x[j]];
+      x[i] = a * Math.cos(angle) - b * Math.sin(angle);
+      x[j] = a * Math.sin(angle) + b * Math.cos(angle);
     }
   }
 }
@@ -175,6 +207,31 @@ function addTo(x: Float64Array, y: Float64Array): void {
   for (let i = 0; i < x.length; i++) x[i] += y[i];
 }
 
+/** The product of `matrix` and the column `x`, with `bias` if there is one. */
+function project(matrix: Matrix, x: Float64Array, bias: Float32Array | undefined): Float64Array {
+  const y = multiply(matrix, x);
+  return bias ? y.map((v, i) => v + bias[i]) : y;
+}
+
+/** RMSNorm of every head of `x` by itself, if there is a gain for it. */
+function normHeads(
+  x: Float64Array,
+  gain: Float32Array | undefined,
+  epsilon: number,
+): Float64Array {
+  if (!gain) return x;
+  const heads = x.length / gain.length;
+  return Float64Array.from(
+    Array.from(
+      { length: heads },
+      (
+        _,
+        head,
+      ) => [...rmsNorm(x.slice(head * gain.length, (head + 1) * gain.length), gain, epsilon)],
+    ).flat(),
+  );
+}
+
 /** Runs a model token by token, keeping keys and values. */
 export class ReferenceDecoder {
   readonly #model: ReferenceModel;
@@ -200,13 +257,19 @@ export class ReferenceDecoder {
     );
     model.layers.forEach((layer, l) => {
       const input = rmsNorm(x, layer.attentionNorm, model.epsilon);
-      const query = multiply(layer.query, input);
-      const key = multiply(layer.key, input);
+      const { biases } = layer;
+      const query = normHeads(
+        project(layer.query, input, biases.query),
+        layer.queryNorm,
+        model.epsilon,
+      );
+      const key = normHeads(project(layer.key, input, biases.key), layer.keyNorm, model.epsilon);
       rotate(model, query, position);
       rotate(model, key, position);
       this.keys[l].push(key);
-      this.values[l].push(multiply(layer.value, input));
-      addTo(x, multiply(layer.attentionOutput, attend(model, query, this.keys[l], this.values[l])));
+      this.values[l].push(project(layer.value, input, biases.value));
+      const attended = attend(model, query, this.keys[l], this.values[l]);
+      addTo(x, project(layer.attentionOutput, attended, biases.output));
       addTo(x, feedForward(layer, rmsNorm(x, layer.feedForwardNorm, model.epsilon)));
     });
     return multiply(model.output, rmsNorm(x, model.outputNorm, model.epsilon));

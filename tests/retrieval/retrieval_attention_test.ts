@@ -3,7 +3,7 @@ import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
 import type { StepRow } from "../../src/engine/step.ts";
 import type { RetrievalPolicy } from "../../src/retrieval/policy.ts";
-import { goldenPath } from "../support/golden_models.ts";
+import { type GoldenModel, goldenPath } from "../support/golden_models.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { ModelUnderTest, TestSequence } from "../support/model_under_test.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
@@ -18,10 +18,14 @@ const gpus = {
 };
 const opened = new Map<string, Promise<ModelUnderTest>>();
 
-function model(family: "lanes" | "wide"): Promise<ModelUnderTest> {
-  const open = () => ModelUnderTest.open(gpus[family], goldenPath("tiny_llama_f16"), "f16");
-  if (!opened.has(family)) opened.set(family, open());
-  return opened.get(family)!;
+function model(
+  family: "lanes" | "wide",
+  name: GoldenModel = "tiny_llama_f16",
+): Promise<ModelUnderTest> {
+  const open = () => ModelUnderTest.open(gpus[family], goldenPath(name), "f16");
+  const key = `${family} ${name}`;
+  if (!opened.has(key)) opened.set(key, open());
+  return opened.get(key)!;
 }
 
 /** `count` tokens of no meaning. */
@@ -72,41 +76,43 @@ for (const family of families) {
       });}
   };
 
-  test("RetrievalAttention over all keys gives dense decode's logits, beside dense rows and prefill", async () => {
-    const prompt = tokens(300, 1);
-    const pages = [[7, 3, 90, 12, 40, 41, 42, 43], [10, 11, 13, 14, 15, 16, 17, 18]];
-    const under = await model(family);
-    await using retrieval = await RetrievalUnderTest.open(under, { ...window, overlap: true });
-    const dense = new TestSequence(0, pages[0]);
-    const sparse = new TestSequence(1, pages[1]);
-    read(retrieval, dense, prompt, { kind: "dense" });
-    read(retrieval, sparse, prompt, all);
-    await retrieval.untilReady(1);
-    assert(retrieval.retrieval.load.cpuBytes > 0);
-    for (let i = 0; i < 100; i++) {
-      const newcomer = new TestSequence(2, [50, 51]);
-      const rows = [
-        ask(sparse.decode(), prompt.length, all),
-        ask(dense.decode(), prompt.length, { kind: "dense" }),
-        ...(i % 9 === 0 ? [ask(newcomer.prefill(tokens(20, i)), 20, { kind: "dense" })] : []),
-      ];
-      const { logits, tokens: chosen } = retrieval.step(rows);
-      assertEquals(chosen[0], chosen[1], `token ${i}`);
-      // Later tokens differ more: their keys and values are rounded to f16, where a last bit may fall to the other side.
-      assertLess(difference(logits[0], logits[1]), i === 0 ? 1e-5 : 2e-4, `step ${i}`);
-      // What left the window must not be read any more.
-      for (const { slot, from, to } of retrieval.vacant.splice(0)) {
-        assertEquals([slot, from], [1, 1]);
-        under.fillPages(pages[1].slice(from, to), 0x7b);
+  for (const name of ["tiny_llama_f16", "tiny_qwen2_q8_0", "tiny_qwen3_q8_0"] as const) {
+    test(`RetrievalAttention over all keys gives dense decode's logits, beside dense rows and prefill: ${name}`, async () => {
+      const prompt = tokens(300, 1);
+      const pages = [[7, 3, 90, 12, 40, 41, 42, 43], [10, 11, 13, 14, 15, 16, 17, 18]];
+      const under = await model(family, name);
+      await using retrieval = await RetrievalUnderTest.open(under, { ...window, overlap: true });
+      const dense = new TestSequence(0, pages[0]);
+      const sparse = new TestSequence(1, pages[1]);
+      read(retrieval, dense, prompt, { kind: "dense" });
+      read(retrieval, sparse, prompt, all);
+      await retrieval.untilReady(1);
+      assert(retrieval.retrieval.load.cpuBytes > 0);
+      for (let i = 0; i < 100; i++) {
+        const newcomer = new TestSequence(2, [50, 51]);
+        const rows = [
+          ask(sparse.decode(), prompt.length, all),
+          ask(dense.decode(), prompt.length, { kind: "dense" }),
+          ...(i % 9 === 0 ? [ask(newcomer.prefill(tokens(20, i)), 20, { kind: "dense" })] : []),
+        ];
+        const { logits, tokens: chosen } = retrieval.step(rows);
+        assertEquals(chosen[0], chosen[1], `token ${i}`);
+        // Later tokens differ more: their keys and values are rounded to f16, where a last bit may fall to the other side.
+        assertLess(difference(logits[0], logits[1]), i === 0 ? 1e-5 : 2e-4, `step ${i}`);
+        // What left the window must not be read any more.
+        for (const { slot, from, to } of retrieval.vacant.splice(0)) {
+          assertEquals([slot, from], [1, 1]);
+          under.fillPages(pages[1].slice(from, to), 0x7b);
+        }
       }
-    }
-    const { load } = retrieval.retrieval;
-    assertEquals(load.tokens, 100);
-    assertEquals(load.keysScanned, load.keysHeld);
-    assert(load.searchSeconds > 0);
-    retrieval.retrieval.leave(1);
-    assertEquals(retrieval.retrieval.load.cpuBytes, 0);
-  });
+      const { load } = retrieval.retrieval;
+      assertEquals(load.tokens, 100);
+      assertEquals(load.keysScanned, load.keysHeld);
+      assert(load.searchSeconds > 0);
+      retrieval.retrieval.leave(1);
+      assertEquals(retrieval.retrieval.load.cpuBytes, 0);
+    });
+  }
 
   test("RetrievalAttention leaves a context that its window holds to dense attention, to the bit", async () => {
     const prompt = tokens(200, 2);

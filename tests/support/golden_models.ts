@@ -10,6 +10,11 @@ export const goldenModels = [
   "tiny_arcee_f32",
   "tiny_arcee_f16",
   "tiny_arcee_q8_0",
+  "tiny_qwen2_f32",
+  "tiny_qwen2_q8_0",
+  "tiny_qwen2_yarn_f32",
+  "tiny_qwen3_f32",
+  "tiny_qwen3_q8_0",
 ] as const;
 
 export type GoldenModel = (typeof goldenModels)[number];

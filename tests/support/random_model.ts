@@ -2,11 +2,14 @@ import { Rng } from "../../src/common/rng.ts";
 import { ggmlTypeByName } from "../../src/formats/gguf_blocks.ts";
 import { encodeGguf, type GgufInput, type GgufTensorInput } from "../../src/formats/gguf_writer.ts";
 import { isQuantized } from "../../src/formats/quantized_blocks.ts";
+import type { ReferenceArchitecture } from "../oracle/llama_reference.ts";
 import { randomBlocks } from "./random_blocks.ts";
 
 /** What a random model is. */
 export interface RandomModelShape {
-  architecture: "llama" | "arcee";
+  architecture: ReferenceArchitecture;
+  /** Whether the projections of attention, output included, have biases. */
+  biases?: boolean;
   width: number;
   heads: number;
   kvHeads: number;
@@ -44,6 +47,8 @@ export function randomModel(shape: RandomModelShape): Uint8Array<ArrayBuffer> {
     const fits = type !== "Q8_0" || dims[0] % 32 === 0;
     tensors.push({ name: `${name}.weight`, shape: dims, type: fits ? type : "F16", values });
   };
+  const bias = (name: string, count: number) =>
+    tensors.push({ name: `${name}.bias`, shape: [count], type: "F32", values: rng.normals(count) });
   add("token_embd", "F16", width, vocabulary);
   for (let layer = 0; layer < 2; layer++) {
     const at = (part: string) => `blk.${layer}.${part}`;
@@ -54,7 +59,17 @@ export function randomModel(shape: RandomModelShape): Uint8Array<ArrayBuffer> {
     add(at("attn_v"), "F16", width, kvHeads * headDim);
     add(at("attn_output"), "Q8_0", heads * headDim, width);
     add(at("ffn_norm"), "F32", width);
-    if (architecture === "llama") add(at("ffn_gate"), "Q8_0", width, hidden);
+    if (shape.biases) {
+      bias(at("attn_q"), heads * headDim);
+      bias(at("attn_k"), kvHeads * headDim);
+      bias(at("attn_v"), kvHeads * headDim);
+      if (architecture === "llama") bias(at("attn_output"), width);
+    }
+    if (architecture === "qwen3") {
+      add(at("attn_q_norm"), "F32", headDim);
+      add(at("attn_k_norm"), "F32", headDim);
+    }
+    if (architecture !== "arcee") add(at("ffn_gate"), "Q8_0", width, hidden);
     add(at("ffn_up"), "Q8_0", width, hidden);
     add(at("ffn_down"), "F16", hidden, width);
   }

@@ -12,6 +12,13 @@ for (const pre of Object.keys(bpeGolden.ids)) {
   });
 }
 
+Deno.test("Tokenizer cuts words under deepseek-r1-qwen, the distilled Qwen models' name, as under qwen2", () => {
+  const tokenizer = bpeTokenizer({ "tokenizer.ggml.pre": "deepseek-r1-qwen" });
+  bpeGolden.texts.forEach((text, i) =>
+    assertEquals(tokenizer.encode(text, { addBos: false }), bpeGolden.ids.qwen2[i], text)
+  );
+});
+
 Deno.test("Tokenizer gives sentencepiece's ids and text", () => {
   const tokenizer = spmTokenizer();
   spmGolden.texts.forEach((text, i) => {

@@ -1,0 +1,65 @@
+import { ModelFormatError } from "../common/errors.ts";
+import type { GgufFile } from "../formats/gguf.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Divisors of RoPE's frequencies, which a file may have. */
+export const ROPE_FACTORS = "rope_freqs.weight";
+
+/** Names that an error lists. */
+const LISTED = 8;
+
+/** Every tensor of a model and its shape, as GGML orders dimensions. */
+function expectedTensors(file: GgufFile, config: ModelConfig): Map<string, number[]> {
+  const { width, heads, kvHeads, headDim, hidden, vocabulary } = config;
+  const shapes = new Map<string, number[]>([["token_embd.weight", [width, vocabulary]]]);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const add = (name: string, ...shape: number[]) => shapes.set(`blk.${layer}.${name}`, shape);
+    add("attn_norm.weight", width);
+    add("attn_q.weight", width, heads * headDim);
+    add("attn_k.weight", width, kvHeads * headDim);
+    add("attn_v.weight", width, kvHeads * headDim);
+    add("attn_output.weight", heads * headDim, width);
+    if (config.attentionBias) {
+      add("attn_q.bias", heads * headDim);
+      add("attn_k.bias", kvHeads * headDim);
+      add("attn_v.bias", kvHeads * headDim);
+    }
+    if (config.outputBias) add("attn_output.bias", width);
+    if (config.headNorm) {
+      add("attn_q_norm.weight", headDim);
+      add("attn_k_norm.weight", headDim);
+    }
+    add("ffn_norm.weight", width);
+    if (config.feedForward === "swiglu") add("ffn_gate.weight", width, hidden);
+    add("ffn_up.weight", width, hidden);
+    add("ffn_down.weight", hidden, width);
+  }
+  shapes.set("output_norm.weight", [width]);
+  if (!config.tiedEmbeddings) shapes.set("output.weight", [width, vocabulary]);
+  if (file.tensors.has(ROPE_FACTORS)) shapes.set(ROPE_FACTORS, [config.rope.dimensions / 2]);
+  return shapes;
+}
+
+/**
+ * Checks that a file has the tensors of its configuration and no others: one that is not used would change what the model says.
+ * @throws {ModelFormatError} naming what is absent, misshapen or too much.
+ */
+export function checkTensors(file: GgufFile, config: ModelConfig): void {
+  const shapes = expectedTensors(file, config);
+  for (const [name, shape] of shapes) {
+    const found = file.tensor(name).shape;
+    if (found.length !== shape.length || found.some((n, i) => n !== shape[i])) {
+      throw new ModelFormatError(`${file.name}: ${name} is [${found}], expected [${shape}]`);
+    }
+  }
+  const extra = [...file.tensors.keys()].filter((name) => !shapes.has(name));
+  if (extra.length > 0) {
+    const more = extra.length > LISTED ? ` and ${extra.length - LISTED} more` : "";
+    throw new ModelFormatError(
+      `${file.name}: ${
+        extra.slice(0, LISTED).join(", ")
+      }${more} in the file, expected only the tensors of a dense ` +
+        `${config.architecture} model of ${config.layers} layers: others are not supported`,
+    );
+  }
+}

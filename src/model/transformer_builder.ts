@@ -1,0 +1,274 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { KernelCall } from "../gpu/kernel_call.ts";
+import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust, maskWords } from "../kernels/adjust.ts";
+import {
+  Attention,
+  type AttentionBuffers,
+  type AttentionScratch,
+  createAttentionScratch,
+} from "../kernels/attention.ts";
+import type { AttentionShape } from "../kernels/attention_shape.ts";
+import { createEmbed } from "../kernels/embed.ts";
+import { createHeadNorm } from "../kernels/head_norm.ts";
+import { Linear } from "../kernels/linear.ts";
+import type { LinearFinish, NormInput } from "../kernels/linear_variant.ts";
+import { qkvFinish } from "../kernels/qkv_finish.ts";
+import { createRowScales } from "../kernels/row_scales.ts";
+import { createSample } from "../kernels/sample.ts";
+import { createScore, SCORE_BYTES, type ScoreBuffers, SCORED_BYTES } from "../kernels/score.ts";
+import type { StepBuffers } from "../kernels/step_buffers.ts";
+import type { ModelConfig } from "./config.ts";
+import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
+import { ropeTable } from "./rope_table.ts";
+import type { TransformerOptions } from "./transformer_options.ts";
+import type { LayerWeights, ModelWeights } from "./weights.ts";
+
+/** The kernels of one layer. */
+export interface Layer {
+  qkv: Linear;
+  /** Finishes what `qkv` only stores, where query and key heads are normalised. */
+  headNorm: KernelCall | undefined;
+  attention: Attention;
+  attentionBuffers: AttentionBuffers;
+  output: Linear;
+  up: Linear;
+  down: Linear;
+}
+
+/** Makes the pieces of a transformer: activations and their widths are known here only. */
+export class TransformerBuilder {
+  readonly sampled: GPUBuffer;
+  readonly logits: GPUBuffer;
+  readonly keptLogits: GPUBuffer;
+  readonly #residual: GPUBuffer;
+  readonly #rowScale: GPUBuffer;
+  readonly #query: GPUBuffer;
+  /** QKV products of a step, in models that normalise heads. */
+  readonly #projected: GPUBuffer;
+  readonly #attended: GPUBuffer;
+  readonly #hidden: GPUBuffer;
+  readonly #lastSampled: GPUBuffer;
+  readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
+  readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
+  readonly #rope: GPUBuffer;
+  readonly #quads: number;
+  readonly #contextPages: number;
+  readonly #scratch: AttentionScratch;
+
+  constructor(
+    readonly gpu: Gpu,
+    readonly config: ModelConfig,
+    readonly shape: AttentionShape,
+    readonly weights: ModelWeights,
+    readonly buffers: StepBuffers,
+    readonly cache: KvCache,
+    options: TransformerOptions,
+  ) {
+    const { maxRows, maxSequences } = options;
+    const { paddedHeadDim, heads } = shape;
+    const make = (label: string, floatsPerRow: number, rows = maxRows) =>
+      gpu.buffers.storage(label, rows * floatsPerRow * 4);
+    this.#quads = weights.embedding.columns / 4;
+    this.#contextPages = Math.ceil(options.contextLength / PAGE_TOKENS);
+    this.#scratch = createAttentionScratch(gpu, shape, maxSequences, this.#contextPages);
+    this.#residual = make("residual", this.#quads * 4);
+    this.#rowScale = make("row scales", 1);
+    this.#query = make("queries", heads * paddedHeadDim);
+    this.#projected = make("projected heads", config.headNorm ? weights.layers[0].qkv.rows : 0);
+    this.#attended = make("attention output", shape.outputRowQuads * 4);
+    this.#hidden = make("feed-forward", weights.layers[0].down.columns);
+    this.#lastSampled = make("last sampled", 1, maxSequences);
+    this.adjustBuffers = {
+      adjusted: make("adjusted rows", ADJUSTED_BYTES / 4, maxSequences),
+      adjustments: make("token adjustments", config.vocabulary, maxSequences),
+      masks: make("token masks", maskWords(config.vocabulary), maxSequences),
+    };
+    this.scoreBuffers = {
+      scored: make("scored rows", SCORED_BYTES / 4, maxSequences),
+      scores: make("scores", SCORE_BYTES / 4, maxSequences),
+    };
+    this.logits = make("logits", weights.output.rows, maxSequences);
+    this.keptLogits = make("kept logits", weights.output.rows, maxSequences);
+    this.sampled = make("sampled", 1, maxSequences);
+    this.#rope = gpu.buffers.upload(
+      "rope",
+      ropeTable(config.rope, paddedHeadDim, options.contextLength, weights.ropeFactors),
+    );
+  }
+
+  #norm(gain: GPUBuffer): NormInput {
+    return {
+      buffer: this.#residual,
+      quadsPerRow: this.#quads,
+      gain,
+      width: this.config.width,
+      epsilon: this.config.normEpsilon,
+      rowScale: this.#rowScale,
+    };
+  }
+
+  rowScales(): Promise<KernelCall> {
+    const { buffer: input, rowScale, quadsPerRow, width, epsilon } = this.#norm(
+      this.weights.outputNorm,
+    );
+    return createRowScales(this.gpu, { input, rowScale, quadsPerRow, width, epsilon });
+  }
+
+  embed(): Promise<KernelCall> {
+    return createEmbed(this.gpu, {
+      matrix: this.weights.embedding,
+      step: this.buffers.step,
+      rows: this.buffers.rows,
+      lastSampled: this.#lastSampled,
+      output: this.#residual,
+      quadsPerRow: this.#quads,
+    });
+  }
+
+  head(): Promise<Linear> {
+    const { output, outputNorm } = this.weights;
+    return Linear.create(this.gpu, {
+      label: "logits",
+      step: this.buffers.step,
+      matrix: output,
+      input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
+      finish: {
+        fragments: ["dense/finish_store"],
+        bindings: { output: this.logits },
+        constants: { OUTPUT_PAIRS_PER_ROW: output.rows / 2 },
+      },
+    });
+  }
+
+  get #sampling(): Parameters<typeof createSample>[1] {
+    return {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: {
+        logits: this.logits,
+        samples: this.buffers.samples,
+        sampled: this.sampled,
+        lastSampled: this.#lastSampled,
+      },
+    };
+  }
+
+  adjust(): Promise<KernelCall> {
+    return createAdjust(this.gpu, {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: { ...this.adjustBuffers, logits: this.logits, lastSampled: this.#lastSampled },
+    });
+  }
+
+  sample(): Promise<KernelCall> {
+    return createSample(this.gpu, this.#sampling);
+  }
+
+  score(): Promise<(logits: GPUBuffer) => KernelCall> {
+    const { sampled } = this;
+    return createScore(this.gpu, {
+      vocabulary: this.config.vocabulary,
+      logitsPerRow: this.weights.output.rows,
+      buffers: { sampled, ...this.scoreBuffers },
+    });
+  }
+
+  async layer(layer: LayerWeights, index: number): Promise<Layer> {
+    const attentionBuffers: AttentionBuffers = {
+      step: this.buffers,
+      query: this.#query,
+      keys: this.cache.keys[index],
+      values: this.cache.values[index],
+      output: this.#attended,
+      scratch: this.#scratch,
+    };
+    const finish = qkvFinish(this.shape, {
+      step: this.buffers,
+      query: this.#query,
+      keys: this.cache.keys[index],
+      values: this.cache.values[index],
+      rope: this.#rope,
+      bias: layer.qkvBias,
+    });
+    const [qkv, headNorm, attention, output, up, down] = await Promise.all([
+      this.#qkv(layer, layer.headGains ? this.#project(layer) : finish),
+      layer.headGains ? this.#headNorm(layer, layer.headGains, finish) : undefined,
+      Attention.create(this.gpu, this.shape, this.#contextPages, attentionBuffers),
+      this.#toResidual(
+        "attention output",
+        layer.attentionOutput,
+        this.#attended,
+        layer.outputBias,
+      ),
+      this.#up(layer),
+      this.#toResidual("down", layer.down, this.#hidden),
+    ]);
+    return { qkv, headNorm, attention, attentionBuffers, output, up, down };
+  }
+
+  #qkv(layer: LayerWeights, finish: LinearFinish): Promise<Linear> {
+    return Linear.create(this.gpu, {
+      label: "qkv",
+      step: this.buffers.step,
+      matrix: layer.qkv,
+      input: { kind: "norm", ...this.#norm(layer.attentionNorm) },
+      finish,
+    });
+  }
+
+  /** The finish of a QKV product whose heads are normalised afterwards. */
+  #project({ qkv }: LayerWeights): LinearFinish {
+    return {
+      fragments: ["dense/finish_store"],
+      bindings: { output: this.#projected },
+      constants: { OUTPUT_PAIRS_PER_ROW: qkv.rows / 2 },
+    };
+  }
+
+  #headNorm({ qkv }: LayerWeights, gains: GPUBuffer, finish: LinearFinish): Promise<KernelCall> {
+    const input = {
+      step: this.buffers.step,
+      projected: this.#projected,
+      pairsPerRow: qkv.rows / 2,
+      gains,
+      headDim: this.shape.headDim,
+      epsilon: this.config.normEpsilon,
+    };
+    return createHeadNorm(this.gpu, input, finish);
+  }
+
+  #up(layer: LayerWeights): Promise<Linear> {
+    const gated = this.config.feedForward === "swiglu";
+    return Linear.create(this.gpu, {
+      label: "up",
+      step: this.buffers.step,
+      matrix: layer.up,
+      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) },
+      finish: {
+        fragments: [gated ? "dense/finish_swiglu" : "dense/finish_relu2"],
+        bindings: { output: this.#hidden },
+        constants: { OUTPUT_PAIRS_PER_ROW: gated ? layer.down.columns : layer.down.columns / 2 },
+      },
+    });
+  }
+
+  #toResidual(
+    label: string,
+    matrix: LayerWeights["down"],
+    buffer: GPUBuffer,
+    bias?: GPUBuffer,
+  ): Promise<Linear> {
+    return Linear.create(this.gpu, {
+      label,
+      step: this.buffers.step,
+      matrix,
+      input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4 },
+      finish: {
+        fragments: [bias ? "dense/bias_added" : "dense/bias_none", "dense/finish_residual"],
+        bindings: { output: this.#residual, ...(bias ? { bias } : {}) },
+        constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
+      },
+    });
+  }
+}

@@ -1,0 +1,226 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { ModelFormatError } from "../../src/common/errors.ts";
+import { GgufFile } from "../../src/formats/gguf.ts";
+import { encodeGguf, type GgufInput, type GgufTensorInput } from "../../src/formats/gguf_writer.ts";
+import { readModelConfig } from "../../src/model/config.ts";
+import { checkTensors } from "../../src/model/tensor_table.ts";
+import { rotarySource } from "../../src/model/weights.ts";
+
+const u32 = (value: number): GgufInput => ({ type: "uint32", value });
+const f32 = (value: number): GgufInput => ({ type: "float32", value });
+
+const [width, heads, kvHeads, headDim, hidden, vocabulary] = [8, 4, 2, 12, 16, 5];
+
+/** Tensors of two layers by name, as llama.cpp's conversion writes them. */
+function tensorsOf(architecture: string): Record<string, number[]> {
+  const shapes: Record<string, number[]> = {
+    "token_embd.weight": [width, vocabulary],
+    "output_norm.weight": [width],
+  };
+  for (const layer of [0, 1]) {
+    const add = (name: string, ...shape: number[]) => shapes[`blk.${layer}.${name}`] = shape;
+    add("attn_norm.weight", width);
+    add("attn_q.weight", width, heads * headDim);
+    add("attn_k.weight", width, kvHeads * headDim);
+    add("attn_v.weight", width, kvHeads * headDim);
+    add("attn_output.weight", heads * headDim, width);
+    if (architecture === "qwen2") {
+      add("attn_q.bias", heads * headDim);
+      add("attn_k.bias", kvHeads * headDim);
+      add("attn_v.bias", kvHeads * headDim);
+    }
+    if (architecture === "qwen3") {
+      add("attn_q_norm.weight", headDim);
+      add("attn_k_norm.weight", headDim);
+    }
+    add("ffn_norm.weight", width);
+    if (architecture !== "arcee") add("ffn_gate.weight", width, hidden);
+    add("ffn_up.weight", width, hidden);
+    add("ffn_down.weight", hidden, width);
+  }
+  return shapes;
+}
+
+/** A file with `fields` of the architecture and `tensors` changed, undefined ones left out. */
+function fileOf(
+  architecture: string,
+  fields: Record<string, GgufInput> = {},
+  tensors: Record<string, number[] | undefined> = {},
+): GgufFile {
+  const all: Record<string, GgufInput> = {
+    embedding_length: u32(width),
+    block_count: u32(2),
+    context_length: u32(512),
+    feed_forward_length: u32(hidden),
+    "attention.head_count": u32(heads),
+    "attention.head_count_kv": u32(kvHeads),
+    "attention.key_length": u32(headDim),
+    "attention.value_length": u32(headDim),
+    "attention.layer_norm_rms_epsilon": f32(1e-6),
+    ...fields,
+  };
+  const shapes = Object.entries({ ...tensorsOf(architecture), ...tensors });
+  return GgufFile.read(encodeGguf({
+    metadata: {
+      "general.architecture": architecture,
+      ...Object.fromEntries(
+        Object.entries(all).map(([key, value]) => [`${architecture}.${key}`, value]),
+      ),
+    },
+    tensors: shapes.flatMap(([name, shape]): GgufTensorInput[] =>
+      shape
+        ? [{ name, shape, type: "F32", values: new Float32Array(shape.reduce((a, b) => a * b)) }]
+        : []
+    ),
+  }));
+}
+
+/** Expects the file to be refused with `message`. */
+function refused(message: string, ...file: Parameters<typeof fileOf>): void {
+  const made = fileOf(...file);
+  assertThrows(
+    () => checkTensors(made, readModelConfig(made)),
+    ModelFormatError,
+    message,
+  );
+}
+
+Deno.test("readModelConfig tells the supported architectures apart, and checkTensors takes their files", () => {
+  const found = ["llama", "arcee", "qwen2", "qwen3"].map((architecture) => {
+    const file = fileOf(architecture);
+    const config = readModelConfig(file);
+    checkTensors(file, config);
+    assertEquals([config.layers, config.rope.dimensions, config.rope.base], [2, headDim, 10000]);
+    assert(config.tiedEmbeddings && !config.outputBias);
+    const { feedForward, rotaryPairs, attentionBias, headNorm } = config;
+    return [config.architecture, feedForward, rotaryPairs, attentionBias, headNorm];
+  });
+  assertEquals(found, [
+    ["llama", "swiglu", "neighbours", false, false],
+    ["arcee", "relu2", "neighbours", false, false],
+    ["qwen2", "swiglu", "halves", true, false],
+    ["qwen3", "swiglu", "halves", false, true],
+  ]);
+});
+
+Deno.test("readModelConfig finds the biases that a llama file brings", () => {
+  const biases = (layer: number) => ({
+    [`blk.${layer}.attn_q.bias`]: [heads * headDim],
+    [`blk.${layer}.attn_k.bias`]: [kvHeads * headDim],
+    [`blk.${layer}.attn_v.bias`]: [kvHeads * headDim],
+    [`blk.${layer}.attn_output.bias`]: [width],
+  });
+  const file = fileOf("llama", {}, { ...biases(0), ...biases(1) });
+  const config = readModelConfig(file);
+  assertEquals([config.attentionBias, config.outputBias], [true, true]);
+  checkTensors(file, config);
+  refused("tensor blk.1.attn_q.bias is absent", "llama", {}, biases(0));
+  refused("blk.1.attn_q.bias, blk.1.attn_k.bias, blk.1.attn_v.bias", "llama", {}, biases(1));
+});
+
+Deno.test("readModelConfig refuses what is not supported, with field, value and what is expected", () => {
+  for (const architecture of ["qwen2moe", "qwen3moe", "gemma3"]) {
+    refused(
+      `general.architecture is "${architecture}", expected llama, arcee, qwen2 or qwen3`,
+      architecture,
+    );
+  }
+  refused(
+    "qwen2.attention.sliding_window is 128, expected 0 or at least the context of 512 tokens",
+    "qwen2",
+    {
+      "attention.sliding_window": u32(128),
+    },
+  );
+  assertEquals(
+    readModelConfig(fileOf("qwen2", { "attention.sliding_window": u32(512) })).layers,
+    2,
+  );
+  refused("qwen3.expert_count is 8, expected 0", "qwen3", { expert_count: u32(8) });
+  refused('llama.rope.scaling.type is "longrope", expected "none", "linear" or "yarn"', "llama", {
+    "rope.scaling.type": "longrope",
+  });
+});
+
+Deno.test("readModelConfig reads RoPE scaling as llama.cpp does", () => {
+  const rope = (fields: Record<string, GgufInput>) => readModelConfig(fileOf("qwen2", fields));
+  const factor = { "rope.scaling.factor": f32(4) };
+  assertEquals(rope(factor).rope, { base: 10000, dimensions: 12, scale: 4 });
+  assertEquals(rope({ ...factor, "rope.scaling.type": "none" }).rope.scale, 1);
+  assertEquals(rope({ ...factor, "rope.scaling.type": "linear" }).rope.scale, 4);
+
+  const yarn = { ...factor, "rope.scaling.type": "yarn" };
+  const base = { "rope.freq_base": f32(1e6), "rope.dimension_count": u32(8) };
+  const plain = rope({ ...yarn, ...base });
+  assertEquals(plain.rope.scale, 4);
+  // Without another the original context is the model's own; the scaled one is 4 times as long.
+  assertEquals(plain.contextLength, 2048);
+  assertAlmostEquals(plain.rope.yarn!.magnitude, 0.1 * Math.log(4) + 1, 1e-12);
+  const original = rope({
+    ...yarn,
+    ...base,
+    "rope.scaling.original_context_length": u32(64),
+    "rope.scaling.attn_factor": f32(0.5),
+  });
+  assertEquals(original.contextLength, 512);
+  assertAlmostEquals(original.rope.yarn!.magnitude, (0.1 * Math.log(4) + 1) / 2, 1e-12);
+  const given = rope({ ...yarn, ...base, "rope.scaling.yarn_attn_factor": f32(1.5) });
+  assertEquals(given.rope.yarn!.magnitude, 1.5);
+  const betas = rope({
+    ...yarn,
+    "rope.scaling.original_context_length": u32(100000),
+    "rope.scaling.yarn_beta_fast": f32(100),
+    "rope.scaling.yarn_beta_slow": f32(10),
+  });
+  // 12 ln(100000 / (2 pi 100)) / (2 ln 10000) = 3.30, and 4.80 for 10.
+  assertEquals([betas.rope.yarn!.low, betas.rope.yarn!.high], [3, 5]);
+
+  const refuse = (field: string, value: number, expected: string) =>
+    refused(`qwen2.rope.${field} is ${value}, expected ${expected}`, "qwen2", {
+      ...yarn,
+      [`rope.${field}`]: f32(value),
+    });
+  refuse("scaling.factor", 0.5, "at least 1");
+  refuse("freq_base", 1, "a number above 1");
+  refuse("scaling.yarn_ext_factor", 0, "1: other mixes");
+  refuse("scaling.yarn_log_multiplier", 1, "0: it is not supported");
+  refuse("scaling.attn_factor", 0, "a number above 0");
+  refuse("scaling.yarn_beta_slow", -1, "a number above 0");
+});
+
+Deno.test("checkTensors names absent and misshapen tensors", () => {
+  for (const part of ["q", "k", "v"]) {
+    const name = `blk.1.attn_${part}.bias`;
+    refused(`tensor ${name} is absent`, "qwen2", {}, { [name]: undefined });
+  }
+  refused("blk.0.attn_k.bias is [48], expected [24]", "qwen2", {}, { "blk.0.attn_k.bias": [48] });
+  refused("tensor blk.0.attn_q_norm.weight is absent", "qwen3", {}, {
+    "blk.0.attn_q_norm.weight": undefined,
+  });
+  refused("blk.1.attn_k_norm.weight is [24], expected [12]", "qwen3", {}, {
+    "blk.1.attn_k_norm.weight": [24],
+  });
+  refused("rope_freqs.weight is [12], expected [6]", "llama", {}, { "rope_freqs.weight": [12] });
+});
+
+Deno.test("checkTensors refuses tensors that the model would not use, and lists them", () => {
+  refused(
+    "blk.0.attn_q.bias in the file, expected only the tensors of a dense qwen3 model of 2 layers",
+    "qwen3",
+    {},
+    { "blk.0.attn_q.bias": [48] },
+  );
+  refused("blk.1.attn_sinks.weight in the file", "llama", {}, { "blk.1.attn_sinks.weight": [4] });
+  refused("blk.2.attn_norm.weight in the file", "qwen2", {}, { "blk.2.attn_norm.weight": [8] });
+  const many: Record<string, number[]> = {};
+  for (let i = 0; i < 11; i++) many[`blk.0.ffn_up.${i}.weight`] = [8];
+  refused("blk.0.ffn_up.7.weight and 3 more in the file", "arcee", {}, many);
+});
+
+Deno.test("rotarySource pairs neighbours on the GPU, of the rotated dimensions only", () => {
+  const rope = { base: 10000, dimensions: 6, scale: 1 };
+  const order = (rotaryPairs: "neighbours" | "halves") =>
+    [0, 1, 2, 3, 4, 5, 6, 7].map((dim) => rotarySource({ rotaryPairs, rope }, dim));
+  assertEquals(order("neighbours"), [0, 1, 2, 3, 4, 5, 6, 7]);
+  assertEquals(order("halves"), [0, 3, 1, 4, 2, 5, 6, 7]);
+});
