@@ -36,7 +36,7 @@ const small = () =>
       { name: "w.f32", shape: [3], type: "F32", values: weights.slice(0, 3) },
       { name: "w.f16", shape: [4, 2, 3], type: "F16", values: weights.slice(0, 24) },
       { name: "w.q8", shape: [32, 3], type: "Q8_0", values: weights },
-      { name: "w.raw", shape: [32], type: "Q4_0", bytes: new Uint8Array(18).fill(7) },
+      { name: "w.raw", shape: [32], type: "Q8_1", bytes: new Uint8Array(36).fill(7) },
     ],
   });
 
@@ -61,11 +61,11 @@ Deno.test("GgufFile gives tensors with shape, type and data, aligned in the file
   assertEquals(file.readFloats(file.tensor("w.f32")), weights.slice(0, 3));
   const close = file.readFloats(file.tensor("w.q8"));
   assertEquals(close.every((v, i) => Math.abs(v - weights[i]) < 0.04), true);
-  assertEquals(file.readTensor(file.tensor("w.raw")), new Uint8Array(18).fill(7));
+  assertEquals(file.readTensor(file.tensor("w.raw")), new Uint8Array(36).fill(7));
   assertThrows(
     () => file.readFloats(file.tensor("w.raw")),
     ModelFormatError,
-    "w.raw: element type is Q4_0",
+    "w.raw: element type is Q8_1",
   );
   assertThrows(() => file.tensor("w.none"), ModelFormatError, "tensor w.none is absent");
 });
