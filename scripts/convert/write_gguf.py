@@ -14,11 +14,13 @@ QUANTIZATION = {
     "f32": gguf.GGMLQuantizationType.F32,
     "f16": gguf.GGMLQuantizationType.F16,
     "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q4_0": gguf.GGMLQuantizationType.Q4_0,
 }
 FILE_TYPE = {
     "f32": gguf.LlamaFileType.ALL_F32,
     "f16": gguf.LlamaFileType.MOSTLY_F16,
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
 }
 
 
@@ -41,7 +43,7 @@ def write_gguf(
     quantization: str,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes `path`. Matrices take `quantization` (f32, f16 or q8_0); norms and biases stay f32."""
+    """Writes `path`. Matrices take `quantization` (f32, f16, q8_0 or q4_0); norms and biases stay f32."""
     if len(vocabulary.tokens) != shape.vocabulary:
         raise ValueError(f"{path}: {len(vocabulary.tokens)} tokens, but the embedding has {shape.vocabulary} rows")
     writer = gguf.GGUFWriter(path, shape.architecture)

@@ -14,24 +14,7 @@ import json
 import tempfile
 from pathlib import Path
 
-import xllamacpp
-
-from scripts.golden.greedy import dequantise
-
-
-def continuation(model: Path, prompt: list[int], count: int) -> list[int]:
-    """Greedy tokens of llama.cpp after `prompt`."""
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(model)
-    parameters.n_ctx = 256
-    parameters.cpuparams.n_threads = 1
-    parameters.warmup = False
-    server = xllamacpp.Server(parameters)
-    answer = server.handle_completions({"prompt": prompt, "temperature": 0, "top_k": 1, "repeat_penalty": 1.0,
-                                        "max_tokens": count, "cache_prompt": False, "return_tokens": True,
-                                        "verbose": True})
-    answer = json.loads(answer) if isinstance(answer, str) else answer
-    return answer["__verbose"]["tokens"]
+from scripts.golden.greedy import complete, dequantise
 
 
 def main() -> None:
@@ -46,7 +29,8 @@ def main() -> None:
         if not name.endswith("_f32"):
             path = Path(folder.name) / f"{name}.gguf"
             dequantise(models / f"{name}.gguf", path)
-        found = continuation(path, golden["prompt"], len(expected))
+        answer = complete(path, golden["prompt"], len(expected), 256, return_tokens=True, verbose=True)
+        found = answer["__verbose"]["tokens"]
         print(f"{name}: {'the same tokens' if found == expected else f'{found}, expected {expected}'}")
         if found != expected:
             wrong.append(name)

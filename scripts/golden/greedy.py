@@ -56,6 +56,19 @@ def dequantise(source: Path, target: Path) -> None:
     writer.close()
 
 
+def complete(model: Path, prompt: str | list[int], count: int, context: int, **more: bool) -> dict:
+    """What llama.cpp's server answers: `count` greedy tokens after `prompt`."""
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model)
+    parameters.n_ctx = context
+    parameters.cpuparams.n_threads = 1
+    parameters.warmup = False
+    server = xllamacpp.Server(parameters)
+    answer = server.handle_completions({"prompt": prompt, "temperature": 0, "top_k": 1, "repeat_penalty": 1.0,
+                                        "max_tokens": count, "cache_prompt": False, **more})
+    return json.loads(answer) if isinstance(answer, str) else answer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
@@ -64,17 +77,9 @@ def main() -> None:
     folder = tempfile.TemporaryDirectory()
     whole = Path(folder.name) / "f32.gguf"
     dequantise(arguments.model, whole)
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(whole)
-    parameters.n_ctx = 1024
-    parameters.cpuparams.n_threads = 1
-    parameters.warmup = False
-    server = xllamacpp.Server(parameters)
     rows = []
     for prompt in PROMPTS:
-        answer = server.handle_completions({"prompt": prompt, "temperature": 0, "top_k": 1, "repeat_penalty": 1.0,
-                                            "max_tokens": TOKENS, "ignore_eos": True, "cache_prompt": False})
-        answer = json.loads(answer) if isinstance(answer, str) else answer
+        answer = complete(whole, prompt, TOKENS, 1024, ignore_eos=True)
         rows.append({"prompt": prompt, "tokens": TOKENS, "text": answer["choices"][0]["text"]})
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

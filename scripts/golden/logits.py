@@ -1,8 +1,8 @@
 """Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2` and `qwen3` GGUF files in f32,
-f16 and Q8_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens; and
+f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens; and
 rope_yarn.json, what it makes of YaRN's parameters.
 
-The reference for f16 and Q8_0 runs on the weights that the file holds once they are dequantised, so an engine that
+The reference for all but f32 runs on the weights that the file holds once they are dequantised, so an engine that
 keeps f32 activations must match to rounding.
 
 `scripts.golden.check_llama_cpp` compares llama.cpp's greedy text of the same files with what is written here.
@@ -48,8 +48,10 @@ SHAPES = {
     # Heads as large as the real ones': four times as wide as the residual stream.
     "tiny_qwen3": DecoderShape("qwen3", 2, 32, 4, 2, 128, 64, 263, 512, 1000000.0, 1e-6),
 }
-#: Where not all: an architecture's own arithmetic does not depend on the weights' type.
-QUANTIZATIONS = {"tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"], "tiny_qwen3": ["f32", "q8_0"]}
+#: An architecture's own arithmetic does not depend on the weights' type.
+QUANTIZATIONS = {"tiny_llama": ["f32", "f16", "q8_0"], "tiny_arcee": ["f32", "f16", "q8_0", "q4_0"],
+                 "tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"],
+                 "tiny_qwen3": ["f32", "q8_0"]}
 
 #: Head dimension, base and the parameters of YaRN as Qwen 2.5 has them, and with every option.
 YARN = (
@@ -166,7 +168,7 @@ def main() -> None:
         exact = {key: value.numpy().copy() for key, value in model.state_dict().items()}
         if model.config.tie_word_embeddings:
             exact.pop("lm_head.weight", None)
-        for quantization in QUANTIZATIONS.get(name, QUANTIZATION):
+        for quantization in QUANTIZATIONS[name]:
             stem = f"{name}_{quantization}"
             write_gguf(out / f"{stem}.gguf", stem, shape, vocabulary, exact, quantization)
             weights = {key: torch.from_numpy(value) for key, value in rounded(exact, quantization).items()}

@@ -1,5 +1,6 @@
-// Query, key and value projections of one row: adds their biases, if any (a `bias_` fragment), rotates queries and keys (RoPE, Su et al. 2021, adjacent pairs as GGUF's llama layout has
-// them), stores queries for this step and keys and values in their page. Heads lie one after the other, each padded to HEAD_DIM.
+// Query, key and value projections of one row: adds their biases, if any (a `bias_` fragment), rotates queries and keys (RoPE, Su et al. 2021,
+// adjacent pairs as GGUF's llama layout has them), stores queries for this step and keys and values in their page. Heads lie one after the
+// other, each padded to HEAD_DIM.
 //
 // Page layout of one layer: [page][kv head][slot of 64][HEAD_DIM], keys and values apart.
 // cos and sin of position p come from tables by p = 256 a + b and the addition theorem: exact to 1e-7 at any position, where

@@ -106,7 +106,7 @@ export class GgufFile implements Disposable {
     return into;
   }
 
-  /** A tensor's values as f32 (F32, F16, BF16, Q8_0; otherwise `ModelFormatError`). For oracles and small tensors. */
+  /** A tensor's values as f32 (of the types in `supportedTypes`; otherwise `ModelFormatError`). For oracles and small tensors. */
   readFloats(tensor: GgufTensor): Float32Array<ArrayBuffer> {
     return dequantize(
       tensor.type,

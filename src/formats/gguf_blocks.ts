@@ -114,7 +114,11 @@ export function dequantize(
       }`,
     );
   }
-  if (isQuantized(type)) return dequantizeBlocks(type, bytes, elements, where);
+  if (isQuantized(type)) {
+    const unpacked = new UnpackedWeights(elements);
+    unpackBlocks(type, bytes, unpacked, where);
+    return unpacked.toFloats();
+  }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const out = new Float32Array(elements);
   switch (type.name) {
@@ -129,17 +133,6 @@ export function dequantize(
       break;
   }
   return out;
-}
-
-function dequantizeBlocks(
-  type: Parameters<typeof unpackBlocks>[0],
-  bytes: Uint8Array,
-  elements: number,
-  where: string,
-): Float32Array<ArrayBuffer> {
-  const unpacked = new UnpackedWeights(elements);
-  unpackBlocks(type, bytes, unpacked, where);
-  return unpacked.toFloats();
 }
 
 /**

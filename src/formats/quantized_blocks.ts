@@ -143,9 +143,9 @@ const blocks = {
     for (let half = 0; half < 2; half++) {
       for (let j = 0; j < 8; j++) {
         const high = view.getUint32(at + 128 + 32 * half + 4 * j, true);
-        const low = [0, 32].map((more) => view.getUint32(at + 64 * half + more + 4 * j, true));
         for (let part = 0; part < 4; part++) {
-          const code = ((low[part & 1] >>> (4 * (part >> 1))) & 0x0f0f0f0f) |
+          const low = view.getUint32(at + 64 * half + 32 * (part & 1) + 4 * j, true);
+          const code = ((low >>> (4 * (part >> 1))) & 0x0f0f0f0f) |
             (((high >>> (2 * part)) & 0x03030303) << 4);
           // 32 off each byte, none borrowing from the next.
           out.words[first / 4 + 32 * half + 8 * part + j] = ((code | 0x80808080) - 0x20202020) ^

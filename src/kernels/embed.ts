@@ -18,7 +18,7 @@ export async function createEmbed(
 ): Promise<KernelCall> {
   const shader = assembleShader(
     "embed",
-    shaderFragments("lib/step", matrix.fragment, "dense/embed"),
+    shaderFragments("lib/step", ...matrix.fragments, "dense/embed"),
   );
   const pipeline = await gpu.pipelines.get(shader, "embed", {
     ...matrix.constants,

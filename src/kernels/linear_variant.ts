@@ -77,7 +77,7 @@ export async function compileLinear(
     "lib/step",
     "lib/sample_struct",
     `dense/rows_${input.kind === "sampled" ? "sampled" : variant.rowSet}`,
-    matrix.fragment,
+    ...matrix.fragments,
     ...inputFragments(input, variant.storedNorm),
     ...finish.fragments,
     `dense/linear_${variant.kernel}`,

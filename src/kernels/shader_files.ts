@@ -53,11 +53,12 @@ import rowsAll from "../../shaders/dense/rows_all.wgsl" with { type: "text" };
 import rowsDecode from "../../shaders/dense/rows_decode.wgsl" with { type: "text" };
 import rowsPrefill from "../../shaders/dense/rows_prefill.wgsl" with { type: "text" };
 import rowsSampled from "../../shaders/dense/rows_sampled.wgsl" with { type: "text" };
+import unpackQ4 from "../../shaders/dense/unpack_q4.wgsl" with { type: "text" };
+import unpackQ8G16 from "../../shaders/dense/unpack_q8g16.wgsl" with { type: "text" };
+import unpackQ8Min from "../../shaders/dense/unpack_q8min.wgsl" with { type: "text" };
 import weightF16 from "../../shaders/dense/weight_f16.wgsl" with { type: "text" };
 import weightF32 from "../../shaders/dense/weight_f32.wgsl" with { type: "text" };
-import weightQ4 from "../../shaders/dense/weight_q4.wgsl" with { type: "text" };
-import weightQ8G16 from "../../shaders/dense/weight_q8g16.wgsl" with { type: "text" };
-import weightQ8Min from "../../shaders/dense/weight_q8min.wgsl" with { type: "text" };
+import weightPairs from "../../shaders/dense/weight_pairs.wgsl" with { type: "text" };
 import weightQ8 from "../../shaders/dense/weight_q8.wgsl" with { type: "text" };
 import lanesSubgroup from "../../shaders/lib/lanes_subgroup.wgsl" with { type: "text" };
 import lanesWorkgroup from "../../shaders/lib/lanes_workgroup.wgsl" with { type: "text" };
@@ -115,12 +116,13 @@ const sources = {
   "dense/rows_decode": rowsDecode,
   "dense/rows_prefill": rowsPrefill,
   "dense/rows_sampled": rowsSampled,
+  "dense/unpack_q4": unpackQ4,
+  "dense/unpack_q8g16": unpackQ8G16,
+  "dense/unpack_q8min": unpackQ8Min,
   "dense/weight_f16": weightF16,
   "dense/weight_f32": weightF32,
-  "dense/weight_q4": weightQ4,
+  "dense/weight_pairs": weightPairs,
   "dense/weight_q8": weightQ8,
-  "dense/weight_q8g16": weightQ8G16,
-  "dense/weight_q8min": weightQ8Min,
   "lib/lanes_subgroup": lanesSubgroup,
   "lib/lanes_workgroup": lanesWorkgroup,
   "lib/sample_struct": sampleStruct,

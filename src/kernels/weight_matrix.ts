@@ -26,7 +26,7 @@ export const weightsPerWord: Record<WeightFormat, number> = {
 /** A weight matrix [rows][columns] on the GPU, padded. */
 export class WeightMatrix {
   readonly words: GPUBuffer;
-  /** Four bytes for each block of 32 columns: what that is, the format's shader says. Quantised formats only. */
+  /** Four bytes for each block of 32 columns: a scale, or what the format's `unpack_` shader says. Quantised formats only. */
   readonly scales: GPUBuffer | undefined;
   /** Padded sizes. */
   readonly rows: number;
@@ -55,8 +55,15 @@ export class WeightMatrix {
     return this.scales ? { weight: this.words, weight_scale: this.scales } : { weight: this.words };
   }
 
-  get fragment(): ShaderPath {
-    return `dense/weight_${this.format}`;
+  get fragments(): ShaderPath[] {
+    switch (this.format) {
+      case "f32":
+      case "f16":
+      case "q8":
+        return [`dense/weight_${this.format}`];
+      default:
+        return [`dense/unpack_${this.format}`, "dense/weight_pairs"];
+    }
   }
 
   get constants(): Record<string, number> {

@@ -1,7 +1,7 @@
 import { GROUP, type UnpackedWeights } from "../formats/quantized_blocks.ts";
 
 /**
- * A row as `shaders/dense/weight_q4.wgsl` reads it. Scale and offset are rounded to half precision: K types multiply theirs by 6-bit factors.
+ * A row as `shaders/dense/unpack_q4.wgsl` reads it. Scale and offset are rounded to half precision: K types multiply theirs by 6-bit factors.
  *
  * @param words 16 bytes for each 32 weights
  * @param scales scale and offset of each 32
@@ -20,7 +20,7 @@ export function packQ4(
   packLines(row, scales);
 }
 
-/** A row as `shaders/dense/weight_q8min.wgsl` reads it: as `packQ4` has it, but a byte a weight. */
+/** A row as `shaders/dense/unpack_q8min.wgsl` reads it: as `packQ4` has it, but a byte a weight. */
 export function packQ8Min(
   row: UnpackedWeights,
   codes: Int8Array<ArrayBuffer>,
@@ -38,7 +38,7 @@ function packLines(row: UnpackedWeights, scales: Float16Array<ArrayBuffer>): voi
 }
 
 /**
- * A row as `shaders/dense/weight_q8g16.wgsl` reads it: exactly, but for scales rounded to half precision, where a group's zero is one of its
+ * A row as `shaders/dense/unpack_q8g16.wgsl` reads it: exactly, but for scales rounded to half precision, where a group's zero is one of its
  * codes. Where it is not (Q2_K; Q4_1, Q4_K, Q5_1 and Q5_K beside other types) the group is coded anew, each weight off by at most 1/254 of its largest.
  *
  * @param codes a byte for each weight

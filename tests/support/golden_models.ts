@@ -10,6 +10,7 @@ export const goldenModels = [
   "tiny_arcee_f32",
   "tiny_arcee_f16",
   "tiny_arcee_q8_0",
+  "tiny_arcee_q4_0",
   "tiny_qwen2_f32",
   "tiny_qwen2_q8_0",
   "tiny_qwen2_yarn_f32",
