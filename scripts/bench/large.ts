@@ -1,4 +1,4 @@
-/** Decode and prefill of Llama 3 8B's shape (Q8_0, synthetic weights) on a real GPU, against context length. @module */
+/** Decode and prefill of Llama 3 8B's shape (Q8_0 and Q4_K, synthetic weights) on a real GPU, against context length. @module */
 import { median } from "../../src/common/math.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
@@ -25,7 +25,8 @@ async function run(context: BenchContext): Promise<void> {
   probe.dispose();
   if (software) return context.note("large: left out, there is no GPU");
   await byRetrieval(context);
-  await densely(context);
+  await densely(context, "Q8_0", "");
+  await densely(context, "Q4_K", "_q4");
 }
 
 /** The paper's figures for this shape at 128K tokens on one RTX 4090: 0.188 s a token, 16 GB (RetrievalAttention, table 4). */
@@ -64,15 +65,20 @@ async function byRetrieval(context: BenchContext): Promise<void> {
   );
 }
 
-async function densely(context: BenchContext): Promise<void> {
+/** Decode and prefill with dense attention and weights of a type, which names its rows by `suffix`. */
+async function densely(
+  context: BenchContext,
+  type: "Q8_0" | "Q4_K",
+  suffix: string,
+): Promise<void> {
   const gpu = await Gpu.open();
   const start = performance.now();
   await using runner = await GpuStepRunner.load(
-    syntheticLlama(llama3Shape),
+    syntheticLlama(llama3Shape, type),
     { maxSequences: 8, maxBatchTokens: 2048, kvTokens: 131072, maxKvBytes: 40 * 2 ** 30 },
     gpu,
   );
-  context.note(`large: loaded in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+  context.note(`large: ${type} loaded in ${((performance.now() - start) / 1000).toFixed(1)} s`);
   const gigabytes = runner.gpuBytes / 2 ** 30;
   const pages = (tokens: number) => Array.from({ length: Math.ceil(tokens / 64) }, (_, i) => i);
   const step = (tokens: number, position: number) => {
@@ -96,7 +102,7 @@ async function densely(context: BenchContext): Promise<void> {
   for (const [name, tokens] of contexts) {
     const times = Array.from({ length: 24 }, (_, i) => step(0, tokens + i));
     context.report({
-      case: `llama3_8b_decode_${name}`,
+      case: `llama3_8b${suffix}_decode_${name}`,
       metric: "ms_per_token",
       value: median(times),
       unit: "ms",
@@ -104,13 +110,13 @@ async function densely(context: BenchContext): Promise<void> {
   }
   const prefill = Array.from({ length: 4 }, () => step(2048, 0));
   context.report({
-    case: "llama3_8b_prefill_2k",
+    case: `llama3_8b${suffix}_prefill_2k`,
     metric: "tokens_per_s",
     value: 2048 / median(prefill) * 1000,
     unit: "tokens/s",
   });
   context.report({
-    case: "llama3_8b_kv_128k",
+    case: `llama3_8b${suffix}_kv_128k`,
     metric: "gpu_memory",
     value: gigabytes,
     unit: "GiB",

@@ -27,8 +27,14 @@ export const llama3Shape: LlamaShape = {
   contextLength: 131072,
 };
 
-/** A GGUF file that exists only as arithmetic: Q8_0 matrices of seeded noise, norms of 1. For timing a shape without its gigabytes. */
-export function syntheticLlama(shape: LlamaShape): GgufFile {
+/** Halves at the start of a block that keep activations of Llama 3 8B's width near 1: the scale, and a minimum that centres the weights. */
+const starts = {
+  Q8_0: [0x00, 0x18],
+  Q4_K: [0x00, 0x10, 0x00, 0x1c],
+};
+
+/** A GGUF file that exists only as arithmetic: matrices of seeded noise, norms of 1. For timing a shape without its gigabytes. */
+export function syntheticLlama(shape: LlamaShape, type: keyof typeof starts = "Q8_0"): GgufFile {
   const { layers, width, heads, kvHeads, headDim, hidden, vocabulary, contextLength } = shape;
   const integer = (value: number): GgufInput => ({ type: "uint32", value });
   const float = (value: number): GgufInput => ({ type: "float32", value });
@@ -49,7 +55,7 @@ export function syntheticLlama(shape: LlamaShape): GgufFile {
   const matrix = (name: string, rows: number, columns: number) => ({
     name,
     shape: [columns, rows],
-    type: "Q8_0",
+    type: type as string,
   });
   const norm = (name: string) => ({ name, shape: [width], type: "F32" });
   const tensors = [
@@ -72,15 +78,15 @@ export function syntheticLlama(shape: LlamaShape): GgufFile {
     matrix("output.weight", vocabulary, width),
   ];
   const { header, offsets, dataLength } = encodeGgufHeader(metadata, tensors);
-  const block = ggmlTypeByName("Q8_0").bytes;
-  // One window of noise serves everywhere: scale 2^-9 keeps activations of this width near 1. Its length in blocks is prime, so that
-  // no two rows of a matrix start at the same place of it and queries have as many dimensions as a head.
+  const block = ggmlTypeByName(type).bytes;
+  // One window of noise serves everywhere. Its length in blocks is prime, so that of a matrix start at the same place of it
+  // and queries have as many dimensions as a head.
   const noise = new Uint8Array(block * 4099);
   crypto.getRandomValues(noise.subarray(0, 65536));
   for (let at = 65536; at < noise.length; at += 65536) {
     noise.copyWithin(at, 0, Math.min(65536, noise.length - at));
   }
-  for (let at = 0; at < noise.length; at += block) noise.set([0x00, 0x18], at);
+  for (let at = 0; at < noise.length; at += block) noise.set(starts[type], at);
   const ones = new Uint8Array(new Float32Array(width).fill(1).buffer);
   const source: ByteSource = {
     name: "synthetic",
