@@ -11,6 +11,7 @@ import type { SupervisionOptions } from "../../src/engine/supervised_host.ts";
 import type { GenerateEvent, GenerateRequest, Generation } from "../../src/engine/types.ts";
 import { FakeCodec, type FakeModelOptions, fakeVocabulary } from "../support/fake_model.ts";
 import { fakeModelModule } from "../support/fake_model_module.ts";
+import { until } from "../support/until.ts";
 import { expectedTokens } from "../support/fake_runner.ts";
 
 let names = 0;
@@ -80,14 +81,6 @@ function openPool(
     supervision: { restartDelaysMs: [1], ...supervision },
   });
   return { pool, carriers };
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 5000;
-  while (!condition()) {
-    assert(performance.now() < end, `${what}: not within 5 s`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
 }
 
 Deno.test("HostedEnginePool steps requests of one turn together from their first step on", async () => {

@@ -44,7 +44,7 @@ const cases: Case[] = [
   { format: "q8", input: "norm", finish: "relu2", n: 67, k: 160 },
   { format: "q4", input: "norm", finish: "swiglu", n: 66, k: 256 },
   { format: "q8g16", input: "plain", finish: "store", n: 65, k: 256 },
-  { format: "q8min", input: "plain", finish: "store", n: 1, k: 256 },
+  { format: "q8min", input: "plain", finish: "store", n: 70, k: 256 },
 ];
 
 /** Data of a case, the same for every device and batch. */
@@ -95,7 +95,7 @@ async function build(gpu: Gpu, test: Case, long = false, whole = true) {
     matrix,
     input,
     finish: {
-      fragments: [`dense/finish_${test.finish}`],
+      fragments: ["dense/bias_none", `dense/finish_${test.finish}`],
       bindings: { output },
       constants: { OUTPUT_PAIRS_PER_ROW: test.finish === "swiglu" ? width : width / 2 },
       long,
