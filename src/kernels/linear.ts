@@ -2,7 +2,12 @@ import { ceilDiv } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import { compileLinear, type LinearOptions, type LinearVariant } from "./linear_variant.ts";
+import {
+  compileLinear,
+  type LinearOptions,
+  type LinearVariant,
+  splitColumns,
+} from "./linear_variant.ts";
 import type { WeightFormat } from "./weight_matrix.ts";
 
 /** How many rows of a step are of which kind. */
@@ -64,6 +69,12 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
  * than one tall tile with norms of their own: 9 and 16 rows of `sparrow-tiny` decode in 0.90 and 0.88 of the time.
  */
 export const MAX_INLINE_NORM_ROWS = 8;
+
+/**
+ * Columns from which 8 decoding rows are worth two pairs of columns a thread: operands are then loaded half as often, by half as many
+ * workgroups. (One H200, us with one pair and two: Q8_0 [28672][4096] 342, 249; [4096][14336] 231, 150; [640][384] 14, 17.)
+ */
+const MANY_COLUMNS = 4096;
 
 interface Choice {
   call: KernelCall;
@@ -180,17 +191,23 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     tile,
     across,
   });
+  const split = (rows: number, pairs: number) =>
+    make(
+      { kernel: "split", rows, pairs, rowSet: "decode", storedNorm: true },
+      rows,
+      columns / splitColumns({ pairs }),
+    );
   const [one, eight, prefill] = await Promise.all([
-    make({ kernel: "split", rows: 1, rowSet: "decode", storedNorm: true }, 1, columns / 8),
-    make({ kernel: "split", rows: 8, rowSet: "decode", storedNorm: true }, 8, columns / 8),
+    split(1, 1),
+    split(8, columns < MANY_COLUMNS ? 1 : 2),
     sampled
       ? undefined
       : make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, 128, columns / 64),
   ]);
   const choose = ({ rows, decodes }: StepRows) => {
-    const split = prefill ? decodes : rows;
-    const choices = [{ choice: split === 1 ? one : eight, rows: split }];
-    if (prefill) choices.unshift({ choice: prefill, rows: rows - split });
+    const decoding = prefill ? decodes : rows;
+    const choices = [{ choice: decoding === 1 ? one : eight, rows: decoding }];
+    if (prefill) choices.unshift({ choice: prefill, rows: rows - decoding });
     return choices;
   };
   return { choose, later: [] };

@@ -48,7 +48,11 @@ export type LinearVariant =
     | { kernel: "vector" }
     | { kernel: "rows"; rows: number; stepQuads: number }
     | { kernel: "tiled" }
-    | { kernel: "split"; rows: number }
+    | {
+      kernel: "split";
+      rows: number; /** Pairs of columns that a thread works on. */
+      pairs: number;
+    }
   );
 
 /** Quads of 4 weights in a 16-byte word. */
@@ -60,6 +64,20 @@ const wordQuads: Record<WeightFormat, number> = {
   q8min: 4,
   q4: 8,
 };
+
+/**
+ * Threads of `linear_split` that share a column: the same whatever the rows and columns, since they set the order of sums. (One H200, us of one
+ * row with 16, 32, 64, 128 threads: Q8_0 [28672][4096] 87, 78, 67, 68; [4096][14336] 110, 68, 43, 43; [4096][4096] 30, 24, 18, 19; f16 of the last 17,
+ * 15, 11, 13.)
+ */
+const SPLIT_LANES = 64;
+/** Of its workgroup. */
+const SPLIT_THREADS = 128;
+
+/** Columns of a workgroup of a `split` variant. */
+export function splitColumns({ pairs }: { pairs: number }): number {
+  return 2 * pairs * SPLIT_THREADS / SPLIT_LANES;
+}
 
 /** Columns of a lane; a workgroup of 8 lanes then covers 64, a head of the usual size. */
 const LANE_COLUMNS = 8;
@@ -124,7 +142,13 @@ function shaderConstants(
     case "tiled":
       return {};
     case "split":
-      return { ROWS: variant.rows, WORD_QUADS: quads };
+      return {
+        ROWS: variant.rows,
+        WORD_QUADS: quads,
+        THREADS: SPLIT_THREADS,
+        LANES: SPLIT_LANES,
+        PAIRS: variant.pairs,
+      };
   }
 }
 

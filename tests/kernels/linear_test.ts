@@ -209,6 +209,25 @@ gpuTest(
   },
 );
 
+gpuTest(
+  "Linear of many columns gives a decoding row the same bits alone and beside seven others",
+  async () => {
+    const gpu = gpus.wide;
+    const test: Case = { format: "f16", input: "plain", finish: "store", n: 4100, k: 100 };
+    const built = await build(gpu, test);
+    const { width } = built;
+    const decode = await run(gpu, test, built, 9, 9);
+    for (let row = 0; row < 9; row++) {
+      const found = decode.subarray(row * width, (row + 1) * width);
+      assertClose(found, expectedRow(test, built, row), 2e-6, `row ${row}`);
+    }
+    for (const count of [1, 3]) {
+      const found = await run(gpu, test, built, count, count);
+      assertSameBits(found, decode.subarray(0, count * width), `${count} rows`);
+    }
+  },
+);
+
 gpuTest("Linear gives the same bits before, while and after kernels are prepared", async () => {
   // A plain and a sampled operand in the lanes family; the wide one has nothing to prepare.
   for (const test of [cases[0], ...cases.filter(({ input }) => input !== "plain").slice(0, 2)]) {
