@@ -56,14 +56,10 @@ export class WeightMatrix {
   }
 
   get fragments(): ShaderPath[] {
-    switch (this.format) {
-      case "f32":
-      case "f16":
-      case "q8":
-        return [`dense/weight_${this.format}`];
-      default:
-        return [`dense/unpack_${this.format}`, "dense/weight_pairs"];
-    }
+    const { format } = this;
+    return format === "f32" || format === "f16" || format === "q8"
+      ? [`dense/weight_${format}`]
+      : [`dense/unpack_${format}`, "dense/weight_pairs"];
   }
 
   get constants(): Record<string, number> {
