@@ -1,3 +1,4 @@
+import { Rng } from "../../../src/common/rng.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
 import type { ByteSource } from "../../../src/formats/file_source.ts";
 import { encodeGgufHeader, type GgufInput } from "../../../src/formats/gguf_writer.ts";
@@ -82,7 +83,8 @@ export function syntheticLlama(shape: LlamaShape, type: keyof typeof starts = "Q
   // One window of noise serves everywhere. Its length in blocks is prime, so that of a matrix start at the same place of it
   // and queries have as many dimensions as a head.
   const noise = new Uint8Array(block * 4099);
-  crypto.getRandomValues(noise.subarray(0, 65536));
+  const rng = new Rng(11);
+  for (let at = 0; at < 65536; at++) noise[at] = rng.integer(256);
   for (let at = 65536; at < noise.length; at += 65536) {
     noise.copyWithin(at, 0, Math.min(65536, noise.length - at));
   }
