@@ -83,7 +83,15 @@ export async function installSoftwareVulkan(): Promise<void> {
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   // A stale or absent package list is the usual state of a container.
   await runQuietly("apt-get", ["update"], { env });
-  const args = ["install", "-y", "--no-install-recommends", ...packages];
+  // Another installation may be running, as on a machine that has just started.
+  const args = [
+    "-o",
+    "DPkg::Lock::Timeout=300",
+    "install",
+    "-y",
+    "--no-install-recommends",
+    ...packages,
+  ];
   const { code, stdout, stderr } = await runQuietly("apt-get", args, { env });
   if (code !== 0) {
     throw new Error(`apt-get ${args.join(" ")} failed (exit ${code}):\n${stdout}\n${stderr}`);
