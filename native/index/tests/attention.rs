@@ -92,7 +92,9 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
         let queries: Vec<f32> = queries.iter().map(|x| x * sharper).collect();
         let (train, fresh) = queries.split_at(300 * dim);
         let head = build(&rows, train, &values, dim, Some(0.01));
-        assert_ne!(head.plan(), Plan::Exact, "these keys do not need exact attention");
+        // The wider of the two takes most keys, which only bytes make cheaper.
+        let cheaper = sharper > 1.0 || sparrow_kernels::best().byte_sums_pay();
+        assert!(!cheaper || head.plan() != Plan::Exact, "these keys do not need exact attention");
         let found = head.attend(fresh, AttendOptions { budget: Budget::Error(0.01), bound: true });
         let truth = head.attend(fresh, ALL);
         let (mut total, mut scanned) = (0.0, 0);

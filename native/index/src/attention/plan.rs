@@ -39,7 +39,8 @@ impl AttentionHead {
         let keys = self.len() as f64;
         let mut plans: Vec<(f64, Plan)> = vec![(keys * cost::EXACT, Plan::Exact)];
         self.byte_values = ByteValues::of(&self.values, self.value_dim);
-        if self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
+        // With values in half precision bytes gain nothing (Zen 1, 128K keys of 128, four queries to a group: 22.3 ms for 21.8).
+        if self.byte_values.is_some() && self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
             plans.push((keys * cost::BYTES, Plan::Bytes));
         }
         let least = plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
