@@ -1,8 +1,9 @@
 // Decode attention on a real GPU: the query heads of one key/value head, one span of pages (split-KV, as Flash-Decoding does), of one row
 // (attention_decode.wgsl) or of several that share the span (attention_shared.wgsl). attention_merge.wgsl joins the spans by log-sum-exp.
 //
-// 64 threads take 256 keys a round: for Q K^T a thread owns 4 keys; for P V, 8 dimensions of every 8th (CHUNKS = 1) or 4th (2) key, so that
-// neighbouring threads read neighbouring bytes of V. Span length is fixed, so a result does not depend on the batch.
+// KEYS threads take as many keys a round. For Q K^T a thread owns a key; for P V, 8 dimensions of every so manieth group of 4 keys, so that
+// neighbouring threads read neighbouring bytes of V. What a round waits for is memory, so loads that do not depend on each other stand
+// together. Span length is fixed, so a result does not depend on the batch.
 
 override HEADS: u32;
 override KV_HEADS: u32;
@@ -16,14 +17,15 @@ override SPANS: u32;
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
-const KEYS = 256u;
+const KEYS = #(KEYS)u;
 
 var<workgroup> q_tile: array<vec4<f32>, #(ROWS * 16 * CHUNKS)>;
-var<workgroup> p_tile: array<f32, #(ROWS * 256)>;
-var<workgroup> tops: array<f32, #(ROWS * 64)>;
-var<workgroup> joined: array<vec4<f32>, 128>;
+// Scores, then weights: 4 keys a vector. At the end, what the threads found: (low, high) of each.
+var<workgroup> p_tile: array<vec4<f32>, #(TILE_QUADS)>;
+var<workgroup> tops: array<vec4<f32>, #(ROWS * 4)>;
+var<workgroup> page_tile: array<u32, #(KEYS / 64)>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(#(KEYS))
 fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   let thread = local.x;
   begin(group_id);
@@ -36,7 +38,7 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
     return;
   }
   let end = min(length, first + SPAN_PAGES * PAGE_TOKENS);
-  for (var i = thread; i < #(ROWS * 16 * CHUNKS)u; i += 64u) {
+  for (var i = thread; i < #(ROWS * 16 * CHUNKS)u; i += KEYS) {
     let r = min(i / #(16 * CHUNKS)u, total - 1u);
     q_tile[i] = query[(row_of(r) * HEADS + head_of(r)) * #(16 * CHUNKS)u + i % #(16 * CHUNKS)u];
   }
@@ -50,90 +52,99 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let lane = thread / #(8 * CHUNKS)u;
   for (var base = first; base < end; base += KEYS) {
     workgroupBarrier();
-    //#for r in 0..ROWS
-    var best_#r = MASKED;
-    //#end
-    for (var j = 0u; j < 4u; j++) {
-      let key = base + j * 64u + thread;
-      //#for r in 0..ROWS
-      var score_#r = 0.0;
-      //#end
-      if (key < end) {
-        let at = ((pages[table + key / PAGE_TOKENS] * KV_HEADS + kv) * PAGE_TOKENS + key % PAGE_TOKENS) * #(8 * CHUNKS)u;
-        for (var e = 0u; e < #(8 * CHUNKS)u; e++) {
-          let k = key_eight(at + e);
-          //#for r in 0..ROWS
-          score_#r += dot(q_tile[#(r * 16 * CHUNKS)u + 2u * e], k.low) + dot(q_tile[#(r * 16 * CHUNKS)u + 2u * e + 1u], k.high);
-          //#end
-        }
-      }
-      //#for r in 0..ROWS
-      score_#r = select(MASKED, score_#r, key < end);
-      best_#r = max(best_#r, score_#r);
-      p_tile[#(r * 256)u + j * 64u + thread] = score_#r;
-      //#end
+    if (thread < #(KEYS / 64)u) {
+      // Beyond the last key: any page, since its weights are 0.
+      page_tile[thread] = pages[table + min(base + thread * PAGE_TOKENS, end - 1u) / PAGE_TOKENS] * KV_HEADS + kv;
     }
+    workgroupBarrier();
     //#for r in 0..ROWS
-    tops[#(r * 64)u + thread] = best_#r;
+    var score_#r = MASKED;
     //#end
-    for (var half = 32u; half > 0u; half /= 2u) {
-      workgroupBarrier();
-      if (thread < half) {
+    if (base + thread < end) {
+      //#for r in 0..ROWS
+      score_#r = 0.0;
+      //#end
+      let at = (page_tile[thread / PAGE_TOKENS] * PAGE_TOKENS + thread % PAGE_TOKENS) * #(8 * CHUNKS)u;
+      for (var e = 0u; e < #(8 * CHUNKS)u; e += #(UNROLL)u) {
+        //#for u in 0..UNROLL
+        let k_#u = key_eight(at + e + #(u)u);
+        //#end
         //#for r in 0..ROWS
-        tops[#(r * 64)u + thread] = max(tops[#(r * 64)u + thread], tops[#(r * 64)u + thread + half]);
+        //#for u in 0..UNROLL
+        score_#r += dot(q_tile[#(r * 16 * CHUNKS)u + 2u * (e + #(u)u)], k_#u.low) + dot(q_tile[#(r * 16 * CHUNKS)u + 2u * (e + #(u)u) + 1u], k_#u.high);
+        //#end
         //#end
       }
+    }
+    //#for r in 0..ROWS
+    p_tile[#(r * KEYS / 4)u + thread / 4u][thread % 4u] = score_#r;
+    //#end
+    workgroupBarrier();
+    for (var i = thread; i < #(ROWS * 16)u; i += KEYS) {
+      var most = p_tile[#(KEYS / 64)u * i];
+      //#for u in 1..KEYS / 64
+      most = max(most, p_tile[#(KEYS / 64)u * i + #(u)u]);
+      //#end
+      tops[i / 4u][i % 4u] = max(max(most.x, most.y), max(most.z, most.w));
     }
     workgroupBarrier();
     //#for r in 0..ROWS
     {
-      let top = max(top_#r, tops[#(r * 64)u]);
+      let most = max(max(tops[#(r * 4)u], tops[#(r * 4 + 1)u]), max(tops[#(r * 4 + 2)u], tops[#(r * 4 + 3)u]));
+      let top = max(top_#r, max(max(most.x, most.y), max(most.z, most.w)));
       let decay = exp2(top_#r - top);
       top_#r = top;
-      sum_#r *= decay;
       low_#r *= decay;
       high_#r *= decay;
-      for (var j = 0u; j < 4u; j++) {
-        let p = exp2(p_tile[#(r * 256)u + j * 64u + thread] - top);
-        p_tile[#(r * 256)u + j * 64u + thread] = p;
-        sum_#r += p;
-      }
+      let p = exp2(score_#r - top);
+      p_tile[#(r * KEYS / 4)u + thread / 4u][thread % 4u] = p;
+      sum_#r = sum_#r * decay + p;
     }
     //#end
     workgroupBarrier();
     let count = min(KEYS, end - base);
-    for (var k = lane; k < count; k += #(8 / CHUNKS)u) {
-      let key = base + k;
-      let at = ((pages[table + key / PAGE_TOKENS] * KV_HEADS + kv) * PAGE_TOKENS + key % PAGE_TOKENS) * #(8 * CHUNKS)u;
-      let v = value_eight(at + eight);
+    for (var k = 4u * lane; k < count; k += #(KEYS / 2 / CHUNKS)u) {
+      let at = (page_tile[k / PAGE_TOKENS] * PAGE_TOKENS + k % PAGE_TOKENS) * #(8 * CHUNKS)u + eight;
+      //#for u in 0..4
+      let v_#u = value_eight(at + #(u * 8 * CHUNKS)u);
+      //#end
       //#for r in 0..ROWS
-      low_#r = fma(vec4<f32>(p_tile[#(r * 256)u + k]), v.low, low_#r);
-      high_#r = fma(vec4<f32>(p_tile[#(r * 256)u + k]), v.high, high_#r);
+      {
+        let p = p_tile[#(r * KEYS / 4)u + k / 4u];
+        low_#r = fma(vec4<f32>(p.x), v_0.low, fma(vec4<f32>(p.y), v_1.low, fma(vec4<f32>(p.z), v_2.low, fma(vec4<f32>(p.w), v_3.low, low_#r))));
+        high_#r = fma(vec4<f32>(p.x), v_0.high, fma(vec4<f32>(p.y), v_1.high, fma(vec4<f32>(p.z), v_2.high, fma(vec4<f32>(p.w), v_3.high, high_#r))));
+      }
       //#end
     }
   }
-  // Join the threads that took different keys.
+  // Join the threads that took different keys: first the masses of all rows, then the sums of one row after another.
+  workgroupBarrier();
+  //#for r in 0..ROWS
+  p_tile[#(r * KEYS / 4)u + thread / 4u][thread % 4u] = sum_#r;
+  //#end
+  workgroupBarrier();
+  for (var i = thread; i < #(ROWS * 16)u; i += KEYS) {
+    var four = p_tile[#(KEYS / 64)u * i];
+    //#for u in 1..KEYS / 64
+    four += p_tile[#(KEYS / 64)u * i + #(u)u];
+    //#end
+    tops[i / 4u][i % 4u] = dot(four, vec4<f32>(1.0));
+  }
   //#for r in 0..ROWS
   workgroupBarrier();
-  joined[2u * thread] = low_#r;
-  joined[2u * thread + 1u] = high_#r;
-  tops[thread] = sum_#r;
+  p_tile[2u * thread] = low_#r;
+  p_tile[2u * thread + 1u] = high_#r;
   workgroupBarrier();
-  if (#(r)u < total) {
+  if (#(r)u < total && thread < #(16 * CHUNKS)u) {
     let slot = ((row_of(#(r)u) + step.decodes - step.rows) * SPANS + group_id.z) * HEADS + head_of(#(r)u);
-    if (thread < #(16 * CHUNKS)u) {
-      var sum = vec4<f32>(0.0);
-      for (var i = 0u; i < #(8 / CHUNKS)u; i++) {
-        sum += joined[i * #(16 * CHUNKS)u + thread];
-      }
-      partial[slot * #(16 * CHUNKS)u + thread] = sum;
+    var sum = vec4<f32>(0.0);
+    for (var i = 0u; i < #(KEYS / 8 / CHUNKS)u; i++) {
+      sum += p_tile[i * #(16 * CHUNKS)u + thread];
     }
+    partial[slot * #(16 * CHUNKS)u + thread] = sum;
     if (thread == 0u) {
-      var sum = 0.0;
-      for (var i = 0u; i < 64u; i++) {
-        sum += tops[i];
-      }
-      partial_state[slot] = vec2<f32>(top_#r, sum);
+      let four = (tops[#(r * 4)u] + tops[#(r * 4 + 1)u]) + (tops[#(r * 4 + 2)u] + tops[#(r * 4 + 3)u]);
+      partial_state[slot] = vec2<f32>(top_#r, dot(four, vec4<f32>(1.0)));
     }
   }
   //#end

@@ -14,11 +14,33 @@ export function decodeGroup({ heads, kvHeads, paddedHeadDim }: AttentionShape): 
   return 1;
 }
 
-/** Pages that one workgroup of decode attention takes in the wide family, and how many spans a context then has. */
+/**
+ * Pages that one workgroup of decode attention takes in the wide family, and how many spans a context then has. A workgroup waits for memory most
+ * of its time, so short spans, of which a large GPU runs hundreds at once, finish sooner; but their partial results take memory for every sequence. (One H200,
+ * 32 query heads of 128 on 8, us for one row of 640, 8K, 32K and 131K keys: 8 pages 37, 38, 62, 209; 4 pages 25, 38, 66, 223 and 14 more to join them.)
+ */
 export function decodeSpans(contextPages: number): { spanPages: number; spans: number } {
-  // 512 tokens keep a workgroup busy for long enough; 64 spans of one (sequence, KV head) fill a large GPU.
-  const spanPages = Math.max(8, Math.ceil(contextPages / 64));
+  const spanPages = Math.max(4, Math.ceil(contextPages / 256));
   return { spanPages, spans: Math.ceil(contextPages / spanPages) };
+}
+
+/** Keys of a round of decode attention in the wide family, one for each thread. */
+const SPLIT_KEYS = 128;
+/** Loads of 8 elements of a key that stand together. */
+const SPLIT_UNROLL = 4;
+
+/**
+ * Constants of `attention_split.wgsl` for so many query heads. (One H200, as above, us for one row of 640 and 131K keys and for 8 rows of 32K: 256 keys and 8 loads
+ * 32, 255, 481; 256 and 4 29, 239, 443; 128 and 8 42, 213, 405; 128 and 4 37, 209, 391; 64 and 8 66, 244, 461.)
+ */
+export function splitConstants(rows: number): Record<string, number> {
+  return {
+    ROWS: rows,
+    KEYS: SPLIT_KEYS,
+    UNROLL: rows > 8 ? 1 : SPLIT_UNROLL,
+    // Scores of all keys; at the end 8 sums of every thread.
+    TILE_QUADS: Math.max(2 * SPLIT_KEYS, rows * SPLIT_KEYS / 4),
+  };
 }
 
 /** Constants of kernels that map query heads to key/value heads. */

@@ -10,6 +10,7 @@ import {
   decodeSpans,
   headConstants,
   outputConstants,
+  splitConstants,
 } from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
@@ -116,7 +117,7 @@ async function createWide(
       resumed ? "attention/pages_done" : "attention/none_done",
       "attention/attention_split",
     ),
-    { ...chunks, ROWS: group },
+    { ...chunks, ...splitConstants(group) },
   );
   const mergeShader = assembleShader(
     "attention_merge",

@@ -4,7 +4,13 @@ import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionBuffers } from "./attention.ts";
 import type { AttentionShape } from "./attention_shape.ts";
-import { cacheBindings, decodeGroup, decodeSpans, headConstants } from "./attention_parts.ts";
+import {
+  cacheBindings,
+  decodeGroup,
+  decodeSpans,
+  headConstants,
+  splitConstants,
+} from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments } from "./shader_files.ts";
 import { sharedTiles } from "./shared_tiles.ts";
@@ -91,7 +97,7 @@ async function createWide(
       "attention/none_done",
       "attention/attention_split",
     ),
-    { ROWS: rows * group, GROUP: group, CHUNKS: shape.paddedHeadDim / 64 },
+    { ...splitConstants(rows * group), GROUP: group, CHUNKS: shape.paddedHeadDim / 64 },
   );
   const pipeline = await gpu.pipelines.get(shader, "attention_split", {
     ...headConstants(shape),
