@@ -11,6 +11,12 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+  let word = weight[row * WEIGHT_WORDS_PER_ROW + quad / 2u];
+  let half = select(word.xy, word.zw, quad % 2u == 1u);
+  return vec4<f32>(unpack2x16float(half.x), unpack2x16float(half.y));
+}
+
 fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
   return vec4<f32>(1.0);
 }

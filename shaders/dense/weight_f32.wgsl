@@ -11,6 +11,11 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
+// Four weights of a row by themselves.
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+  return weight[row * WEIGHT_WORDS_PER_ROW + quad];
+}
+
 // One scale for each of the 4 blocks of 32 weights from 128 * `quad` on.
 fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
   return vec4<f32>(1.0);

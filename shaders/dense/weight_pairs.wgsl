@@ -12,6 +12,15 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
+// Element `quad % 4` of the word that holds these four weights.
+fn weight_code(row: u32, quad: u32) -> u32 {
+  return weight[row * WEIGHT_WORDS_PER_ROW + quad / 8u * WEIGHT_BLOCK_WORDS + quad % 8u / 4u % WEIGHT_BLOCK_WORDS][quad % 4u];
+}
+
+fn weight_pair(row: u32, quad: u32) -> vec2<f32> {
+  return unpack2x16float(weight_scale[row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad / 32u][quad / 8u % 4u]);
+}
+
 fn weight_scales(row: u32, quad: u32) -> vec4<u32> {
   return weight_scale[row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad];
 }

@@ -13,6 +13,11 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+  let scale = weight_scale[row * (WEIGHT_WORDS_PER_ROW / 8u) + quad / 32u][quad / 8u % 4u];
+  return vec4<f32>(unpack4xI8(weight[row * WEIGHT_WORDS_PER_ROW + quad / 4u][quad % 4u])) * scale;
+}
+
 fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
   return weight_scale[row * (WEIGHT_WORDS_PER_ROW / 8u) + quad];
 }

@@ -71,10 +71,11 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
 export const MAX_INLINE_NORM_ROWS = 8;
 
 /**
- * Columns from which 8 decoding rows are worth two pairs of columns a thread: operands are then loaded half as often, by half as many
- * workgroups. (One H200, us with one pair and two: Q8_0 [28672][4096] 342, 249; [4096][14336] 231, 150; [640][384] 14, 17.)
+ * Columns from which one decoding row is worth two pairs of columns a thread: operands are then loaded half as often, by half as many workgroups. (One
+ * H200, Q8_0, us with one pair and two: [128256][4096] 228, 194; [28672][4096] 59, 52; [6144][4096] 20, 22; [4096][14336] 30, 37. Eight rows: [128256][4096]
+ * 645, 657; [28672][4096] 153, 157; [4096][14336] 82, 90; [4096][4096] 30, 34.)
  */
-const MANY_COLUMNS = 4096;
+const MANY_COLUMNS = 8192;
 
 interface Choice {
   call: KernelCall;
@@ -198,17 +199,24 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       columns / splitColumns({ pairs }),
     );
   const [one, eight, prefill] = await Promise.all([
-    split(1, 1),
-    split(8, columns < MANY_COLUMNS ? 1 : 2),
+    split(1, columns < MANY_COLUMNS ? 1 : 2),
+    split(8, 1),
     sampled
       ? undefined
       : make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, 128, columns / 64),
   ]);
+  // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.
+  let four: Choice | undefined;
+  const later = [async () => (four = await split(4, 2)).call];
+  const decode = (rows: number) => {
+    if (rows === 1) return one;
+    return four && rows <= four.tile ? four : eight;
+  };
   const choose = ({ rows, decodes }: StepRows) => {
     const decoding = prefill ? decodes : rows;
-    const choices = [{ choice: decoding === 1 ? one : eight, rows: decoding }];
+    const choices = [{ choice: decode(decoding), rows: decoding }];
     if (prefill) choices.unshift({ choice: prefill, rows: rows - decoding });
     return choices;
   };
-  return { choose, later: [] };
+  return { choose, later };
 }

@@ -50,7 +50,9 @@ export type LinearVariant =
     | { kernel: "tiled" }
     | {
       kernel: "split";
-      rows: number; /** Pairs of columns that a thread works on. */
+      /** One, or so many that `rows * pairs` is 8. */
+      rows: number;
+      /** Pairs of columns that a thread works on. */
       pairs: number;
     }
   );
@@ -67,12 +69,14 @@ const wordQuads: Record<WeightFormat, number> = {
 
 /**
  * Threads of `linear_split` that share a column: the same whatever the rows and columns, since they set the order of sums. (One H200, us of one
- * row with 16, 32, 64, 128 threads: Q8_0 [28672][4096] 87, 78, 67, 68; [4096][14336] 110, 68, 43, 43; [4096][4096] 30, 24, 18, 19; f16 of the last 17,
- * 15, 11, 13.)
+ * row with 16, 32, 64, 128 threads of which each took a word: Q8_0 [28672][4096] 87, 78, 67, 68; [4096][14336] 110, 68, 43, 43; [4096][4096] 30, 24, 18,
+ * 19; f16 of the last 17, 15, 11, 13.)
  */
 const SPLIT_LANES = 64;
 /** Of its workgroup. */
 const SPLIT_THREADS = 128;
+/** Loads of each column that stand together. (One H200, us with 1, 2 and 4: one row of [4096][14336] 41, 36, 41; eight of [28672][4096] 169, 153, 163.) */
+const SPLIT_UNROLL = 2;
 
 /** Columns of a workgroup of a `split` variant. */
 export function splitColumns({ pairs }: { pairs: number }): number {
@@ -144,10 +148,11 @@ function shaderConstants(
     case "split":
       return {
         ROWS: variant.rows,
-        WORD_QUADS: quads,
+        UNROLL: SPLIT_UNROLL,
         THREADS: SPLIT_THREADS,
         LANES: SPLIT_LANES,
         PAIRS: variant.pairs,
+        BATCHED: variant.rows > 1 ? 1 : 0,
       };
   }
 }

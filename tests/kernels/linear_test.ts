@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
@@ -213,7 +213,7 @@ gpuTest(
   "Linear of many columns gives a decoding row the same bits alone and beside seven others",
   async () => {
     const gpu = gpus.wide;
-    const test: Case = { format: "f16", input: "plain", finish: "store", n: 4100, k: 100 };
+    const test: Case = { format: "f16", input: "plain", finish: "store", n: 8200, k: 100 };
     const built = await build(gpu, test);
     const { width } = built;
     const decode = await run(gpu, test, built, 9, 9);
@@ -229,7 +229,7 @@ gpuTest(
 );
 
 gpuTest("Linear gives the same bits before, while and after kernels are prepared", async () => {
-  // A plain and a sampled operand in the lanes family; the wide one has nothing to prepare.
+  // A plain and a sampled operand in the lanes family; in the wide one, rows of decode.
   for (const test of [cases[0], ...cases.filter(({ input }) => input !== "plain").slice(0, 2)]) {
     const gpu = gpus.lanes;
     const built = await build(gpu, test, false, false);
@@ -245,7 +245,18 @@ gpuTest("Linear gives the same bits before, while and after kernels are prepared
     }
     assertEquals(prepared, test.input === "sampled" ? 1 : 2);
   }
-  const wide = await build(gpus.wide, cases[0], false, false);
+  const gpu = gpus.wide;
+  const wide = await build(gpu, cases[0], false, false);
+  const decode = async () => {
+    const found: Float32Array[] = [];
+    for (const count of [1, 2, 4, 5, 8, 9]) {
+      found.push(await run(gpu, cases[0], wide, count, count));
+    }
+    return found;
+  };
+  const before = await decode();
+  assert(await wide.linear.prepare() !== undefined);
+  (await decode()).forEach((found, i) => assertSameBits(found, before[i], `decode ${i}`));
   assertEquals(await wide.linear.prepare(), undefined);
 });
 
