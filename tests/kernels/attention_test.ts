@@ -12,8 +12,8 @@ const gpus = {
   wide: await openTestGpu({ kernels: "wide" }),
 };
 
-/** Both sides of every edge between the first pages, and of the wide family's spans of 512 keys. */
-const lengths = [1, 63, 64, 65, 127, 128, 129, 513, 1100];
+/** Both sides of every edge between the first pages, and of the wide family's spans of 256 keys. */
+const lengths = [1, 63, 64, 65, 127, 128, 129, 256, 257, 1100];
 
 function shapeOf(
   heads: number,
@@ -94,6 +94,24 @@ for (const family of ["lanes", "wide"] as const) {
     );
   }
 }
+
+gpuTest(
+  "Attention in decode joins more spans than threads take at once: wide kernels",
+  async () => {
+    // 24 spans of heads of 64, of which 16 are joined at a time, and 7 of heads of 256, of which 4 are.
+    for (
+      const [shape, length] of [[shapeOf(2, 1, 8, "f16"), 6001], [
+        shapeOf(2, 1, 256, "f32"),
+        1601,
+      ]] as const
+    ) {
+      const scene = new AttentionScene(gpus.wide, shape, [length, 300], 5);
+      const ends = scene.lastRows(1).flat();
+      const found = await scene.run(await scene.attention(), { decodes: ends });
+      ends.forEach((row, i) => assertClose(found[i], scene.expected(row), 3e-6, keyOf(row)));
+    }
+  },
+);
 
 Deno.test("decodeGroup shares a key/value head among at most 8 of its query heads, evenly", () => {
   const groups = [1, 2, 3, 7, 8, 9, 11, 16, 24].map((ratio) =>

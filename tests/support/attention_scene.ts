@@ -9,7 +9,8 @@ import { StepBuffers } from "../../src/kernels/step_buffers.ts";
 import { attentionOracle } from "../oracle/attention.ts";
 
 const PAGE = 64;
-const PAGES = 48;
+/** Pages at least; some are left over for no sequence. */
+const LEAST_PAGES = 48;
 /** Query rows of a step. */
 const MAX_ROWS = 400;
 
@@ -82,8 +83,10 @@ export class AttentionScene {
   ) {
     this.#rng = new Rng(shape.heads * 1000 + shape.headDim);
     const { kvHeads, paddedHeadDim: padded, kvType } = shape;
-    const size = PAGES * kvHeads * PAGE * padded;
-    const free = shuffled(PAGES, this.#rng);
+    const held = lengths.reduce((sum, length) => sum + Math.ceil(length / PAGE), 0);
+    const count = Math.max(LEAST_PAGES, held + 4);
+    const size = count * kvHeads * PAGE * padded;
+    const free = shuffled(count, this.#rng);
     const tables: number[] = [];
     const cache = {
       keys: new Float32Array(size).fill(NaN),
