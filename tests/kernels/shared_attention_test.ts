@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
 import { sharedTiles } from "../../src/kernels/attention.ts";
+import { splitConstants } from "../../src/kernels/attention_parts.ts";
 import type { AttentionShape, KvType } from "../../src/kernels/attention_shape.ts";
 import { paddedHeadDim } from "../../src/model/weights.ts";
 import { AttentionScene, type SceneBlock, type SceneFork } from "../support/attention_scene.ts";
@@ -14,7 +15,7 @@ const gpus = {
   "wide": await openTestGpu({ kernels: "wide" }),
 };
 
-/** Pages of each of two prefixes: two and one spans of the wide family. */
+/** Pages of each of two prefixes: four and two spans of the wide family. */
 const PREFIXES = [16, 8];
 
 function shapeOf(
@@ -111,7 +112,10 @@ gpuTest("sharedTiles offers blocks of at least two rows that fit the device", ()
       for (const rows of tiles.rows) {
         assert(rows >= 2);
         if (gpu.kernels === "wide") {
-          const bytes = rows * tiles.queries * (4 * headDim + 1280) + 2048;
+          const queries = rows * tiles.queries;
+          const { KEYS, TILE_QUADS } = splitConstants(queries);
+          // Queries, scores or sums, maxima, page numbers.
+          const bytes = queries * (4 * headDim + 64) + TILE_QUADS * 16 + KEYS / 16;
           assert(bytes <= gpu.device.limits.maxComputeWorkgroupStorageSize, `${bytes}`);
         }
       }
