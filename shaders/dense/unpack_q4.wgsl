@@ -3,14 +3,8 @@
 
 const WEIGHT_BLOCK_WORDS = 1u;
 
-fn weight_unpack(word: vec4<u32>, group: u32, pair: u32) -> vec4<f32> {
+fn weight_four(word: u32, group: u32, pair: u32) -> vec4<f32> {
   let line = unpack2x16float(pair);
-  let codes = (word[group % 4u] >> (group / 4u * 4u)) & 0x0f0f0f0fu;
-  return fma(vec4<f32>(unpack4xU8(codes)), vec4<f32>(line.x), vec4<f32>(line.y));
-}
-
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  let line = weight_pair(row, quad);
-  let codes = (weight_code(row, quad) >> (quad % 8u / 4u * 4u)) & 0x0f0f0f0fu;
+  let codes = (word >> (group / 4u * 4u)) & 0x0f0f0f0fu;
   return fma(vec4<f32>(unpack4xU8(codes)), vec4<f32>(line.x), vec4<f32>(line.y));
 }

@@ -2,12 +2,7 @@
 
 const WEIGHT_BLOCK_WORDS = 2u;
 
-fn weight_unpack(word: vec4<u32>, group: u32, pair: u32) -> vec4<f32> {
+fn weight_four(word: u32, group: u32, pair: u32) -> vec4<f32> {
   let line = unpack2x16float(pair);
-  return fma(vec4<f32>(unpack4xI8(word[group % 4u])), vec4<f32>(line.x), vec4<f32>(line.y));
-}
-
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  let line = weight_pair(row, quad);
-  return fma(vec4<f32>(unpack4xI8(weight_code(row, quad))), vec4<f32>(line.x), vec4<f32>(line.y));
+  return fma(vec4<f32>(unpack4xI8(word)), vec4<f32>(line.x), vec4<f32>(line.y));
 }

@@ -1,5 +1,5 @@
 // Weights [N][K] in codes, WEIGHT_BLOCK_WORDS words for each block of 32, with two numbers for each block beside them: [N][K / 32] pairs of f16, apart
-// so that words stay aligned to 16 bytes. What they mean says the fragment `unpack_` that comes with this.
+// so that words stay aligned to 16 bytes. What they mean says `weight_four` of the fragment `unpack_` that comes with this.
 
 override WEIGHT_WORDS_PER_ROW: u32;
 const WEIGHT_GROUPS = 8u / WEIGHT_BLOCK_WORDS;
@@ -12,15 +12,17 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
-// Element `quad % 4` of the word that holds these four weights.
-fn weight_code(row: u32, quad: u32) -> u32 {
-  return weight[row * WEIGHT_WORDS_PER_ROW + quad / 8u * WEIGHT_BLOCK_WORDS + quad % 8u / 4u % WEIGHT_BLOCK_WORDS][quad % 4u];
-}
-
-fn weight_pair(row: u32, quad: u32) -> vec2<f32> {
-  return unpack2x16float(weight_scale[row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad / 32u][quad / 8u % 4u]);
-}
-
 fn weight_scales(row: u32, quad: u32) -> vec4<u32> {
   return weight_scale[row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad];
+}
+
+fn weight_unpack(word: WeightWord, group: u32, pair: u32) -> vec4<f32> {
+  return weight_four(word[group % 4u], group, pair);
+}
+
+// As `weight_quad` of weight_f32.wgsl: loads no more than these four weights and their pair.
+fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
+  let word = row * WEIGHT_WORDS_PER_ROW + quad / 8u * WEIGHT_BLOCK_WORDS + quad % 8u / 4u % WEIGHT_BLOCK_WORDS;
+  let pairs = row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad / 32u;
+  return weight_four(weight[word][quad % 4u], quad % 8u, weight_scale[pairs][quad / 8u % 4u]);
 }
