@@ -108,13 +108,25 @@ async function densely(
       unit: "ms",
     });
   }
-  const prefill = Array.from({ length: 4 }, () => step(2048, 0));
-  context.report({
-    case: `llama3_8b${suffix}_prefill_2k`,
-    metric: "tokens_per_s",
-    value: 2048 / median(prefill) * 1000,
-    unit: "tokens/s",
-  });
+  for (const [name, before, times] of [["", 0, 4], ["_behind_32k", 32768, 3]] as const) {
+    const prefill = Array.from({ length: times }, () => step(2048, before));
+    context.report({
+      case: `llama3_8b${suffix}_prefill_2k${name}`,
+      metric: "tokens_per_s",
+      value: 2048 / median(prefill) * 1000,
+      unit: "tokens/s",
+    });
+  }
+  // A question of 16 tokens about a text that the cache holds: until its answer's first token.
+  for (const [name, before] of contexts.slice(1)) {
+    const times = Array.from({ length: 5 }, () => step(16, before));
+    context.report({
+      case: `llama3_8b${suffix}_question_behind_${name}`,
+      metric: "ms_to_first_token",
+      value: median(times),
+      unit: "ms",
+    });
+  }
   context.report({
     case: `llama3_8b${suffix}_kv_128k`,
     metric: "gpu_memory",

@@ -4,7 +4,7 @@ struct StepUniform {
   rows: u32,        // tokens in the step
   samples: u32,     // rows whose next token is wanted
   decodes: u32,     // sequences that decode: the last rows, one each
-  reserved: u32,
+  prefillEnd: u32,  // keys that the prefill row with most of them sees
 }
 
 // One token of the step.

@@ -105,12 +105,19 @@ export function packStep(
   const step = {
     rows: count,
     decodes: count - prefillRows,
+    prefillRows,
+    prefillEnd: batch.reduce(
+      (end, { tokens: { length }, position }) =>
+        length > 0 ? Math.max(end, position + length) : end,
+      0,
+    ),
     largeBlocks: large.length / 4,
     smallBlocks: small.length / 4,
     samples: sampleCount,
     shared: shared.map((words) => words.length / 4),
   };
-  buffers.writeCounts({ rows: count, samples: sampleCount, decodes: step.decodes });
+  const { decodes, prefillEnd } = step;
+  buffers.writeCounts({ rows: count, samples: sampleCount, decodes, prefillEnd });
   const pool = gpu.buffers;
   pool.write(buffers.rows, 0, rows);
   if (windowed && windowRows) {

@@ -3,11 +3,18 @@ import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import type { AttentionShape } from "./attention_shape.ts";
-import { cacheBindings, decodeSpans, headConstants, outputConstants } from "./attention_parts.ts";
+import {
+  cacheBindings,
+  decodeSpans,
+  headConstants,
+  outputConstants,
+  PREFILL_SPAN_PAGES,
+} from "./attention_parts.ts";
 import { createDecodeAttention } from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
-import { shaderFragments, type ShaderPath } from "./shader_files.ts";
+import { shaderFragments } from "./shader_files.ts";
 import type { StepBuffers } from "./step_buffers.ts";
+import { createTiledAttention } from "./tiled_attention.ts";
 
 export { decodeGroup } from "./attention_parts.ts";
 export { type SharedTiles, sharedTiles } from "./shared_tiles.ts";
@@ -16,6 +23,10 @@ export { type SharedTiles, sharedTiles } from "./shared_tiles.ts";
 export interface AttentionWork {
   largeBlocks: number;
   smallBlocks: number;
+  /** Rows of all those blocks, the step's first. */
+  prefillRows: number;
+  /** Keys that the prefill row with most of them sees. */
+  prefillEnd: number;
   decodes: number;
   /** Blocks of decoding rows that share pages, by kind: `sharedTiles`. Default: no row shares any. */
   shared?: readonly number[];
@@ -33,7 +44,7 @@ export interface AttentionBuffers {
 
 /** Partial results of decode attention. */
 export interface AttentionScratch {
-  /** Of the spans of a row, in the wide family. */
+  /** Of the spans of rows, in the wide family. */
   partial: GPUBuffer;
   state: GPUBuffer;
   /** Of the pages that a row shares, in the lanes family. */
@@ -56,7 +67,12 @@ export function createAttentionScratch(
   contextPages: number,
 ): AttentionScratch {
   const wide = gpu.kernels === "wide";
-  const slots = wide ? maxSequences * decodeSpans(contextPages).spans * shape.heads : 0;
+  // Of every decoding sequence, and of a block of prefill rows at least.
+  const parts = Math.max(
+    maxSequences * decodeSpans(contextPages).spans,
+    largeBlockRows(gpu, shape.paddedHeadDim) * Math.ceil(contextPages / PREFILL_SPAN_PAGES),
+  );
+  const slots = wide ? parts * shape.heads : 0;
   // Per row and head the output so far, and of each lane a quad with its sum and the maximum.
   const carried = wide ? 0 : maxSequences * shape.heads * (shape.paddedHeadDim * 4 + 128);
   return {
@@ -145,27 +161,12 @@ async function createWide(
   contextPages: number,
   buffers: AttentionBuffers,
 ): Promise<(pass: StepPass, work: AttentionWork) => void> {
-  const { step, output } = buffers;
-  const chunks = { CHUNKS: shape.paddedHeadDim / 64 };
-  const load: ShaderPath[] = ["lib/step", `attention/kv_load_${shape.kvType}`];
-  const prefill = async (blocks: GPUBuffer): Promise<KernelCall> => {
-    const shader = assembleShader(
-      "attention_tiled",
-      shaderFragments(...load, "attention/attention_tiled"),
-      chunks,
-    );
-    const constants = { ...headConstants(shape), ...outputConstants(shape) };
-    const pipeline = await gpu.pipelines.get(shader, "attention_tiled", constants);
-    return bindKernel(gpu, pipeline, { ...cacheBindings(buffers), output, blocks });
-  };
-  const [large, small, decode] = await Promise.all([
-    prefill(step.largeBlocks),
-    prefill(step.smallBlocks),
+  const [prefill, decode] = await Promise.all([
+    createTiledAttention(gpu, shape, buffers),
     createDecodeAttention(gpu, shape, contextPages, buffers),
   ]);
-  return (pass, { largeBlocks, smallBlocks, decodes, shared }) => {
-    pass.dispatch(large, [largeBlocks, shape.heads]);
-    pass.dispatch(small, [smallBlocks, shape.heads]);
-    decode(pass, decodes, shared);
+  return (pass, work) => {
+    prefill(pass, work);
+    decode(pass, work.decodes, work.shared);
   };
 }

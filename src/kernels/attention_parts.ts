@@ -24,6 +24,13 @@ export function decodeSpans(contextPages: number): { spanPages: number; spans: n
   return { spanPages, spans: Math.ceil(contextPages / spanPages) };
 }
 
+/**
+ * Pages of a span of prefill attention in the wide family. A workgroup that takes all spans joins them so often. (One H200, 32 query heads of 128 on 8: 2,048 rows
+ * behind 32K take 42.5 ms, as with spans of 64 pages; 16 rows in workgroups of a span each 0.20 ms behind 8K and 2.59 behind 128K, 0.54 and 2.74 with spans of 64,
+ * 1.14 and 21.87 in one piece.)
+ */
+export const PREFILL_SPAN_PAGES = 16;
+
 /** Keys of a round of decode attention in the wide family, one for each thread. */
 const SPLIT_KEYS = 128;
 /** Loads of 8 elements of a key that stand together. */

@@ -11,6 +11,9 @@ import attentionPrefill from "../../shaders/attention/attention_prefill.wgsl" wi
 import attentionShared from "../../shaders/attention/attention_shared.wgsl" with { type: "text" };
 import attentionSplit from "../../shaders/attention/attention_split.wgsl" with { type: "text" };
 import attentionTiled from "../../shaders/attention/attention_tiled.wgsl" with { type: "text" };
+import attentionTiledMerge from "../../shaders/attention/attention_tiled_merge.wgsl" with {
+  type: "text",
+};
 import fromCarried from "../../shaders/attention/from_carried.wgsl" with { type: "text" };
 import fromStart from "../../shaders/attention/from_start.wgsl" with { type: "text" };
 import finishQkv from "../../shaders/attention/finish_qkv.wgsl" with { type: "text" };
@@ -76,6 +79,7 @@ const sources = {
   "attention/attention_shared": attentionShared,
   "attention/attention_split": attentionSplit,
   "attention/attention_tiled": attentionTiled,
+  "attention/attention_tiled_merge": attentionTiledMerge,
   "attention/finish_qkv": finishQkv,
   "attention/from_carried": fromCarried,
   "attention/from_start": fromStart,

@@ -58,7 +58,9 @@ export class StepBuffers {
   }
 
   /** Uploads the counts of this step. */
-  writeCounts(counts: { rows: number; samples: number; decodes: number }): void {
-    this.#gpu.buffers.write(this.step, 0, this.#layout.pack({ ...counts, reserved: 0 }));
+  writeCounts(
+    counts: { rows: number; samples: number; decodes: number; prefillEnd?: number },
+  ): void {
+    this.#gpu.buffers.write(this.step, 0, this.#layout.pack({ prefillEnd: 0, ...counts }));
   }
 }

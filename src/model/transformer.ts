@@ -28,6 +28,10 @@ export interface StepShape {
   /** Blocks in `buffers.largeBlocks` and `buffers.smallBlocks`. */
   largeBlocks: number;
   smallBlocks: number;
+  /** Rows of those blocks: the first ones. */
+  prefillRows: number;
+  /** Keys that the prefill row with most of them sees. */
+  prefillEnd: number;
   /** Rows listed in `buffers.samples`. */
   samples: number;
   /** Blocks in `buffers.sharedBlocks`, by kind: decoding rows that share pages. Default: none. */

@@ -113,6 +113,32 @@ gpuTest(
   },
 );
 
+gpuTest(
+  "Attention in prefill gives the same bits whether spans of the context are split or not: wide kernels",
+  async () => {
+    for (
+      const shape of [
+        shapeOf(2, 1, 16, "f16"),
+        shapeOf(2, 1, 128, "f16"),
+        shapeOf(1, 1, 256, "f32"),
+      ]
+    ) {
+      // Blocks before, across and behind the edges of spans of 1,024 keys.
+      const scene = new AttentionScene(gpus.wide, shape, [1030, 1024, 3100, 2049, 700], 5);
+      const attention = await scene.attention();
+      const large = cut(scene.lastRows(40), 32);
+      const small = cut(scene.lastRows(3), 8);
+      const split = await scene.run(attention, { large, small });
+      const whole = await scene.run(attention, { large, small, whole: true });
+      [...large, ...small].flat().forEach((row, i) => {
+        assertSameBits(split[i], whole[i], keyOf(row));
+        const last = row.position === scene.lengths[row.sequence] - 1;
+        if (last) assertClose(whole[i], scene.expected(row), 1e-5, keyOf(row));
+      });
+    }
+  },
+);
+
 Deno.test("decodeGroup shares a key/value head among at most 8 of its query heads, evenly", () => {
   const groups = [1, 2, 3, 7, 8, 9, 11, 16, 24].map((ratio) =>
     decodeGroup(shapeOf(2 * ratio, 2, 64, "f16"))

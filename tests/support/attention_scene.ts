@@ -12,7 +12,7 @@ const PAGE = 64;
 /** Pages at least; some are left over for no sequence. */
 const LEAST_PAGES = 48;
 /** Query rows of a step. */
-const MAX_ROWS = 400;
+const MAX_ROWS = 640;
 
 interface TestKeys {
   length: number;
@@ -35,6 +35,8 @@ export interface SceneStep {
   decodes?: SceneRow[];
   /** Successive rows of `decodes` that attend together to the first pages of their tables. */
   shared?: SceneBlock[];
+  /** Leave prefill rows in one piece each, however few they are. */
+  whole?: boolean;
 }
 
 /** A block of decoding rows that share pages. */
@@ -180,7 +182,7 @@ export class AttentionScene {
    */
   async run(
     attention: Attention,
-    { large = [], small = [], decodes = [], shared = [] }: SceneStep,
+    { large = [], small = [], decodes = [], shared = [], whole = false }: SceneStep,
   ): Promise<Float32Array[]> {
     const { gpu, shape: { heads, headDim, paddedHeadDim, outputRowQuads } } = this;
     const step = this.#step;
@@ -200,7 +202,9 @@ export class AttentionScene {
     ) => [0, 0, position, this.#sequences[sequence].table]);
     gpu.buffers.write(step.rows, 0, Uint32Array.from(words));
     const counts = this.#writeShared(rows, decodes.length, shared);
-    step.writeCounts({ rows: rows.length, samples: 0, decodes: decodes.length });
+    const prefillEnd = [...large, ...small].flat()
+      .reduce((end, row) => Math.max(end, row.position + 1), 0);
+    step.writeCounts({ rows: rows.length, samples: 0, decodes: decodes.length, prefillEnd });
 
     // Queries of no row are NaN.
     const query = new Float32Array(this.#query.size / 4).fill(NaN);
@@ -220,6 +224,8 @@ export class AttentionScene {
     attention.record(pass, {
       largeBlocks: large.length,
       smallBlocks: small.length,
+      prefillRows: rows.length - decodes.length,
+      prefillEnd: whole ? 0 : prefillEnd,
       decodes: decodes.length,
       shared: counts,
     });

@@ -82,7 +82,14 @@ export async function benchDecode(gpu: Gpu, rows: number, prefix: number): Promi
   const work = (name: string, shared?: number[]): GpuWork => ({
     name: `${name} ${rows} x ${prefix}`,
     record: (pass) =>
-      attention.record(pass, { largeBlocks: 0, smallBlocks: 0, decodes: rows, shared }),
+      attention.record(pass, {
+        largeBlocks: 0,
+        smallBlocks: 0,
+        prefillRows: 0,
+        prefillEnd: 0,
+        decodes: rows,
+        shared,
+      }),
   });
   const each = work("decode");
   const shared = work("shared decode", blocks.map((words) => words.length / 4));

@@ -42,7 +42,7 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
   });
   gpu.buffers.write(buffers.largeBlocks, 0, blocks);
   gpu.buffers.write(buffers.pages, 0, tables);
-  buffers.writeCounts({ rows: length, samples: 0, decodes: 0 });
+  buffers.writeCounts({ rows: length, samples: 0, decodes: 0, prefillEnd: length });
   const output = gpu.buffers.storage("flash output", length * 384 * 4);
   const attention = await Attention.create(gpu, shape, pages, {
     step: buffers,
@@ -58,7 +58,13 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
     name: `flash ${length}`,
     flops: 4 * 64 * 6 * length * (length + 1) / 2,
     record: (pass) =>
-      attention.record(pass, { largeBlocks: length / rows, smallBlocks: 0, decodes: 0 }),
+      attention.record(pass, {
+        largeBlocks: length / rows,
+        smallBlocks: 0,
+        prefillRows: length,
+        prefillEnd: length,
+        decodes: 0,
+      }),
     async error() {
       const got = new Float32Array(await readBuffer(gpu, output));
       let worst = 0;
