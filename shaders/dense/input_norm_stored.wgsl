@@ -17,3 +17,11 @@ fn input_quad(start: u32, quad: u32) -> vec4<f32> {
 fn input_scale(start: u32) -> f32 {
   return row_scale[start / INPUT_QUADS_PER_ROW];
 }
+
+fn input_load(start: u32, quad: u32) -> vec4<f32> {
+  return input[start + quad];
+}
+
+fn input_make(loaded: vec4<f32>, quad: u32) -> vec4<f32> {
+  return loaded * gain[quad];
+}

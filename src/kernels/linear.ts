@@ -77,6 +77,12 @@ export const MAX_INLINE_NORM_ROWS = 8;
  */
 const MANY_COLUMNS = 8192;
 
+/**
+ * Prefill rows up to which tiles of 32 rows take less time than tiles of 128, which are fewer workgroups and partly empty. (One H200, two layers of Llama 3 8B's
+ * shape in Q8_0, ms with tiles of 32, 64 and 128: 32 rows 3.4, 4.7, 6.6; 64 rows 4.1, 4.8, 6.7; 128 rows 6.0, 5.9, 6.8; 256 rows: 64 9.2, 128 9.3.)
+ */
+const LOW_ROWS = 128;
+
 interface Choice {
   call: KernelCall;
   /** Rows of a workgroup. */
@@ -198,12 +204,17 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       rows,
       columns / splitColumns({ pairs }),
     );
-  const [one, eight, prefill] = await Promise.all([
+  const tiled = (height: 2 | 8) =>
+    make(
+      { kernel: "tiled", height, rowSet: "prefill", storedNorm: true },
+      16 * height,
+      columns / 64,
+    );
+  const [one, eight, tall, low] = await Promise.all([
     split(1, columns < MANY_COLUMNS ? 1 : 2),
     split(8, 1),
-    sampled
-      ? undefined
-      : make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, 128, columns / 64),
+    sampled ? undefined : tiled(8),
+    sampled ? undefined : tiled(2),
   ]);
   // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.
   let four: Choice | undefined;
@@ -213,9 +224,10 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     return four && rows <= four.tile ? four : eight;
   };
   const choose = ({ rows, decodes }: StepRows) => {
-    const decoding = prefill ? decodes : rows;
+    const decoding = sampled ? rows : decodes;
     const choices = [{ choice: decode(decoding), rows: decoding }];
-    if (prefill) choices.unshift({ choice: prefill, rows: rows - decoding });
+    const filling = rows - decoding;
+    if (tall && low) choices.unshift({ choice: filling > LOW_ROWS ? tall : low, rows: filling });
     return choices;
   };
   return { choose, later };

@@ -47,7 +47,11 @@ export type LinearVariant =
   & (
     | { kernel: "vector" }
     | { kernel: "rows"; rows: number; stepQuads: number }
-    | { kernel: "tiled" }
+    | {
+      kernel: "tiled";
+      /** Rows of a sixteenth of a tile. */
+      height: keyof typeof TILED_QUADS;
+    }
     | {
       kernel: "split";
       /** One, or so many that `rows * pairs` is 8. */
@@ -77,6 +81,9 @@ const SPLIT_LANES = 64;
 const SPLIT_THREADS = 128;
 /** Loads of each column that stand together. (One H200, us with 1, 2 and 4: one row of [4096][14336] 41, 36, 41; eight of [28672][4096] 169, 153, 163.) */
 const SPLIT_UNROLL = 2;
+
+/** Quads of K in a tile of `linear_tiled` with so many rows a thread: as many as fit the workgroup memory that WebGPU guarantees. */
+const TILED_QUADS = { 8: 4, 2: 8 };
 
 /** Columns of a workgroup of a `split` variant. */
 export function splitColumns({ pairs }: { pairs: number }): number {
@@ -144,7 +151,7 @@ function shaderConstants(
         LONG_FINISH: longFinish ? 1 : 0,
       };
     case "tiled":
-      return {};
+      return { R: variant.height, KQ: TILED_QUADS[variant.height] };
     case "split":
       return {
         ROWS: variant.rows,
