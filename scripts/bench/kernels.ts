@@ -78,23 +78,37 @@ async function sharedDecode(gpu: Gpu, clock: GpuClock, context: BenchContext): P
   }
 }
 
-/** Log probabilities of the token chosen and of the 5 likeliest, against finding as many by bisection as the sampler does. */
+/** Draws, and log probabilities of the token chosen and of the 5 likeliest, against finding as many as the sampler does and against a greedy choice. */
 async function scoring(gpu: Gpu, clock: GpuClock, context: BenchContext): Promise<void> {
   for (const [rows, vocabulary] of [[1, 32768], [8, 32768], [1, 131072]]) {
-    const { greedy, topK, score, error } = await benchScore(gpu, rows, vocabulary, 5);
+    const { greedy, topK, draw, nucleus, score, error } = await benchScore(
+      gpu,
+      rows,
+      vocabulary,
+      5,
+    );
     const off = await error();
     if (!(off < tolerance)) throw new Error(`bench score: relative error is ${off}`);
-    const [greedyMs, topKMs, ms] = clock.race([greedy, topK, score]);
-    context.report({
-      case: `score_top5_${rows}x${vocabulary / 1024}k`,
-      metric: "ms",
-      value: ms,
-      unit: "ms",
-      baseline: `top-5 by bisection, ${topKMs.toFixed(3)} ms (greedy choice alone ${
-        greedyMs.toFixed(3)
-      } ms)`,
-      ratio: topKMs / ms,
-    });
+    const [greedyMs, topKMs, drawMs, nucleusMs, ms] = clock.race([
+      greedy,
+      topK,
+      draw,
+      nucleus,
+      score,
+    ]);
+    const size = `${rows}x${vocabulary / 1024}k`;
+    const report = (name: string, value: number, baseline: string, baselineMs: number) =>
+      context.report({
+        case: `${name}_${size}`,
+        metric: "ms",
+        value,
+        unit: "ms",
+        baseline: `${baseline}, ${baselineMs.toFixed(3)} ms`,
+        ratio: baselineMs / value,
+      });
+    report("score_top5", ms, "a draw among the top 5", topKMs);
+    report("sample_k40_p95", drawMs, "a greedy choice", greedyMs);
+    report("sample_p90", nucleusMs, "a greedy choice", greedyMs);
   }
 }
 

@@ -1,19 +1,20 @@
 // Loads each row's token embedding. A row of a decoding sequence takes the token its slot sampled in the step before: it never left the GPU.
 
 override OUTPUT_QUADS_PER_ROW: u32;
+override GROUP: u32;
 
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(10) var<storage, read> rows: array<StepRow>;
 @group(0) @binding(13) var<storage, read> last_sampled: array<u32>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(GROUP)
 fn embed(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
   let row = group_id.x;
   var token = rows[row].token;
   if (token == LAST_SAMPLED) {
     token = last_sampled[rows[row].slot];
   }
-  for (var quad = local.x; quad < OUTPUT_QUADS_PER_ROW; quad += 8u) {
+  for (var quad = local.x; quad < OUTPUT_QUADS_PER_ROW; quad += GROUP) {
     let block = quad / 8u;
     let scale = weight_scales(token, block / 4u)[block % 4u];
     output[row * OUTPUT_QUADS_PER_ROW + quad] =

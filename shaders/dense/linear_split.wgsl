@@ -5,7 +5,7 @@
 
 override K_QUADS: u32;  // columns / 128
 
-var<workgroup> sums: array<vec2<f32>, #(THREADS * ROWS * PAIRS)>;
+var<workgroup> sums: array<vec2<f32>, #(THREADS * SUMS)>;
 
 @compute @workgroup_size(#THREADS)
 fn linear_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
@@ -42,16 +42,14 @@ fn linear_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
     //#end
     //#end
   }
-  //#for r in 0..ROWS
-  //#for p in 0..PAIRS
-  sums[#((r * PAIRS + p) * THREADS)u + local.x] = acc_#r_#p;
-  //#end
-  //#end
   //#for once in 0..1 - BATCHED
+  //#for p in 0..PAIRS
+  sums[#(p * THREADS)u + local.x] = acc_0_#p;
+  //#end
   for (var half = #(LANES / 2)u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
-      //#for s in 0..ROWS * PAIRS
+      //#for s in 0..PAIRS
       sums[#(s * THREADS)u + local.x] += sums[#(s * THREADS)u + local.x + half];
       //#end
     }
@@ -67,16 +65,22 @@ fn linear_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
   let number = lane % 8u;
   let part = lane / 8u;
   let place = number * #(THREADS)u + local.x - lane + part;
+  let r = number / #(PAIRS)u;
+  //#for b in 0..ROWS * PAIRS / 8
+  workgroupBarrier();
+  //#for s in 0..8
+  sums[#(s * THREADS)u + local.x] = acc_#((8 * b + s) / PAIRS)_#((8 * b + s) % PAIRS);
+  //#end
   workgroupBarrier();
   sums[place] = ((sums[place] + sums[place + 32u]) + (sums[place + 16u] + sums[place + 48u])) +
     ((sums[place + 8u] + sums[place + 40u]) + (sums[place + 24u] + sums[place + 56u]));
   workgroupBarrier();
-  let r = number / #(PAIRS)u;
-  if (part == 0u && first_row + r < rows) {
-    let row = row_offset() + first_row + r;
+  if (part == 0u && first_row + #(8 * b / PAIRS)u + r < rows) {
+    let row = row_offset() + first_row + #(8 * b / PAIRS)u + r;
     let sum = ((sums[place] + sums[place + 4u]) + (sums[place + 2u] + sums[place + 6u])) +
       ((sums[place + 1u] + sums[place + 5u]) + (sums[place + 3u] + sums[place + 7u]));
     finish(row, first_pair + number % #(PAIRS)u, sum * input_scale(input_row(row)));
   }
+  //#end
   //#end
 }

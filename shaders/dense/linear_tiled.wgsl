@@ -4,8 +4,8 @@
 // memory: with R = 8 and KQ = 4, 12 quad loads feed 128 multiply-adds a thread, and 12.5 KiB fit the least workgroup memory WebGPU guarantees. What a thread
 // reads of a tile is a constant away from one place (other indices are checked at every load), and of neighbouring threads each has an operand in
 // common with the next and the other with the next but one, so that loads are merged. What is added up in which order depends on neither R nor KQ.
-// (One H200, 2,048 rows of [28672][4096] in Q8_0: 14.6 ms; 14.9 without loading ahead; 15.6 also with rows of 16 threads; 16.8 also with computed indices. 8 × 8 a
-// thread of 128 took 15.1, and tiles by turns in two places 22.4, which halves how many workgroups are resident.)
+// (One H200, 2,048 rows of [28672][4096] in Q8_0: 14.6 ms; 16.7 if scales are loaded last; 14.9 without loading ahead; 15.6 also with rows of 16 threads; 16.8 also with
+// computed indices. 8 × 8 a thread of 128 took 15.1, and tiles by turns in two places 22.4, which halves how many workgroups are resident.)
 
 override K_QUADS: u32;  // columns / 128
 
@@ -51,10 +51,15 @@ fn linear_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
     x_tile[load_row % 16u][x_place + #(16 * j)u] = input_make(x_#j, at);
     //#end
     //#for j in 0..KQ / 4
-    w_tile[load_row / 4u + #(64 / KQ * j)u][w_place] = weight_unpack(word_#j, at % 8u, scales_#j[at / 8u % 4u]);
+    w_tile[load_row / 4u + #(64 / KQ * j)u][w_place] = weight_unpack(word_#j, at % 8u, scales_#j[round * #(KQ)u / 8u % 4u]);
     //#end
     workgroupBarrier();
     if (round + 1u < K_QUADS * ROUNDS_PER_SCALES) {
+      if ((round + 1u) % ROUNDS_PER_SCALES == 0u) {
+        //#for j in 0..KQ / 4
+        scales_#j = weight_scales(w_row + #(256 / KQ * j)u, (round + 1u) / ROUNDS_PER_SCALES);
+        //#end
+      }
       let next = at + #(KQ)u;
       //#for j in 0..R * KQ / 16
       x_#j = input_load(x_start_#j, next);
@@ -62,11 +67,6 @@ fn linear_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgro
       //#for j in 0..KQ / 4
       word_#j = weight_word(w_row + #(256 / KQ * j)u, next / WEIGHT_GROUPS);
       //#end
-      if ((round + 1u) % ROUNDS_PER_SCALES == 0u) {
-        //#for j in 0..KQ / 4
-        scales_#j = weight_scales(w_row + #(256 / KQ * j)u, (round + 1u) / ROUNDS_PER_SCALES);
-        //#end
-      }
     }
     //#for q in 0..KQ
     {

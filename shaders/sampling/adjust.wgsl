@@ -1,7 +1,7 @@
 // Changes each adjusted row's logits as its request asks: a bias per token, less penalties for the tokens that it has generated; and no
 // chance for tokens that its mask leaves out.
 //
-// Counts live on the GPU, since a step may follow another whose token the processor has not seen. One workgroup a row.
+// Counts live on the GPU, since a step may follow another whose token the processor has not seen. A row may have several workgroups.
 
 struct Adjusted {
   sample: u32,      // whose logits
@@ -26,13 +26,17 @@ override GROUP: u32 = 256u;
 @group(0) @binding(13) var<storage, read> last_sampled: array<u32>;
 
 @compute @workgroup_size(GROUP)
-fn adjust(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
+fn adjust(
+  @builtin(local_invocation_id) local: vec3<u32>,
+  @builtin(workgroup_id) group_id: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+) {
   let request = adjusted[group_id.x];
   let last = select(0xffffffffu, last_sampled[request.slot], request.table == 2u);
   let start = request.sample * LOGITS_PER_ROW;
   let own = request.slot * VOCABULARY;
   let mask = request.mask * ((VOCABULARY + 31u) / 32u);
-  for (var i = local.x; i < VOCABULARY; i += GROUP) {
+  for (var i = group_id.y * GROUP + local.x; i < VOCABULARY; i += groups.y * GROUP) {
     if (request.table > 0u) {
       var entry = adjustments[own + i];
       if (i == last && (entry & 0xffffu) < 0xffffu) {

@@ -1,5 +1,7 @@
+import { ceilDiv } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
+import { bindKernel } from "../gpu/kernel_call.ts";
+import type { StepPass } from "../gpu/pass.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import { sampleGroupSize } from "./sample_group_size.ts";
 import { shaderFragments } from "./shader_files.ts";
@@ -24,15 +26,23 @@ export function maskWords(vocabulary: number): number {
   return Math.ceil(vocabulary / 32);
 }
 
-/** Compiles biases, penalties and masks of tokens; dispatch it before sampling, one workgroup per adjusted row. Cost: one pass over the logits. */
+/** Logits that a thread of a GPU changes one after the other. */
+const ADJUSTED_LOGITS = 8;
+
+/** Records biases, penalties and masks of the first `rows` rows of `adjusted`; it belongs before sampling. */
+export type RecordAdjust = (pass: StepPass, rows: number) => void;
+
+/** Compiles biases, penalties and masks of tokens. Cost: one pass over the logits. */
 export async function createAdjust(
   gpu: Gpu,
-  { vocabulary, logitsPerRow, buffers }: {
+  { vocabulary, logitsPerRow, buffers, groups }: {
     vocabulary: number;
     logitsPerRow: number;
     buffers: AdjustBuffers;
+    /** Workgroups of a row. Default: one on a CPU adapter, as many as keep a thread short on a GPU. */
+    groups?: number;
   },
-): Promise<KernelCall> {
+): Promise<RecordAdjust> {
   const shader = assembleShader("adjust", shaderFragments("sampling/adjust"));
   const pipeline = await gpu.pipelines.get(shader, "adjust", {
     VOCABULARY: vocabulary,
@@ -40,11 +50,16 @@ export async function createAdjust(
     GROUP: sampleGroupSize(gpu),
   });
   const { logits, adjusted, adjustments, masks, lastSampled } = buffers;
-  return bindKernel(gpu, pipeline, {
+  const call = bindKernel(gpu, pipeline, {
     logits,
     adjusted,
     adjustments,
     masks,
     last_sampled: lastSampled,
   });
+  const across = groups ??
+    (gpu.adapterClass === "software"
+      ? 1
+      : ceilDiv(vocabulary, sampleGroupSize(gpu) * ADJUSTED_LOGITS));
+  return (pass, rows) => pass.dispatch(call, [rows, across]);
 }

@@ -54,7 +54,7 @@ export type LinearVariant =
     }
     | {
       kernel: "split";
-      /** One, or so many that `rows * pairs` is 8. */
+      /** One, or so many that `rows * pairs` is a multiple of 8. */
       rows: number;
       /** Pairs of columns that a thread works on. */
       pairs: number;
@@ -79,7 +79,10 @@ const wordQuads: Record<WeightFormat, number> = {
 const SPLIT_LANES = 64;
 /** Of its workgroup. */
 const SPLIT_THREADS = 128;
-/** Loads of each column that stand together. (One H200, us with 1, 2 and 4: one row of [4096][14336] 41, 36, 41; eight of [28672][4096] 169, 153, 163.) */
+/**
+ * Loads of each column that stand together. (One H200, us with 1, 2 and 4: one row of [4096][14336] 41, 36, 41; eight of [28672][4096] 169, 153, 163.) With
+ * more than eight sums a thread it is one.
+ */
 const SPLIT_UNROLL = 2;
 
 /** Quads of K in a tile of `linear_tiled` with so many rows a thread: as many as fit the workgroup memory that WebGPU guarantees. */
@@ -155,11 +158,12 @@ function shaderConstants(
     case "split":
       return {
         ROWS: variant.rows,
-        UNROLL: SPLIT_UNROLL,
+        UNROLL: variant.rows * variant.pairs > 8 ? 1 : SPLIT_UNROLL,
         THREADS: SPLIT_THREADS,
         LANES: SPLIT_LANES,
         PAIRS: variant.pairs,
         BATCHED: variant.rows > 1 ? 1 : 0,
+        SUMS: variant.rows > 1 ? 8 : variant.pairs,
       };
   }
 }

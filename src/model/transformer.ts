@@ -3,7 +3,7 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import type { AdjustBuffers } from "../kernels/adjust.ts";
+import type { AdjustBuffers, RecordAdjust } from "../kernels/adjust.ts";
 import { type AttentionBuffers, type SharedTiles, sharedTiles } from "../kernels/attention.ts";
 import type { AttentionShape } from "../kernels/attention_shape.ts";
 import { type Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
@@ -50,7 +50,7 @@ export class Transformer {
   readonly #rowScales: KernelCall;
   readonly #embed: KernelCall;
   readonly #head: Linear;
-  readonly #adjust: KernelCall;
+  readonly #adjust: RecordAdjust;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
   readonly #scoreKept: KernelCall;
@@ -85,7 +85,7 @@ export class Transformer {
       scales: KernelCall;
       embed: KernelCall;
       head: Linear;
-      adjust: KernelCall;
+      adjust: RecordAdjust;
       sample: KernelCall;
       score: (logits: GPUBuffer) => KernelCall;
       layers: Layer[];
@@ -232,7 +232,7 @@ export class Transformer {
 
   /** Records biases, penalties and masks of the first `rows` rows in `adjustBuffers.adjusted`. */
   recordAdjust(pass: StepPass, rows: number): void {
-    if (rows > 0) pass.dispatch(this.#adjust, [rows]);
+    if (rows > 0) this.#adjust(pass, rows);
   }
 
   /** Records the choice of a token for each listed row; its slot keeps it for the next step. */

@@ -1,6 +1,12 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
-import { type AdjustBuffers, ADJUSTED_BYTES, createAdjust, maskWords } from "../kernels/adjust.ts";
+import {
+  type AdjustBuffers,
+  ADJUSTED_BYTES,
+  createAdjust,
+  maskWords,
+  type RecordAdjust,
+} from "../kernels/adjust.ts";
 import {
   Attention,
   type AttentionBuffers,
@@ -153,7 +159,7 @@ export class TransformerBuilder {
     };
   }
 
-  adjust(): Promise<KernelCall> {
+  adjust(): Promise<RecordAdjust> {
     return createAdjust(this.gpu, {
       vocabulary: this.config.vocabulary,
       logitsPerRow: this.weights.output.rows,

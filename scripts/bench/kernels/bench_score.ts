@@ -11,8 +11,12 @@ import type { GpuWork } from "./gpu_clock.ts";
 export interface ScoreBench {
   /** The likeliest token of each row, by one pass over its logits. */
   greedy: GpuWork;
-  /** A draw among the likeliest, found by bisection over their logits. */
+  /** A draw among the `top` likeliest. */
   topK: GpuWork;
+  /** A draw at temperature 0.8 among the 40 likeliest, of which those that hold 0.95 of their mass. */
+  draw: GpuWork;
+  /** A draw at temperature 0.8 among those that hold 0.9 of the mass. */
+  nucleus: GpuWork;
   /** The log probabilities of the greedy token and of the `top` likeliest. */
   score: GpuWork;
   /** Largest relative error of the log probabilities. */
@@ -41,11 +45,11 @@ export async function benchScore(
       (_, i) => [i >> 2, 0xffffffff, top, i >> 2][i & 3],
     ),
   );
-  const sampler = async (temperature: number, k: number) => {
+  const sampler = async (temperature: number, k: number, p = 1) => {
     const words = new DataView(new ArrayBuffer(rows * SAMPLE_BYTES));
     for (let i = 0; i < rows; i++) {
       [i, i, 0, 1, k].forEach((word, j) => words.setUint32(i * SAMPLE_BYTES + j * 4, word, true));
-      [temperature, 1, 0].forEach((value, j) =>
+      [temperature, p, 0].forEach((value, j) =>
         words.setFloat32(i * SAMPLE_BYTES + 20 + j * 4, value, true)
       );
     }
@@ -58,6 +62,8 @@ export async function benchScore(
   };
   const greedy = await sampler(0, 0);
   const topK = await sampler(1, top);
+  const draw = await sampler(0.8, 40, 0.95);
+  const nucleus = await sampler(0.8, 0, 0.9);
   const bind = await createScore(gpu, {
     vocabulary,
     logitsPerRow: vocabulary,
@@ -67,6 +73,8 @@ export async function benchScore(
   return {
     greedy: { name: "greedy", record: (pass) => pass.dispatch(greedy, [rows]) },
     topK: { name: "top-k", record: (pass) => pass.dispatch(topK, [rows]) },
+    draw: { name: "draw", record: (pass) => pass.dispatch(draw, [rows]) },
+    nucleus: { name: "nucleus", record: (pass) => pass.dispatch(nucleus, [rows]) },
     score: { name: "score", record: (pass) => pass.dispatch(score, [rows]) },
     async error() {
       const pass = new StepPass(gpu);
