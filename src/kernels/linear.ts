@@ -210,15 +210,16 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       16 * height,
       columns / 64,
     );
-  const [one, eight, tall, low] = await Promise.all([
+  const [one, eight, tall] = await Promise.all([
     split(1, columns < MANY_COLUMNS.one ? 1 : 2),
     split(8, columns < MANY_COLUMNS.eight ? 2 : 1),
     sampled ? undefined : tiled(8),
-    sampled ? undefined : tiled(2),
   ]);
   // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.
   let four: Choice | undefined;
+  let low: Choice | undefined;
   const later = [async () => (four = await split(4, 2)).call];
+  if (tall) later.unshift(async () => (low = await tiled(2)).call);
   const decode = (rows: number) => {
     if (rows === 1) return one;
     return four && rows <= four.tile ? four : eight;
@@ -226,8 +227,11 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
   const choose = ({ rows, decodes }: StepRows) => {
     const decoding = sampled ? rows : decodes;
     const choices = [{ choice: decode(decoding), rows: decoding }];
-    const filling = rows - decoding;
-    if (tall && low) choices.unshift({ choice: filling > LOW_ROWS ? tall : low, rows: filling });
+    if (tall) {
+      const filling = rows - decoding;
+      const choice = low && filling <= LOW_ROWS ? low : tall;
+      choices.unshift({ choice, rows: filling });
+    }
     return choices;
   };
   return { choose, later };

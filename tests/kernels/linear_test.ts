@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
@@ -247,17 +247,21 @@ gpuTest("Linear gives the same bits before, while and after kernels are prepared
   }
   const gpu = gpus.wide;
   const wide = await build(gpu, cases[0], false, false);
-  const decode = async () => {
+  // Rows of decode, and of prompts in tiles of both heights.
+  const steps = [[1, 1], [2, 2], [4, 4], [5, 5], [9, 9], [1, 0], [33, 0], [100, 3], [135, 2]];
+  const all = async () => {
     const found: Float32Array[] = [];
-    for (const count of [1, 2, 4, 5, 8, 9]) {
-      found.push(await run(gpu, cases[0], wide, count, count));
+    for (const [count, decodes] of steps) {
+      found.push(await run(gpu, cases[0], wide, count, decodes));
     }
     return found;
   };
-  const before = await decode();
-  assert(await wide.linear.prepare() !== undefined);
-  (await decode()).forEach((found, i) => assertSameBits(found, before[i], `decode ${i}`));
-  assertEquals(await wide.linear.prepare(), undefined);
+  const before = await all();
+  let kernels = 0;
+  for (; await wide.linear.prepare(); kernels++) {
+    (await all()).forEach((found, i) => assertSameBits(found, before[i], `step ${steps[i]}`));
+  }
+  assertEquals(kernels, 2);
 });
 
 gpuTest("a kernel dispatched for a step without rows writes nothing", async () => {
