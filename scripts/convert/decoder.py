@@ -14,6 +14,15 @@ class YarnScaling:
 
 
 @dataclass(frozen=True)
+class LongScaling:
+    """LongRoPE (Ding et al. 2024): divisors of each pair's frequency within `original_context` tokens and beyond."""
+
+    original_context: int
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class DecoderShape:
     """The hyper-parameters that a GGUF header carries."""
 
@@ -29,6 +38,9 @@ class DecoderShape:
     rope_base: float
     norm_epsilon: float
     yarn: YarnScaling | None = None
+    longrope: LongScaling | None = None
+    #: Leading dimensions of a head that are rotated; all by default.
+    rope_dimensions: int | None = None
 
 
 @dataclass(frozen=True)

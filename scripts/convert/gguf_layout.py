@@ -2,7 +2,7 @@
 
 Tensor names and the row order of the query and key projections are those of llama.cpp: in `llama` and `arcee` files rotary
 pairs lie next to each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with
-i + head_dim/2, and so do `qwen2` and `qwen3` files.
+i + head_dim/2, and so do `qwen2`, `qwen3` and `phi3` files.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ _LAYER = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
+    "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
     "self_attn.o_proj": "attn_output",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
+    "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
 

@@ -1,7 +1,8 @@
-"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2` or `qwen3`) as a GGUF file."""
+"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2`, `qwen3` or `phi3`) as a GGUF file."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import gguf
@@ -60,15 +61,23 @@ def write_gguf(
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
-    writer.add_rope_dimension_count(shape.head_dim)
+    writer.add_rope_dimension_count(shape.rope_dimensions or shape.head_dim)
     writer.add_rope_freq_base(shape.rope_base)
     if shape.yarn:
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(shape.yarn.factor)
         writer.add_rope_scaling_orig_ctx_len(shape.yarn.original_context)
+    if shape.longrope:
+        # As llama.cpp's conversion of phi3 does: the context and the magnitude, and no type.
+        original = shape.longrope.original_context
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(shape.context / original) / math.log(original)))
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocabulary)
     _add_vocabulary(writer, vocabulary, "qwen2" if shape.architecture.startswith("qwen") else "gpt-2")
+    if shape.longrope:
+        for part in ("long", "short"):
+            writer.add_tensor(f"rope_factors_{part}.weight", np.array(getattr(shape.longrope, part), np.float32))
     for tensor_name, weight in gguf_tensors(state, shape).items():
         weight = np.ascontiguousarray(weight, dtype=np.float32)
         kind = QUANTIZATION[quantization] if weight.ndim == 2 else gguf.GGMLQuantizationType.F32

@@ -1,4 +1,4 @@
-"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2` and `qwen3` GGUF files in f32,
+"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3` and `phi3` GGUF files in f32,
 f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens; and
 rope_yarn.json, what it makes of YaRN's parameters.
 
@@ -25,6 +25,8 @@ from transformers import (
     ArceeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -32,12 +34,15 @@ from transformers import (
 )
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from scripts.convert.decoder import DecoderShape, Vocabulary, YarnScaling
+from scripts.convert.decoder import DecoderShape, LongScaling, Vocabulary, YarnScaling
 from scripts.convert.write_gguf import QUANTIZATION, write_gguf
 
 SEED = 20240917
 PROMPT_TOKENS = 40
 GREEDY_TOKENS = 24
+
+#: Twelve of sixteen dimensions rotate; the prompt of 40 tokens is within one original context and beyond the other.
+LONG = {"short": (1.0, 1.05, 1.2, 1.5, 2.0, 2.2), "long": (1.0, 1.3, 2.5, 6.0, 9.0, 14.0)}
 
 SHAPES = {
     "tiny_llama": DecoderShape("llama", 2, 64, 4, 2, 16, 160, 263, 512, 10000.0, 1e-5),
@@ -47,11 +52,15 @@ SHAPES = {
     "tiny_qwen2_yarn": DecoderShape("qwen2", 2, 64, 4, 2, 16, 160, 263, 128, 10000.0, 1e-6, YarnScaling(4.0, 128)),
     # Heads as large as the real ones': four times as wide as the residual stream.
     "tiny_qwen3": DecoderShape("qwen3", 2, 32, 4, 2, 128, 64, 263, 512, 1000000.0, 1e-6),
+    "tiny_phi3": DecoderShape("phi3", 2, 64, 4, 2, 16, 160, 263, 256, 10000.0, 1e-5,
+                              longrope=LongScaling(32, **LONG), rope_dimensions=12),
+    "tiny_phi3_short": DecoderShape("phi3", 2, 64, 4, 2, 16, 160, 263, 256, 10000.0, 1e-5,
+                                    longrope=LongScaling(128, **LONG), rope_dimensions=12),
 }
 #: An architecture's own arithmetic does not depend on the weights' type.
 QUANTIZATIONS = {"tiny_llama": ["f32", "f16", "q8_0"], "tiny_arcee": ["f32", "f16", "q8_0", "q4_0"],
                  "tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"],
-                 "tiny_qwen3": ["f32", "q8_0"]}
+                 "tiny_qwen3": ["f32", "q8_0"], "tiny_phi3": ["f32"], "tiny_phi3_short": ["q8_0"]}
 
 #: Head dimension, base and the parameters of YaRN as Qwen 2.5 has them, and with every option.
 YARN = (
@@ -70,7 +79,16 @@ def tiny_vocabulary() -> Vocabulary:
     return Vocabulary(tokens, merges, {first, first + 1, first + 2}, eos=first, bos=first, end_of_turn=first + 2)
 
 
-def rope_parameters(shape: DecoderShape) -> dict[str, float | int | str]:
+def rope_parameters(shape: DecoderShape) -> dict[str, float | int | str | list[float]]:
+    if shape.longrope:
+        return {
+            "rope_type": "longrope",
+            "rope_theta": shape.rope_base,
+            "original_max_position_embeddings": shape.longrope.original_context,
+            "partial_rotary_factor": (shape.rope_dimensions or shape.head_dim) / shape.head_dim,
+            "short_factor": list(shape.longrope.short),
+            "long_factor": list(shape.longrope.long),
+        }
     if not shape.yarn:
         return {"rope_type": "default", "rope_theta": shape.rope_base}
     return {
@@ -108,8 +126,12 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             model = Qwen2ForCausalLM(Qwen2Config(**common, tie_word_embeddings=True))
         case "qwen3":
             model = Qwen3ForCausalLM(Qwen3Config(**common, attention_bias=False, tie_word_embeddings=True))
+        case "phi3":
+            original = shape.longrope.original_context if shape.longrope else shape.context
+            model = Phi3ForCausalLM(Phi3Config(**common, original_max_position_embeddings=original, pad_token_id=None,
+                                               sliding_window=None, tie_word_embeddings=False))
         case other:
-            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2 or qwen3")
+            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2, qwen3 or phi3")
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for name, weight in model.named_parameters():

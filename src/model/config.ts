@@ -18,6 +18,8 @@ interface Architecture {
   /** Whether query, key and value projections have biases: `maybe` if the file brings them. */
   attentionBias: "never" | "maybe" | "always";
   headNorm: boolean;
+  /** Whether query, key and value projections are one tensor, and gate and up projections another. Default false. */
+  fused?: boolean;
 }
 
 const architectures = {
@@ -35,6 +37,13 @@ const architectures = {
   },
   qwen2: { feedForward: "swiglu", rotaryPairs: "halves", attentionBias: "always", headNorm: false },
   qwen3: { feedForward: "swiglu", rotaryPairs: "halves", attentionBias: "never", headNorm: true },
+  phi3: {
+    feedForward: "swiglu",
+    rotaryPairs: "halves",
+    attentionBias: "never",
+    headNorm: false,
+    fused: true,
+  },
 } satisfies Record<string, Architecture>;
 
 /** What a decoder-only transformer is, from GGUF metadata. */
@@ -61,6 +70,8 @@ export interface ModelConfig {
   outputBias: boolean;
   /** Whether every query and key head is RMS-normalised before RoPE. */
   headNorm: boolean;
+  /** Whether the file holds query, key and value projections in one tensor, and gate and up projections in another. */
+  fused: boolean;
   /** Whether the output projection is the embedding matrix. */
   tiedEmbeddings: boolean;
 }
@@ -72,7 +83,7 @@ export interface ModelConfig {
 export function readModelConfig(file: GgufFile): ModelConfig {
   const { metadata, name } = file;
   const architecture = readArchitecture(file);
-  const { feedForward, rotaryPairs, attentionBias, headNorm }: Architecture =
+  const { feedForward, rotaryPairs, attentionBias, headNorm, fused = false }: Architecture =
     architectures[architecture];
   const key = (field: string) => `${architecture}.${field}`;
   const integer = (field: string, max: number, otherwise?: number) =>
@@ -134,6 +145,7 @@ export function readModelConfig(file: GgufFile): ModelConfig {
       attentionBias === "maybe" && brings("attn_q", "attn_k", "attn_v"),
     outputBias: attentionBias === "maybe" && brings("attn_output"),
     headNorm,
+    fused,
     tiedEmbeddings: !file.tensors.has("output.weight"),
   };
 }

@@ -1,4 +1,5 @@
 import type { GgufFile } from "../formats/gguf.ts";
+import { LONG_ROPE_FACTORS } from "./rope_factors.ts";
 
 /** Rotary position embedding. */
 export interface RopeConfig {
@@ -8,6 +9,15 @@ export interface RopeConfig {
   /** Positions are divided by this: for all pairs (linear scaling) or by YaRN's ramp; 1 for none. */
   scale: number;
   yarn?: YarnRamp;
+  long?: LongRope;
+}
+
+/** LongRoPE (Ding et al. 2024): every pair's frequency has a divisor of its own, and another in contexts beyond the original one. */
+export interface LongRope {
+  /** Tokens of context up to which the short divisors hold. */
+  originalContext: number;
+  /** Factor of cos and sin. */
+  magnitude: number;
 }
 
 /** YaRN (Peng et al. 2023, section 3): which pairs are scaled, and by what queries and keys grow for it. */
@@ -47,14 +57,14 @@ export function yarnRamp(base: number, dimensions: number, options: YarnOptions)
 }
 
 /**
- * Reads RoPE's fields.
+ * Reads RoPE's fields, and whether the file has LongRoPE's divisors.
  *
  * @param contextLength tokens that the file gives as the model's context
  * @returns the context in tokens that YaRN reaches beside it, or `contextLength`
  * @throws `ModelFormatError` naming the field, its value and what was expected.
  */
 export function readRope(
-  { metadata }: GgufFile,
+  { metadata, tensors }: GgufFile,
   architecture: string,
   headDim: number,
   contextLength: number,
@@ -69,12 +79,31 @@ export function readRope(
     key("scaling.factor"),
     metadata.number(key("scale_linear"), 1),
   );
+  if (tensors.has(LONG_ROPE_FACTORS.long) || type === "longrope") {
+    if (type !== "longrope" && type !== "none" && (type !== "linear" || factor !== 1)) {
+      throw metadata.error(key("scaling.type"), '"longrope", beside two sets of rope factors');
+    }
+    const originalContext = metadata.integer(
+      key("scaling.original_context_length"),
+      2,
+      1 << 27,
+      contextLength,
+    );
+    const grown = Math.log(Math.max(1, contextLength / originalContext));
+    const magnitude = metadata.number(
+      key("scaling.attn_factor"),
+      Math.sqrt(1 + grown / Math.log(originalContext)),
+    );
+    if (magnitude <= 0) throw metadata.error(key("scaling.attn_factor"), "a number above 0");
+    const long = { originalContext, magnitude };
+    return { rope: { base, dimensions, scale: 1, long }, contextLength };
+  }
   if (type === "none") return { rope: { base, dimensions, scale: 1 }, contextLength };
   if (type === "linear") {
     return { rope: { base, dimensions, scale: factor > 0 ? factor : 1 }, contextLength };
   }
   if (type !== "yarn") {
-    throw metadata.error(key("scaling.type"), '"none", "linear" or "yarn"');
+    throw metadata.error(key("scaling.type"), '"none", "linear", "yarn" or "longrope"');
   }
 
   const positive = (field: string, otherwise: number): number => {

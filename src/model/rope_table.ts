@@ -17,7 +17,7 @@ export function ropeFrequency(rope: RopeConfig, pair: number): number {
 /**
  * cos and sin for RoPE by the addition theorem: rows of `paddedHeadDim / 2` pairs (cos, sin), 256 fine rows for b, then one coarse row per a.
  * Computed in f64: a table of 768 rows serves 128K positions with errors near 1e-7, where f32 angles would be off by 1e-2.
- * YaRN's magnitude is in the fine rows alone, since an angle's cos and sin are sums of products of a fine and a coarse one.
+ * YaRN's and LongRoPE's magnitude is in the fine rows alone, since an angle's cos and sin are sums of products of a fine and a coarse one.
  *
  * @param positions positions the table must reach
  * @param factors divisor of each pair's frequency (llama 3's `rope_freqs`), or undefined
@@ -35,7 +35,7 @@ export function ropeTable(
     // Dimensions past the rotated ones, padding included, keep their values: angle 0.
     const rotated = pair < rope.dimensions / 2;
     const frequency = rotated ? ropeFrequency(rope, pair) / (factors?.[pair] ?? 1) : 0;
-    const magnitude = rotated ? rope.yarn?.magnitude ?? 1 : 1;
+    const magnitude = rotated ? (rope.yarn ?? rope.long)?.magnitude ?? 1 : 1;
     for (let row = 0; row < rows; row++) {
       const position = row < FINE ? row : (row - FINE) * FINE;
       const length = row < FINE ? magnitude : 1;

@@ -1,9 +1,7 @@
 import { ModelFormatError } from "../common/errors.ts";
 import type { GgufFile } from "../formats/gguf.ts";
 import type { ModelConfig } from "./config.ts";
-
-/** Divisors of RoPE's frequencies, which a file may have. */
-export const ROPE_FACTORS = "rope_freqs.weight";
+import { LONG_ROPE_FACTORS, ROPE_FACTORS } from "./rope_factors.ts";
 
 /** Names that an error lists. */
 const LISTED = 8;
@@ -15,9 +13,13 @@ function expectedTensors(file: GgufFile, config: ModelConfig): Map<string, numbe
   for (let layer = 0; layer < config.layers; layer++) {
     const add = (name: string, ...shape: number[]) => shapes.set(`blk.${layer}.${name}`, shape);
     add("attn_norm.weight", width);
-    add("attn_q.weight", width, heads * headDim);
-    add("attn_k.weight", width, kvHeads * headDim);
-    add("attn_v.weight", width, kvHeads * headDim);
+    if (config.fused) {
+      add("attn_qkv.weight", width, (heads + 2 * kvHeads) * headDim);
+    } else {
+      add("attn_q.weight", width, heads * headDim);
+      add("attn_k.weight", width, kvHeads * headDim);
+      add("attn_v.weight", width, kvHeads * headDim);
+    }
     add("attn_output.weight", heads * headDim, width);
     if (config.attentionBias) {
       add("attn_q.bias", heads * headDim);
@@ -30,13 +32,18 @@ function expectedTensors(file: GgufFile, config: ModelConfig): Map<string, numbe
       add("attn_k_norm.weight", headDim);
     }
     add("ffn_norm.weight", width);
-    if (config.feedForward === "swiglu") add("ffn_gate.weight", width, hidden);
-    add("ffn_up.weight", width, hidden);
+    if (config.feedForward === "swiglu" && !config.fused) add("ffn_gate.weight", width, hidden);
+    add("ffn_up.weight", width, config.fused ? 2 * hidden : hidden);
     add("ffn_down.weight", hidden, width);
   }
   shapes.set("output_norm.weight", [width]);
   if (!config.tiedEmbeddings) shapes.set("output.weight", [width, vocabulary]);
   if (file.tensors.has(ROPE_FACTORS)) shapes.set(ROPE_FACTORS, [config.rope.dimensions / 2]);
+  if (config.rope.long) {
+    for (const name of Object.values(LONG_ROPE_FACTORS)) {
+      shapes.set(name, [config.rope.dimensions / 2]);
+    }
+  }
   return shapes;
 }
 

@@ -96,9 +96,17 @@ export class TransformerBuilder {
     this.logits = make("logits", weights.output.rows, maxSequences);
     this.keptLogits = make("kept logits", weights.output.rows, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
+    const { contextLength } = options;
+    const { longRopeFactors: long, ropeFactors: factors } = weights;
+    const beyond = contextLength > (config.rope.long?.originalContext ?? contextLength);
     this.#rope = gpu.buffers.upload(
       "rope",
-      ropeTable(config.rope, paddedHeadDim, options.contextLength, weights.ropeFactors),
+      ropeTable(
+        config.rope,
+        paddedHeadDim,
+        contextLength,
+        long ? (beyond ? long.long : long.short) : factors,
+      ),
     );
   }
 

@@ -3,7 +3,8 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { COLUMN_MULTIPLE, type WeightMatrix } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
-import { checkTensors, ROPE_FACTORS } from "./tensor_table.ts";
+import { LONG_ROPE_FACTORS, ROPE_FACTORS } from "./rope_factors.ts";
+import { checkTensors } from "./tensor_table.ts";
 import { type RowSource, uploadMatrix, uploadPlain } from "./upload_matrix.ts";
 
 /** One layer's weights on the GPU. */
@@ -32,6 +33,8 @@ export interface ModelWeights {
   output: WeightMatrix;
   /** Divisors of RoPE's frequencies, when the file has them. */
   ropeFactors: Float32Array | undefined;
+  /** Divisors of RoPE's frequencies for contexts up to the original length and beyond it, where `rope.long` tells them apart. */
+  longRopeFactors: { short: Float32Array; long: Float32Array } | undefined;
 }
 
 /** Progress of loading: layers done of all. */
@@ -79,11 +82,12 @@ export function loadWeights(
     const head = Math.floor(row / padded);
     const dim = row % padded;
     if (dim >= headDim) return undefined;
-    const rotated = rotarySource(config, dim);
-    if (head < heads) return { tensor: 0, row: head * headDim + rotated };
+    const source = head < heads + kvHeads ? rotarySource(config, dim) : dim;
+    if (config.fused) return { tensor: 0, row: head * headDim + source };
+    if (head < heads) return { tensor: 0, row: head * headDim + source };
     const kv = head - heads;
-    if (kv < kvHeads) return { tensor: 1, row: kv * headDim + rotated };
-    return { tensor: 2, row: (kv - kvHeads) * headDim + dim };
+    if (kv < kvHeads) return { tensor: 1, row: kv * headDim + source };
+    return { tensor: 2, row: (kv - kvHeads) * headDim + source };
   };
   const qkvRows = (heads + 2 * kvHeads) * padded;
   const qkvBias = (layer: number, length: number) => {
@@ -112,7 +116,7 @@ export function loadWeights(
       gpu,
       file,
       `blk.${layer}.qkv`,
-      [name("attn_q"), name("attn_k"), name("attn_v")],
+      config.fused ? [name("attn_qkv")] : [name("attn_q"), name("attn_k"), name("attn_v")],
       qkvRows,
       headRow,
     );
@@ -131,9 +135,12 @@ export function loadWeights(
         gpu,
         file,
         `blk.${layer}.gate_up`,
-        [name("ffn_gate"), up],
+        config.fused ? [up] : [name("ffn_gate"), up],
         2 * hidden,
-        (row) => ({ tensor: row % 2, row: row >> 1 }),
+        (row) =>
+          config.fused
+            ? { tensor: 0, row: row % 2 * hidden + (row >> 1) }
+            : { tensor: row % 2, row: row >> 1 },
       ),
       down: uploadPlain(gpu, file, name("ffn_down")),
     };
@@ -146,6 +153,10 @@ export function loadWeights(
     outputNorm: norm("output_norm.weight"),
     output: config.tiedEmbeddings ? embedding : uploadPlain(gpu, file, "output.weight"),
     ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
+    longRopeFactors: config.rope.long && {
+      short: floats(LONG_ROPE_FACTORS.short),
+      long: floats(LONG_ROPE_FACTORS.long),
+    },
   };
   onProgress?.(total, total);
   return weights;

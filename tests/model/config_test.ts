@@ -20,9 +20,14 @@ function tensorsOf(architecture: string): Record<string, number[]> {
   for (const layer of [0, 1]) {
     const add = (name: string, ...shape: number[]) => shapes[`blk.${layer}.${name}`] = shape;
     add("attn_norm.weight", width);
-    add("attn_q.weight", width, heads * headDim);
-    add("attn_k.weight", width, kvHeads * headDim);
-    add("attn_v.weight", width, kvHeads * headDim);
+    const fused = architecture === "phi3";
+    if (fused) {
+      add("attn_qkv.weight", width, (heads + 2 * kvHeads) * headDim);
+    } else {
+      add("attn_q.weight", width, heads * headDim);
+      add("attn_k.weight", width, kvHeads * headDim);
+      add("attn_v.weight", width, kvHeads * headDim);
+    }
     add("attn_output.weight", heads * headDim, width);
     if (architecture === "qwen2") {
       add("attn_q.bias", heads * headDim);
@@ -34,8 +39,8 @@ function tensorsOf(architecture: string): Record<string, number[]> {
       add("attn_k_norm.weight", headDim);
     }
     add("ffn_norm.weight", width);
-    if (architecture !== "arcee") add("ffn_gate.weight", width, hidden);
-    add("ffn_up.weight", width, hidden);
+    if (architecture !== "arcee" && !fused) add("ffn_gate.weight", width, hidden);
+    add("ffn_up.weight", width, fused ? 2 * hidden : hidden);
     add("ffn_down.weight", hidden, width);
   }
   return shapes;
@@ -86,7 +91,7 @@ function refused(message: string, ...file: Parameters<typeof fileOf>): void {
 }
 
 Deno.test("readModelConfig tells the supported architectures apart, and checkTensors takes their files", () => {
-  const found = ["llama", "arcee", "qwen2", "qwen3"].map((architecture) => {
+  const found = ["llama", "arcee", "qwen2", "qwen3", "phi3"].map((architecture) => {
     const file = fileOf(architecture);
     const config = readModelConfig(file);
     checkTensors(file, config);
@@ -100,6 +105,7 @@ Deno.test("readModelConfig tells the supported architectures apart, and checkTen
     ["arcee", "relu2", "neighbours", false, false],
     ["qwen2", "swiglu", "halves", true, false],
     ["qwen3", "swiglu", "halves", false, true],
+    ["phi3", "swiglu", "halves", false, false],
   ]);
 });
 
@@ -121,7 +127,7 @@ Deno.test("readModelConfig finds the biases that a llama file brings", () => {
 Deno.test("readModelConfig refuses what is not supported, with field, value and what is expected", () => {
   for (const architecture of ["qwen2moe", "qwen3moe", "gemma3"]) {
     refused(
-      `general.architecture is "${architecture}", expected llama, arcee, qwen2 or qwen3`,
+      `general.architecture is "${architecture}", expected llama, arcee, qwen2, qwen3 or phi3`,
       architecture,
     );
   }
@@ -137,9 +143,50 @@ Deno.test("readModelConfig refuses what is not supported, with field, value and 
     2,
   );
   refused("qwen3.expert_count is 8, expected 0", "qwen3", { expert_count: u32(8) });
-  refused('llama.rope.scaling.type is "longrope", expected "none", "linear" or "yarn"', "llama", {
+  refused(
+    'llama.rope.scaling.type is "dynamic", expected "none", "linear", "yarn" or "longrope"',
+    "llama",
+    { "rope.scaling.type": "dynamic" },
+  );
+});
+
+Deno.test("readModelConfig reads LongRoPE, and checkTensors wants both sets of its divisors", () => {
+  const long = "rope_factors_long.weight";
+  const factors = { "rope_factors_short.weight": [4], [long]: [4] };
+  const fields = {
+    "rope.dimension_count": u32(8),
+    "rope.scaling.original_context_length": u32(64),
+  };
+  // llama.cpp's conversion writes no type.
+  const none: Record<string, GgufInput> = {};
+  for (const type of [none, { "rope.scaling.type": "longrope" }]) {
+    const file = fileOf("phi3", { ...fields, ...type }, factors);
+    const config = readModelConfig(file);
+    checkTensors(file, config);
+    assertEquals([config.rope.scale, config.contextLength], [1, 512]);
+    assertEquals(config.rope.long!.originalContext, 64);
+    // The square root of 1 + ln(512 / 64) / ln 64.
+    assertAlmostEquals(config.rope.long!.magnitude, Math.sqrt(1.5), 1e-12);
+  }
+  const given = fileOf("phi3", { ...fields, "rope.scaling.attn_factor": f32(1.25) }, factors);
+  assertEquals(readModelConfig(given).rope.long!.magnitude, 1.25);
+  refused("tensor rope_factors_short.weight is absent", "phi3", {
+    ...fields,
     "rope.scaling.type": "longrope",
   });
+  refused("rope_factors_long.weight is [6], expected [4]", "phi3", fields, {
+    ...factors,
+    [long]: [6],
+  });
+  refused("phi3.rope.scaling.attn_factor is 0, expected a number above 0", "phi3", {
+    ...fields,
+    "rope.scaling.attn_factor": f32(0),
+  }, factors);
+  refused('phi3.rope.scaling.type is "yarn", expected "longrope"', "phi3", {
+    ...fields,
+    "rope.scaling.type": "yarn",
+  }, factors);
+  refused("blk.0.attn_qkv.weight is [", "phi3", {}, { "blk.0.attn_qkv.weight": [width, 4] });
 });
 
 Deno.test("readModelConfig reads RoPE scaling as llama.cpp does", () => {

@@ -158,9 +158,16 @@ gpuTest(
 );
 
 gpuTest(
-  "Engine gives the golden continuations of qwen2 and qwen3, alone, side by side and on a cached prefix",
+  "Engine gives the golden continuations of qwen2, qwen3 and phi3, alone, side by side and on a cached prefix",
   async () => {
-    for (const name of ["tiny_qwen2_f32", "tiny_qwen2_yarn_f32", "tiny_qwen3_f32"] as const) {
+    for (
+      const name of [
+        "tiny_qwen2_f32",
+        "tiny_qwen2_yarn_f32",
+        "tiny_qwen3_f32",
+        "tiny_phi3_f32",
+      ] as const
+    ) {
       await using engine = await Engine.open(() =>
         openModel({ path: goldenPath(name), ...options })
       );

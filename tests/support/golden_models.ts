@@ -16,6 +16,8 @@ export const goldenModels = [
   "tiny_qwen2_yarn_f32",
   "tiny_qwen3_f32",
   "tiny_qwen3_q8_0",
+  "tiny_phi3_f32",
+  "tiny_phi3_short_q8_0",
 ] as const;
 
 export type GoldenModel = (typeof goldenModels)[number];

@@ -30,17 +30,27 @@ export class ModelUnderTest {
     readonly readback: Readback,
   ) {}
 
-  static async open(gpu: Gpu, path: string, kvType: KvType): Promise<ModelUnderTest> {
+  static async open(
+    gpu: Gpu,
+    path: string,
+    kvType: KvType,
+    contextLength?: number,
+  ): Promise<ModelUnderTest> {
     using file = GgufFile.open(path);
-    return await ModelUnderTest.load(gpu, file, kvType);
+    return await ModelUnderTest.load(gpu, file, kvType, contextLength);
   }
 
-  static async load(gpu: Gpu, file: GgufFile, kvType: KvType): Promise<ModelUnderTest> {
+  static async load(
+    gpu: Gpu,
+    file: GgufFile,
+    kvType: KvType,
+    contextLength = 512,
+  ): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
       maxRows: ModelUnderTest.maxRows,
       maxSequences: ModelUnderTest.maxSequences,
-      contextLength: 512,
+      contextLength,
       kvType,
     });
     while (await transformer.prepare());
