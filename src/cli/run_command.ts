@@ -10,12 +10,14 @@ import type {
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, type FlagValues, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
+import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
 import { readConstraint } from "./read_constraint.ts";
 import { readLines } from "./read_lines.ts";
 import { UsageError } from "./usage_error.ts";
 
 const flags = [
   { name: "model", kind: "texts", value: "FILE", help: "GGUF file (the embedded model)" },
+  ...sizeFlags,
   { name: "system", kind: "text", value: "TEXT", help: "System prompt of a chat" },
   { name: "raw", kind: "switch", help: "Continue the text as it is, without the chat template" },
   { name: "max-tokens", short: "n", kind: "number", value: "N", help: "At most this many tokens" },
@@ -58,7 +60,8 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const given: RunFlags = { ...flagged, constraint: await readConstraint(flagged) };
   if (given.model.length > 1) throw new UsageError("run takes one --model");
   const models = await modelFiles(given.model, undefined);
-  await using pool = await context.openPool({ models });
+  const sizes = runnerSizes(flagged);
+  await using pool = await context.openPool({ models, ...(sizes && { sizes }) });
   const [info] = await pool.models();
   const words = given.rest.join(" ");
   if (words !== "") return await answerOnce(words, given, info, pool, context);

@@ -6,11 +6,26 @@ import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
 import { Reporter } from "./reporter.ts";
+import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
 import { UsageError } from "./usage_error.ts";
+import { wholeNumber } from "./whole_number.ts";
 
 const flags = [
   { name: "model", kind: "texts", value: "FILE", help: "GGUF file to serve; repeat for several" },
   { name: "models", kind: "text", value: "DIR", help: "Serve every .gguf file of a folder" },
+  ...sizeFlags,
+  {
+    name: "max-sequences",
+    kind: "number",
+    value: "N",
+    help: "Sequences of a model that run side by side (64 on a GPU, 32 without)",
+  },
+  {
+    name: "batch-tokens",
+    kind: "number",
+    value: "N",
+    help: "Most tokens of a step: more read prompts faster and delay streams (512)",
+  },
   { name: "host", kind: "text", value: "ADDRESS", help: "Address to bind (127.0.0.1)" },
   { name: "port", short: "p", kind: "number", value: "N", help: "Port, 0 for a free one (8080)" },
   {
@@ -55,6 +70,7 @@ export const serveCommand: Command = {
   flags,
   examples: [
     "sparrow serve --port 0",
+    "sparrow serve --model llama-3.1-8b-q4_k_m.gguf --context 32768 --kv-memory 4",
     "sparrow serve --models ~/models --host 0.0.0.0 --api-key $(openssl rand -hex 16)",
   ],
   run,
@@ -72,7 +88,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     : [environmentKey];
   const options: ServeOptions = {
     host: given.host,
-    port: whole("port", given.port, 0, 65535),
+    port: wholeNumber("port", given.port, 0, 65535),
     apiKeys,
     insecure: given.insecure,
     sharePrefixes: given["share-prefixes"],
@@ -80,15 +96,17 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     corsOrigins: given.cors,
     maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
     drainMs: scaled(given.drain, 1000),
-    parrotPort: whole("parrot-port", given["parrot-port"], 0, 65535) ?? defaultParrotPort(report),
+    parrotPort: wholeNumber("parrot-port", given["parrot-port"], 0, 65535) ??
+      defaultParrotPort(report),
     store: given.store,
     allowNativeCalls: given["allow-native-calls"],
     python: given.python,
   };
-  const maxQueue = whole("max-queue", given["max-queue"], 0);
+  const sizes = runnerSizes(given);
+  const maxQueue = wholeNumber("max-queue", given["max-queue"], 0);
   checkBind(options);
   const start = performance.now();
-  const pool = await context.openPool({ models, maxQueue });
+  const pool = await context.openPool({ models, maxQueue, ...(sizes && { sizes }) });
   try {
     await using server = await serve({ ...options, pool });
     report.event("listening", `Listening on ${server.url} (page at /, API at /v1, docs at /docs)`, {
@@ -146,18 +164,6 @@ function refuseWords(words: readonly string[]): void {
   if (words.length > 0) {
     throw new UsageError(`unexpected "${words[0]}"; a model is named by --model`);
   }
-}
-
-function whole(
-  name: string,
-  value: number | undefined,
-  low: number,
-  high = 1e9,
-): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= low && value <= high)) {
-    return value;
-  }
-  throw new UsageError(`--${name}: expected a whole number from ${low} to ${high}, got ${value}`);
 }
 
 function scaled(value: number | undefined, by: number): number | undefined {

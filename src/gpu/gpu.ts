@@ -1,4 +1,4 @@
-import { DeviceLostError } from "../common/errors.ts";
+import { DeviceLostError, OutOfMemoryError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { type AdapterClass, classifyAdapter } from "./adapter_class.ts";
 import { BufferPool } from "./buffer_pool.ts";
@@ -87,7 +87,13 @@ export class Gpu implements Disposable {
     });
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
-      this.#fault ??= new Error(`GPU validation failed: ${error.message.slice(0, 2000)}`);
+      const message = error.message.slice(0, 2000);
+      this.#fault ??= error instanceof GPUOutOfMemoryError
+        ? new OutOfMemoryError(
+          `GPU memory ran out with ${this.buffers.bytes} bytes asked for: ${message}; less memory for keys and values ` +
+            "(--kv-memory, maxKvBytes) or a shorter context (--context, contextLength) needs less",
+        )
+        : new Error(`GPU validation failed: ${message}`);
       log("error", this.#fault.message);
     });
   }

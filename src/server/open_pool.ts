@@ -1,6 +1,13 @@
 import { basename, extname } from "@std/path";
 import { HostedEnginePool } from "../engine/engine_pool.ts";
+import type { RunnerOptions } from "../engine/runner.ts";
 import type { EnginePool } from "../engine/types.ts";
+
+/** Sizes of a model's runner; each has a default that fits the adapter. */
+export type RunnerSizes = Pick<
+  RunnerOptions,
+  "contextLength" | "maxKvBytes" | "maxSequences" | "maxBatchTokens"
+>;
 
 /** Which models to serve, and how many requests may wait for them. */
 export interface PoolOptions {
@@ -8,12 +15,17 @@ export interface PoolOptions {
   models?: readonly string[];
   /** Requests that may wait for one engine before `CapacityError`. Default 256. */
   maxQueue?: number;
+  /** Sizes of every model's runner. */
+  sizes?: RunnerSizes;
 }
 
 /** Opens a pool of engines, each in a process of its own; they load in the background. Throws `TypeError` without models. */
-export function openPool({ models = [], maxQueue }: PoolOptions): Promise<EnginePool> {
+export function openPool({ models = [], maxQueue, sizes }: PoolOptions): Promise<EnginePool> {
   const pool = new HostedEnginePool({
-    models: models.map((path) => ({ id: basename(path, extname(path)), model: { path } })),
+    models: models.map((path) => ({
+      id: basename(path, extname(path)),
+      model: { path, ...sizes },
+    })),
     supervision: maxQueue === undefined ? {} : { maxWaiting: maxQueue },
   });
   return Promise.resolve(pool);

@@ -46,6 +46,20 @@ Deno.test("sparrow serve prints the chosen port, answers, and drains at SIGTERM"
   assertEquals(events[1].models, ["tiny_llama_f32"]);
 });
 
+Deno.test("sparrow serve hands on the sizes that are asked for", async () => {
+  const sizes = ["--context", "8192", "--kv-memory", "1.5", "--max-sequences", "4"];
+  const { opened } = await serveAndStop(
+    ["--model", model, ...sizes, "--batch-tokens", "2048"],
+    async () => {},
+  );
+  assertEquals((opened as { sizes: unknown }[])[0].sizes, {
+    contextLength: 8192,
+    maxKvBytes: 1.5 * 2 ** 30,
+    maxSequences: 4,
+    maxBatchTokens: 2048,
+  });
+});
+
 Deno.test("sparrow serve --models serves every model file of a folder, named ones first", async () => {
   const first = `${folder}tiny_llama_q8_0.gguf`;
   const { opened } = await serveAndStop(["--model", first, "--models", folder], async () => {});
@@ -86,6 +100,9 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     [["--model", model, "--port", "1.5"], "got 1.5"],
     [["extra"], 'unexpected "extra"'],
     [["--model", model, "--parrot-port=-1"], "--parrot-port: expected a whole number"],
+    [["--model", model, "--context", "10"], "--context: expected a whole number from 64 to"],
+    [["--model", model, "--kv-memory", "0"], "--kv-memory: expected GiB above 0, at most 1024"],
+    [["--model", model, "--batch-tokens", "70000"], "--batch-tokens: expected a whole number"],
     [["--models", "/nowhere"], "--models /nowhere: no such folder"],
     [["--model", model, "--model", model], 'called "tiny_llama_f32"'],
   ];

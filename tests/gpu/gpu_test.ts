@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { DeviceLostError } from "../../src/common/errors.ts";
+import { DeviceLostError, OutOfMemoryError } from "../../src/common/errors.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
 import { readBuffer } from "../../src/gpu/read_buffer.ts";
@@ -110,4 +110,16 @@ gpuTest("GpuTimer is refused by a device opened without timing", async () => {
   using plain = await Gpu.open();
   assertEquals(plain.device.features.has("timestamp-query"), false);
   assertThrows(() => new GpuTimer(plain), TypeError, "opened without timing");
+});
+
+gpuTest("Gpu.check says what to give less memory when an allocation failed", async () => {
+  using gpu = await openTestGpu();
+  gpu.check();
+  const error = new GPUOutOfMemoryError("Not enough memory left.");
+  gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+  assertThrows(
+    () => gpu.check(),
+    OutOfMemoryError,
+    "Not enough memory left.; less memory for keys",
+  );
 });
