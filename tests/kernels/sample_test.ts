@@ -23,10 +23,10 @@ interface Draw extends SamplingOptions {
 const greedy: Draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, slot: 0, index: 0 };
 const free: Draw = { ...greedy, temperature: 1 };
 
-/** As a CPU and as a GPU has it, there with more threads. */
+/** As a CPU and as a GPU has it, there with more threads and longer lists. */
 const layouts = {
   software: { group: 8, loads: 1, quads: 1, list: 200 },
-  gpu: { group: 64, loads: 8, quads: 2, list: 200 },
+  gpu: { group: 16, loads: 8, quads: 2, list: 200 },
 };
 
 /** The kernel laid out for a kind of adapter, on buffers of its own; made on first use, since compiling is asynchronous. */
