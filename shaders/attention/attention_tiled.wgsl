@@ -3,8 +3,8 @@
 // 128 threads; thread t has the rows t / 32 * 2 + t % 2 + 8 r, and of the keys or dimensions the part t / 2 % 16: neighbours have one operand in common with the next
 // thread and the other with the next but one, so that their loads are merged. Q K^T: 4 rows × 4 keys, slices of 16 dimensions passing through workgroup memory by
 // turns in two places, the next one loaded meanwhile. Softmax: four threads a row. P V: 4 rows × 4 dimensions (of each 64), 16 / CHUNKS rows of V at a time.
-// (One H200, 32 query heads of 128 on 8, 2,048 rows behind 32K: 26.8 TFLOP/s. 8 rows a thread from 64-row blocks 19.8, since that takes twice the workgroup
-// memory; slices of V by turns in two places 23.8, likewise: with 16 KiB six workgroups are resident, with 34 KiB two, at 14.0.)
+// (One H200, 32 query heads of 128 on 8, 2,048 rows behind 32K: 26.8 TFLOP/s. What counts is how many workgroups are resident: six
+// with 16 KiB each, 23.8 with 20 KiB (slices of V by turns in two places), 14.0 with 34 KiB (the same beside unused memory), 19.8 with 8 rows a thread and 31 KiB.)
 //
 // Keys are taken in spans of SPAN_PAGES from the context's start on, and what each span yields is joined to what those before it did, in order. Either a
 // workgroup does all spans, or (SPLIT) every span has a workgroup of its own and attention_tiled_merge.wgsl joins them by the same arithmetic. So

@@ -19,11 +19,3 @@ fn input_quad(start: u32, quad: u32) -> vec4<f32> {
 fn input_scale(start: u32) -> f32 {
   return rms_scale(start);
 }
-
-fn input_load(start: u32, quad: u32) -> vec4<f32> {
-  return input[start + quad];
-}
-
-fn input_make(loaded: vec4<f32>, quad: u32) -> vec4<f32> {
-  return loaded * gain[quad];
-}

@@ -19,7 +19,7 @@ const NONE = 0xffffffffu;
 
 // Thresholds of a pass of a search.
 const WAYS = #(4 * QUADS)u;
-// Distances from the top within which tokens may be listed, in nats, and how many tokens a list holds.
+// Distances from the top within which tokens may be listed, in nats (for top-k as they are at temperature 1 if it is lower), and how many tokens a list holds.
 const NEAR = vec4<f32>(1.5, 3.0, 5.0, 7.0);
 const FAR = vec4<f32>(9.0, 11.0, 14.0, 18.0);
 const LIST = #(LIST)u;
@@ -140,6 +140,14 @@ fn reduce_before(value: u32) -> u32 {
 
 // Lists the tokens near the top that are at least `wanted`, or if that is 0 hold `share` of the mass; returns how many they are, 0 if more than a list holds.
 fn list_tokens(start: u32, top: f32, inverse: f32, wanted: u32, share: f32) -> u32 {
+  var near_by = NEAR;
+  var far_by = FAR;
+  if (wanted > 0u) {
+    near_by *= max(1.0, inverse);
+    far_by *= max(1.0, inverse);
+    // All that are possible, should they be fewer than wanted: a mask leaves out most.
+    far_by.w = 3e38;
+  }
   var near = vec4<f32>(0.0);
   var far = vec4<f32>(0.0);
   var near_mass = vec4<f32>(0.0);
@@ -152,8 +160,8 @@ fn list_tokens(start: u32, top: f32, inverse: f32, wanted: u32, share: f32) -> u
     //#for u in 0..LOADS
     if (first + #(u)u * GROUP < VOCABULARY) {
       let scaled = (logit_#u - top) * inverse;
-      let is_near = vec4<f32>(scaled) >= -NEAR;
-      let is_far = vec4<f32>(scaled) >= -FAR;
+      let is_near = vec4<f32>(scaled) >= -near_by;
+      let is_far = vec4<f32>(scaled) >= -far_by;
       near += select(vec4<f32>(0.0), vec4<f32>(1.0), is_near);
       far += select(vec4<f32>(0.0), vec4<f32>(1.0), is_far);
       if (wanted == 0u) {
@@ -169,6 +177,7 @@ fn list_tokens(start: u32, top: f32, inverse: f32, wanted: u32, share: f32) -> u
   let far_count = reduce_sum(far);
   var near_enough = near_count >= vec4<f32>(f32(wanted));
   var far_enough = far_count >= vec4<f32>(f32(wanted));
+  far_enough.w = true;
   if (wanted == 0u) {
     all_mass = reduce_sum(vec4<f32>(all)).x;
     let least = vec4<f32>(share * all_mass);
@@ -183,21 +192,21 @@ fn list_tokens(start: u32, top: f32, inverse: f32, wanted: u32, share: f32) -> u
   var mine = 0.0;
   //#for i in 0..4
   if (far_enough[#(3 - i)]) {
-    cut = FAR[#(3 - i)];
+    cut = far_by[#(3 - i)];
     count = far_count[#(3 - i)];
     mine = far[#(3 - i)];
   }
   //#end
   //#for i in 0..4
   if (near_enough[#(3 - i)]) {
-    cut = NEAR[#(3 - i)];
+    cut = near_by[#(3 - i)];
     count = near_count[#(3 - i)];
     mine = near[#(3 - i)];
   } else {
-    most_key = min(most_key, ordered(-NEAR[#(3 - i)]));
+    most_key = min(most_key, ordered(-near_by[#(3 - i)]));
   }
   if (!far_enough[#(3 - i)]) {
-    most_key = min(most_key, ordered(-FAR[#(3 - i)]));
+    most_key = min(most_key, ordered(-far_by[#(3 - i)]));
   }
   //#end
   if (cut >= 0.0) {

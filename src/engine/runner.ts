@@ -25,7 +25,7 @@ import { TokenScores } from "./token_scores.ts";
 export interface RunnerOptions {
   /** Most sequences in flight. Default 32 on software adapters, 64 on GPUs. */
   maxSequences?: number;
-  /** Most tokens in a step. Default 512: larger steps delay decoding sequences, smaller ones waste tiles. */
+  /** Most tokens in a step, more than `maxSequences`. Default 512, or twice `maxSequences` if that is more: larger steps delay decoding sequences, smaller ones waste tiles. */
   maxBatchTokens?: number;
   /** Longest context; default the model's own, or what the KV memory holds if that is less. */
   contextLength?: number;
@@ -345,11 +345,18 @@ function planSizes(
     gpu.device.limits.maxStorageBufferBindingSize,
     gpu.device.limits.maxBufferSize,
   );
-  const maxBatchTokens = roundUp(options.maxBatchTokens ?? 512, 32);
+  const maxSequences = options.maxSequences ?? (software ? 32 : 64);
+  const maxBatchTokens = roundUp(options.maxBatchTokens ?? Math.max(512, 2 * maxSequences), 32);
   // Rows are workgroups of a dispatch, of which WebGPU takes 65,535.
   if (!(maxBatchTokens > 0 && maxBatchTokens <= 65504)) {
     throw new RangeError(
       `plan a step: maxBatchTokens is ${options.maxBatchTokens}, expected 1 to 65504`,
+    );
+  }
+  if (maxBatchTokens <= maxSequences) {
+    throw new RangeError(
+      `plan a step: maxBatchTokens (--batch-tokens) is ${maxBatchTokens}, expected more than the ${maxSequences} of ` +
+        "maxSequences (--max-sequences)",
     );
   }
   const pageCap = Math.floor(Math.min(limit / bytes, maxKvBytes / (2 * config.layers * bytes)));
@@ -382,7 +389,7 @@ function planSizes(
     );
   }
   return {
-    maxSequences: options.maxSequences ?? (software ? 32 : 64),
+    maxSequences,
     maxBatchTokens,
     pagesTotal,
     contextLength,

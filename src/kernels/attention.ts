@@ -42,7 +42,7 @@ export interface AttentionBuffers {
   scratch: AttentionScratch;
 }
 
-/** Partial results of decode attention. */
+/** Partial results of attention. */
 export interface AttentionScratch {
   /** Of the spans of rows, in the wide family. */
   partial: GPUBuffer;
@@ -59,7 +59,7 @@ export function largeBlockRows(gpu: Gpu, paddedHeadDim: number): number {
   return gpu.kernels === "wide" ? 32 : 2048 / paddedHeadDim;
 }
 
-/** Allocates partial results for `maxSequences` decoding sequences; each family needs its own. */
+/** Allocates partial results for `maxSequences` decoding sequences or, one after the other, some prefill rows; each family needs its own. */
 export function createAttentionScratch(
   gpu: Gpu,
   shape: AttentionShape,

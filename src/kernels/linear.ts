@@ -71,9 +71,9 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
 export const MAX_INLINE_NORM_ROWS = 8;
 
 /**
- * Columns from which one decoding row is worth two pairs of columns a thread: operands are then loaded half as often, by half as many workgroups. (One
+ * Columns from which one decoding row is worth two pairs of columns a thread, and from which eight are not: operands are then loaded half as often, by half as many workgroups. (One
  * H200, Q8_0, us with one pair and two: [128256][4096] 228, 194; [28672][4096] 59, 52; [6144][4096] 20, 22; [4096][14336] 30, 37. Eight rows: [128256][4096]
- * 641, 728; [28672][4096] 152, 136; [6144][4096] 43, 38; [4096][14336] 83, 79; [4096][4096] 30, 26: up to so many columns two there.)
+ * 641, 728; [28672][4096] 152, 136; [6144][4096] 43, 38; [4096][14336] 83, 79; [4096][4096] 30, 26.)
  */
 const MANY_COLUMNS = { one: 8192, eight: 65536 };
 

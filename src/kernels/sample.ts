@@ -32,7 +32,7 @@ const layouts: Record<"software" | "gpu", SampleLayout> = {
 
 /**
  * Compiles token sampling; dispatch it with one workgroup per sampled row. Cost: one pass over the logits, two where the temperature is above 0, three with top-k or
- * top-p. Where more tokens are near the top than a list holds, these search all logits: 8 to 14 passes more.
+ * top-p. Where more tokens are near the top than a list holds, each of these searches all logits: 8 to 14 passes more.
  */
 export async function createSample(
   gpu: Gpu,

@@ -20,7 +20,7 @@ export function ropeFrequency(rope: RopeConfig, pair: number): number {
  * YaRN's and LongRoPE's magnitude is in the fine rows alone, since an angle's cos and sin are sums of products of a fine and a coarse one.
  *
  * @param positions positions the table must reach
- * @param factors divisor of each pair's frequency (llama 3's `rope_freqs`), or undefined
+ * @param factors divisor of each pair's frequency (llama 3's `rope_freqs`, or LongRoPE's), or undefined
  */
 export function ropeTable(
   rope: RopeConfig,

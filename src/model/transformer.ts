@@ -169,7 +169,7 @@ export class Transformer {
   }
 
   /**
-   * Compiles the next kernel that steps can do without, tall tiles of long prompts first: it makes some steps faster and changes no result.
+   * Compiles the next kernel that steps can do without: it makes some steps faster and changes no result.
    * @returns undefined when there is none left
    */
   async prepare(): Promise<KernelCall | undefined> {

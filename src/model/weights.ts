@@ -135,12 +135,10 @@ export function loadWeights(
         gpu,
         file,
         `blk.${layer}.gate_up`,
-        config.fused ? [up] : [name("ffn_gate"), up],
+        // A tensor that holds both is named twice: rows are taken from its halves in turn, and each name is read in windows of its own.
+        [config.fused ? up : name("ffn_gate"), up],
         2 * hidden,
-        (row) =>
-          config.fused
-            ? { tensor: 0, row: row % 2 * hidden + (row >> 1) }
-            : { tensor: row % 2, row: row >> 1 },
+        (row) => ({ tensor: row % 2, row: (config.fused ? row % 2 * hidden : 0) + (row >> 1) }),
       ),
       down: uploadPlain(gpu, file, name("ffn_down")),
     };

@@ -163,6 +163,8 @@ bothTest("sample draws exactly the tokens that top-k, top-p and min-p leave", as
       { topK: 6, topP: 0.99, minP: 0.5 },
       { topP: 0.55, minP: 0.3 },
       { topK: 4, temperature: 5 },
+      { topK: 6, temperature: 0.4 },
+      { topK: 20, topP: 0.9, temperature: 0.5 },
       { topP: 0.9, temperature: 0.5 },
     ]
   ) {
@@ -218,7 +220,7 @@ bothTest("sample survives extreme temperatures and logits", async (sampler) => {
   huge[33] = 3e38;
   const masked = new Float32Array(VOCABULARY).fill(-Infinity);
   [5, 6].forEach((id) => masked[id] = 1);
-  for (const restriction of [{}, { topK: 3 }, { topP: 0.9 }, { minP: 0.1 }]) {
+  for (const restriction of [{}, { topK: 3 }, { topK: 40 }, { topP: 0.9 }, { minP: 0.1 }]) {
     const draw = { ...free, ...restriction };
     assertEquals(
       [...new Set(await sampler.drawMany(huge, draw, 16))],

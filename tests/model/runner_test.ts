@@ -147,6 +147,11 @@ gpuTest(
       RangeError,
       "plan KV memory: contextLength is 4096, the KV memory holds",
     );
+    await assertRejects(
+      () => GpuStepRunner.open(path, { maxSequences: 64, maxBatchTokens: 64 }),
+      RangeError,
+      "maxBatchTokens (--batch-tokens) is 64, expected more than the 64 of maxSequences",
+    );
     const small = await Gpu.open({ maxBytes: 100_000 });
     await assertRejects(
       () => GpuStepRunner.open(path, {}, small),

@@ -74,7 +74,8 @@ export class ModelUnderTest {
     if (everyRow) {
       step.samples = count;
       gpu.buffers.write(transformer.buffers.samples, 0, packRows([...new Array(count).keys()]));
-      transformer.buffers.writeCounts({ rows: count, samples: count, decodes: step.decodes });
+      const { decodes, prefillEnd } = step;
+      transformer.buffers.writeCounts({ rows: count, samples: count, decodes, prefillEnd });
     }
     transformer.record(pass, step);
     if (!everyRow) transformer.recordSample(pass, step.samples);
