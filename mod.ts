@@ -29,7 +29,7 @@ export {
 export type * from "./src/engine/types.ts";
 export { type RunningServer, serve, type ServeOptions } from "./src/server/serve.ts";
 export type { ApplicationOptions, AppOptions, FetchHandler } from "./src/server/options.ts";
-export type { PoolOptions } from "./src/server/open_pool.ts";
+export type { PoolOptions, RunnerSizes } from "./src/server/open_pool.ts";
 export type { ModelOptions } from "./src/engine/open_model.ts";
 export type { RunnerOptions } from "./src/engine/runner.ts";
 export type { RetrievalOptions } from "./src/retrieval/retrieval_attention.ts";

@@ -1,7 +1,7 @@
 /**
  * A plain f64 forward pass of llama-shaped models, one position at a time, written to be read against the papers:
- * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2 and qwen3, on pairs half of the
- * rotated dimensions apart, biases (qwen2) and norms of heads (qwen3, Henry et al. 2020), grouped-query attention
+ * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2, qwen3 and phi3, on pairs half of the
+ * rotated dimensions apart, with LongRoPE (Ding et al. 2024) in phi3, biases (qwen2) and norms of heads (qwen3, Henry et al. 2020), grouped-query attention
  * (Ainslie et al. 2023), SwiGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward.
  * It is the oracle that the GPU engine is tested against.
  * @module
@@ -37,7 +37,7 @@ interface Layer {
 }
 
 /** Architectures that the reference knows. */
-export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3";
+export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3" | "phi3";
 
 /** A model's shape and weights, dequantised to f32. */
 export interface ReferenceModel {
@@ -53,8 +53,10 @@ export interface ReferenceModel {
   ropeBase: number;
   /** Positions are divided by this (linear scaling); 1 for none. */
   ropeScale: number;
-  /** Divides each pair's frequency; all 1 unless the model brings `rope_freqs.weight`. */
+  /** Divides each pair's frequency; all 1 unless the model brings some. */
   ropeFactors: Float32Array;
+  /** Factor of cos and sin; default 1. */
+  ropeMagnitude?: number;
   epsilon: number;
   vocabulary: number;
   embedding: Matrix;
@@ -64,10 +66,14 @@ export interface ReferenceModel {
   output: Matrix;
 }
 
-/** Reads a `llama`, `arcee`, `qwen2` or `qwen3` model whose weights are F32, F16, BF16 or Q8_0. */
-export function loadReferenceModel(file: GgufFile): ReferenceModel {
+/**
+ * Reads a `llama`, `arcee`, `qwen2`, `qwen3` or `phi3` model whose weights are F32, F16, BF16 or Q8_0.
+ *
+ * @param context tokens that it is run on, which LongRoPE goes by; default those that the file gives
+ */
+export function loadReferenceModel(file: GgufFile, context?: number): ReferenceModel {
   const { metadata } = file;
-  const known = ["llama", "arcee", "qwen2", "qwen3"] as const;
+  const known = ["llama", "arcee", "qwen2", "qwen3", "phi3"] as const;
   const found = metadata.string("general.architecture");
   const architecture = known.find((name) => name === found);
   if (!architecture) {
@@ -86,6 +92,13 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
     return { rows: tensor.shape[1], columns: tensor.shape[0], values: file.readFloats(tensor) };
   };
 
+  // Rows of a tensor that holds several projections.
+  const part = (name: string, from: number, rows: number): Matrix => {
+    const { columns, values } = matrix(name);
+    return { rows, columns, values: values.subarray(from * columns, (from + rows) * columns) };
+  };
+
+  const fused = architecture === "phi3";
   const dim = integer("embedding_length");
   const heads = integer("attention.head_count");
   const headDim = integer("attention.key_length", dim / heads);
@@ -95,19 +108,25 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
     throw new TypeError(`${file.name}: RoPE scaling is ${scaling}, expected none or linear`);
   }
   const embedding = matrix("token_embd.weight");
+  const kvHeads = integer("attention.head_count_kv", heads);
+  const hidden = fused ? integer("feed_forward_length") : 0;
+  const long = optional("rope_factors_long.weight");
+  const beyond = long !== undefined && (context ?? integer("context_length")) >
+      integer("rope.scaling.original_context_length", 1 << 24);
   return {
     architecture,
     dim,
     heads,
-    kvHeads: integer("attention.head_count_kv", heads),
+    kvHeads,
     headDim,
     ropeDim,
-    ropeHalves: architecture.startsWith("qwen"),
+    ropeHalves: architecture.startsWith("qwen") || architecture === "phi3",
     ropeBase: number("rope.freq_base", 10000),
     ropeScale: scaling === "linear" ? number("rope.scaling.factor", 1) : 1,
-    ropeFactors: file.tensors.has("rope_freqs.weight")
-      ? vector("rope_freqs.weight")
-      : new Float32Array(ropeDim / 2).fill(1),
+    ropeFactors: optional("rope_freqs.weight") ??
+      (long && (beyond ? long : vector("rope_factors_short.weight"))) ??
+      new Float32Array(ropeDim / 2).fill(1),
+    ropeMagnitude: long && number("rope.scaling.attn_factor"),
     epsilon: number("attention.layer_norm_rms_epsilon"),
     vocabulary: embedding.rows,
     embedding,
@@ -121,13 +140,27 @@ export function loadReferenceModel(file: GgufFile): ReferenceModel {
       },
       queryNorm: optional(`blk.${l}.attn_q_norm.weight`),
       keyNorm: optional(`blk.${l}.attn_k_norm.weight`),
-      query: matrix(`blk.${l}.attn_q.weight`),
-      key: matrix(`blk.${l}.attn_k.weight`),
-      value: matrix(`blk.${l}.attn_v.weight`),
+      ...(fused
+        ? {
+          query: part(`blk.${l}.attn_qkv.weight`, 0, heads * headDim),
+          key: part(`blk.${l}.attn_qkv.weight`, heads * headDim, kvHeads * headDim),
+          value: part(
+            `blk.${l}.attn_qkv.weight`,
+            (heads + kvHeads) * headDim,
+            kvHeads * headDim,
+          ),
+          gate: part(`blk.${l}.ffn_up.weight`, 0, hidden),
+          up: part(`blk.${l}.ffn_up.weight`, hidden, hidden),
+        }
+        : {
+          query: matrix(`blk.${l}.attn_q.weight`),
+          key: matrix(`blk.${l}.attn_k.weight`),
+          value: matrix(`blk.${l}.attn_v.weight`),
+          gate: architecture === "arcee" ? undefined : matrix(`blk.${l}.ffn_gate.weight`),
+          up: matrix(`blk.${l}.ffn_up.weight`),
+        }),
       attentionOutput: matrix(`blk.${l}.attn_output.weight`),
       feedForwardNorm: vector(`blk.${l}.ffn_norm.weight`),
-      gate: architecture === "arcee" ? undefined : matrix(`blk.${l}.ffn_gate.weight`),
-      up: matrix(`blk.${l}.ffn_up.weight`),
       down: matrix(`blk.${l}.ffn_down.weight`),
     })),
     outputNorm: vector("output_norm.weight"),
@@ -163,7 +196,7 @@ export function rotate(model: ReferenceModel, x: Float64Array, position: number)
       const angle = position / model.ropeScale * frequency;
       const i = head + (model.ropeHalves ? pair : 2 * pair);
       const j = model.ropeHalves ? i + model.ropeDim / 2 : i + 1;
-      const [a, b] = [x[i], x[j]];
+      const [a, b] = [x[i], x[j]].map((value) => value * (model.ropeMagnitude ?? 1));
       x[i] = a * Math.cos(angle) - b * Math.sin(angle);
       x[j] = a * Math.sin(angle) + b * Math.cos(angle);
     }
