@@ -70,6 +70,8 @@ export class AttentionScene {
   readonly #sequences: TestKeys[];
   readonly #queries = new Map<string, Float32Array>();
   readonly #rng: Rng;
+  /** Dispatches of the last step. */
+  dispatches = 0;
 
   /**
    * @param lengths keys of each sequence
@@ -229,6 +231,7 @@ export class AttentionScene {
       decodes: decodes.length,
       shared: counts,
     });
+    this.dispatches = pass.dispatches;
     pass.submit();
     const found = new Float32Array(await readBuffer(gpu, this.#output));
     const stride = outputRowQuads * 4;
