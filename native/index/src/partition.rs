@@ -2,7 +2,7 @@
 //! without looking at its keys.
 
 use rayon::prelude::*;
-use sparrow_kernels::{Kernels, best, pack_blocks, unpack_blocks};
+use sparrow_kernels::{HalfFloatSliceExt, Kernels, best, f16, pack_blocks, unpack_blocks};
 
 use crate::byte_space::ByteSpace;
 use crate::geometry::Geometry;
@@ -35,8 +35,9 @@ pub struct Partition {
     pub spreads: Vec<f32>,
     /// Largest distance of a key from their mean, in the query geometry.
     pub radii: Vec<f32>,
-    /// Means of the raw keys, in blocks: a query's product with one is the mean score of its keys.
-    blocks: Vec<f32>,
+    /// Means of the raw keys, in blocks: a query's product with one is the mean score of its keys. In half precision as keys are, since
+    /// every query reads all of them.
+    blocks: Vec<f16>,
     dim: usize,
 }
 
@@ -90,8 +91,9 @@ impl Partition {
             && centroids.len() == clusters.checked_mul(dim)?
             && spreads.len() == clusters
             && radii.len() == clusters
-            && centroids.iter().chain(&spreads).chain(&radii).all(|x| x.is_finite());
-        let blocks = pack_blocks(&centroids, dim, 0.0);
+            && spreads.iter().chain(&radii).all(|x| x.is_finite())
+            && centroids.iter().all(|x| f16::from_f32(*x).is_finite());
+        let blocks = pack(&centroids, dim);
         good.then_some(Self { starts, spreads, radii, blocks, dim })
     }
 
@@ -103,7 +105,7 @@ impl Partition {
         self.starts.extend(more.starts[1..].iter().map(|start| start + base));
         self.spreads.extend(more.spreads);
         self.radii.extend(more.radii);
-        self.blocks = pack_blocks(&centroids, self.dim, 0.0);
+        self.blocks = pack(&centroids, self.dim);
     }
 
     /// Computes centroids, spreads and radii; `order` lists the keys of each cluster.
@@ -127,12 +129,12 @@ impl Partition {
             self.spreads.push(spread);
             self.radii.push(radius);
         }
-        self.blocks = pack_blocks(&centroids, dim, 0.0);
+        self.blocks = pack(&centroids, dim);
     }
 
-    /// The centroids, `[clusters, dim]`.
+    /// The centroids as they are held, `[clusters, dim]`.
     pub fn centroids(&self) -> Vec<f32> {
-        unpack_blocks(&self.blocks, self.dim, self.clusters())
+        unpack_blocks(&self.blocks, self.dim, self.clusters()).into_iter().map(f16::to_f32).collect()
     }
 
     /// Number of clusters.
@@ -160,14 +162,21 @@ impl Partition {
         let stride = self.blocks.len() / self.dim;
         out.clear();
         out.resize(queries.len() / self.dim * stride, 0.0);
-        kernels.scan_f32(queries, self.dim, &self.blocks, out);
+        kernels.scan_f16(queries, self.dim, &self.blocks, out);
         stride
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        4 * (self.starts.len() + self.blocks.len() + 2 * self.spreads.len())
+        4 * (self.starts.len() + 2 * self.spreads.len()) + 2 * self.blocks.len()
     }
+}
+
+/// Rows in blocks, in half precision.
+fn pack(rows: &[f32], dim: usize) -> Vec<f16> {
+    let mut halves = vec![f16::ZERO; rows.len()];
+    halves.convert_from_f32_slice(rows);
+    pack_blocks(&halves, dim, f16::ZERO)
 }
 
 /// Lloyd's algorithm on a sample of the rows. Random starts: evenly strided ones resonate with periodic inputs.
@@ -307,6 +316,7 @@ mod tests {
             assert!(!ids.is_empty());
             let taken = keys.take(ids);
             let mean = Rows { data: &taken, dim }.mean();
+            let mean: Vec<f32> = mean.into_iter().map(|x| f16::from_f32(x).to_f32()).collect();
             assert_eq!(mean, partition.centroids()[c * dim..][..dim]);
             let near = Rows { data: &mapped, dim }.take(ids);
             let centre = Rows { data: &near, dim }.mean();

@@ -7,6 +7,7 @@ use half::f16;
 
 use crate::blocks::LANES;
 use crate::byte_rows;
+use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
 use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape, sum_below};
 use crate::prefetch::prefetch;
@@ -282,6 +283,23 @@ fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn cluster_masses_wide(
+    scores: &[f32],
+    spreads: &[f32],
+    starts: &[u32],
+    line: [f32; 2],
+    masses: &mut [f32],
+    errors: &mut [f32],
+) -> (f32, f32) {
+    cluster_masses(scores, spreads, starts, line, masses, errors)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn lean_wide(masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
+    lean(masses, spreads, factor, most)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn max_wide(values: &[f32]) -> f32 {
     max(values)
 }
@@ -366,6 +384,24 @@ impl Kernels for Avx2 {
     fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
         // SAFETY: as above.
         unsafe { add_byte_rows(codes, units, rows, scales, sums) }
+    }
+
+    fn cluster_masses(
+        &self,
+        scores: &[f32],
+        spreads: &[f32],
+        starts: &[u32],
+        line: [f32; 2],
+        masses: &mut [f32],
+        errors: &mut [f32],
+    ) -> (f32, f32) {
+        // SAFETY: as above.
+        unsafe { cluster_masses_wide(scores, spreads, starts, line, masses, errors) }
+    }
+
+    fn lean(&self, masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { lean_wide(masses, spreads, factor, most) }
     }
 
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {

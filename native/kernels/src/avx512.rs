@@ -10,6 +10,7 @@ use core::arch::x86_64::*;
 use half::f16;
 
 use crate::blocks::LANES;
+use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
 use crate::portable::{exp_sum, max, row, sum_below};
 use crate::prefetch::prefetch;
@@ -242,6 +243,23 @@ fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn cluster_masses_wide(
+    scores: &[f32],
+    spreads: &[f32],
+    starts: &[u32],
+    line: [f32; 2],
+    masses: &mut [f32],
+    errors: &mut [f32],
+) -> (f32, f32) {
+    cluster_masses(scores, spreads, starts, line, masses, errors)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn lean_wide(masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
+    lean(masses, spreads, factor, most)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn max_wide(values: &[f32]) -> f32 {
     max(values)
 }
@@ -355,6 +373,24 @@ impl Kernels for Avx512 {
 
     fn byte_sums_pay(&self) -> bool {
         true
+    }
+
+    fn cluster_masses(
+        &self,
+        scores: &[f32],
+        spreads: &[f32],
+        starts: &[u32],
+        line: [f32; 2],
+        masses: &mut [f32],
+        errors: &mut [f32],
+    ) -> (f32, f32) {
+        // SAFETY: as above.
+        unsafe { cluster_masses_wide(scores, spreads, starts, line, masses, errors) }
+    }
+
+    fn lean(&self, masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { lean_wide(masses, spreads, factor, most) }
     }
 
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32 {

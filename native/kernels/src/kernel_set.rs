@@ -96,6 +96,33 @@ pub trait Kernels: Send + Sync {
         false
     }
 
+    /// Estimated masses of clusters, and the expected squares of their errors, from the scores of their means: a cluster of n keys (`starts`
+    /// counts them) whose scaled scores have the mean `line[0] · scores[c]` and the variance `v = line[1] · spreads[c]²` has the mass
+    /// `n exp(mean + min(v / 2, 2))`; its keys' weights scatter independently with the relative variance `exp(min(v, 8)) - 1`. Returns the
+    /// logarithm of the unit of masses, such that one key of the largest estimate weighs 1, and the sum of all masses in it.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    fn cluster_masses(
+        &self,
+        scores: &[f32],
+        spreads: &[f32],
+        starts: &[u32],
+        line: [f32; 2],
+        masses: &mut [f32],
+        errors: &mut [f32],
+    ) -> (f32, f32) {
+        crate::cluster_masses::cluster_masses(scores, spreads, starts, line, masses, errors)
+    }
+
+    /// `Σ masses[c] · min(factor · spreads[c]², most)`: by how much weighting moves the scores of keys above the means of their clusters.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn lean(&self, masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
+        crate::cluster_masses::lean(masses, spreads, factor, most)
+    }
+
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.
     fn exp_sum(&self, values: &mut [f32], shift: f32, scale: f32) -> f32;
 

@@ -12,6 +12,7 @@ mod blocks;
 mod buffer;
 mod byte_rows;
 mod byte_weights;
+mod cluster_masses;
 mod kernel_set;
 mod large;
 mod portable;

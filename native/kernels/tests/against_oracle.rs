@@ -228,6 +228,41 @@ proptest! {
     }
 
     #[test]
+    fn clusters_weigh_what_their_means_and_spreads_say(
+        clusters in vec((-60f32..60.0, 0f32..6.0, 1u32..90), 1..80),
+        scale in 0.05f32..1.0,
+        factor in 0f32..1.0,
+    ) {
+        let scores: Vec<f32> = clusters.iter().map(|x| x.0).collect();
+        let spreads: Vec<f32> = clusters.iter().map(|x| x.1).collect();
+        let mut starts = vec![5];
+        clusters.iter().for_each(|x| starts.push(starts[starts.len() - 1] + x.2));
+        let variance = |c: usize| f64::from(factor) * f64::from(spreads[c]).powi(2);
+        let log = |c: usize| f64::from(scores[c]) * f64::from(scale) + (0.5 * variance(c)).min(2.0);
+        let most = (0..scores.len()).map(log).fold(f64::NEG_INFINITY, f64::max);
+        for set in available() {
+            let (mut masses, mut errors) = (vec![f32::NAN; scores.len()], vec![f32::NAN; scores.len()]);
+            let (unit, sum) = set.cluster_masses(&scores, &spreads, &starts, [scale, factor], &mut masses, &mut errors);
+            prop_assert!((f64::from(unit) - most).abs() <= 1e-5 * (1.0 + most.abs()), "{}: unit {unit}, {most}", set.name());
+            let mut total = 0.0;
+            for (c, cluster) in clusters.iter().enumerate() {
+                let (size, weight) = (f64::from(cluster.2), (log(c) - most).exp());
+                total += size * weight;
+                // What is rounded is the logarithm, of up to 62.
+                let near = |found: f32, expected: f64, slack: f64| (f64::from(found) - expected).abs() <= 1e-4 * expected + slack;
+                prop_assert!(near(masses[c], size * weight, 1e-30), "{}: mass {} of {c}", set.name(), masses[c]);
+                let squared = size * weight * weight;
+                let expected = squared * variance(c).min(8.0).exp_m1();
+                prop_assert!(near(errors[c], expected, 1e-6 * squared + 1e-30), "{}: error {} of {c}, {expected}", set.name(), errors[c]);
+            }
+            prop_assert!((f64::from(sum) - total).abs() <= 1e-4 * total, "{}: sum {sum}, {total}", set.name());
+            let terms = (0..masses.len()).map(|c| f64::from(masses[c]) * variance(c).min(1.5));
+            let expected: f64 = terms.sum();
+            close(set.name(), set.lean(&masses, &spreads, factor, 1.5), expected, expected);
+        }
+    }
+
+    #[test]
     fn selection_keeps_order_and_drops_nan(mut scores in vec(-2f32..2.0, 0..100), threshold in -2f32..2.0, holes in vec(0usize..100, 0..5)) {
         for hole in holes { if let Some(score) = scores.get_mut(hole) { *score = f32::NAN } }
         let largest = scores.iter().copied().filter(|x| !x.is_nan()).fold(f32::NEG_INFINITY, f32::max);

@@ -6,10 +6,14 @@ use std::cell::RefCell;
 
 use sparrow_kernels::{Kernels, best};
 
-use super::estimate::{View, bennett};
+use super::estimate::bennett;
+use super::exact::add_to_each;
 use super::head::{AttentionHead, Report};
 use super::partial::{Partial, Running};
 use crate::quantiser::ByteQuery;
+
+/// A cluster's scores are taken to spread by a variance of this at most, in units of the softmax.
+const MOST_LEAN: f32 = 4.0;
 
 impl AttentionHead {
     /// Whole clusters until the estimated error of the rest is under `threshold` of the whole.
@@ -26,108 +30,125 @@ impl AttentionHead {
     ) -> Vec<(Partial, Report)> {
         let kernels = best();
         let partition = &self.index.partition;
-        let clusters = partition.clusters();
-        let mut scores = Vec::new();
-        // One pass over the centroids for all queries of the group.
-        let stride = partition.scores(kernels, queries, &mut scores);
-        let each = queries.chunks_exact(self.index.dim).zip(scores.chunks_exact(stride.max(1)));
-        let mut asked: Vec<Asked> =
-            each.map(|(query, scores)| self.ask(kernels, query, &scores[..clusters], threshold)).collect();
-        for one in &mut asked {
-            one.scores = scratch.pool.pop().unwrap_or_default();
-            one.scores.clear();
-        }
+        let (clusters, dim) = (partition.clusters(), self.index.dim);
+        // One pass over the centroids for all queries of the group, and one over the mean values in the end.
+        let stride = partition.scores(kernels, queries, &mut scratch.centroids).max(1);
+        let centroids = std::mem::take(&mut scratch.centroids);
+        let mut masses = std::mem::take(&mut scratch.masses);
+        masses.resize(centroids.len(), 0.0);
+        let each = || queries.chunks_exact(dim).zip(centroids.chunks_exact(stride).map(|scores| &scores[..clusters]));
+        let mut asked: Vec<Asked> = each()
+            .zip(masses.chunks_exact_mut(stride))
+            .map(|((query, scores), masses)| self.ask(query, scores, threshold, &mut masses[..clusters], scratch))
+            .collect();
         self.score(&mut asked, scratch);
         let mut slope = Vec::new();
-        let each = queries.chunks_exact(self.index.dim).zip(asked);
-        each.map(|(query, asked)| {
-            let Asked { view, mut masses, chosen, bytes, allowed, unit, scores } = asked;
+        let (mut found, mut rests) = (Vec::new(), Vec::new());
+        for ((one, (query, means)), masses) in asked.iter().zip(each()).zip(masses.chunks_exact_mut(stride)) {
+            let masses = &mut masses[..clusters];
             // A key may be far above what its cluster promised.
-            let most = unit.max(kernels.max(&scores));
-            let factor = (unit - most).exp();
+            let most = one.unit.max(kernels.max(&one.scores));
+            let factor = (one.unit - most).exp();
             masses.iter_mut().for_each(|mass| *mass *= factor);
+            one.chosen.iter().for_each(|c| masses[c.1 as usize] = 0.0);
             let mut running = Running::new(self.value_dim);
             running.raise(most);
-            let mut rest = Rest { masses, lean: 0.0, unread: 0.0 };
             let variance = self.slope.of(kernels, query, self.scale, &mut slope);
             // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
-            for (c, chosen) in chosen.iter().enumerate() {
-                if *chosen {
-                    rest.masses[c] = 0.0;
-                } else {
-                    rest.lean += rest.masses[c] * (variance * partition.spreads[c].powi(2)).min(4.0);
-                }
-            }
-            let allowed = allowed * factor * factor;
-            let opened = Opened { chosen: &chosen, scores: &scores, view: &view, noise: bytes.noise() };
-            let read = self.open(kernels, query, opened, allowed, scratch, &mut running, &mut rest);
+            let lean = kernels.lean(masses, &partition.spreads, variance, MOST_LEAN);
+            let mut rest = Rest { masses, lean, unread: 0.0 };
+            let read = self.open(kernels, query, means, one, factor, scratch, &mut running, &mut rest);
+            let Rest { lean, unread, .. } = rest;
             let tail = self.add_tail(kernels, query, &mut running);
             let exact = running.weight;
             // Keys and tail may have raised the unit since the estimates were made.
             let factor = (most - running.most).exp();
-            rest.masses.iter_mut().for_each(|mass| *mass *= factor);
-            kernels.add_rows_f16(&rest.masses, &self.value_means, &mut running.sum);
-            running.weight += rest.masses.iter().sum::<f32>();
-            let lean = rest.lean * factor;
-            running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * slope);
-            let share = 1.0 - exact / running.weight;
-            let most = if bound {
-                self.bound(&view, query, |c| !chosen[c], running.most, exact, rest.unread * factor)
-            } else {
-                1.0
-            };
+            masses.iter_mut().for_each(|mass| *mass *= factor);
+            running.weight += masses.iter().sum::<f32>();
+            running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * factor * slope);
+            rests.push((exact, unread * factor));
             let report = Report {
-                scanned: (scores.len() + tail + clusters) as u32,
+                scanned: (one.scores.len() + tail + clusters) as u32,
                 read: (read + tail) as u32,
-                rest: share.clamp(0.0, 1.0),
-                bound: most,
+                rest: (1.0 - exact / running.weight).clamp(0.0, 1.0),
+                bound: 1.0,
             };
-            scratch.pool.push(scores);
-            (running.finish(), report)
-        })
-        .collect()
+            found.push((running, report));
+        }
+        let (mut running, mut reports): (Vec<Running>, Vec<Report>) = found.into_iter().unzip();
+        add_to_each(kernels, &masses, &self.value_means, &mut running);
+        if bound {
+            for (((one, (query, means)), (exact, unread)), (running, report)) in
+                asked.iter().zip(each()).zip(rests).zip(running.iter().zip(&mut reports))
+            {
+                let left = |c: u32| one.chosen.binary_search_by_key(&c, |entry| entry.1).is_err();
+                report.bound = self.bound(|c| means[c] * self.scale, query, left, running.most, exact, unread);
+            }
+        }
+        scratch.pool.extend(asked.into_iter().flat_map(|one| [one.scores]));
+        scratch.centroids = centroids;
+        scratch.masses = masses;
+        running.into_iter().map(Running::finish).zip(reports).collect()
     }
 
-    /// What one query makes of the clusters, from the scores of their centroids.
-    fn ask(&self, kernels: &dyn Kernels, query: &[f32], scores: &[f32], threshold: f32) -> Asked {
-        let mut view = View::default();
-        self.view_of(scores, query, &mut view);
-        let unit = kernels.max(&view.logs);
-        let (masses, errors) = self.masses_and_errors(kernels, &view, unit);
-        let total: f32 = masses.iter().sum();
+    /// What one query makes of the clusters, from the scores of their centroids. `masses` are estimates in units of `exp(unit)`.
+    fn ask(&self, query: &[f32], scores: &[f32], threshold: f32, masses: &mut [f32], scratch: &mut Scratch) -> Asked {
+        let kernels = best();
+        let partition = &self.index.partition;
+        let reach = self.index.geometry.query_norm(query) * self.scale;
+        let errors = &mut scratch.errors;
+        errors.resize(scores.len(), 0.0);
+        let line = [self.scale, self.share * reach * reach];
+        let (unit, total) = kernels.cluster_masses(scores, &partition.spreads, &partition.starts, line, masses, errors);
         // Half of the error may come from clusters not opened, half from keys not read in those that were.
         let allowed = 0.5 * (threshold * total).powi(2);
-        let chosen = worst(kernels, &errors, allowed);
+        let from = limit(kernels, errors, allowed);
+        let mut chosen = Vec::new();
+        // Strictly above: the largest number below the limit.
+        kernels.above(errors, from.next_down(), 0, &mut chosen);
         let mut bytes = ByteQuery::default();
         self.index.quantiser.query(query, &mut bytes);
-        Asked { view, masses, chosen, bytes, allowed, unit, scores: Vec::new() }
+        let mut scores = scratch.pool.pop().unwrap_or_default();
+        scores.clear();
+        Asked { chosen, bytes, allowed, unit, scores }
     }
 
     /// Scaled scores by bytes of all keys of the chosen clusters, one cluster after another. Queries that choose the same
     /// cluster share its reading.
     fn score(&self, asked: &mut [Asked], scratch: &mut Scratch) {
         let (index, partition) = (&self.index, &self.index.partition);
-        let Scratch { dots, codes, .. } = scratch;
+        let Scratch { dots, codes, next, .. } = scratch;
         codes.clear();
         asked.iter().for_each(|one| codes.extend_from_slice(&one.bytes.codes));
         let row_len = index.codes.row_len();
-        let chosen = |asked: &[Asked], c: usize| asked.iter().filter(|one| one.chosen[c]).count();
-        let mut next = (0..partition.clusters()).find(|c| chosen(asked, *c) > 0);
-        while let Some(c) = next {
-            next = (c + 1..partition.clusters()).find(|c| chosen(asked, *c) > 0);
-            if let Some(next) = next {
-                index.codes.prefetch(partition.range(next));
+        // How many of its clusters each query is through with.
+        next.clear();
+        next.resize(asked.len(), 0);
+        let wanted = |one: &Asked, next: usize| one.chosen.get(next).map_or(u32::MAX, |entry| entry.1);
+        loop {
+            let (mut c, mut sharing) = (u32::MAX, 0);
+            for (one, next) in asked.iter().zip(next.iter()) {
+                let own = wanted(one, *next);
+                sharing = if own < c { 1 } else { sharing + u32::from(own == c) };
+                c = c.min(own);
             }
-            let range = partition.range(c);
+            if c == u32::MAX {
+                return;
+            }
+            let range = partition.range(c as usize);
             dots.clear();
-            let alone = chosen(asked, c) == 1;
-            let mut skip = 0;
-            if !alone {
-                skip = index.codes.scan(codes, range.clone(), dots);
-            }
+            let skip = if sharing > 1 { index.codes.scan(codes, range.clone(), dots) } else { 0 };
             let width = dots.len() / asked.len();
-            for (number, one) in asked.iter_mut().enumerate().filter(|(_, one)| one.chosen[c]) {
-                let from = if alone {
+            for (number, (one, next)) in asked.iter_mut().zip(next.iter_mut()).enumerate() {
+                if wanted(one, *next) != c {
+                    continue;
+                }
+                *next += 1;
+                let after = wanted(one, *next);
+                if after != u32::MAX {
+                    index.codes.prefetch(partition.range(after as usize));
+                }
+                let from = if sharing == 1 {
                     index.codes.scan(&codes[number * row_len..][..row_len], range.clone(), dots)
                 } else {
                     number * width + skip
@@ -148,13 +169,15 @@ impl AttentionHead {
         &self,
         kernels: &dyn Kernels,
         query: &[f32],
-        opened: Opened<'_>,
-        allowed: f32,
+        means: &[f32],
+        asked: &Asked,
+        factor: f32,
         scratch: &mut Scratch,
         running: &mut Running,
-        rest: &mut Rest,
+        rest: &mut Rest<'_>,
     ) -> usize {
-        let Opened { chosen, scores, view, noise } = opened;
+        let scores = &asked.scores;
+        let allowed = asked.allowed * factor * factor;
         let partition = &self.index.partition;
         let Scratch { weights, squares, read, places, ones, .. } = scratch;
         weights.clear();
@@ -164,18 +187,19 @@ impl AttentionHead {
         squares.extend(weights.iter().map(|weight| weight * weight));
         let read_from = limit(kernels, squares, allowed).sqrt();
         // Weights above this by bytes alone would add more than a quarter of the rest to the error.
-        let noise = (noise * self.scale).max(1e-6);
+        let noise = (asked.bytes.noise() * self.scale).max(1e-6);
         let full_from = limit(kernels, squares, 0.25 * allowed / (noise * noise)).sqrt().max(read_from);
         read.clear();
         let mut at = 0;
-        for (c, _) in chosen.iter().enumerate().filter(|entry| *entry.1) {
+        for (_, c) in &asked.chosen {
+            let c = *c as usize;
             let range = partition.range(c);
             let (weights, scores) = (&weights[at..at + range.len()], &scores[at..at + range.len()]);
             at += range.len();
             if ones.len() < range.len() {
                 ones.resize(range.len(), 1.0);
             }
-            let mean = view.means[c];
+            let mean = means[c] * self.scale;
             let mut unread = kernels.dot_f32(weights, &ones[..range.len()]);
             let mut lean = kernels.dot_f32(weights, scores) - unread * mean;
             let first = read.len();
@@ -205,25 +229,13 @@ impl AttentionHead {
         read.len()
     }
 
-    /// Estimated masses in units of `exp(unit)`, and the expected squares of their errors: n keys whose weights scatter
-    /// with relative variance `exp(σ²) - 1` about their mean weight, independently of their values.
-    pub(super) fn masses_and_errors(&self, kernels: &dyn Kernels, view: &View, unit: f32) -> (Vec<f32>, Vec<f32>) {
-        let partition = &self.index.partition;
-        let mut weights = view.logs.clone();
-        kernels.exp_sum(&mut weights, unit, 1.0);
-        let mut scatter: Vec<f32> = view.variances.iter().map(|variance| variance.min(8.0)).collect();
-        kernels.exp_sum(&mut scatter, 0.0, 1.0);
-        let sizes = partition.starts.windows(2).map(|pair| (pair[1] - pair[0]) as f32);
-        sizes.zip(weights.iter().zip(&scatter)).map(|(n, (w, s))| (n * w, n * w * w * (s - 1.0))).unzip()
-    }
-
-    /// An upper bound on the share of the clusters for which `left` holds and of the `unread` mass; `exact` is the mass
-    /// computed. Masses are in units of `exp(unit)`.
+    /// An upper bound on the share of the clusters for which `left` holds, whose `means` are scaled scores, and of the `unread` mass; `exact` is
+    /// the mass computed. Masses are in units of `exp(unit)`.
     pub(super) fn bound(
         &self,
-        view: &View,
+        means: impl Fn(usize) -> f32,
         query: &[f32],
-        left: impl Fn(usize) -> bool,
+        left: impl Fn(u32) -> bool,
         unit: f32,
         exact: f32,
         unread: f32,
@@ -231,10 +243,10 @@ impl AttentionHead {
         let partition = &self.index.partition;
         let norm = self.index.geometry.query_norm(query) * self.scale;
         let mut most = unread;
-        for c in (0..partition.clusters()).filter(|c| left(*c)) {
+        for c in (0..partition.clusters()).filter(|c| left(*c as u32)) {
             let (spread, reach) = (norm * partition.spreads[c], norm * partition.radii[c]);
             let factor = bennett(spread * spread, reach.min(80.0));
-            most += partition.range(c).len() as f32 * (view.means[c] - unit).min(80.0).exp() * factor;
+            most += partition.range(c).len() as f32 * (means(c) - unit).min(80.0).exp() * factor;
         }
         if most.is_finite() { (most / (most + exact)).min(1.0) } else { 1.0 }
     }
@@ -242,11 +254,8 @@ impl AttentionHead {
 
 /// What a query makes of the clusters.
 struct Asked {
-    view: View,
-    /// Estimated masses, in units of `exp(unit)`.
-    masses: Vec<f32>,
-    /// Clusters to open.
-    chosen: Vec<bool>,
+    /// Clusters to open, ascending, each after its error.
+    chosen: Vec<(f32, u32)>,
     bytes: ByteQuery,
     /// Largest sum of squares of what is not read, in units of `exp(unit)`.
     allowed: f32,
@@ -255,29 +264,14 @@ struct Asked {
     scores: Vec<f32>,
 }
 
-/// The clusters that a query opens.
-struct Opened<'a> {
-    chosen: &'a [bool],
-    scores: &'a [f32],
-    view: &'a View,
-    /// How far scores by bytes are off, before scaling.
-    noise: f32,
-}
-
 /// What is not computed key by key.
-struct Rest {
+struct Rest<'a> {
     /// Mass of each cluster.
-    masses: Vec<f32>,
+    masses: &'a mut [f32],
     /// Sum of masses times how far their keys' scores lie above the cluster's mean.
     lean: f32,
     /// Mass of keys in opened clusters.
     unread: f32,
-}
-
-/// Marks the clusters of largest error such that the errors of the others sum to at most `allowed`.
-fn worst(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> Vec<bool> {
-    let from = limit(kernels, errors, allowed);
-    errors.iter().map(|error| *error >= from).collect()
 }
 
 /// The value below which errors sum to at most `allowed`, to within a quarter of it; infinity when all do.
@@ -304,6 +298,11 @@ fn limit(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> f32 {
 struct Scratch {
     dots: Vec<i32>,
     codes: Vec<i8>,
+    /// Scores of all centroids for each query, and estimated masses of their clusters.
+    centroids: Vec<f32>,
+    masses: Vec<f32>,
+    errors: Vec<f32>,
+    next: Vec<usize>,
     /// For the scores of queries: new memory for each would cost a page fault for a thousand keys.
     pool: Vec<Vec<f32>>,
     weights: Vec<f32>,

@@ -70,7 +70,7 @@ impl AttentionHead {
         kernels.gather_add_f16(&weights, &self.values, &places, &mut running.sum);
         kernels.add_rows_f16(&clusters, &self.value_means, &mut running.sum);
         let share = 1.0 - exact / running.weight;
-        let most = if bound { self.bound(view, query, |_| true, running.most, exact, 0.0) } else { 1.0 };
+        let most = if bound { self.bound(|c| view.means[c], query, |_| true, running.most, exact, 0.0) } else { 1.0 };
         let report = Report {
             scanned: (scanned + tail) as u32,
             read: (places.len() + tail) as u32,
