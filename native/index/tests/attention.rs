@@ -19,7 +19,7 @@ fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Opti
     if let Some(target) = target {
         let sample = &queries.data[..32.min(queries.len()) * dim];
         let truth = head.exactly(sample);
-        head.choose_plan(sample, &truth, target, 0.0);
+        head.choose_plan(sample, &truth, target, 0.0, 4);
     }
     head
 }

@@ -44,28 +44,30 @@ export interface PromptTimes {
   stepMs: number;
 }
 
+/** Every time that one sample takes. */
+interface Sample {
+  /** Milliseconds of a decode step, by its rows. */
+  steps: Map<number, number>;
+  /** As `PROMPTS`. */
+  prompts: PromptTimes[];
+  /** Milliseconds of a step in which `SHARING_ROWS` rows decode behind the longest prompt. */
+  sharingMs: number;
+}
+
 /**
  * Measures an engine's own constants: how long steps of 1 to 16 decoding rows take, how long prompts of several lengths
- * take, and what context adds to a decode step. Sampled again and again among other measurements, keeping
- * the shortest times, so that a busy moment of the machine does not become a property of the engine.
+ * take, and what context adds to a decode step. Sampled before and after everything else that is measured. Constants are medians of all
+ * samples; what is compared with them has the pace of the samples beside it, so that an hour in which the machine is slow does not
+ * count as a property of the engine, nor its best moments as what it can do throughout.
  */
 export class EngineCalibration {
   readonly #pool: EnginePool;
   readonly #texts: Texts;
-  readonly #steps = new Map<number, number>();
-  readonly #prompts: PromptTimes[];
-  #sharingMs = Infinity;
-  /** Every time of a step of decoding rows, or of a prompt, by what it is of. */
-  readonly #samples = new Map<string, number[]>();
+  readonly #samples: Sample[] = [];
 
   constructor(pool: EnginePool, texts: Texts) {
     this.#pool = pool;
     this.#texts = texts;
-    this.#prompts = PROMPTS.map((tokens) => ({
-      tokens,
-      fillMs: Infinity,
-      stepMs: Infinity,
-    }));
   }
 
   /** Lets the engine meet every shape once: the first steps of each are slower than all that follow. */
@@ -76,50 +78,56 @@ export class EngineCalibration {
 
   /** Takes one more sample of everything. */
   async sample(): Promise<void> {
+    const steps = new Map<number, number>();
     for (const rows of ROWS) {
       const all = await Promise.all(
         Array.from({ length: rows }, () => this.#run(SHORT_TOKENS, DECODE_TOKENS)),
       );
       // The row that began last: while the others decode, its own prompt and theirs are read.
-      const ms = Math.min(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
-      this.#steps.set(rows, Math.min(ms, this.#steps.get(rows) ?? Infinity));
-      this.#keep(`${rows} rows`, ms);
+      steps.set(rows, Math.min(...all.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1));
     }
-    for (const times of this.#prompts) {
-      const usage = await this.#run(times.tokens, 8);
-      times.fillMs = Math.min(times.fillMs, usage.ttftMs);
-      this.#keep(`${times.tokens} tokens`, usage.ttftMs);
-      times.stepMs = Math.min(times.stepMs, usage.decodeMs / 7);
+    const prompts: PromptTimes[] = [];
+    for (const tokens of PROMPTS) {
+      const usage = await this.#run(tokens, 8);
+      prompts.push({ tokens, fillMs: usage.ttftMs, stepMs: usage.decodeMs / 7 });
     }
     const sharing = await generateSharing(this.#pool, this.#texts, DECODE_TOKENS);
-    const ms = Math.min(...sharing.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
-    this.#sharingMs = Math.min(this.#sharingMs, ms);
+    const sharingMs = Math.min(...sharing.map((usage) => usage.decodeMs)) / (DECODE_TOKENS - 1);
+    this.#samples.push({ steps, prompts, sharingMs });
   }
 
-  /**
-   * How the shortest times, of which the constants are made, stand to the median ones, in the mean: a whole application lasts longer than a
-   * machine's best moments.
-   */
-  shortestOverMedian(): number {
-    const shares = [...this.#samples.values()].map((ms) => Math.min(...ms) / median(ms));
-    return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  /** How long everything took in sample `number` and the next, as a multiple of the medians of all samples. */
+  pace(number: number): number {
+    const usual = this.#samples.map(timesOf);
+    const own = [number, number + 1].map((i) => timesOf(this.#samples[i]));
+    return median(
+      usual[0].map((_, what) =>
+        (own[0][what] + own[1][what]) / 2 / median(usual.map((times) => times[what]))
+      ),
+    );
   }
 
-  /** The constants, per token of the model's own vocabulary. */
-  async fit(): Promise<FittedEngine> {
-    const limits = await limitsOf(this.#pool);
-    return fitEngine([...this.#steps], this.#prompts, this.#sharingMs, limits);
-  }
-
-  #keep(what: string, ms: number): void {
-    const kept = this.#samples.get(what) ?? [];
-    kept.push(ms);
-    this.#samples.set(what, kept);
+  /** The constants, per token of the model's own vocabulary, at a pace. */
+  async fit(pace = 1): Promise<FittedEngine> {
+    const usual = (time: (sample: Sample) => number) => pace * median(this.#samples.map(time));
+    const steps = ROWS.map((rows) => [rows, usual(({ steps }) => steps.get(rows)!)] as const);
+    const prompts = PROMPTS.map((tokens, i) => ({
+      tokens,
+      fillMs: usual(({ prompts }) => prompts[i].fillMs),
+      stepMs: usual(({ prompts }) => prompts[i].stepMs),
+    }));
+    const sharingMs = usual((sample) => sample.sharingMs);
+    return fitEngine(steps, prompts, sharingMs, await limitsOf(this.#pool));
   }
 
   #run(tokens: number, maxTokens: number): Promise<GenerateUsage> {
     return generate(this.#pool, this.#texts, tokens, maxTokens);
   }
+}
+
+/** The times of a sample, in order. */
+function timesOf({ steps, prompts, sharingMs }: Sample): number[] {
+  return [...steps.values(), ...prompts.map(({ fillMs }) => fillMs), sharingMs];
 }
 
 /** What an engine says of itself. */

@@ -5,6 +5,7 @@ import { systemClock } from "../../../src/graph/clock.ts";
 import { describeSession } from "../../../src/graph/describe_session.ts";
 import { GraphRuntime } from "../../../src/graph/graph_runtime.ts";
 import type { BenchContext } from "../harness.ts";
+import { median } from "../../../src/common/math.ts";
 import { type Caller, GraphCaller, RequestCaller } from "./caller.ts";
 import { EngineCalibration, type FittedEngine } from "./engine_calibration.ts";
 import type { MixedResult } from "./mixed.ts";
@@ -28,23 +29,25 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   const calibration = new EngineCalibration(pool, texts);
   await calibration.warmUp();
   const measured: Measured[] = [];
+  await calibration.sample();
   for (const [name, run] of Object.entries(smallApplications(texts))) {
-    await calibration.sample();
     for (const roundTripMs of [0, 250]) {
       measured.push(await measure(pool, { name, run, roundTripMs }, context.full));
+      await calibration.sample();
     }
   }
-  await calibration.sample();
-  const fitted = await calibration.fit();
-  context.note(`apps: fitted ${JSON.stringify(fitted(1))}`);
+  context.note(`apps: fitted ${JSON.stringify((await calibration.fit())(1))}`);
+  const paces = measured.map((_, i) => calibration.pace(i));
   context.report({
     case: "calibration_real",
-    metric: "shortest_over_median",
-    value: calibration.shortestOverMedian(),
+    metric: "fastest_over_slowest",
+    value: Math.min(...paces) / Math.max(...paces),
     unit: "share of the time",
-    baseline: "what the ideal is made of, over what the same steps take as a rule",
+    baseline: "same steps beside each application: how even this machine was",
   });
-  for (const each of measured) await report(context, fitted, each);
+  for (const [i, each] of measured.entries()) {
+    await report(context, await calibration.fit(paces[i]), each);
+  }
   if (context.full) await processorRows(context, pool, texts, smallApplications(texts));
 }
 
@@ -54,21 +57,19 @@ interface Case {
   roundTripMs: number;
 }
 
-/** The shortest run of a case, one of its ways. */
-interface Shortest {
+/** One run of a case. */
+interface Once {
   /** Milliseconds. */
   ms: number;
   value: unknown;
 }
 
-/** Shortest runs of a case. */
+type Way = "graph" | "requests" | "cached";
+
+/** All runs of a case. */
 interface Measured extends Case {
-  graph: Shortest;
-  requests: Shortest;
-  /** Milliseconds of the graph's shortest run, those included that no run by request stands against. */
-  shortestGraphMs: number;
-  /** Request by request with the prefix cache on; only where asked for. */
-  cached: Shortest | undefined;
+  /** Runs each way, interleaved; of the graph there may be more. Request by request with the prefix cache on only where asked for. */
+  runs: Record<Way, Once[]>;
   /** Tokens of all prompts of the graph, as the engine counts them. */
   promptTokens: number;
 }
@@ -77,21 +78,17 @@ interface Measured extends Case {
 const ENOUGH_MS = 15_000;
 const FULL_ROUNDS = 5;
 /** Runs of the graph at least, where one round takes longer than that. */
-const LEAST_GRAPH_RUNS = 2;
+const LEAST_GRAPH_RUNS = 3;
 
-/**
- * Runs a case in interleaved rounds, each way first in every other one, and keeps the shortest runs: whatever else the machine does can
- * only add to them. Throws when the graph's answers are not those of request by request.
- */
+/** Runs a case in interleaved rounds, each way first in every other one. Throws when the graph's answers are not those of request by request. */
 async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Measured> {
   const { name, run, roundTripMs } = one;
-  const best: Partial<Record<"graph" | "requests" | "cached" | "alone", Shortest>> = {};
+  const runs: Measured["runs"] = { graph: [], requests: [], cached: [] };
   let promptTokens = 0;
-  const timed = async (kind: keyof typeof best, work: () => Promise<unknown>) => {
+  const timed = async (way: Way, work: () => Promise<unknown>) => {
     const start = performance.now();
     const value = await work();
-    const ms = timeOf(value, performance.now() - start);
-    if (ms < (best[kind]?.ms ?? Infinity)) best[kind] = { ms, value };
+    runs[way].push({ ms: timeOf(value, performance.now() - start), value });
     return JSON.stringify(value);
   };
   // A tenant of its own each time: nothing of an earlier run is in the cache.
@@ -131,15 +128,13 @@ async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Meas
     if (full) await timed("cached", byRequest(false));
     rounds++;
   }
-  for (; rounds < LEAST_GRAPH_RUNS; rounds++) await timed("alone", asGraph);
-  return {
-    ...one,
-    graph: best.graph!,
-    requests: best.requests!,
-    shortestGraphMs: Math.min(best.graph!.ms, best.alone?.ms ?? Infinity),
-    cached: best.cached,
-    promptTokens,
-  };
+  for (; rounds < LEAST_GRAPH_RUNS; rounds++) await timed("graph", asGraph);
+  return { ...one, runs, promptTokens };
+}
+
+/** The median of a number that every run has. */
+function usual(runs: readonly Once[], of: (run: Once) => number = ({ ms }) => ms): number {
+  return median(runs.map(of));
 }
 
 async function report(
@@ -147,8 +142,11 @@ async function report(
   fitted: FittedEngine,
   measured: Measured,
 ): Promise<void> {
-  const { name, run, roundTripMs } = measured;
-  const [graph, requests, cached] = [measured.graph.ms, measured.requests.ms, measured.cached?.ms];
+  const { name, run, roundTripMs, runs } = measured;
+  const requests = usual(runs.requests);
+  // Side by side with request by request, as many of either.
+  const graphs = runs.graph.slice(0, runs.requests.length);
+  const graph = usual(graphs);
   const row = (metric: string, value: number, baseline: string, unit = "x") =>
     context.report({
       case: `${name}_real_rtt${roundTripMs}`,
@@ -161,11 +159,14 @@ async function report(
   const ms = (time: number) => `${time.toFixed(0)} ms`;
   if (name === "mixed") {
     // As simulated: of what chats gain and what jobs gain, the lesser.
-    const [ours, theirs] = [measured.graph, measured.requests].map(({ value }) =>
-      value as MixedResult
-    );
-    const chat = theirs.chatMsPerToken / ours.chatMsPerToken;
-    const job = theirs.jobSeconds / ours.jobSeconds;
+    const gain = (of: (result: MixedResult) => number) => {
+      const [theirs, ours] = [runs.requests, graphs].map((runs) =>
+        usual(runs, ({ value }) => of(value as MixedResult))
+      );
+      return theirs / ours;
+    };
+    const chat = gain(({ chatMsPerToken }) => chatMsPerToken);
+    const job = gain(({ jobSeconds }) => jobSeconds);
     const all = (requests / graph).toFixed(2);
     row(
       "speedup_vs_requests",
@@ -174,7 +175,8 @@ async function report(
       "x, the lesser of chats and jobs",
     );
   } else row("speedup_vs_requests", requests / graph, `${ms(requests)}, graph ${ms(graph)}`);
-  if (cached !== undefined) {
+  if (runs.cached.length > 0) {
+    const cached = usual(runs.cached);
     row("speedup_vs_requests_cached", cached / graph, `${ms(cached)}, prefix cache on`);
   }
   // How many tokens a text has is the vocabulary's matter, not the engine's: it is taken from the run itself.
@@ -186,17 +188,17 @@ async function report(
     return timeOf(result.value, result.ms);
   };
   const ideal = await predict({ kind: "graph" });
-  const { shortestGraphMs } = measured;
+  const graphMs = usual(runs.graph);
   row(
     "share_of_ideal",
-    ideal / shortestGraphMs,
+    ideal / graphMs,
     `${ms(ideal)}, the fitted model's own schedule without a client`,
   );
   if (roundTripMs > 0) {
     // The ideal has no client in it; every client has to send the graph and to get the answer.
     row(
       "share_of_ideal_and_trip",
-      (ideal + roundTripMs) / shortestGraphMs,
+      (ideal + roundTripMs) / graphMs,
       `${ms(ideal)} and one round trip`,
     );
     return;
@@ -208,7 +210,7 @@ async function report(
       `${ms(model)} predicted, ${ms(real)} measured`,
       "share of the time",
     );
-  error(ideal, shortestGraphMs, "graph_prediction_error");
+  error(ideal, graphMs, "graph_prediction_error");
   error(await predict(requestByRequest), requests, "requests_prediction_error");
 }
 

@@ -107,7 +107,7 @@ impl AttentionLayer {
             let rows = latest(truth.len(), group, (count / CHOOSING).max(8));
             let some = Rows { data: sample, dim }.take(&rows);
             let truth: Vec<Partial> = rows.iter().map(|row| truth[*row as usize].clone()).collect();
-            head.choose_plan(&some, &truth, target, usual);
+            head.choose_plan(&some, &truth, target, usual, group);
         });
         calibrate(&mut heads, &samples, &truths, group, target);
         Ok(Self { heads, group, dim, value_dim })

@@ -4,6 +4,7 @@ mod by_bytes;
 mod by_cluster;
 mod by_key;
 mod byte_values;
+mod cost;
 mod estimate;
 mod exact;
 mod head;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use sparrow_kernels::best;
 
 use super::byte_values::ByteValues;
+use super::cost::Cost;
 use super::exact::ExactAttention;
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
 use super::partial::Partial;
@@ -32,19 +33,20 @@ impl AttentionHead {
     /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
-    /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries.
-    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32) {
+    /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries; `group` query heads share this one.
+    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32, group: usize) {
+        let cost = Cost::new(self.index.dim, group);
         self.usual = usual;
         self.share = self.measure_share(queries);
         let keys = self.len() as f64;
-        let mut plans: Vec<(f64, Plan)> = vec![(keys * cost::EXACT, Plan::Exact)];
+        let mut plans: Vec<(f64, Plan)> = vec![(keys * cost.exact(), Plan::Exact)];
         self.byte_values = ByteValues::of(&self.values, self.value_dim);
         // With values in half precision bytes gain nothing (Zen 1, 128K keys of 128, four queries to a group: 22.3 ms for 21.8).
         if self.byte_values.is_some() && self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
-            plans.push((keys * cost::BYTES, Plan::Bytes));
+            plans.push((keys * cost.bytes(), Plan::Bytes));
         }
         let least = plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
-        if let Some(found) = self.loosest_threshold(queries, truth, target, least) {
+        if let Some(found) = self.loosest_threshold(queries, truth, target, cost, least) {
             plans.push(found);
         }
         for kind in [Strategy::Graph { pool: 0 }, Strategy::Flat { rerank: 0 }] {
@@ -58,11 +60,11 @@ impl AttentionHead {
                 }
                 let plan = Plan::Keys { strategy };
                 let per_key = strategy.cost_per_key(1);
-                let (error, cost) = self.try_plan(plan, queries, truth, |report| {
-                    f64::from(report.scanned) * per_key + f64::from(report.read) * cost::VALUE
+                let (error, found) = self.try_plan(plan, queries, truth, |report| {
+                    f64::from(report.scanned) * per_key + f64::from(report.read) * cost.value()
                 });
                 if error <= target {
-                    plans.push((cost, plan));
+                    plans.push((found, plan));
                     break;
                 }
             }
@@ -96,24 +98,34 @@ impl AttentionHead {
 
     /// The cheapest plan by clusters: about the largest threshold whose measured error is under the target. Errors grow
     /// about as thresholds do, so that the next to try follows from the last. One that costs `most` is of no use.
-    fn loosest_threshold(&mut self, queries: &[f32], truth: &[Partial], target: f32, most: f64) -> Option<(f64, Plan)> {
+    fn loosest_threshold(
+        &mut self,
+        queries: &[f32],
+        truth: &[Partial],
+        target: f32,
+        cost: Cost,
+        most: f64,
+    ) -> Option<(f64, Plan)> {
+        let clusters = self.index.partition.clusters() as f64;
         const LEAST: f32 = 1e-4;
         const MOST: f32 = 0.5;
         let (mut low, mut high) = (LEAST / 1.1, MOST * 1.1);
         let (mut threshold, mut found) = (0.004f32, None);
         for _ in 0..8 {
             let plan = Plan::Clusters { threshold };
-            let (error, cost) = self.try_plan(plan, queries, truth, |report| {
-                f64::from(report.scanned) * cost::CLUSTERS + f64::from(report.read) * cost::VALUE
+            let (error, found_cost) = self.try_plan(plan, queries, truth, |report| {
+                clusters * cost.cluster()
+                    + (f64::from(report.scanned) - clusters) * cost.key()
+                    + f64::from(report.read) * cost.value()
             });
             // A tenth is kept for queries other than these.
             if error <= 0.9 * target {
-                found = Some((cost, plan));
+                found = Some((found_cost, plan));
                 low = threshold;
             } else {
                 high = threshold;
                 // What looks at more can only cost more.
-                if cost >= most {
+                if found_cost >= most {
                     break;
                 }
             }
@@ -178,22 +190,6 @@ impl AttentionHead {
         }
         if allowed > 0.0 { (there / allowed).clamp(0.0, 1.0) as f32 } else { 1.0 }
     }
-}
-
-/// Nanoseconds of the parts of a step for each query, for choosing a plan (64 dimensions, AVX-512, one thread, three queries to a
-/// group). Four real heads of 28K keys took 2.1 to 2.2 a key by bytes, and by clusters, at six thresholds, 0.6 to 4.0 of which 11 to 85 %
-/// were scored and up to 5 % read: 3.5 a key scored and 25 a value, which is read at a random place and whose key is scored again.
-/// Bytes have taken a third of exact attention since their scan reads along one run of memory (four made heads of 128K keys, four
-/// queries to a group, two threads: 4.7 ms for 14.7), and 0.37 of it since that does, too (three heads of 128K keys in turn).
-mod cost {
-    /// A key and its value among all of them.
-    pub const EXACT: f64 = 3.8;
-    /// The same by bytes.
-    pub const BYTES: f64 = 1.4;
-    /// A key of an open cluster, as bytes; or a centroid and its mean value.
-    pub const CLUSTERS: f64 = 3.5;
-    /// A value at a random place.
-    pub const VALUE: f64 = 25.0;
 }
 
 /// |found - truth| / |truth| of the outputs.
