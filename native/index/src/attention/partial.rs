@@ -63,6 +63,14 @@ impl Running {
         }
     }
 
+    /// Folds in what was accumulated elsewhere.
+    pub fn add(&mut self, other: &Running) {
+        self.raise(other.most);
+        let factor = if other.most == f32::NEG_INFINITY { 0.0 } else { (other.most - self.most).exp() };
+        self.sum.iter_mut().zip(&other.sum).for_each(|(sum, x)| *sum += factor * x);
+        self.weight += factor * other.weight;
+    }
+
     pub fn finish(self) -> Partial {
         // A weight of zero or less is what subtracting estimates can leave of nothing: an empty part.
         if self.weight <= 0.0 || self.most == f32::NEG_INFINITY {
