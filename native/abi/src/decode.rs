@@ -1,14 +1,13 @@
 //! Exports of a sequence's keys and values in CPU memory, as the decode path uses them: pages as the GPU holds them come in,
 //! one call a model layer attends for every sequence of a step.
 
-use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use sparrow_index::{AttendOptions, AttentionLayer, Budget, BuildOptions, IndexError, LayerOptions, Partial, Report};
 use sparrow_kernels::{HalfFloatSliceExt, f16};
+use sparrow_threads::with_threads;
 
 use crate::args;
 use crate::index::{read, write};
@@ -20,24 +19,6 @@ static CONTEXTS: Slab<Context> = Slab::new("KV context");
 
 /// Tokens of a page, as on the GPU.
 const PAGE_TOKENS: usize = 64;
-
-thread_local! {
-    static POOL: OnceCell<Option<ThreadPool>> = const { OnceCell::new() };
-}
-
-/// Runs `task` with threads of the calling thread's own: a build that fills rayon's common pool must not delay a step. The
-/// caller is one of them, so that a step need not wait for a thread to wake.
-fn with_threads<T: Send>(task: impl FnOnce() -> T + Send) -> T {
-    POOL.with(|pool| {
-        let build =
-            || ThreadPoolBuilder::new().use_current_thread().thread_name(|i| format!("attend {i}")).build().ok();
-        match pool.get_or_init(build) {
-            Some(pool) => pool.install(task),
-            // Without threads of its own the step is slower, not wrong.
-            None => task(),
-        }
-    })
-}
 
 /// Sizes that all layers share.
 #[derive(Clone, Copy)]

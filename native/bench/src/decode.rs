@@ -8,6 +8,7 @@ use sparrow_index::{
     Partial, Plan, Rows,
 };
 use sparrow_kernels::{Buffer, best, f16, pack_byte_blocks};
+use sparrow_threads::with_threads;
 
 use crate::report::Report;
 use crate::sets::Head;
@@ -135,9 +136,10 @@ impl Way {
         Self { name, error: 0.0, times: Vec::new() }
     }
 
-    fn time<T>(&mut self, step: impl FnOnce() -> T) -> T {
+    /// On the threads that a decode step has.
+    fn time<T: Send>(&mut self, step: impl FnOnce() -> T + Send) -> T {
         let start = Instant::now();
-        let result = step();
+        let result = with_threads(step);
         self.times.push(start.elapsed().as_secs_f64());
         result
     }
