@@ -1,8 +1,6 @@
 //! Keys in clusters of like scores: the order in which everything else is stored, and what is known of each cluster
 //! without looking at its keys.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 use sparrow_kernels::{HalfFloatSliceExt, Kernels, best, f16, pack_blocks, unpack_blocks};
 
@@ -150,7 +148,7 @@ impl Partition {
     }
 
     /// The keys of cluster `c`, in cluster order.
-    pub fn range(&self, c: usize) -> Range<usize> {
+    pub fn range(&self, c: usize) -> std::ops::Range<usize> {
         self.starts[c] as usize..self.starts[c + 1] as usize
     }
 
@@ -159,27 +157,13 @@ impl Partition {
         self.starts.partition_point(|start| *start <= place) - 1
     }
 
-    /// Number of clusters in whole blocks: how many [`Partition::scores`] has of each query.
-    pub fn scored(&self) -> usize {
-        self.blocks.len() / self.dim
-    }
-
     /// Mean scores of every cluster for each of the queries: `out[q · stride + c]`; returns the stride.
     pub fn scores(&self, kernels: &dyn Kernels, queries: &[f32], out: &mut Vec<f32>) -> usize {
-        let stride = self.scored();
+        let stride = self.blocks.len() / self.dim;
         out.clear();
         out.resize(queries.len() / self.dim * stride, 0.0);
-        self.scores_of(kernels, queries, 0..stride, out);
+        kernels.scan_f16(queries, self.dim, &self.blocks, out);
         stride
-    }
-
-    /// As [`Partition::scores`] for whole blocks of 16 clusters, with their number as the stride.
-    ///
-    /// # Panics
-    /// When `out` does not fit.
-    pub fn scores_of(&self, kernels: &dyn Kernels, queries: &[f32], clusters: Range<usize>, out: &mut [f32]) {
-        let blocks = &self.blocks[clusters.start * self.dim..clusters.end * self.dim];
-        kernels.scan_f16(queries, self.dim, blocks, out);
     }
 
     /// Bytes held.

@@ -21,14 +21,16 @@ const MOST_LEAN: f32 = 4.0;
 impl AttentionHead {
     /// Whole clusters until the estimated error of the rest is under `threshold` of the whole.
     pub(super) fn by_cluster(&self, queries: &[f32], threshold: f32, bound: bool) -> Vec<(Partial, Report)> {
-        let (clusters, dim) = (self.index.partition.clusters(), self.index.dim);
+        let kernels = best();
+        let partition = &self.index.partition;
+        let (clusters, dim) = (partition.clusters(), self.index.dim);
         // One pass over the centroids for all queries of the group, and one over the mean values in the end.
-        let (centroids, stride) = self.centroid_scores(queries);
+        let mut centroids = borrow(0);
+        let stride = partition.scores(kernels, queries, &mut centroids).max(1);
         let mut masses = borrow(centroids.len());
         let each = || queries.chunks_exact(dim).zip(centroids.chunks_exact(stride).map(|scores| &scores[..clusters]));
-        let all: Vec<_> = each().zip(masses.chunks_exact_mut(stride)).collect();
-        let mut asked: Vec<Asked> = all
-            .into_par_iter()
+        let mut asked: Vec<Asked> = each()
+            .zip(masses.chunks_exact_mut(stride))
             .map(|((query, scores), masses)| self.ask(query, scores, threshold, &mut masses[..clusters]))
             .collect();
         self.score(&mut asked);
@@ -38,66 +40,9 @@ impl AttentionHead {
             .map(|((one, (query, means)), masses)| self.answer(one, query, means, &mut masses[..clusters], bound))
             .collect();
         let (mut running, reports): (Vec<Running>, Vec<Report>) = found.into_iter().unzip();
-        self.add_means(&masses, stride, &mut running);
+        add_to_each(kernels, &masses, &self.value_means, &mut running);
         asked.into_iter().map(|one| one.scores).chain([centroids, masses]).for_each(give);
         running.into_iter().map(Running::finish).zip(reports).collect()
-    }
-
-    /// Scores of the centroids for each of the queries, and elements from one query's to the next.
-    fn centroid_scores(&self, queries: &[f32]) -> (Vec<f32>, usize) {
-        let (kernels, partition, dim) = (best(), &self.index.partition, self.index.dim);
-        let stride = partition.scored().max(1);
-        let count = queries.len() / dim;
-        let mut all = borrow(count * stride);
-        let runs = stride.div_ceil(RUN);
-        if runs == 1 {
-            partition.scores_of(kernels, queries, 0..stride, &mut all);
-            return (all, stride);
-        }
-        let parts: Vec<Vec<f32>> = (0..runs)
-            .into_par_iter()
-            .map(|run| {
-                let own = run * RUN..stride.min((run + 1) * RUN);
-                let mut scores = borrow(count * own.len());
-                partition.scores_of(kernels, queries, own, &mut scores);
-                scores
-            })
-            .collect();
-        for (run, part) in parts.into_iter().enumerate() {
-            let width = part.len() / count;
-            for (all, part) in all.chunks_exact_mut(stride).zip(part.chunks_exact(width)) {
-                all[run * RUN..][..width].copy_from_slice(part);
-            }
-            give(part);
-        }
-        (all, stride)
-    }
-
-    /// Adds the mean values of all clusters, whose weights are `[queries, stride]`.
-    fn add_means(&self, masses: &[f32], stride: usize, running: &mut [Running]) {
-        let (kernels, value_dim, clusters) = (best(), self.value_dim, self.index.partition.clusters());
-        let runs = clusters.div_ceil(RUN);
-        if runs <= 1 {
-            return add_to_each(kernels, masses, &self.value_means, running);
-        }
-        let parts: Vec<Vec<f32>> = (0..runs)
-            .into_par_iter()
-            .map(|run| {
-                let own = run * RUN..clusters.min((run + 1) * RUN);
-                let mut weights = borrow(0);
-                masses.chunks_exact(stride).for_each(|masses| weights.extend_from_slice(&masses[own.clone()]));
-                let mut sums = vec![0f32; running.len() * value_dim];
-                let means = &self.value_means[own.start * value_dim..own.end * value_dim];
-                kernels.add_rows_to_each_f16(&weights, means, value_dim, &mut sums);
-                give(weights);
-                sums
-            })
-            .collect();
-        for part in parts {
-            for (running, part) in running.iter_mut().zip(part.chunks_exact(value_dim)) {
-                running.sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-            }
-        }
     }
 
     /// What one query makes of the clusters, from the scores of their centroids. `masses` are estimates in units of `exp(unit)`.
@@ -435,9 +380,6 @@ impl<'a> Wanted<'a> {
 /// Keys that one thread works on at a time. Queries of a layer open 2,300 to 90,000 of 128K keys, and the slowest is waited for: without
 /// pieces 16 threads, two queries each, took twice as long as their mean.
 const PIECE: usize = 4096;
-
-/// Clusters whose centroids and mean values one thread reads at a time.
-const RUN: usize = 1024;
 
 /// Divides clusters of these sizes into runs of about [`PIECE`] keys.
 fn pieces(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {

@@ -172,15 +172,13 @@ impl AttentionLayer {
         answers
     }
 
-    /// How `parts` threads divide a head. Where all keys are read every query would read them again, so that the keys are divided; what
-    /// plans by clusters read they divide themselves; what others read depends on the query.
+    /// How `parts` threads divide a head. Where all keys are read every query would read them again, so that the keys are divided;
+    /// what other plans read depends on the query.
     fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
         let own = &self.heads[head];
-        let by_plan = matches!(options.budget, Budget::Error(error) if error > 0.0);
-        let shares: Vec<Share> = if by_plan && own.plan() == Plan::Bytes {
+        let all_by_bytes = own.plan() == Plan::Bytes && matches!(options.budget, Budget::Error(error) if error > 0.0);
+        let shares: Vec<Share> = if all_by_bytes {
             own.byte_parts(parts).into_iter().map(Share::Keys).collect()
-        } else if by_plan && matches!(own.plan(), Plan::Clusters { .. }) {
-            vec![Share::Queries(0..self.group)]
         } else {
             let together = self.group.div_ceil(parts.min(self.group));
             (0..self.group)
