@@ -336,3 +336,36 @@ fn a_head_read_by_many_threads_says_what_one_thread_says() {
         }
     }
 }
+
+#[test]
+fn what_clusters_say_does_not_depend_on_threads() {
+    // Every key is opened: several pieces, the last of them short.
+    let (tokens, dim, group) = (21_000, 16, 3);
+    let (mut keys, queries, mut values) = head(tokens, 60, dim, 17);
+    to_half_grid(&mut keys);
+    to_half_grid(&mut values);
+    let mut head = build(&keys, &queries, &values, dim, None);
+    let scale = 1.0 / (dim as f32).sqrt();
+    for threshold in [1e-7, 0.003] {
+        head.set_plan(Plan::Clusters { threshold });
+        let options = AttendOptions { budget: Budget::Error(0.01), bound: true };
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| head.attend(&queries[..group * dim], options))
+        };
+        let one = with(1);
+        for threads in [2, 7] {
+            assert_eq!(with(threads), one, "{threads} threads");
+        }
+        for (query, (found, report)) in queries.chunks_exact(dim).zip(&one) {
+            let (output, lse) = dense(query, &keys, &values, dim, scale, |_| true);
+            let exactly = threshold < 1e-6;
+            let allowed = if exactly { 2e-4 } else { 0.1 };
+            assert!(relative(&found.output, &output) < allowed, "{threshold}: {}", relative(&found.output, &output));
+            assert!((f64::from(found.lse) - lse).abs() < 10.0 * allowed);
+            // Scanned are keys and centroids.
+            let all = tokens..tokens + tokens / 8;
+            assert_eq!(all.contains(&(report.scanned as usize)), exactly, "{} of {tokens}", report.scanned);
+        }
+    }
+}
