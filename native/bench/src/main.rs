@@ -53,7 +53,7 @@ fn run(args: &[String]) -> Result<(), String> {
             }
             // Four different heads: 134 MB of keys and values, beyond any cache.
             let only_1m = args.iter().any(|arg| arg == "--only-1m");
-            // As many heads as threads, so that every way has them all.
+            // One for each of the two cores that the bars are for: a scan of one head has one thread, where ours divides it.
             let million = || -> Vec<sets::Head> { (0..2).map(|i| sets::made(1 << 20, 65_536, 128, 3 + i)).collect() };
             if only_1m {
                 return decode::measure("decode_step_1m", &million(), &mut report);

@@ -151,6 +151,18 @@ fn the_bound_is_above_the_mass_left_out() {
         // What was computed exactly is at most the true mass, so the share estimated is at most the bound.
         assert!(report.bound >= report.rest * 0.98, "{report:?}");
     }
+    // Where every cluster is opened, the keys whose values are not read are all that is left.
+    let mut head = head;
+    let mut unread = 0;
+    for threshold in [1e-5, 1e-4, 1e-3] {
+        head.set_plan(Plan::Clusters { threshold });
+        for query in queries.chunks_exact(dim).take(20) {
+            let report = head.attend(query, AttendOptions { budget: Budget::Error(0.01), bound: true })[0].1;
+            assert!(report.bound >= report.rest * 0.98, "{threshold}: {report:?}");
+            unread += usize::from(report.scanned as usize > keys && report.rest > 1e-5);
+        }
+    }
+    assert!(unread > 0, "no query opened all clusters and left keys unread");
 }
 
 #[test]

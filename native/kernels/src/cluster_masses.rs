@@ -3,10 +3,11 @@
 use crate::blocks::LANES;
 use crate::portable::{exp, max};
 
-/// A few keys do not have the tail of a normal distribution: their mean weight grows by this many powers of e at most,
-const MOST_CORRECTION: f32 = 2.0;
-/// and the variance that their weights scatter by is cut here.
-const MOST_VARIANCE: f32 = 8.0;
+/// A few keys do not have the tail of a normal distribution: half the variance, which such a spread of scores adds to the logarithm of a
+/// cluster's mass, counts up to this,
+pub const MOST_CORRECTION: f32 = 2.0;
+/// and the variance that weights scatter by up to this.
+pub const MOST_VARIANCE: f32 = 8.0;
 
 /// The body of [`crate::Kernels::cluster_masses`], inlined into each set so that the compiler vectorises it for that set.
 #[inline(always)]

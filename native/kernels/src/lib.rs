@@ -21,6 +21,7 @@ mod prefetch;
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
 pub use byte_rows::{MOST_ROWS, pack_fours};
+pub use cluster_masses::{MOST_CORRECTION, MOST_VARIANCE};
 pub use half::f16;
 pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};

@@ -21,7 +21,11 @@ impl Crew {
         let pool = ThreadPoolBuilder::new()
             .use_current_thread()
             .thread_name(|i| format!("attend {i}"))
-            .start_handler(move |_| second.joined())
+            .start_handler(move |number| {
+                if number == 1 {
+                    second.joined();
+                }
+            })
             .build()
             .ok()?;
         Some(Self { pool, apart })
@@ -59,5 +63,26 @@ mod tests {
         let (found, here) = with_threads(|| (sum(400), std::thread::current().id() == own));
         assert_eq!(found, (0..400).map(|i| i * (i - i.min(1)) / 2).sum::<u64>());
         assert!(here);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_two_processors_the_other_thread_has_one() {
+        let allowed = || {
+            // SAFETY: a set is bits, and the call writes no more than its size.
+            unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                assert_eq!(libc::sched_getaffinity(0, size_of_val(&set), &mut set), 0);
+                libc::CPU_COUNT(&set)
+            }
+        };
+        let all = allowed();
+        // The first waits until every thread has started.
+        let mut counts = Vec::new();
+        for _ in 0..2 {
+            counts = with_threads(|| rayon::broadcast(|_| allowed()));
+        }
+        let other = if all == 2 { 1 } else { all };
+        assert!(counts[0] == all && counts[1..].iter().all(|count| *count == other), "{counts:?} of {all}");
     }
 }

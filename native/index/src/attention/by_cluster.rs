@@ -2,17 +2,16 @@
 //! with the number of clusters following the error instead of being fixed). Within a cluster, too, only the keys that
 //! matter are read in full.
 
-use std::cell::RefCell;
-use std::ops::Range;
-
 use rayon::prelude::*;
 use sparrow_kernels::{Kernels, best};
 
 use super::estimate::bennett;
 use super::exact::add_to_each;
 use super::head::{AttentionHead, Report};
+use super::memory::{borrow, give};
 use super::partial::{Partial, Running};
-use crate::partition::Partition;
+use super::pieces::{PIECE, pieces};
+use super::wanted::Wanted;
 use crate::quantiser::ByteQuery;
 
 /// A cluster's scores are taken to spread by a variance of this at most, in units of the softmax.
@@ -348,69 +347,4 @@ struct Part {
     lean: f32,
     /// Values read.
     read: usize,
-}
-
-/// Clusters of one query that are not scored yet, ascending, and where their scores go.
-struct Wanted<'a> {
-    clusters: &'a [(f32, u32)],
-    scores: &'a mut [f32],
-}
-
-impl<'a> Wanted<'a> {
-    /// The first cluster; none has the number given when there is none.
-    fn next(&self) -> u32 {
-        self.clusters.first().map_or(u32::MAX, |entry| entry.1)
-    }
-
-    /// Takes the first cluster, of so many keys, and the place of its scores.
-    fn take(&mut self, keys: usize) -> &'a mut [f32] {
-        self.clusters = &self.clusters[1..];
-        self.scores.split_off_mut(..keys).expect("a score for every key of every cluster")
-    }
-
-    /// Takes the clusters up to number `last`.
-    fn up_to(&mut self, last: u32, partition: &Partition) -> Wanted<'a> {
-        let (clusters, others) = self.clusters.split_at(self.clusters.partition_point(|entry| entry.1 <= last));
-        let keys = clusters.iter().map(|entry| partition.range(entry.1 as usize).len()).sum();
-        self.clusters = others;
-        Wanted { clusters, scores: self.scores.split_off_mut(..keys).expect("a score for every key of every cluster") }
-    }
-}
-
-/// Keys that one thread works on at a time. Queries of a layer open 2,300 to 90,000 of 128K keys, and the slowest is waited for: without
-/// pieces 16 threads, two queries each, took twice as long as their mean.
-const PIECE: usize = 4096;
-
-/// Divides clusters of these sizes into runs of about [`PIECE`] keys.
-fn pieces(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let (mut runs, mut first, mut end, mut keys) = (Vec::new(), 0, 0, 0);
-    for size in sizes {
-        keys += size;
-        end += 1;
-        if keys >= PIECE {
-            runs.push(first..end);
-            (first, keys) = (end, 0);
-        }
-    }
-    if end > first {
-        runs.push(first..end);
-    }
-    runs
-}
-
-thread_local! {
-    /// Memory of earlier steps: new memory would cost a page fault for a thousand keys.
-    static MEMORY: RefCell<Vec<Vec<f32>>> = RefCell::default();
-}
-
-/// `len` numbers, whatever they are.
-fn borrow(len: usize) -> Vec<f32> {
-    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
-    memory.resize(len, 0.0);
-    memory
-}
-
-/// Keeps memory for the next step.
-fn give(memory: Vec<f32>) {
-    MEMORY.with_borrow_mut(|all| all.push(memory));
 }

@@ -1,6 +1,6 @@
 //! Attention by single keys that a search found, their clusters' estimates standing for all other keys.
 
-use sparrow_kernels::{Kernels, best};
+use sparrow_kernels::{Kernels, MOST_VARIANCE, best};
 
 use super::estimate::{View, correction};
 use super::head::{AttentionHead, Report};
@@ -128,7 +128,7 @@ impl Rest {
         let kernels = best();
         let mut weights = self.logs.clone();
         kernels.exp_sum(&mut weights, unit, 1.0);
-        let mut scatter: Vec<f32> = self.variances.iter().map(|variance| variance.min(8.0)).collect();
+        let mut scatter: Vec<f32> = self.variances.iter().map(|variance| variance.min(MOST_VARIANCE)).collect();
         kernels.exp_sum(&mut scatter, 0.0, 1.0);
         let each = sizes.iter().zip(weights.iter().zip(&scatter));
         each.fold((0.0, 0.0), |(mass, error), (n, (w, s))| (mass + n * w, error + n * w * w * (s - 1.0)))

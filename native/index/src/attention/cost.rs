@@ -44,3 +44,25 @@ impl Cost {
         10.0 + 20.0 * self.width
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_those_that_were_measured() {
+        let near = |found: f64, measured: f64| assert!((found / measured - 1.0).abs() < 0.15, "{found} for {measured}");
+        for (dim, group, ns) in [(64, 4, 2.2), (64, 3, 2.6), (64, 2, 3.8), (128, 4, 4.7)] {
+            near(Cost::new(dim, group).bytes(), ns);
+        }
+        for (group, ns) in [(4, 5.5), (3, 6.7)] {
+            near(Cost::new(64, group).exact(), ns);
+        }
+        for (dim, [clusters, keys, values], ns) in
+            [(64, [2300.0, 6970.0, 600.0], 104e3), (128, [2240.0, 24e3, 2000.0], 405e3)]
+        {
+            let cost = Cost::new(dim, 4);
+            near(clusters * cost.cluster() + keys * cost.key() + values * cost.value(), ns);
+        }
+    }
+}

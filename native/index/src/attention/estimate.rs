@@ -4,6 +4,8 @@
 //! it. Its mass Σ exp(x) is at least n exp(m) (Jensen; RetroInfer's estimate), about n exp(m + σ²/2) for a spread of
 //! scores σ, and at most what Bennett's lemma allows for that range and variance.
 
+use sparrow_kernels::MOST_CORRECTION;
+
 /// The clusters as one query sees them. All logarithms are of masses with the attention scale applied.
 #[derive(Default)]
 pub struct View {
@@ -32,7 +34,7 @@ impl View {
 /// Half the variance, which is what a normal spread adds to the log-mass; capped, because a few keys do not have the tail
 /// of a normal distribution.
 pub fn correction(variance: f32) -> f32 {
-    (0.5 * variance).min(2.0)
+    (0.5 * variance).min(MOST_CORRECTION)
 }
 
 /// An upper bound on the mean of exp(x - m) over scores with |x - m| ≤ `reach` and variance at most `variance` (Bennett

@@ -263,15 +263,11 @@ impl AttentionHead {
         let partition = &self.index.partition;
         let mut scores = Vec::new();
         partition.scores(kernels, query, &mut scores);
-        self.view_of(&scores[..partition.clusters()], query, view);
+        let norm = self.index.geometry.query_norm(query);
+        view.fill(&scores[..partition.clusters()], &partition.spreads, self.scale, norm, self.share);
         let most = kernels.max(&view.logs);
         let mass: f32 =
             view.logs.iter().enumerate().map(|(c, log)| partition.range(c).len() as f32 * (log - most).exp()).sum();
         most + mass.ln()
-    }
-
-    pub(super) fn view_of(&self, scores: &[f32], query: &[f32], view: &mut View) {
-        let norm = self.index.geometry.query_norm(query);
-        view.fill(scores, &self.index.partition.spreads, self.scale, norm, self.share);
     }
 }

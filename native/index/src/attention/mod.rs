@@ -9,9 +9,12 @@ mod estimate;
 mod exact;
 mod head;
 mod layer;
+mod memory;
 mod partial;
+mod pieces;
 mod plan;
 mod slope;
+mod wanted;
 
 pub use exact::ExactAttention;
 pub use head::{AttendOptions, AttentionHead, Budget, Report};
