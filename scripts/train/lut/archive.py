@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+import moving
 from imaging import decimate, to_bytes
 
 # Sizes that clean stills are trained at: reduced copies carry less of the camera's and the JPEG's traces.
@@ -72,6 +73,25 @@ def sheets_of(job):
     return out
 
 
+STILLS = []
+
+
+def share_stills(blobs):
+    """Makes the decoded stills a worker's own, once."""
+    STILLS.extend(still(blob) for blob in blobs)
+
+
+def moved(job):
+    """(luma [frames,h,w] of a stream of `moving.py`'s, its targets' `[targets,h,w]` at scale `scale`, their damage levels)."""
+    blob, codec, number, scale = job
+    w, h = moving.WIDTH // 4, moving.HEIGHT // 4
+    low = decoded((blob, codec, w, h))
+    times = [t for t in moving.TARGETS if t < len(low)]
+    high = moving.frames(moving.plan(number, len(STILLS)), STILLS, times)
+    levels = [level_of(np.mean((moving.reduced(f, w, h).astype(float) - low[t]) ** 2)) for t, f in zip(times, high)]
+    return low, times, [f if scale == 4 else moving.reduced(f, w * scale, h * scale) for f in high], levels
+
+
 class Archive:
     """`sheets` and `frames` flat u8; `clean`, `soft` [n,4] (start, stride, rows, columns of the padded sheet), one entry for
     each share of area; `damaged` [n,8] (start of frame, of its predecessor, w, h, start of the target, its stride, level, clip)."""
@@ -92,6 +112,14 @@ class Archive:
         for clip in clips:
             for target in clip["targets"]:
                 sigmas[target[1]].add(clip["sigma"])
+        # Their plans draw from all photographs.
+        photographs = [b for b, s in zip(blobs, index["stills"]) if not s.get("video")]
+        whole = len(photographs) == sum(not s.get("video") for s in index["stills"])
+        with open(f"{folder}/moving.bin", "rb") as file:
+            large = file.read()
+        jobs = [(large[c["at"] : c["at"] + c["bytes"]], c["codec"], c["number"], scale) for c in index["moving"]] if whole else []
+        with ProcessPoolExecutor(workers, initializer=share_stills, initargs=(photographs,)) as pool:
+            moves = list(pool.map(moved, jobs, chunksize=16))
         with ProcessPoolExecutor(workers) as pool:
             streams = list(pool.map(decoded, [(data[c["at"] : c["at"] + c["bytes"]], c["codec"], c["w"], c["h"]) for c in clips], chunksize=16))
             made = list(pool.map(sheets_of, [(b, scale, self.margin, list(s), i) for i, (b, s) in enumerate(zip(blobs, sigmas))], chunksize=4))
@@ -107,6 +135,11 @@ class Archive:
                     found[number, kind] = entry
                 flat.append(image.reshape(-1))
                 at += image.size
+        places = []
+        for _, _, high, _ in moves:
+            places.append([at + i * high[0].size for i in range(len(high))])
+            flat.extend(f.reshape(-1) for f in high)
+            at += sum(f.size for f in high)
         self.sheets = torch.from_numpy(np.concatenate(flat))
         frames, self.damaged, start = [], [], 0
         for number, (clip, luma) in enumerate(zip(clips, streams)):
@@ -126,6 +159,12 @@ class Archive:
                 self.damaged.append((start + t * w * h, start + max(t - 1, 0) * w * h, w, h, corner, stride, level[0], number))
             frames.append(luma.reshape(-1))
             start += luma.size
+        for number, ((low, times, high, levels), corners) in enumerate(zip(moves, places), len(clips)):
+            _, h, w = low.shape
+            for t, f, level, corner in zip(times, high, levels, corners):
+                self.damaged.append((start + t * w * h, start + max(t - 1, 0) * w * h, w, h, corner, f.shape[1], level, number))
+            frames.append(low.reshape(-1))
+            start += low.size
         self.frames = torch.from_numpy(np.concatenate(frames))
         self.clean, self.soft, self.damaged = (torch.tensor(x) for x in (self.clean, self.soft, self.damaged))
 
@@ -168,7 +207,8 @@ def rate(folder):
     """Writes each target's damage level into the folder's index, so that readers need not compare."""
     with open(f"{folder}/index.json") as file:
         index = json.load(file)
-    levels = iter(Archive(folder, index["scale"]).damaged[:, 6].tolist())
+    archive = Archive(folder, index["scale"])
+    levels = iter(archive.damaged[archive.damaged[:, 7] < len(index["clips"]), 6].tolist())
     for clip in index["clips"]:
         for target in clip["targets"]:
             target.append(next(levels))

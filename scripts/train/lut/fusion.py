@@ -136,10 +136,10 @@ def predict(plane, rows_of, scale):
     return total.flatten(-3, -2)
 
 
-def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), hidden=(16,) + (32,) * 5, init=None, float_share=0.6, rates=None, log=print, save=None):
+def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), hidden=(16,) + (32,) * 5, init=None, float_share=0.6, rates=None, log=print, save=None, mean_square=False):
     """A trained FusionNet; conv only when `tables` is None. `kinds` are the shares of clean, softened and compressed crops.
     `init` names an exported net whose layers of equal shape are the starting point. `rates` are Adam's for float and quantised training,
-    each from and to."""
+    each from and to. `mean_square`: float training too goes by the crops' mean square errors, as quantised training does."""
     began, half = time.monotonic(), device.type == "cuda"
     dtype = torch.float16 if half else torch.float32
     experts = len(tables[NAMES[0]]) if tables else 0
@@ -214,7 +214,7 @@ def train_fusion(sampler, tables, seconds, device, count=48, kinds=(1, 0, 0), hi
     if float_share > 0:
         for layer in net.trunk:
             layer.split()
-        phase("float", False, float_share, first, False)
+        phase("float", False, float_share, first, mean_square)
         for layer in net.trunk:
             layer.merge()
         if save:

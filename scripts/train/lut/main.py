@@ -189,7 +189,7 @@ def main():
             hidden = hidden + given if options.hidden.startswith("+") else given
         rates = options.rates and [float(r) for r in options.rates.split(",")]
         net = fusion.train_fusion(sampler, tables, seconds, device, kinds=BANKS[options.bank], hidden=hidden,
-                                  init=options.init, float_share=options.float_share, rates=rates and (rates[:2], rates[2:]), log=log, save=save, **sizes)
+                                  init=options.init, float_share=options.float_share, rates=rates and (rates[:2], rates[2:]), log=log, save=save, mean_square=options.bank != "clean", **sizes)
         save(net)
         report_stills(label, net, tables, stills, device)
         if options.test:

@@ -1,9 +1,9 @@
 """Makes the training folder: stills, and moving clips of them as real-time senders encode them.
 
-    python prepare.py --data DIR --out FOLDER [--clips 3] [--limit N]
+    python prepare.py --data DIR --out FOLDER [--clips 4] [--moving 2600] [--limit N]
 
 Reads DIR/train/bsds500/*.jpg, DIR/train/t91/*.bmp and two clips of DIR/video. Writes `stills.bin` (WebP luma), `clips.bin`
-(H.264 byte streams and VP8 in IVF, as encoded: a tenth of the decoded size) and `index.json`. A clip pans by whole pixels
+(H.264 byte streams and VP8 in IVF, as encoded: a tenth of the decoded size), `moving.bin` (the same of `moving.py`'s clips) and `index.json`. A clip pans by whole pixels
 over a mirrored still, stands, or zooms and turns; where a frame is an exact crop of its still, that crop is a target. The
 codecs run at a bitrate with a short buffer, at a fixed quantiser, or at two bitrates one after the other. `archive.py` reads
 the folder. Needs numpy, scipy, pillow and ffmpeg with libx264 and libvpx on PATH.
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter
 
+import moving
 from archive import rate
 from imaging import decimate, studio_luma, to_bytes
 
@@ -72,7 +73,7 @@ def stream(low, rng):
     return "h264", encode(low, [*H264, "-qp", f"{rng.integers(20, 49)}"])
 
 
-def moving(luma, rng):
+def shown(luma, rng):
     """FRAMES images of the size of `luma`, and for each the (y, x) of the crop of the mirrored still that it is, or None."""
     h, w = luma.shape
     wide = np.pad(luma, MARGIN, mode="symmetric")
@@ -106,10 +107,12 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--clips", type=int, default=4, help="clips a still")
+    parser.add_argument("--moving", type=int, default=2600, help="clips of enlarged stills")
     parser.add_argument("--limit", type=int, default=400)
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
-    blobs, index = {"stills": [], "clips": []}, {"margin": MARGIN, "scale": SCALE, "stills": [], "clips": []}
+    blobs = {"stills": [], "clips": [], "moving": []}
+    index = {"margin": MARGIN, "scale": SCALE, **{kind: [] for kind in blobs}}
 
     def keep(kind, data, **entry):
         index[kind].append({"at": sum(map(len, blobs[kind])) if not index[kind] else index[kind][-1]["at"] + index[kind][-1]["bytes"], "bytes": len(data), **entry})
@@ -127,10 +130,16 @@ def main():
         rng = np.random.default_rng(seed)
         sigma = float(np.round(rng.uniform(0.8, 2.5), 2)) if rng.random() < 0.25 else 0.0
         source = to_bytes(gaussian_filter(luma.astype(np.float32), sigma, mode="mirror")) if sigma else luma
-        frames, places = moving(source, rng)
+        frames, places = shown(source, rng)
         codec, data = stream(np.array([to_bytes(decimate(f, SCALE)) for f in frames]), rng)
         targets = [[t, number, *place] for t, place in enumerate(places) if place]
         return data, dict(codec=codec, w=luma.shape[1] // SCALE, h=luma.shape[0] // SCALE, sigma=sigma, targets=targets)
+
+    def large(number):
+        made = moving.plan(number, len(lumas))
+        w, h = moving.WIDTH // SCALE, moving.HEIGHT // SCALE
+        low = np.array([moving.reduced(f, w, h) for f in moving.frames(made, lumas, range(moving.FRAMES))])
+        return made["codec"], encode(low, at_bitrate(VP8 if made["codec"] == "vp8" else H264, int(made["bits"] * w * h * 25)))
 
     with ThreadPoolExecutor(2) as pool:
         paths = sorted(glob.glob(f"{options.data}/train/bsds500/*.jpg"))[: options.limit]
@@ -142,6 +151,9 @@ def main():
         print(f"{len(pictures)} stills", flush=True)
         for data, entry in pool.map(clip, jobs):
             keep("clips", data, **entry)
+        lumas = [luma for _, luma in pictures]
+        for number, (codec, data) in enumerate(pool.map(large, range(options.moving))):
+            keep("moving", data, codec=codec, number=number)
         rng = np.random.default_rng(7)
         for name, size, every in (("park_joy_420_720p50_frm0to9_480x270.y4m", (480, 256), 1), ("carphone_pristine.mp4", (176, 144), 3)):
             frames = video(f"{options.data}/video/{name}", size, every)[:48]
