@@ -19,14 +19,18 @@ impl Adjacency {
         Self { stride, edges: Buffer::new(&edges) }
     }
 
-    /// What [`Adjacency::edges`] returned; `None` when it is no graph: a length that is no multiple of the stride, or an
-    /// edge to a node that does not exist.
+    /// What [`Adjacency::edges`] returned; `None` when it is no graph: a length that is no multiple of the stride, an edge to a
+    /// node that does not exist, or one behind the end of its list.
     pub fn from_edges(edges: Buffer<u32>, stride: usize) -> Option<Self> {
         if stride == 0 || !edges.len().is_multiple_of(stride) {
             return None;
         }
         let nodes = (edges.len() / stride) as u32;
-        edges.iter().all(|edge| *edge == END || *edge < nodes).then_some(Self { stride, edges })
+        let good = |row: &[u32]| {
+            let count = row.iter().position(|edge| *edge == END).unwrap_or(stride);
+            row[..count].iter().all(|edge| *edge < nodes) && row[count..].iter().all(|edge| *edge == END)
+        };
+        edges.chunks_exact(stride).all(good).then_some(Self { stride, edges })
     }
 
     /// The arena.
@@ -48,7 +52,8 @@ impl Adjacency {
     #[inline(always)]
     pub fn list(&self, node: u32) -> &[u32] {
         let row = &self.edges[node as usize * self.stride..][..self.stride];
-        &row[..row.iter().position(|edge| *edge == END).unwrap_or(self.stride)]
+        // Counted, not searched for: nothing is predicted wrong.
+        &row[..row.iter().filter(|edge| **edge != END).count()]
     }
 
     /// Hints that the list of `node` is wanted soon.
