@@ -41,6 +41,8 @@ pub struct BuildOptions {
     pub strategies: Vec<&'static str>,
     /// Keeps what every measured strategy needs, not only the chosen one.
     pub keep_all: bool,
+    /// Threads that will search at the same time. They share what memory can deliver, so that many of them favour the strategy that reads least.
+    pub threads: usize,
 }
 
 impl Default for BuildOptions {
@@ -53,6 +55,7 @@ impl Default for BuildOptions {
             k: 100,
             strategies: Vec::new(),
             keep_all: false,
+            threads: 1,
         }
     }
 }
@@ -95,7 +98,8 @@ impl AttentionIndex {
             let (q, k) = (queries.dim, keys.dim);
             return Err(IndexError::Argument(format!("build an index: queries of dimension {q}, keys of {k}")));
         }
-        if options.cluster_size == 0 || !(0.0..=1.0).contains(&options.recall) || options.k == 0 {
+        if options.cluster_size == 0 || !(0.0..=1.0).contains(&options.recall) || options.k == 0 || options.threads == 0
+        {
             return Err(IndexError::Argument(format!("build an index: bad options {options:?}")));
         }
         let queries = if queries.is_empty() { keys } else { queries };
@@ -138,14 +142,15 @@ impl AttentionIndex {
         Ok(index)
     }
 
-    /// Searches with `strategy` from now on, and drops what it does not need.
-    pub(crate) fn keep_only(&mut self, strategy: Strategy) {
+    /// Searches with `strategy` from now on, and drops what neither it nor `other` needs.
+    pub(crate) fn keep_only(&mut self, strategy: Strategy, other: Option<Strategy>) {
         self.strategy = strategy;
-        let walks = matches!(strategy, Strategy::Graph { .. });
-        if !walks {
+        let walks = |strategy: &Strategy| matches!(strategy, Strategy::Graph { .. });
+        let kept = || std::iter::once(strategy).chain(other);
+        if !kept().any(|kept| walks(&kept)) {
             self.graph = None;
         }
-        self.codes.keep(walks, !walks);
+        self.codes.keep(kept().any(|kept| walks(&kept)), kept().any(|kept| !walks(&kept)));
     }
 
     /// Whether a search with this strategy is possible.
