@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { type AttendResult, type AttentionBudget, KvContext } from "../../ffi/kv_context.ts";
-import { nativeProblem } from "../../ffi/load.ts";
+import { loadNative, nativeProblem } from "../../ffi/load.ts";
+import { check } from "../../ffi/status.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { f16ToNumber, numberToF16 } from "../../src/formats/f16.ts";
 
@@ -166,4 +167,63 @@ nativeTest("KvContext refuses what does not fit, and counts its bytes", async ()
   context[Symbol.dispose]();
   context[Symbol.dispose]();
   assertThrows(() => context.bytes, TypeError, "disposed");
+});
+
+nativeTest(
+  "KvContext made for fixed budgets too finds nearly the best keys, and grows",
+  async () => {
+    const rng = new Rng(5);
+    const count = 40;
+    const [keys, values] = [pages(count, rng), pages(count, rng)];
+    const open = () => {
+      const context = KvContext.open({ ...shape, layers: 1 });
+      context.append(0, keys, values);
+      context.sample(0, new Rng(6).normals(300 * shape.heads * shape.stride));
+      return context;
+    };
+    const [plain, fixed, now] = [open(), open(), open()];
+    await plain.build(0, 0.01);
+    await fixed.build(0, 0.01, true);
+    now.buildNow(0, 0.01, true);
+    // Where clusters are cheaper it is the same; else a key has edges and a row of bytes besides.
+    const besides = (fixed.bytes - plain.bytes) / (count * PAGE * shape.kvHeads);
+    assert(besides === 0 || (besides > 96 && besides < 160), `${besides} bytes a key`);
+    assertEquals(fixed.bytes, now.bytes);
+    const later = { keys: pages(20, rng), values: pages(20, rng) };
+    for (const context of [plain, fixed]) context.append(0, later.keys, later.values);
+    const queries = rng.normals(shape.heads * shape.stride);
+    const attend = (context: KvContext, budget: AttentionBudget) => {
+      const result = room(1);
+      KvContext.attend([{ context, budget }], 0, queries, result);
+      return result;
+    };
+    const some = attend(fixed, { kind: "keys", count: 200 });
+    const all = attend(fixed, { kind: "all" });
+    const more = attend(plain, { kind: "keys", count: 200 });
+    for (let head = 0; head < shape.heads; head++) {
+      assertLess(some.lse[head], all.lse[head]);
+      assertLess(Math.abs(some.lse[head] - more.lse[head]), 0.05);
+      assertEquals(some.reports.subarray(3 * head + 1, 3 * head + 3), Float32Array.of(1, 1));
+    }
+    for (const context of [plain, fixed, now]) context[Symbol.dispose]();
+  },
+);
+
+nativeTest("sparrow_context_build refuses a flag that is none, and stays unbuilt", () => {
+  const library = loadNative();
+  const { symbols } = library;
+  const out = new BigUint64Array(1);
+  check(library, symbols.sparrow_context_open(1, 1, 1, 4, 4, 1, 1, out));
+  const rows = new Uint16Array(PAGE * 4);
+  check(library, symbols.sparrow_context_append(out[0], 0, rows, rows.length, rows, rows.length));
+  const build = (flag: number) =>
+    check(library, symbols.sparrow_context_build_now(out[0], 0, 0.01, flag));
+  assertThrows(() => build(1), RangeError, "0 queries");
+  const query = Float32Array.of(1, 2, 3, 4);
+  check(library, symbols.sparrow_context_sample(out[0], 0, query, query.length));
+  for (const flag of [2, 0xffff_ffff]) {
+    assertThrows(() => build(flag), RangeError, `fixed is ${flag}, expected 0 or 1`);
+  }
+  build(1);
+  check(library, symbols.sparrow_context_dispose(out[0]));
 });

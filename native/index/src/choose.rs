@@ -123,7 +123,9 @@ impl AttentionIndex {
     pub(crate) fn efforts_of(&self, kind: Strategy, k: usize) -> Vec<usize> {
         match kind {
             Strategy::Graph { .. } => {
-                [10, 11, 12, 13, 15, 18, 22, 28, 36, 48, 64, 100, 160].iter().map(|x| (x * k).div_ceil(10)).collect()
+                // A pool costs about as it is large: steps of a sixth.
+                let tenths = [10, 11, 12, 13, 15, 18, 21, 24, 28, 32, 37, 43, 50, 58, 67, 78, 90, 105, 125, 160];
+                tenths.iter().map(|x| (x * k).div_ceil(10)).collect()
             }
             Strategy::Clusters { .. } => {
                 let clusters = self.partition.clusters();

@@ -278,6 +278,7 @@ fn a_layer_attends_for_every_head_and_grows() {
         AttentionLayer::build(&keys, &values, &queries, &LayerOptions { query_heads: 5, ..options.clone() }).is_err()
     );
     assert!(AttentionLayer::build(&keys, &values[16..], &queries, &options).is_err());
+    assert!(AttentionLayer::build(&keys, &values, &[], &options).is_err_and(|e| e.to_string().contains("0 queries")));
     assert!(layer.append(&keys[..32], &values[..64]).is_err());
 }
 

@@ -155,13 +155,19 @@ impl Beam {
         }
         pool.resize(old + new, (0.0, 0));
         while new > 0 {
-            if behind(pool, old, new) {
-                new -= 1;
-                pool[old + new] = passed[new];
-            } else {
+            let entry = passed[new - 1];
+            // Eight at a time: searches with a pool of 1000 took a tenth longer entry by entry.
+            while let Some(eight) = pool[..old].last_chunk::<8>().filter(|eight| eight[0].0 < entry.0) {
+                let eight = *eight;
+                old -= 8;
+                pool[old + new..][..8].copy_from_slice(&eight);
+            }
+            while old > 0 && pool[old - 1].0 < entry.0 {
                 old -= 1;
                 pool[old + new] = pool[old];
             }
+            new -= 1;
+            pool[old + new] = entry;
         }
         old
     }
