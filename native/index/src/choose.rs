@@ -141,3 +141,27 @@ impl AttentionIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn pools_grow_with_the_keys_wanted() {
+        let (dim, mut rng) = (8, Rng::new(2));
+        let data: Vec<f32> = (0..1500 * dim).map(|_| rng.normal()).collect();
+        let keys = Rows { data: &data, dim };
+        for name in ["graph", "flat", "clusters"] {
+            let options = BuildOptions { k: 20, strategies: vec![name], ..BuildOptions::default() };
+            let index = AttentionIndex::build(keys, keys, &options).unwrap();
+            let effort = index.strategy.effort();
+            for k in [1, 20] {
+                assert_eq!(index.strategy_for(k).effort(), effort.max(k));
+            }
+            let grown = if name == "clusters" { effort.max(60) } else { 3 * effort };
+            assert_eq!(index.strategy_for(60).effort(), grown, "{name}");
+            assert_eq!(index.strategy_for(1500).effort(), 1500, "no more than there are: {name}");
+        }
+    }
+}

@@ -136,6 +136,9 @@ fn many_threads_favour_the_graph_and_error_budgets_do_not_notice() {
     // Clusters of so few keys are in any cache.
     assert!(!walks(&none) && !walks(&alone) && walks(&many));
     assert_eq!(none.bytes(), alone.bytes());
+    // Without the option nothing is kept besides, whatever would be the cheapest.
+    let unasked = with(false, 1000);
+    assert!(!walks(&unasked) && unasked.bytes() == none.bytes());
     let besides = (many.bytes() - none.bytes()) as f32 / (TOKENS * KV_HEADS) as f32;
     // 96 bytes of edges, a row of bytes, entry points.
     assert!((96.0 + 32.0..96.0 + 32.0 + 4.0).contains(&besides), "{besides} bytes a key");

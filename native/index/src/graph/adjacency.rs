@@ -81,3 +81,19 @@ impl Adjacency {
         self.edges.extend_from_slice(&row);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lists_that_end_once_are_a_graph() {
+        let good = |edges: &[u32]| Adjacency::from_edges(Buffer::new(edges), 3).is_some();
+        assert!(good(&[1, END, END, 0, 1, 0, END, END, END]));
+        assert!(!good(&[1, END, 1, 0, 1, 0]), "an edge behind the end");
+        assert!(!good(&[1, END, END, 0, 2, END]), "an edge to a third node of two");
+        assert!(!good(&[1, END]), "half a list");
+        let graph = Adjacency::from_edges(Buffer::new(&[1, END, END, 0, 1, 0, END, END, END]), 3).unwrap();
+        assert_eq!([graph.list(0), graph.list(1), graph.list(2)], [&[1][..], &[0, 1, 0], &[]]);
+    }
+}

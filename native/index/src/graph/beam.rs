@@ -211,6 +211,54 @@ mod tests {
         }
     }
 
+    /// Scores by node.
+    struct Given(Vec<f32>);
+
+    impl Scorer for Given {
+        fn score(&mut self, nodes: &[u32], out: &mut [f32]) {
+            out.iter_mut().zip(nodes).for_each(|(out, node)| *out = self.0[*node as usize]);
+        }
+        fn prefetch(&self, _: u32) {}
+    }
+
+    #[test]
+    fn a_pool_keeps_what_insertions_one_by_one_would_keep() {
+        let mut rng = crate::rng::Rng::new(3);
+        for size in [1, 2, 7, 30, 200] {
+            // Few different scores: ties, which the first met wins.
+            let scores: Vec<f32> =
+                (0..300).map(|i| if i == 250 { f32::NEG_INFINITY } else { rng.below(40) as f32 }).collect();
+            let mut beam = Beam::default();
+            let graph = Adjacency::from_lists(&vec![Vec::new(); 300], 1);
+            beam.start(300);
+            let mut expected: Vec<(f32, u32)> = Vec::new();
+            let mut at = 0;
+            for batch in [1, 16, 3, 64, 0, 100, 116] {
+                let nodes: Vec<u32> = (at..at + batch).collect();
+                at += batch;
+                beam.meet(&nodes, &Given(Vec::new()));
+                let mut first = usize::MAX;
+                beam.score_pending(best(), &graph, &mut Given(scores.clone()), size, &mut first);
+                let mut least = usize::MAX;
+                for node in nodes {
+                    let score = scores[node as usize];
+                    let place = expected.partition_point(|entry| entry.0 >= score);
+                    if place < size {
+                        expected.insert(place, (score, node));
+                        expected.truncate(size);
+                        least = least.min(place);
+                    }
+                }
+                assert_eq!(beam.pool, expected, "size {size}");
+                assert_eq!(
+                    first.min(expected.len()),
+                    least.min(expected.len()),
+                    "size {size}: where to look for what to expand"
+                );
+            }
+        }
+    }
+
     #[test]
     fn every_search_forgets_the_one_before() {
         let graph = Adjacency::from_lists(&[vec![1], vec![0]], 1);

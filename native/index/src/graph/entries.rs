@@ -129,3 +129,25 @@ fn most_wanted(mut ids: Vec<u32>) -> Vec<u32> {
     counted.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     counted.into_iter().take(KEPT).map(|entry| entry.1).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_two_centroids_are_found_whatever_their_size() {
+        for size in [1e-30f32, 1.0, 1e30] {
+            let centroids: Vec<f32> = [3.0, 0.0, 0.0, 2.0, -4.0, -4.0].map(|x| size * x).to_vec();
+            let nodes: Vec<u32> = (0..3 * KEPT as u32).collect();
+            let entries = Entries::from_parts(centroids, Buffer::new(&nodes), 2, 3 * KEPT).unwrap();
+            let (mut scores, mut found) = (Vec::new(), Vec::new());
+            entries.find(sparrow_kernels::best(), &[0.4, 1.0], &mut scores, &mut found);
+            let half = STARTS as u32 / 2;
+            let expected: Vec<u32> = (16..16 + half).chain(0..half).collect();
+            assert_eq!(found, expected, "{size}");
+            let (centroids, nodes) = entries.parts();
+            let again = Entries::from_parts(centroids.clone(), Buffer::new(nodes), 2, 3 * KEPT).unwrap();
+            assert_eq!(again.parts().0, centroids, "what was saved is saved again");
+        }
+    }
+}
