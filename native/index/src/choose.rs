@@ -78,15 +78,19 @@ impl AttentionIndex {
         found.map_or(Strategy::Flat { rerank: 120 }, |m| m.strategy)
     }
 
-    /// The chosen search with the effort that `k` keys take: a pool grows with what is wanted beyond what it was measured for.
+    /// The chosen search with the effort that `k` keys take: a pool grows with what is wanted beyond what it was measured for, and clusters are
+    /// at least as many.
     pub(crate) fn strategy_for(&self, k: usize) -> Strategy {
         let effort = self.strategy.effort();
         let measured = self.measured.first().map_or(k, |measured| measured.k).max(1);
+        if k <= measured {
+            return self.strategy;
+        }
         let grown = match self.strategy {
             Strategy::Graph { .. } | Strategy::Flat { .. } => (effort * k).div_ceil(measured),
-            Strategy::Clusters { .. } => effort,
+            Strategy::Clusters { .. } => effort.max(k),
         };
-        self.strategy.with_effort(grown.max(effort).max(k).min(self.len()))
+        self.strategy.with_effort(grown.min(self.len()))
     }
 
     /// Raises the effort until the recall is reached.
@@ -157,7 +161,7 @@ mod tests {
             let index = AttentionIndex::build(keys, keys, &options).unwrap();
             let effort = index.strategy.effort();
             for k in [1, 20] {
-                assert_eq!(index.strategy_for(k).effort(), effort.max(k));
+                assert_eq!(index.strategy_for(k), index.strategy);
             }
             let grown = if name == "clusters" { effort.max(60) } else { 3 * effort };
             assert_eq!(index.strategy_for(60).effort(), grown, "{name}");
