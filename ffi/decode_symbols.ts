@@ -18,15 +18,15 @@ export const decodeSymbols = {
     result: "i32",
   },
   sparrow_context_build: {
-    names: ["handle", "layer", "target"],
-    parameters: ["u64", "u32", "f32"],
+    names: ["handle", "layer", "target", "fixed"],
+    parameters: ["u64", "u32", "f32", "u32"],
     result: "i32",
     nonblocking: true,
   },
   sparrow_context_build_now: {
     name: "sparrow_context_build",
-    names: ["handle", "layer", "target"],
-    parameters: ["u64", "u32", "f32"],
+    names: ["handle", "layer", "target", "fixed"],
+    parameters: ["u64", "u32", "f32", "u32"],
     result: "i32",
   },
   sparrow_context_attend: {

@@ -33,7 +33,10 @@ export interface AttendResult {
   output: Float32Array<ArrayBuffer>;
   /** `[rows, heads]`: natural logarithm of the sum of exponentials; −∞ for an empty part. */
   lse: Float32Array<ArrayBuffer>;
-  /** `[rows, heads, 3]`: keys scored, share of the mass not computed key by key, upper bound on that share (1 if not asked). */
+  /**
+   * `[rows, heads, 3]`: keys scored, share of the mass not computed key by key (for a fixed number of keys 1 if no bound was asked for),
+   * upper bound on that share (1 if not asked).
+   */
   reports: Float32Array<ArrayBuffer>;
 }
 
@@ -108,17 +111,21 @@ export class KvContext implements Disposable {
   /**
    * Builds one layer's index, off the main thread: seconds for long contexts.
    * @param target mean relative error of the output that error budgets are calibrated for
+   * @param fixed whether budgets of a number of keys get a graph where that is the cheapest: a third more memory, and a build of several
+   * times the length
    * @throws {RangeError} when the layer is empty or built already.
    */
-  async build(layer: number, target: number): Promise<void> {
+  async build(layer: number, target: number, fixed = false): Promise<void> {
     const { symbols } = this.#library;
-    check(this.#library, await symbols.sparrow_context_build(this.#handle.id, layer, target));
+    const id = this.#handle.id;
+    check(this.#library, await symbols.sparrow_context_build(id, layer, target, fixed ? 1 : 0));
   }
 
   /** As `build`, blocking the calling isolate. */
-  buildNow(layer: number, target: number): void {
+  buildNow(layer: number, target: number, fixed = false): void {
     const { symbols } = this.#library;
-    check(this.#library, symbols.sparrow_context_build_now(this.#handle.id, layer, target));
+    const id = this.#handle.id;
+    check(this.#library, symbols.sparrow_context_build_now(id, layer, target, fixed ? 1 : 0));
   }
 
   /** Bytes held. */

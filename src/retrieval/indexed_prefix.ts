@@ -34,11 +34,13 @@ export class IndexedPrefix implements Disposable {
   /**
    * @param firstPages leading pages that stay on the GPU
    * @param goal the page after the last one that is held once the prompt is read
+   * @param fixed whether its indexes are made for budgets of a number of keys too
    */
   constructor(
     readonly shape: KvContextShape,
     readonly firstPages: number,
     readonly goal: number,
+    readonly fixed = false,
   ) {
     this.context = KvContext.open(shape);
   }
@@ -56,7 +58,7 @@ export class IndexedPrefix implements Disposable {
   /** Builds the indexes while the caller waits. */
   buildNow(): void {
     for (; this.layersBuilt < this.shape.layers; this.layersBuilt++) {
-      this.context.buildNow(this.layersBuilt, BUILD_TARGET);
+      this.context.buildNow(this.layersBuilt, BUILD_TARGET, this.fixed);
     }
     this.state = "ready";
   }
@@ -84,7 +86,7 @@ export class IndexedPrefix implements Disposable {
     let next = this.layersBuilt;
     const lane = async () => {
       while (next < this.shape.layers && !this.#disposed) {
-        await this.context.build(next++, BUILD_TARGET);
+        await this.context.build(next++, BUILD_TARGET, this.fixed);
         this.layersBuilt++;
       }
     };

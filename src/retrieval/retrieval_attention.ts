@@ -38,6 +38,12 @@ export interface RetrievalOptions extends Partial<WindowOptions> {
   tail?: number;
   /** Most bytes of prefixes kept in CPU memory for sequences to come. Default 2 GiB. */
   idleBytes?: number;
+  /**
+   * Make indexes for policies of a fixed `k` too: a graph finds the keys where that is cheaper than reading clusters, which halves the search and
+   * more on many cores (they share what memory delivers). An index then takes a third more memory and four times as long: it pays where
+   * requests ask for a `k` and long answers. Default false: a `k` is answered by clusters.
+   */
+  fixed?: boolean;
 }
 
 /** What retrieval needs to know of one sequence's share of a step. */
@@ -91,6 +97,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
   readonly #tailPages: number;
+  readonly #fixed: boolean;
   /** Page tables of the sequences that read a prefix. */
   readonly #tables = new Map<IndexedPrefix, readonly number[]>();
   #vacant: VacantPages[] = [];
@@ -108,6 +115,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       overlap: boolean;
       tail: number;
       idleBytes: number;
+      fixed: boolean;
       shape: KvContextShape;
     },
     parts: { transit: PageTransit; queries: Readback; kernels: WindowKernels; sampleRows: number },
@@ -124,6 +132,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#sampleRows = parts.sampleRows;
     this.#overlapped = options.overlap;
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
+    this.#fixed = options.fixed;
     this.#shelf = new PrefixShelf(PAGE_TOKENS, options.idleBytes);
   }
 
@@ -161,6 +170,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       overlap: options.overlap ?? gpu.adapterClass !== "software",
       tail: options.tail ?? TAIL_TOKENS,
       idleBytes: options.idleBytes ?? IDLE_BYTES,
+      fixed: options.fixed ?? false,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
     }, { transit, queries, kernels, sampleRows });
@@ -268,7 +278,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   openPrefix(tokens: number): IndexedPrefix {
     const first = this.#window.first / PAGE_TOKENS;
     const count = tokens / PAGE_TOKENS;
-    const prefix = new IndexedPrefix(this.#contextShape, first, first + count);
+    const prefix = new IndexedPrefix(this.#contextShape, first, first + count, this.#fixed);
     prefix.pages.push(...Array.from({ length: count }, () => ({ page: -1, writes: 0 })));
     return prefix;
   }
@@ -364,7 +374,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const goal = this.#tailPages < SLACK_PAGES
       ? cold
       : Math.max(firstPages + 1, Math.min(cold, findable) - SLACK_PAGES);
-    const prefix = new IndexedPrefix(this.#contextShape, firstPages, goal);
+    const prefix = new IndexedPrefix(this.#contextShape, firstPages, goal, this.#fixed);
     this.#tables.set(prefix, row.pages);
     return new KvSession(row.slot, prefix, budgetOf(row.decode), promptTokens, stride);
   }

@@ -18,7 +18,10 @@ export interface RetrievalLoad {
   keysHeld: number;
   /** Seconds in search and attention on the CPU. */
   searchSeconds: number;
-  /** Mean share of the attention mass outside the window that was estimated rather than computed, of the latest step. */
+  /**
+   * Mean share of the attention mass outside the window that was estimated rather than computed, or left out, of the latest step for which
+   * `boundShare` was computed.
+   */
   restShare: number;
   /** Upper bound on that share, the mean over heads of the latest step for which it was computed; 1 before the first. */
   boundShare: number;

@@ -26,14 +26,14 @@ export class RetrievalTotals {
   add({ layer, layers, reports, bound, rows, keysHeld, seconds }: LayerReport): void {
     if (layer === 0) {
       this.#tokens += rows;
-      this.#restShare = 0;
-      if (bound) this.#boundShare = 0;
+      if (bound) this.#restShare = this.#boundShare = 0;
     }
     const parts = layers * reports.length / 3;
     for (let i = 0; i < reports.length; i += 3) {
       this.#keysScanned += reports[i];
+      if (!bound) continue;
       this.#restShare += reports[i + 1] / parts;
-      if (bound) this.#boundShare += reports[i + 2] / parts;
+      this.#boundShare += reports[i + 2] / parts;
     }
     this.#keysHeld += keysHeld;
     this.#searchSeconds += seconds;

@@ -117,7 +117,8 @@ const engineSeries: readonly {
   },
   {
     name: "sparrow_retrieval_rest_share",
-    help: "Share of the attention mass outside the window that was estimated, latest step",
+    help:
+      "Share of the attention mass outside the window that was estimated or left out, latest step whose bound was computed",
     kind: "gauge",
     value: (l) => l.retrieval?.restShare ?? 0,
   },

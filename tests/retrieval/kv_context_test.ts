@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { type AttendResult, type AttentionBudget, KvContext } from "../../ffi/kv_context.ts";
-import { nativeProblem } from "../../ffi/load.ts";
+import { loadNative, nativeProblem } from "../../ffi/load.ts";
+import { check } from "../../ffi/status.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { f16ToNumber, numberToF16 } from "../../src/formats/f16.ts";
 
@@ -166,4 +167,71 @@ nativeTest("KvContext refuses what does not fit, and counts its bytes", async ()
   context[Symbol.dispose]();
   context[Symbol.dispose]();
   assertThrows(() => context.bytes, TypeError, "disposed");
+});
+
+nativeTest(
+  "KvContext made for fixed budgets too finds nearly the best keys, and grows",
+  async () => {
+    // Rows that are much longer than keys have directions: clusters read far more of them than a graph, on any machine.
+    const wide = { layers: 1, kvHeads: 1, heads: 2, dim: 256, stride: 256, scale: 0.5 };
+    const rng = new Rng(5);
+    const normals = (count: number) =>
+      rng.normals(count * wide.stride).map((x, i) => i % wide.stride < 12 ? x : 0);
+    const rows = (count: number) => Uint16Array.from(normals(count * PAGE), numberToF16);
+    const [count, more] = [128, 20];
+    const [keys, values] = [rows(count), rows(count)];
+    const sample = normals(1000 * wide.heads);
+    const [plain, fixed] = [KvContext.open(wide), KvContext.open(wide)];
+    for (const context of [plain, fixed]) {
+      context.append(0, keys, values);
+      context.sample(0, sample);
+    }
+    plain.buildNow(0, 0.01);
+    await fixed.build(0, 0.01, true);
+    // Edges and a row of bytes, and where searches start.
+    const besides = (fixed.bytes - plain.bytes) / (count * PAGE);
+    assert(besides >= 96 + 256 && besides < 96 + 256 + 4, `${besides} bytes a key`);
+    const [later, laterValues] = [rows(more), rows(more)];
+    for (const context of [plain, fixed]) context.append(0, later, laterValues);
+    const queries = normals(wide.heads);
+    const attend = (context: KvContext, budget: AttentionBudget) => {
+      const result = {
+        output: new Float32Array(queries.length),
+        lse: new Float32Array(wide.heads),
+        reports: new Float32Array(3 * wide.heads),
+      };
+      KvContext.attend([{ context, budget }], 0, queries, result);
+      return result;
+    };
+    const some = attend(fixed, { kind: "keys", count: 100 });
+    const same = attend(plain, { kind: "keys", count: 100 });
+    const all = attend(fixed, { kind: "all" });
+    assertEquals(all, attend(plain, { kind: "all" }));
+    for (let head = 0; head < wide.heads; head++) {
+      assertLess(some.lse[head], all.lse[head]);
+      assertLess(Math.abs(some.lse[head] - same.lse[head]), 0.05);
+      assertLess(some.reports[3 * head], 0.8 * same.reports[3 * head], "keys that the graph meets");
+      assertEquals(some.reports.subarray(3 * head + 1, 3 * head + 3), Float32Array.of(1, 1));
+    }
+    for (const context of [plain, fixed]) context[Symbol.dispose]();
+  },
+);
+
+nativeTest("sparrow_context_build refuses a flag that is none, and stays unbuilt", () => {
+  const library = loadNative();
+  const { symbols } = library;
+  const out = new BigUint64Array(1);
+  check(library, symbols.sparrow_context_open(1, 1, 1, 4, 4, 1, 1, out));
+  const rows = new Uint16Array(PAGE * 4);
+  check(library, symbols.sparrow_context_append(out[0], 0, rows, rows.length, rows, rows.length));
+  const build = (flag: number) =>
+    check(library, symbols.sparrow_context_build_now(out[0], 0, 0.01, flag));
+  assertThrows(() => build(1), RangeError, "0 queries");
+  const query = Float32Array.of(1, 2, 3, 4);
+  check(library, symbols.sparrow_context_sample(out[0], 0, query, query.length));
+  for (const flag of [2, 0xffff_ffff]) {
+    assertThrows(() => build(flag), RangeError, `fixed is ${flag}, expected 0 or 1`);
+  }
+  build(1);
+  check(library, symbols.sparrow_context_dispose(out[0]));
 });

@@ -149,7 +149,10 @@ for (const family of families) {
       await using retrieval = await RetrievalUnderTest.open(under, {
         ...window,
         waitForIndex: true,
+        ...("k" in policy ? { fixed: true } : {}),
       });
+      using made = retrieval.retrieval.openPrefix(64);
+      assertEquals(made.fixed, "k" in policy, "indexes are made as the option says");
       const dense = new TestSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
       const other = new TestSequence(1, [11, 12, 13, 14, 15, 16, 17, 18]);
       read(retrieval, dense, prompt, { kind: "dense" });

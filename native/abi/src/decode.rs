@@ -228,10 +228,15 @@ pub unsafe extern "C" fn sparrow_context_sample(handle: u64, layer: u32, queries
 }
 
 /// Builds the index of one layer over what was added; later pages are appended to it. `target` is the mean relative error of
-/// the output that budgets are calibrated for. Takes long: meant to be called off the main thread.
+/// the output that budgets are calibrated for. With `fixed` 1 and not 0, a fixed number of keys is found by a graph where that is the
+/// cheapest, which takes memory besides and several times as long to build. Takes long: meant to be called off the main thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) -> i32 {
+pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32, fixed: u32) -> i32 {
     guard(|| {
+        if fixed > 1 {
+            return Err(Failure::argument(format!("build: fixed is {fixed}, expected 0 or 1")));
+        }
+        let fixed = fixed == 1;
         if !(target.is_finite() && target > 0.0) {
             return Err(Failure::argument(format!("build: target is {target}, expected a positive number")));
         }
@@ -246,10 +251,12 @@ pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) ->
                 let queries: Vec<Vec<f32>> = queries[head * group..][..group].iter().map(|rows| widen(rows)).collect();
                 Ok((widen(&keys[head]), widen(&values[head]), queries.concat()))
             };
-            // Attention reads whole clusters wherever that is cheaper than all keys, and no graph was ever of use to it.
-            let strategies = vec!["clusters", "flat"];
-            let build = BuildOptions { seed: seed ^ u64::from(layer) << 32, strategies, ..BuildOptions::default() };
-            let options = LayerOptions { kv_heads, query_heads, dim, value_dim: dim, scale, target, build };
+            // For an error budget whole clusters are read wherever that is cheaper than all keys, and no graph was ever of use to it.
+            let strategies = if fixed { vec![] } else { vec!["clusters", "flat"] };
+            // A step has as many threads as the machine.
+            let (seed, threads) = (seed ^ u64::from(layer) << 32, rayon::current_num_threads());
+            let build = BuildOptions { seed, strategies, threads, ..BuildOptions::default() };
+            let options = LayerOptions { kv_heads, query_heads, dim, value_dim: dim, scale, target, fixed, build };
             let built = AttentionLayer::build_by_head(&options, part)?;
             *place = Layer::Built(built);
             Ok(())
@@ -260,7 +267,7 @@ pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32) ->
 /// Attention of one token of each of `rows` contexts over all that their layer holds. `queries` and `output` are
 /// `[rows, query_heads, stride]`, `lse` is `[rows, query_heads]`. `budget_kinds`: 0 all keys, 1 the best `budgets` keys, 2 as
 /// many as keep the relative error under `budgets`. `reports` is `[rows, query_heads, 3]`: keys scored, share of the mass not
-/// computed key by key, and when `want_bound` is 1 an upper bound on that share.
+/// computed key by key (of kind 1 only when `want_bound` is 1), and when `want_bound` is 1 an upper bound on that share.
 ///
 /// # Safety
 /// `handles`, `budget_kinds` and `budgets` must be readable for `rows` elements, `queries` for `queries_len`; `output` must be

@@ -78,6 +78,7 @@ pub unsafe extern "C" fn sparrow_index_build(
             k: k as usize,
             strategies: strategies(strategies_mask),
             keep_all: false,
+            threads: 1,
         };
         let index =
             AttentionIndex::build(Rows::new("keys", keys, dim)?, Rows::new("queries", queries, dim)?, &options)?;

@@ -40,6 +40,7 @@ pub fn measure(case: &str, heads: &[Head], report: &mut Report) -> Result<(), St
         value_dim: dim,
         scale,
         target: TARGET as f32,
+        fixed: false,
         build: BuildOptions { strategies: vec!["clusters", "flat"], ..BuildOptions::default() },
     };
     let start = Instant::now();

@@ -41,6 +41,8 @@ pub struct BuildOptions {
     pub strategies: Vec<&'static str>,
     /// Keeps what every measured strategy needs, not only the chosen one.
     pub keep_all: bool,
+    /// Threads that will search at the same time. They share what memory can deliver, so that many of them favour the strategy that reads least.
+    pub threads: usize,
 }
 
 impl Default for BuildOptions {
@@ -53,6 +55,7 @@ impl Default for BuildOptions {
             k: 100,
             strategies: Vec::new(),
             keep_all: false,
+            threads: 1,
         }
     }
 }
@@ -95,7 +98,8 @@ impl AttentionIndex {
             let (q, k) = (queries.dim, keys.dim);
             return Err(IndexError::Argument(format!("build an index: queries of dimension {q}, keys of {k}")));
         }
-        if options.cluster_size == 0 || !(0.0..=1.0).contains(&options.recall) || options.k == 0 {
+        if options.cluster_size == 0 || !(0.0..=1.0).contains(&options.recall) || options.k == 0 || options.threads == 0
+        {
             return Err(IndexError::Argument(format!("build an index: bad options {options:?}")));
         }
         let queries = if queries.is_empty() { keys } else { queries };
@@ -138,14 +142,15 @@ impl AttentionIndex {
         Ok(index)
     }
 
-    /// Searches with `strategy` from now on, and drops what it does not need.
-    pub(crate) fn keep_only(&mut self, strategy: Strategy) {
+    /// Searches with `strategy` from now on, and drops what neither it nor `other` needs.
+    pub(crate) fn keep_only(&mut self, strategy: Strategy, other: Option<Strategy>) {
         self.strategy = strategy;
-        let walks = matches!(strategy, Strategy::Graph { .. });
-        if !walks {
+        let walks = |strategy: &Strategy| matches!(strategy, Strategy::Graph { .. });
+        let kept = || std::iter::once(strategy).chain(other);
+        if !kept().any(|kept| walks(&kept)) {
             self.graph = None;
         }
-        self.codes.keep(walks, !walks);
+        self.codes.keep(kept().any(|kept| walks(&kept)), kept().any(|kept| !walks(&kept)));
     }
 
     /// Whether a search with this strategy is possible.
@@ -206,22 +211,21 @@ impl AttentionIndex {
     fn absorb(&mut self) {
         let from = self.partition.keys();
         let dim = self.dim;
-        let wide: Vec<f32> = self.halves.iter().map(|x| x.to_f32()).collect();
-        let tail = Rows { data: &wide[from * dim..], dim };
+        let wide = to_floats(&self.halves[from * dim..]);
+        let tail = Rows { data: &wide, dim };
         let (partition, order) = Partition::build(tail, &self.geometry, self.cluster_size, self.seed ^ from as u64);
-        let mut ordered = wide[..from * dim].to_vec();
-        ordered.extend(tail.take(&order));
+        let ordered = tail.take(&order);
         let numbers: Vec<u32> = order.iter().map(|i| self.ids[from + *i as usize]).collect();
         self.ids.overwrite(from, &numbers);
-        self.halves.overwrite(from * dim, &to_halves(&ordered[from * dim..]));
-        let codes = encode(&self.quantiser, Rows { data: &ordered[from * dim..], dim });
+        self.halves.overwrite(from * dim, &to_halves(&ordered));
+        let codes = encode(&self.quantiser, Rows { data: &ordered, dim });
         self.codes.overwrite(from, &codes);
         self.partition.append(partition);
         self.centroids = encode_centroids(&self.quantiser, &self.partition, dim);
         if let Some(graph) = &mut self.graph {
-            let mapped = self.geometry.map(Rows { data: &ordered, dim });
+            let mapped = self.geometry.map(Rows { data: &to_floats(&self.halves), dim });
             let mut beam = Beam::default();
-            for node in from..ordered.len() / dim {
+            for node in from..mapped.len() / dim {
                 let space = Space { data: &mapped[..(node + 1) * dim], dim, kernels: best() };
                 graph.insert(space, &mut beam);
             }
@@ -266,6 +270,10 @@ fn split(chosen: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let held = |i: usize| i % every == every / 2 && i / every < HELD_OUT;
     let pick = |wanted: bool| (0..chosen.len()).filter(|i| held(*i) == wanted).map(|i| chosen[i]).collect();
     (pick(true), pick(false))
+}
+
+fn to_floats(halves: &[f16]) -> Vec<f32> {
+    halves.par_iter().with_min_len(1 << 16).map(|x| x.to_f32()).collect()
 }
 
 pub(crate) fn to_halves(values: &[f32]) -> Vec<f16> {

@@ -16,6 +16,8 @@ const LEAST_WALK: usize = 4;
 pub struct Measured {
     /// Strategy and effort.
     pub strategy: Strategy,
+    /// Keys wanted.
+    pub k: usize,
     /// Share of the `k` best keys found.
     pub recall: f32,
     /// Share of all keys looked at.
@@ -39,14 +41,16 @@ impl AttentionIndex {
         kinds.retain(|kind| allowed(kind.name()));
         let measure = |index: &Self, kind| index.sweep(kind, held, &truth, k, options.recall);
         let mut measured: Vec<Vec<Measured>> = kinds.iter().map(|kind| measure(self, *kind)).collect();
-        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
+        let dim = self.dim;
+        let per_key = |strategy: Strategy| strategy.cost_per_key(dim, options.threads);
+        let cost = |m: &Measured| f64::from(m.scanned) * per_key(m.strategy);
         let cheapest = |measured: &[Vec<Measured>]| {
             let last = measured.iter().filter_map(|sweep| sweep.last()).filter(|last| last.recall >= options.recall);
             last.min_by(|a, b| cost(a).total_cmp(&cost(b))).cloned()
         };
         if allowed("graph") {
             let graph = Strategy::Graph { pool: 0 };
-            let least = (LEAST_WALK * k) as f64 / self.len() as f64 * graph.cost_per_key(1);
+            let least = (LEAST_WALK * k) as f64 / self.len() as f64 * per_key(graph);
             let asked = options.strategies.contains(&"graph");
             if asked || cheapest(&measured).is_none_or(|other| cost(&other) > least) {
                 build_graph(self);
@@ -61,17 +65,32 @@ impl AttentionIndex {
         self.strategy = chosen.map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
         self.measured = measured.into_iter().flatten().collect();
         if !options.keep_all {
-            self.keep_only(self.strategy);
+            self.keep_only(self.strategy, None);
         }
     }
 
     /// The cheapest measured strategy that needs no graph.
     pub(crate) fn by_blocks(&self) -> Strategy {
-        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(1);
+        let cost = |m: &Measured| f64::from(m.scanned) * m.strategy.cost_per_key(self.dim, 1);
         // The last of a kind is the one that reached the recall.
         let last = |name: &str| self.measured.iter().rfind(|m| m.strategy.name() == name);
         let found = [last("clusters"), last("flat")].into_iter().flatten().min_by(|a, b| cost(a).total_cmp(&cost(b)));
         found.map_or(Strategy::Flat { rerank: 120 }, |m| m.strategy)
+    }
+
+    /// The chosen search with the effort that `k` keys take: a pool grows with what is wanted beyond what it was measured for, and clusters are
+    /// at least as many.
+    pub(crate) fn strategy_for(&self, k: usize) -> Strategy {
+        let effort = self.strategy.effort();
+        let measured = self.measured.first().map_or(k, |measured| measured.k).max(1);
+        if k <= measured {
+            return self.strategy;
+        }
+        let grown = match self.strategy {
+            Strategy::Graph { .. } | Strategy::Flat { .. } => (effort * k).div_ceil(measured),
+            Strategy::Clusters { .. } => effort.max(k),
+        };
+        self.strategy.with_effort(grown.min(self.len()))
     }
 
     /// Raises the effort until the recall is reached.
@@ -93,6 +112,7 @@ impl AttentionIndex {
             let recall = hits as f32 / truth.len().max(1) as f32;
             found.push(Measured {
                 strategy,
+                k,
                 recall,
                 scanned: scanned as f32 / (self.len() * held.len()).max(1) as f32,
             });
@@ -107,7 +127,9 @@ impl AttentionIndex {
     pub(crate) fn efforts_of(&self, kind: Strategy, k: usize) -> Vec<usize> {
         match kind {
             Strategy::Graph { .. } => {
-                [10, 11, 12, 13, 15, 18, 22, 28, 36, 48, 64, 100, 160].iter().map(|x| (x * k).div_ceil(10)).collect()
+                // A pool costs about as it is large: steps of a sixth.
+                let tenths = [10, 11, 12, 13, 15, 18, 21, 24, 28, 32, 37, 43, 50, 58, 67, 78, 90, 105, 125, 160];
+                tenths.iter().map(|x| (x * k).div_ceil(10)).collect()
             }
             Strategy::Clusters { .. } => {
                 let clusters = self.partition.clusters();
@@ -120,6 +142,30 @@ impl AttentionIndex {
                 efforts
             }
             Strategy::Flat { .. } => [12, 15, 20, 40].iter().map(|x| (x * k).div_ceil(10)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn pools_grow_with_the_keys_wanted() {
+        let (dim, mut rng) = (8, Rng::new(2));
+        let data: Vec<f32> = (0..1500 * dim).map(|_| rng.normal()).collect();
+        let keys = Rows { data: &data, dim };
+        for name in ["graph", "flat", "clusters"] {
+            let options = BuildOptions { k: 20, strategies: vec![name], ..BuildOptions::default() };
+            let index = AttentionIndex::build(keys, keys, &options).unwrap();
+            let effort = index.strategy.effort();
+            for k in [1, 20] {
+                assert_eq!(index.strategy_for(k), index.strategy);
+            }
+            let grown = if name == "clusters" { effort.max(60) } else { 3 * effort };
+            assert_eq!(index.strategy_for(60).effort(), grown, "{name}");
+            assert_eq!(index.strategy_for(1500).effort(), 1500, "no more than there are: {name}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl AttentionIndex {
             let kernels = best();
             self.quantiser.query(query, &mut scratch.query);
             let mut scanned = match strategy {
-                Strategy::Graph { pool } => self.walk(kernels, query, pool as usize, scratch),
+                Strategy::Graph { pool } => self.walk(kernels, query, pool as usize, k, scratch),
                 Strategy::Clusters { probes } => self.probe(kernels, query, probes as usize, k, scratch),
                 Strategy::Flat { rerank } => self.sweep_all(kernels, rerank as usize, scratch),
             };
@@ -74,8 +74,8 @@ impl AttentionIndex {
         })
     }
 
-    /// Candidates by graph, into `scratch.nodes`.
-    fn walk(&self, kernels: &dyn Kernels, query: &[f32], pool: usize, scratch: &mut Scratch) -> usize {
+    /// Candidates by graph, into `scratch.nodes`: the best of the pool by bytes.
+    fn walk(&self, kernels: &dyn Kernels, query: &[f32], pool: usize, k: usize, scratch: &mut Scratch) -> usize {
         scratch.nodes.clear();
         let (Some(graph), Some(codes)) = (&self.graph, self.codes.rows()) else { return 0 };
         graph.entries.find(kernels, query, &mut scratch.scores, &mut scratch.entries);
@@ -87,7 +87,7 @@ impl AttentionIndex {
             dots: &mut scratch.dots,
         };
         let scored = scratch.beam.search(&graph.adjacency, &mut scorer, &scratch.entries, pool);
-        scratch.nodes.extend(scratch.beam.found());
+        scratch.nodes.extend(scratch.beam.found().take(rescored(k)));
         scored + graph.entries.len()
     }
 

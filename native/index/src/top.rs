@@ -41,8 +41,8 @@ fn unpack(packed: u64) -> (f32, u32) {
     (f32::from_bits(bits), packed as u32)
 }
 
-/// Sorts (score, id) pairs, better first.
-fn sort_best_first(entries: &mut [(f32, u32)], packed: &mut Vec<u64>) {
+/// Sorts (score, id) pairs, better first; `packed` is scratch.
+pub fn sort_best_first(entries: &mut [(f32, u32)], packed: &mut Vec<u64>) {
     packed.clear();
     packed.extend(entries.iter().map(|entry| pack(*entry)));
     packed.sort_unstable();

@@ -19,7 +19,7 @@ fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, target: Opti
     if let Some(target) = target {
         let sample = &queries.data[..32.min(queries.len()) * dim];
         let truth = head.exactly(sample);
-        head.choose_plan(sample, &truth, target, 0.0, 4);
+        head.choose_plan(sample, &truth, target, 0.0, 4, false);
     }
     head
 }
@@ -250,6 +250,7 @@ fn a_layer_attends_for_every_head_and_grows() {
         value_dim: dim,
         scale: 0.25,
         target: 0.01,
+        fixed: false,
         build: BuildOptions::default(),
     };
     let (keys, values) = part(0, tokens);
@@ -277,6 +278,7 @@ fn a_layer_attends_for_every_head_and_grows() {
         AttentionLayer::build(&keys, &values, &queries, &LayerOptions { query_heads: 5, ..options.clone() }).is_err()
     );
     assert!(AttentionLayer::build(&keys, &values[16..], &queries, &options).is_err());
+    assert!(AttentionLayer::build(&keys, &values, &[], &options).is_err_and(|e| e.to_string().contains("0 queries")));
     assert!(layer.append(&keys[..32], &values[..64]).is_err());
 }
 
@@ -324,6 +326,7 @@ fn a_head_read_by_many_threads_says_what_one_thread_says() {
         value_dim: dim,
         scale: 0.1,
         target: 0.003,
+        fixed: false,
         build: BuildOptions::default(),
     };
     let layer = AttentionLayer::build(&keys, &values, &queries, &options).unwrap();

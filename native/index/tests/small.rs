@@ -91,6 +91,7 @@ fn a_layer_is_built_and_answers_on_several_threads() {
         value_dim: DIM,
         scale: 0.25,
         target: 0.01,
+        fixed: false,
         build: BuildOptions { k: 8, ..BuildOptions::default() },
     };
     let (keys, values) = part(0, KEYS);

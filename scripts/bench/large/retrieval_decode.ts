@@ -70,7 +70,8 @@ export async function retrievalDecode(
     kvType: "f16",
   });
   note(`loaded in ${seconds()} s, ${(gpu.buffers.bytes / 2 ** 30).toFixed(2)} GiB on the GPU`);
-  await using retrieval = await RetrievalAttention.open(gpu, transformer);
+  const fixed = policies.some((policy) => policy.kind === "retrieval" && policy.k !== undefined);
+  await using retrieval = await RetrievalAttention.open(gpu, transformer, { fixed });
   const readback = await Readback.open(gpu, 64);
   const step = (row: StepRow) => {
     const begin = performance.now();
@@ -121,7 +122,7 @@ export async function retrievalDecode(
     made.fill(prefix.context, layer, pages);
     prefix.context.sample(layer, queries);
     const ready = () => note(`layer ${layer + 1} of ${shape.layers} indexed, ${seconds()} s`);
-    builds.push(prefix.context.build(layer, 0.01).then(ready));
+    builds.push(prefix.context.build(layer, 0.01, prefix.fixed).then(ready));
   }
   await Promise.all(builds);
   prefix.state = "ready";

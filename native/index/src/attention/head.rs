@@ -33,7 +33,7 @@ pub struct Report {
     pub scanned: u32,
     /// Keys whose values were read.
     pub read: u32,
-    /// Estimated share of the attention mass that was not computed key by key.
+    /// Estimated share of the attention mass that was not computed key by key; for a fixed budget 1 where no bound was asked for.
     pub rest: f32,
     /// No more than this share was left out or estimated; 1 when it was not asked for.
     pub bound: f32,
@@ -44,7 +44,8 @@ pub struct Report {
 pub struct AttendOptions {
     /// How much to look at.
     pub budget: Budget,
-    /// Whether to compute [`Report::bound`], which costs as much again as the estimate does.
+    /// Whether to compute [`Report::bound`], which costs as much again as the estimate does; under a fixed budget [`Report::rest`], for
+    /// which nothing else reads the clusters.
     pub bound: bool,
 }
 
@@ -127,6 +128,11 @@ impl AttentionHead {
         self.plan
     }
 
+    /// How a fixed number of keys is found.
+    pub fn search(&self) -> Strategy {
+        self.index.strategy
+    }
+
     /// Sets the plan, for measuring; an [`AttentionLayer`](super::AttentionLayer) picks one.
     ///
     /// # Panics
@@ -190,7 +196,9 @@ impl AttentionHead {
     /// Attention of each query (`[queries, dim]`).
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
         match (options.budget, self.plan) {
-            (Budget::Keys(k), _) if k < self.len() => self.each(queries, |query| self.best_keys(query, k)),
+            (Budget::Keys(k), _) if k < self.len() => {
+                self.each(queries, |query| self.best_keys(query, k, options.bound))
+            }
             (Budget::Error(error), plan) if error > 0.0 => match plan {
                 Plan::Exact => self.attend_all(queries),
                 Plan::Bytes => self.by_bytes(queries, 0..self.len()),
@@ -241,19 +249,21 @@ impl AttentionHead {
     }
 
     /// The paper's step: the `k` best keys, the rest dropped.
-    fn best_keys(&self, query: &[f32], k: usize) -> (Partial, Report) {
+    fn best_keys(&self, query: &[f32], k: usize, with_rest: bool) -> (Partial, Report) {
         let kernels = best();
         let mut hits = Vec::new();
-        let strategy = self.index.strategy.with_effort(self.index.strategy.effort().max(k));
-        let scanned = self.index.search_places(query, k, strategy, true, &mut hits);
+        let scanned = self.index.search_places(query, k, self.index.strategy_for(k), true, &mut hits);
         let places: Vec<u32> = hits.iter().map(|hit| hit.id).collect();
         let mut running = Running::new(self.value_dim);
         self.add_places(kernels, query, &places, &mut running);
         let partial = running.finish();
-        let mut view = View::default();
-        let rest = self.view(kernels, query, &mut view) - partial.lse;
-        // Estimated mass of everything against the mass found.
-        let rest = (1.0 - (-rest).exp()).clamp(0.0, 1.0);
+        // Estimated mass of everything against the mass found. Centroids are more bytes than a search of the graph reads.
+        let rest = if with_rest {
+            let log = self.view(kernels, query, &mut View::default()) - partial.lse;
+            (1.0 - (-log).exp()).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
         let report = Report { scanned: scanned as u32, read: places.len() as u32, rest, bound: 1.0 };
         (partial, report)
     }

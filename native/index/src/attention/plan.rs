@@ -34,7 +34,16 @@ impl AttentionHead {
     /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
     /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries; `group` query heads share this one.
-    pub fn choose_plan(&mut self, queries: &[f32], truth: &[Partial], target: f32, usual: f32, group: usize) {
+    /// With `fixed` what the index has chosen for a fixed number of keys is kept besides; without, such a budget is answered by what the plan keeps.
+    pub fn choose_plan(
+        &mut self,
+        queries: &[f32],
+        truth: &[Partial],
+        target: f32,
+        usual: f32,
+        group: usize,
+        fixed: bool,
+    ) {
         let cost = Cost::new(self.index.dim, group);
         self.usual = usual;
         self.share = self.measure_share(queries);
@@ -54,12 +63,12 @@ impl AttentionHead {
                 let strategy = kind.with_effort(effort);
                 // A pool of p looks at no fewer than 8 p keys: no need to try what cannot win.
                 let looked = if matches!(kind, Strategy::Flat { .. }) { self.len() } else { 8 * effort };
-                let least = looked as f64 * strategy.cost_per_key(1);
+                let least = looked as f64 * strategy.cost_per_key(self.index.dim, 1);
                 if !self.index.can(strategy) || plans.iter().any(|plan| plan.0 < least) {
                     break;
                 }
                 let plan = Plan::Keys { strategy };
-                let per_key = strategy.cost_per_key(1);
+                let per_key = strategy.cost_per_key(self.index.dim, 1);
                 let (error, found) = self.try_plan(plan, queries, truth, |report| {
                     f64::from(report.scanned) * per_key + f64::from(report.read) * cost.value()
                 });
@@ -75,11 +84,14 @@ impl AttentionHead {
         if self.plan != Plan::Exact {
             self.exact = None;
         }
-        match self.plan {
-            // What is read in whole clusters needs no graph: a fixed number of keys is then found by clusters too.
-            Plan::Exact | Plan::Bytes | Plan::Clusters { .. } => self.index.keep_only(self.index.by_blocks()),
-            Plan::Keys { strategy } => self.index.keep_only(strategy),
-        }
+        // What is read in whole clusters needs no graph: unless told otherwise, a fixed number of keys is then found by clusters too.
+        let planned = match self.plan {
+            Plan::Exact => None,
+            Plan::Bytes | Plan::Clusters { .. } => Some(self.index.by_blocks()),
+            Plan::Keys { strategy } => Some(strategy),
+        };
+        let found = if fixed { self.index.strategy } else { planned.unwrap_or_else(|| self.index.by_blocks()) };
+        self.index.keep_only(found, planned);
     }
 
     /// Exact attention of each of the queries. What it needs is kept for the next call, and until a plan is chosen.

@@ -19,14 +19,18 @@ impl Adjacency {
         Self { stride, edges: Buffer::new(&edges) }
     }
 
-    /// What [`Adjacency::edges`] returned; `None` when it is no graph: a length that is no multiple of the stride, or an
-    /// edge to a node that does not exist.
+    /// What [`Adjacency::edges`] returned; `None` when it is no graph: a length that is no multiple of the stride, an edge to a
+    /// node that does not exist, or one behind the end of its list.
     pub fn from_edges(edges: Buffer<u32>, stride: usize) -> Option<Self> {
         if stride == 0 || !edges.len().is_multiple_of(stride) {
             return None;
         }
         let nodes = (edges.len() / stride) as u32;
-        edges.iter().all(|edge| *edge == END || *edge < nodes).then_some(Self { stride, edges })
+        let good = |row: &[u32]| {
+            let count = row.iter().position(|edge| *edge == END).unwrap_or(stride);
+            row[..count].iter().all(|edge| *edge < nodes) && row[count..].iter().all(|edge| *edge == END)
+        };
+        edges.chunks_exact(stride).all(good).then_some(Self { stride, edges })
     }
 
     /// The arena.
@@ -48,7 +52,8 @@ impl Adjacency {
     #[inline(always)]
     pub fn list(&self, node: u32) -> &[u32] {
         let row = &self.edges[node as usize * self.stride..][..self.stride];
-        &row[..row.iter().position(|edge| *edge == END).unwrap_or(self.stride)]
+        // Counted, not searched for: nothing is predicted wrong.
+        &row[..row.iter().filter(|edge| **edge != END).count()]
     }
 
     /// Hints that the list of `node` is wanted soon.
@@ -74,5 +79,21 @@ impl Adjacency {
         let mut row = vec![END; self.stride];
         row[..list.len()].copy_from_slice(list);
         self.edges.extend_from_slice(&row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lists_that_end_once_are_a_graph() {
+        let good = |edges: &[u32]| Adjacency::from_edges(Buffer::new(edges), 3).is_some();
+        assert!(good(&[1, END, END, 0, 1, 0, END, END, END]));
+        assert!(!good(&[1, END, 1, 0, 1, 0]), "an edge behind the end");
+        assert!(!good(&[1, END, END, 0, 2, END]), "an edge to a third node of two");
+        assert!(!good(&[1, END]), "half a list");
+        let graph = Adjacency::from_edges(Buffer::new(&[1, END, END, 0, 1, 0, END, END, END]), 3).unwrap();
+        assert_eq!([graph.list(0), graph.list(1), graph.list(2)], [&[1][..], &[0, 1, 0], &[]]);
     }
 }

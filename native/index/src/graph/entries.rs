@@ -3,7 +3,7 @@
 //! Training queries are compared by the correlation of the scores they give to all keys: two that rank keys alike are
 //! near, whatever their offset. Each centroid of such a clustering keeps the keys that its members want most.
 
-use sparrow_kernels::{Buffer, Kernels, pack_blocks, unpack_blocks};
+use sparrow_kernels::{Buffer, Kernels, f16, pack_blocks, unpack_blocks};
 
 use crate::geometry::Geometry;
 use crate::partition::{k_means, members, nearest};
@@ -16,8 +16,9 @@ const STARTS: usize = 16;
 
 /// Entry points by query.
 pub struct Entries {
-    /// Centroids, in blocks: the nearest centroid of a query has the largest product with it.
-    blocks: Vec<f32>,
+    /// Centroids, in blocks: the nearest centroid of a query has the largest product with it. In half precision, since every query reads
+    /// all of them, the largest element 1.
+    blocks: Vec<f16>,
     /// `[centroids, KEPT]`, best first.
     nodes: Buffer<u32>,
     dim: usize,
@@ -52,8 +53,7 @@ impl Entries {
             normalise(&mut direction);
             centroids.extend(geometry.map_transposed(&direction));
         }
-        let blocks = pack_blocks(&centroids, dim, 0.0);
-        Self { blocks, nodes: Buffer::new(&nodes), dim }
+        Self { blocks: pack(&centroids, dim), nodes: Buffer::new(&nodes), dim }
     }
 
     /// What was saved; `None` when the parts do not fit each other or a graph of `graph` nodes.
@@ -63,13 +63,13 @@ impl Entries {
             && nodes.len() == centroids.len() / dim * KEPT
             && nodes.iter().all(|node| (*node as usize) < graph)
             && centroids.iter().all(|x| x.is_finite());
-        let blocks = pack_blocks(&centroids, dim, 0.0);
-        good.then_some(Self { blocks, nodes, dim })
+        good.then(|| Self { blocks: pack(&centroids, dim), nodes, dim })
     }
 
     /// Centroids and nodes, for saving.
     pub fn parts(&self) -> (Vec<f32>, &Buffer<u32>) {
-        (unpack_blocks(&self.blocks, self.dim, self.len()), &self.nodes)
+        let centroids = unpack_blocks(&self.blocks, self.dim, self.len());
+        (centroids.into_iter().map(f16::to_f32).collect(), &self.nodes)
     }
 
     /// Number of centroids: what [`Entries::find`] scans.
@@ -81,7 +81,7 @@ impl Entries {
     pub fn find(&self, kernels: &dyn Kernels, query: &[f32], scores: &mut Vec<f32>, out: &mut Vec<u32>) {
         scores.clear();
         scores.resize(self.blocks.len() / self.dim, 0.0);
-        kernels.scan_f32(query, self.dim, &self.blocks, scores);
+        kernels.scan_f16(query, self.dim, &self.blocks, scores);
         let (mut first, mut second) = ((f32::NEG_INFINITY, 0), (f32::NEG_INFINITY, 0));
         for (c, score) in scores[..self.len()].iter().enumerate() {
             if *score > first.0 {
@@ -107,8 +107,15 @@ impl Entries {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        4 * (self.blocks.len() + self.nodes.len())
+        2 * self.blocks.len() + 4 * self.nodes.len()
     }
+}
+
+/// Blocks of the centroids, all times the same factor: which product is largest does not depend on it, and half precision ends at 65,504.
+fn pack(centroids: &[f32], dim: usize) -> Vec<f16> {
+    let most = centroids.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+    let halves: Vec<f16> = centroids.iter().map(|x| f16::from_f32(x / most)).collect();
+    pack_blocks(&halves, dim, f16::ZERO)
 }
 
 fn normalise(row: &mut [f32]) {
@@ -121,4 +128,26 @@ fn most_wanted(mut ids: Vec<u32>) -> Vec<u32> {
     let mut counted: Vec<(u32, u32)> = ids.chunk_by(|a, b| a == b).map(|same| (same.len() as u32, same[0])).collect();
     counted.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     counted.into_iter().take(KEPT).map(|entry| entry.1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_two_centroids_are_found_whatever_their_size() {
+        for size in [1e-30f32, 1.0, 1e30] {
+            let centroids: Vec<f32> = [3.0, 0.0, 0.0, 2.0, -4.0, -4.0].map(|x| size * x).to_vec();
+            let nodes: Vec<u32> = (0..3 * KEPT as u32).collect();
+            let entries = Entries::from_parts(centroids, Buffer::new(&nodes), 2, 3 * KEPT).unwrap();
+            let (mut scores, mut found) = (Vec::new(), Vec::new());
+            entries.find(sparrow_kernels::best(), &[0.4, 1.0], &mut scores, &mut found);
+            let half = STARTS as u32 / 2;
+            let expected: Vec<u32> = (16..16 + half).chain(0..half).collect();
+            assert_eq!(found, expected, "{size}");
+            let (centroids, nodes) = entries.parts();
+            let again = Entries::from_parts(centroids.clone(), Buffer::new(nodes), 2, 3 * KEPT).unwrap();
+            assert_eq!(again.parts().0, centroids, "what was saved is saved again");
+        }
+    }
 }
