@@ -28,6 +28,7 @@ export function runnerSizes(given: {
   "kv-memory"?: number;
   "max-sequences"?: number;
   "batch-tokens"?: number;
+  "retrieval-graph"?: boolean;
 }): RunnerSizes | undefined {
   const memory = given["kv-memory"];
   if (memory !== undefined && !(memory > 0 && memory <= 1024)) {
@@ -38,6 +39,7 @@ export function runnerSizes(given: {
     maxKvBytes: memory === undefined ? undefined : Math.floor(memory * 2 ** 30),
     maxSequences: wholeNumber("max-sequences", given["max-sequences"], 1, 1024),
     maxBatchTokens: wholeNumber("batch-tokens", given["batch-tokens"], 32, 65504),
+    retrieval: given["retrieval-graph"] ? { fixed: true } : undefined,
   };
   const wanted = Object.entries(sizes).filter(([, value]) => value !== undefined);
   return wanted.length === 0 ? undefined : Object.fromEntries(wanted);

@@ -26,6 +26,11 @@ const flags = [
     value: "N",
     help: "Most tokens of a step: more read prompts faster and delay streams (512)",
   },
+  {
+    name: "retrieval-graph",
+    kind: "switch",
+    help: "Index long contexts for a fixed k too: faster answers to it, slower builds",
+  },
   { name: "host", kind: "text", value: "ADDRESS", help: "Address to bind (127.0.0.1)" },
   { name: "port", short: "p", kind: "number", value: "N", help: "Port, 0 for a free one (8080)" },
   {

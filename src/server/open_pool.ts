@@ -3,10 +3,10 @@ import { HostedEnginePool } from "../engine/engine_pool.ts";
 import type { RunnerOptions } from "../engine/runner.ts";
 import type { EnginePool } from "../engine/types.ts";
 
-/** Sizes of a model's runner; each has a default that fits the adapter. */
+/** Sizes of a model's runner, and how it retrieves; each has a default that fits the adapter. */
 export type RunnerSizes = Pick<
   RunnerOptions,
-  "contextLength" | "maxKvBytes" | "maxSequences" | "maxBatchTokens"
+  "contextLength" | "maxKvBytes" | "maxSequences" | "maxBatchTokens" | "retrieval"
 >;
 
 /** Which models to serve, and how many requests may wait for them. */

@@ -49,7 +49,7 @@ Deno.test("sparrow serve prints the chosen port, answers, and drains at SIGTERM"
 Deno.test("sparrow serve hands on the sizes that are asked for", async () => {
   const sizes = ["--context", "8192", "--kv-memory", "1.5", "--max-sequences", "4"];
   const { opened } = await serveAndStop(
-    ["--model", model, ...sizes, "--batch-tokens", "2048"],
+    ["--model", model, ...sizes, "--batch-tokens", "2048", "--retrieval-graph"],
     async () => {},
   );
   assertEquals((opened as { sizes: unknown }[])[0].sizes, {
@@ -57,6 +57,7 @@ Deno.test("sparrow serve hands on the sizes that are asked for", async () => {
     maxKvBytes: 1.5 * 2 ** 30,
     maxSequences: 4,
     maxBatchTokens: 2048,
+    retrieval: { fixed: true },
   });
 });
 
