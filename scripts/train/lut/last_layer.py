@@ -60,9 +60,9 @@ def rounded(target, square):
     return out
 
 
-def refit(pictures_of, own, part, count, seed, flat=FLAT):
-    """The command line of `flat.py`, `calm.py` and `heavy.py`. `pictures_of(archive, count, rng, scale)` gives frames, those before them and what they are
-    to become; the output moves the share `own` of the way there, and of a picture's pixels the share `part` counts. `flat` is the weight of flat frames."""
+def refit(pictures_of, own, part, count, seed, flat_weight=FLAT):
+    """The command line of `flat.py` and `heavy.py`. `pictures_of(archive, count, rng, scale)` gives frames, those before them and what they are
+    to become; the output moves the share `own` of the way there, and of a picture's pixels the share `part` counts. `flat_weight` is that of flat frames."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--from", dest="sources", required=True)
@@ -84,9 +84,9 @@ def refit(pictures_of, own, part, count, seed, flat=FLAT):
     for value in range(0, 256, 3):
         flat = np.full((24, 24), value, np.uint8)
         flats.add(flat, flat, np.full((24 * s, 24 * s), value, np.uint8), weight)
-    square = pictures.square + flat * flats.square
+    square = pictures.square + flat_weight * flats.square
     square += 1e-4 * square.diagonal().mean() * torch.eye(len(square))
-    change = torch.linalg.solve(square, own * pictures.product + flat * flats.product).T
+    change = torch.linalg.solve(square, own * pictures.product + flat_weight * flats.product).T
     name = f"trunk.{len(net.trunk) - 1}"
     before = torch.from_numpy(arrays[f"{name}.weight"]).permute(0, 3, 1, 2).flatten(1).double()
     # A unit of output is half a grey level for a step, 64 steps for an activation of 1.
