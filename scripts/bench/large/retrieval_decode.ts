@@ -50,6 +50,7 @@ export interface PolicyDecode {
 /**
  * Decodes up to `steps` tokens under each policy, of a model of made weights over `tokens` tokens of context, of which all but the window is in CPU memory and made
  * too. Index building is most of the time; `note` says how far it is.
+ * With `fixed` a number of keys is found by graphs, which take several times as long to build.
  */
 export async function retrievalDecode(
   shape: LlamaShape,
@@ -57,6 +58,7 @@ export async function retrievalDecode(
   steps: number,
   policies: readonly RetrievalPolicy[],
   note: (text: string) => void,
+  fixed = false,
 ): Promise<RetrievalDecode> {
   using gpu = await Gpu.open();
   const file = syntheticLlama({ ...shape, contextLength: tokens });
@@ -70,7 +72,6 @@ export async function retrievalDecode(
     kvType: "f16",
   });
   note(`loaded in ${seconds()} s, ${(gpu.buffers.bytes / 2 ** 30).toFixed(2)} GiB on the GPU`);
-  const fixed = policies.some((policy) => policy.kind === "retrieval" && policy.k !== undefined);
   await using retrieval = await RetrievalAttention.open(gpu, transformer, { fixed });
   const readback = await Readback.open(gpu, 64);
   const step = (row: StepRow) => {
