@@ -16,6 +16,7 @@ export class StepPass {
   #pass: GPUComputePassEncoder | undefined;
   #pipeline: GPUComputePipeline | undefined;
   #dispatches = 0;
+  #commands: GPUCommandBuffer | undefined;
 
   constructor(gpu: Gpu, timer?: GpuTimer) {
     this.#gpu = gpu;
@@ -55,11 +56,18 @@ export class StepPass {
     this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
   }
 
-  /** Submits everything recorded. The pass must not be used afterwards. */
-  submit(): void {
+  /** Ends the recording, which is most of a submit's work: nothing more can be recorded. */
+  finish(): void {
+    if (this.#commands) return;
     this.#endPass();
     this.#timer?.resolve(this.#encoder);
-    this.#gpu.device.queue.submit([this.#encoder.finish()]);
+    this.#commands = this.#encoder.finish();
+  }
+
+  /** Submits everything recorded. The pass must not be used afterwards. */
+  submit(): void {
+    this.finish();
+    this.#gpu.device.queue.submit([this.#commands!]);
   }
 
   #endPass(): void {

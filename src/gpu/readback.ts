@@ -56,6 +56,11 @@ export class Readback {
     this.#queued.push({ slot, bytes });
   }
 
+  /** Forgets what was recorded and not taken: of a step that failed. */
+  forget(): void {
+    this.#queued.length = 0;
+  }
+
   /**
    * The oldest recorded read, after its step was submitted. Blocks this isolate until the GPU has finished.
    * @throws {Error} when nothing is recorded, or (on a Deno that no longer polls eagerly) when only `readAwaited` can work.

@@ -67,6 +67,7 @@ import lanesSubgroup from "../../shaders/lib/lanes_subgroup.wgsl" with { type: "
 import lanesWorkgroup from "../../shaders/lib/lanes_workgroup.wgsl" with { type: "text" };
 import sampleStruct from "../../shaders/lib/sample_struct.wgsl" with { type: "text" };
 import step from "../../shaders/lib/step.wgsl" with { type: "text" };
+import keepBusy from "../../shaders/pace/keep_busy.wgsl" with { type: "text" };
 import adjust from "../../shaders/sampling/adjust.wgsl" with { type: "text" };
 import sample from "../../shaders/sampling/sample.wgsl" with { type: "text" };
 import score from "../../shaders/sampling/score.wgsl" with { type: "text" };
@@ -131,6 +132,7 @@ const sources = {
   "lib/lanes_workgroup": lanesWorkgroup,
   "lib/sample_struct": sampleStruct,
   "lib/step": step,
+  "pace/keep_busy": keepBusy,
   "sampling/adjust": adjust,
   "sampling/sample": sample,
   "sampling/score": score,

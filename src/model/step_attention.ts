@@ -11,4 +11,7 @@ export interface StepAttention {
    * @returns the pass that the step goes on with: `pass`, or a new one if that was submitted
    */
   attend(pass: StepPass, layer: number, step: StepShape, dense: Attention): StepPass;
+
+  /** Does what the last `attend` left to be done once the GPU has come so far: to be called before the pass that it returned is submitted. */
+  complete(): void;
 }

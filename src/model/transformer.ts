@@ -211,6 +211,7 @@ export class Transformer {
       layer.down.record(pass, step);
     }
     this.recordLogits(pass, rows, samples);
+    attention?.complete();
     return pass;
   }
 

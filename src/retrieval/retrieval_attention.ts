@@ -4,6 +4,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
 import type { Attention } from "../kernels/attention.ts";
+import { ClockKeeper } from "../kernels/clock_keeper.ts";
 import { EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
 import { PAGE_TOKENS } from "../model/kv_cache.ts";
 import type { StepAttention } from "../model/step_attention.ts";
@@ -31,6 +32,11 @@ export interface RetrievalOptions extends Partial<WindowOptions> {
   waitForIndex?: boolean;
   /** Submit attention to the window by itself, so that the GPU works on it while the CPU searches. Default: on real GPUs. */
   overlap?: boolean;
+  /**
+   * With `overlap`: keep a part of the GPU busy while the CPU searches, so that its driver does not lower the clock. Costs power. Default: on
+   * discrete GPUs.
+   */
+  keepClock?: boolean;
   /**
    * Tokens that may leave the window and stay on the GPU all the same: until they are more, a prefix stays as its prompt left it, and other
    * sequences whose prompts start alike share it. Default 512.
@@ -71,6 +77,10 @@ const PAGES_PER_STEP = 64;
 const SLACK_PAGES = 2;
 const TAIL_TOKENS = 512;
 const IDLE_BYTES = 2 * 2 ** 30;
+/** Share of a search, as long as the layer's last, that keeps the GPU busy: half of it is enough for the full clock, and none may outlast it. */
+const BUSY_SHARE = 0.75;
+/** Steps after which the GPU's clock is measured again, which takes a fiftieth of a step of an 8B model. */
+const CLOCK_INTERVAL = 8;
 /** One step in so many reports the bound on the mass not computed, which costs as much again as the estimate does. */
 const BOUND_INTERVAL = 32;
 
@@ -94,6 +104,9 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** Rows of a step whose queries can be taken. */
   readonly #sampleRows: number;
   readonly #overlapped: boolean;
+  readonly #clock: ClockKeeper | undefined;
+  /** By layer, milliseconds. */
+  readonly #searchMs: number[];
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
   readonly #tailPages: number;
@@ -118,7 +131,13 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       fixed: boolean;
       shape: KvContextShape;
     },
-    parts: { transit: PageTransit; queries: Readback; kernels: WindowKernels; sampleRows: number },
+    parts: {
+      transit: PageTransit;
+      queries: Readback;
+      kernels: WindowKernels;
+      sampleRows: number;
+      clock: ClockKeeper | undefined;
+    },
   ) {
     this.#gpu = gpu;
     this.#transformer = transformer;
@@ -131,6 +150,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#kernels = parts.kernels;
     this.#sampleRows = parts.sampleRows;
     this.#overlapped = options.overlap;
+    this.#clock = parts.clock;
+    this.#searchMs = Array<number>(options.shape.layers).fill(0);
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
     this.#fixed = options.fixed;
     this.#shelf = new PrefixShelf(PAGE_TOKENS, options.idleBytes);
@@ -159,21 +180,25 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       Math.max(1, Math.floor(SAMPLE_BYTES / (layers * rowBytes))),
     );
     const transit = await PageTransit.open(gpu, cache, shape, layers * sampleRows * rowBytes);
-    const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes);
+    // A layer's queries are recorded before those of the one before are read.
+    const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes, 2);
     const kernels = await createWindowKernels(gpu, transformer);
+    // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
+    // decoding's time with, 0.89 without).
+    const overlap = options.overlap ?? gpu.adapterClass !== "software";
+    const keepClock = overlap && (options.keepClock ?? gpu.adapterClass === "discrete");
+    const clock = keepClock ? await ClockKeeper.open(gpu) : undefined;
     return new RetrievalAttention(gpu, transformer, {
       window,
       crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
       waitForIndex: options.waitForIndex ?? false,
-      // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
-      // decoding's time with, 0.89 without).
-      overlap: options.overlap ?? gpu.adapterClass !== "software",
+      overlap,
       tail: options.tail ?? TAIL_TOKENS,
       idleBytes: options.idleBytes ?? IDLE_BYTES,
       fixed: options.fixed ?? false,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
-    }, { transit, queries, kernels, sampleRows });
+    }, { transit, queries, kernels, sampleRows, clock });
   }
 
   /**
@@ -181,6 +206,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
    * @returns the windows of rows that retrieve, which are to be the step's last rows in the batch's order
    */
   begin(rows: readonly RetrievalRow[]): ReadonlyMap<RetrievalRow, RowWindow> | undefined {
+    this.#queries.forget();
     const windows = new Map<RetrievalRow, RowWindow>();
     const retrieving: KvSession[] = [];
     const samples: SampledRows[] = [];
@@ -220,7 +246,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const planned = this.#step;
     if (!planned) throw new Error("attend: no step was begun");
     this.#recordSamples(pass, layer, planned.samples);
-    const { retrieving, result } = planned;
+    const { retrieving } = planned;
     if (retrieving.length === 0) {
       dense.record(pass, step);
       return pass;
@@ -229,35 +255,47 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const { query } = this.#transformer.attentionBuffers[layer];
     const count = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
-    if (!this.#overlapped) this.#recordWindow(pass, layer, step, dense);
+    const meanwhile = this.#overlapped ? new StepPass(this.#gpu) : undefined;
+    this.#recordWindow(meanwhile ?? pass, layer, step, dense);
+    if (meanwhile) this.#clock?.record(meanwhile, BUSY_SHARE * this.#searchMs[layer]);
     this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
+    // Encoded while the GPU is at work on the layer before, whose queries are waited for only now: 0.15 ms a layer on a server's processor.
+    meanwhile?.finish();
+    pass.finish();
+    this.complete();
     pass.submit();
-    const queries = new Float32Array(this.#queries.read());
+    planned.asked = { layer, meanwhile };
+    const next = new StepPass(this.#gpu);
+    next.dispatch(this.#kernels.merge, [count, heads]);
+    return next;
+  }
 
-    if (this.#overlapped) {
-      const windowPass = new StepPass(this.#gpu);
-      this.#recordWindow(windowPass, layer, step, dense);
-      windowPass.submit();
-    }
+  complete(): void {
+    const planned = this.#step;
+    if (!planned?.asked) return;
+    const { retrieving, result, asked: { layer, meanwhile } } = planned;
+    planned.asked = undefined;
+    const queries = new Float32Array(this.#queries.read());
+    if (layer === 0 && this.#steps % CLOCK_INTERVAL === 0) this.#clock?.measure();
+    meanwhile?.submit();
     const start = performance.now();
     const bound = this.#steps % BOUND_INTERVAL === 0;
     KvContext.attend(retrieving, layer, queries, result, bound);
+    const searchMs = performance.now() - start;
+    this.#searchMs[layer] = searchMs;
+    const { heads } = this.#contextShape;
     this.#totals.add({
       layer,
       layers: this.#contextShape.layers,
       reports: result.reports,
       bound,
-      rows: count,
+      rows: retrieving.length,
       keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
-      seconds: (performance.now() - start) / 1000,
+      seconds: searchMs / 1000,
     });
-
     const masses = result.lse.map((lse) => lse === -Infinity ? EMPTY_LOG_MASS : lse * Math.LOG2E);
     this.#gpu.buffers.write(this.#kernels.retrieved, 0, result.output);
     this.#gpu.buffers.write(this.#kernels.retrievedMass, 0, masses);
-    const next = new StepPass(this.#gpu);
-    next.dispatch(this.#kernels.merge, [count, heads]);
-    return next;
   }
 
   /** Takes what the step begun last has left on the GPU: sampled queries, and pages that have left the window. Blocks. */
@@ -330,6 +368,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     for (const slot of [...this.#sessions.keys()]) this.leave(slot);
     await this.#shelf.close();
     this.#queries.dispose();
+    this.#clock?.[Symbol.dispose]();
     this.#transit[Symbol.dispose]();
   }
 
@@ -464,6 +503,8 @@ interface SampledRows {
 }
 
 interface PlannedStep {
+  /** The layer whose queries the GPU was given to compute, and what it does once it has: attention to CPU memory is still to come. */
+  asked?: { layer: number; meanwhile: StepPass | undefined } | undefined;
   retrieving: KvSession[];
   samples: SampledRows[];
   result: AttendResult;

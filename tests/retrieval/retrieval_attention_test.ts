@@ -81,7 +81,11 @@ for (const family of families) {
       const prompt = tokens(300, 1);
       const pages = [[7, 3, 90, 12, 40, 41, 42, 43], [10, 11, 13, 14, 15, 16, 17, 18]];
       const under = await model(family, name);
-      await using retrieval = await RetrievalUnderTest.open(under, { ...window, overlap: true });
+      await using retrieval = await RetrievalUnderTest.open(under, {
+        ...window,
+        overlap: true,
+        keepClock: true,
+      });
       const dense = new TestSequence(0, pages[0]);
       const sparse = new TestSequence(1, pages[1]);
       read(retrieval, dense, prompt, { kind: "dense" });
