@@ -3,7 +3,6 @@ import { median } from "../../src/common/math.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import type { Bench, BenchContext } from "./harness.ts";
-import { retrievalDecode } from "./large/retrieval_decode.ts";
 import { llama3Shape, syntheticLlama } from "./large/synthetic_model.ts";
 
 /** Contexts measured; keys and values are whatever the pages hold, since time does not depend on them. */
@@ -17,74 +16,15 @@ const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
 async function run(context: BenchContext): Promise<void> {
   if (!context.full) {
     return context.note(
-      "large: left out, it takes 30 GiB of GPU memory, 40 of the machine's, and minutes; add --full",
+      "large: left out, it takes 30 GiB of GPU memory, 10 of the machine's, and minutes; add --full",
     );
   }
   const probe = await Gpu.open();
   const software = probe.adapterClass === "software";
   probe.dispose();
   if (software) return context.note("large: left out, there is no GPU");
-  await byRetrieval(context);
-  await byGraph(context);
   await densely(context, "Q8_0", "");
   await densely(context, "Q4_K", "_q4");
-}
-
-/** The paper's figures for this shape at 128K tokens on one RTX 4090: 0.188 s a token, 16 GB (RetrievalAttention, table 4). */
-async function byRetrieval(context: BenchContext): Promise<void> {
-  const found = await retrievalDecode(
-    llama3Shape,
-    131072,
-    64,
-    [{ kind: "retrieval" }, { kind: "retrieval", k: 100 }],
-    (text) => context.note(`large: ${text}`),
-  );
-  const row = (name: string, metric: string, value: number, unit: string, paper?: number) =>
-    context.report({
-      case: name,
-      metric,
-      value,
-      unit,
-      ...(paper === undefined
-        ? {}
-        : { baseline: "paper, RTX 4090 and 10 cores", ratio: paper / value }),
-    });
-  const name = "llama3_8b_retrieval_128k";
-  // The second is the paper's own budget: the best 100 keys of each head, everything else dropped.
-  for (const [i, suffix] of ["", "_k100"].entries()) {
-    const policy = found.policies[i];
-    row(name + suffix, "ms_per_token", policy.msPerToken, "ms", 188);
-    row(name + suffix, "search_ms_per_token", policy.searchMs, "ms");
-    row(name + suffix, "keys_scanned", 100 * policy.scanned, "%");
-  }
-  row(name, "gpu_memory", found.gpuBytes / 1e9, "GB", 16);
-  row(name, "cpu_memory", found.cpuBytes / 1e9, "GB");
-  row(name, "build_s", found.buildSeconds, "s");
-  row(name, "rel_l2", found.error, "");
-  context.note(
-    "large: keys and values of the 128K tokens are made, no token of them was prefilled; queries come from the GPU",
-  );
-}
-
-/** The paper's budget with its graph: a quarter of the layers and no vocabulary to speak of, since indexing all of them takes minutes. */
-async function byGraph(context: BenchContext): Promise<void> {
-  const layers = 8;
-  const found = await retrievalDecode(
-    { ...llama3Shape, layers, vocabulary: 8192 },
-    131072,
-    64,
-    [{ kind: "retrieval" }, { kind: "retrieval", k: 100 }],
-    (text) => context.note(`large: ${text}`),
-    true,
-  );
-  const policy = found.policies[1];
-  const row = (metric: string, value: number, unit: string) =>
-    context.report({ case: `llama3_8b_${layers}_layers_graph_128k_k100`, metric, value, unit });
-  row("ms_per_token", policy.msPerToken, "ms");
-  row("search_ms_per_token", policy.searchMs, "ms");
-  row("keys_scanned", 100 * policy.scanned, "%");
-  row("cpu_memory", found.cpuBytes / 1e9, "GB");
-  row("build_s", found.buildSeconds, "s");
 }
 
 /** Decode and prefill with dense attention and weights of a type, which names its rows by `suffix`. */

@@ -7,6 +7,7 @@ export const benchNames = [
   "text",
   "structured",
   "large",
+  "large_retrieval",
   "server",
   "index",
   "retrieval",

@@ -26,6 +26,10 @@ const SCORE_SPREAD = 3.66;
 
 /** No step is begun after this long, so that a slow machine gives figures too. */
 const MOST_SECONDS = 15;
+/** Steps begun before this do not count: a GPU that waited for the index takes so long to come to its full clock, and caches are cold. */
+const WARM_SECONDS = 2;
+/** Steps that count at least, however slow they are. */
+const LEAST_STEPS = 8;
 
 /** What decoding by retrieval took. */
 export interface RetrievalDecode {
@@ -143,14 +147,15 @@ export async function retrievalDecode(
     retrieval.adopt(0, prefix, prompt, decode);
     const before = retrieval.load;
     const times: number[] = [];
+    let cold = 0;
     start = performance.now();
     while (times.length < steps && performance.now() - start < MOST_SECONDS * 1000) {
+      if (performance.now() - start < WARM_SECONDS * 1000) cold++;
       times.push(step(row({ position: position++, pages: table, promptTokens: prompt, decode })));
     }
     const { load } = retrieval;
     retrieval.leave(0);
-    // The first steps meet cold caches and pipelines.
-    const msPerToken = median(times.slice(Math.min(4, times.length - 1)));
+    const msPerToken = median(times.slice(Math.max(0, Math.min(cold, times.length - LEAST_STEPS))));
     note(
       `${times.length} tokens in ${seconds()} s under ${JSON.stringify(decode)}, ${
         msPerToken.toFixed(1)
