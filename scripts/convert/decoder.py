@@ -23,6 +23,15 @@ class LongScaling:
 
 
 @dataclass(frozen=True)
+class LocalAttention:
+    """Layers that see the last `tokens` tokens only, and rotate by a base of their own: all but each `pattern`-th."""
+
+    tokens: int
+    pattern: int = 6
+    rope_base: float = 10000.0
+
+
+@dataclass(frozen=True)
 class DecoderShape:
     """The hyper-parameters that a GGUF header carries."""
 
@@ -41,6 +50,10 @@ class DecoderShape:
     longrope: LongScaling | None = None
     #: Leading dimensions of a head that are rotated; all by default.
     rope_dimensions: int | None = None
+    #: Only in `gemma3`.
+    local: LocalAttention | None = None
+    #: Positions are divided by this, except in local layers; 1 for none.
+    rope_linear: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Tensor names and the row order of the query and key projections are those of llama.cpp: in `llama` and `arcee` files rotary
 pairs lie next to each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with
-i + head_dim/2, and so do `qwen2`, `qwen3` and `phi3` files.
+i + head_dim/2, and so do `qwen2`, `qwen3`, `phi3` and `gemma3` files. A norm's gains are stored as the factors that
+they are, whereas PyTorch code of Gemma 3 adds 1 to what it stores.
 """
 
 from __future__ import annotations
@@ -27,15 +28,29 @@ _LAYER = {
     "mlp.down_proj": "ffn_down",
 }
 
+#: Gemma 3 also normalises what attention and the feed-forward give.
+_GEMMA3_LAYER = {
+    **_LAYER,
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
 
-def gguf_names(layers: int) -> dict[str, str]:
+
+def gguf_names(layers: int, architecture: str = "llama") -> dict[str, str]:
     """The tensors' names in a file by their Hugging Face names; a model need not have all of them."""
+    parts = _GEMMA3_LAYER if architecture == "gemma3" else _LAYER
     names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
     for layer in range(layers):
-        for source, target in _LAYER.items():
+        for source, target in parts.items():
             for part in ("weight", "bias"):
                 names[f"model.layers.{layer}.{source}.{part}"] = f"blk.{layer}.{target}.{part}"
     return {**names, "lm_head.weight": "output.weight"}
+
+
+def gain_offset(name: str, shape: DecoderShape) -> float:
+    """What is added to the tensor with this name in a file."""
+    return 1.0 if shape.architecture == "gemma3" and name.endswith("norm.weight") else 0.0
 
 
 def rotary_heads(name: str, shape: DecoderShape) -> int:

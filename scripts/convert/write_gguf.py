@@ -1,4 +1,4 @@
-"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2`, `qwen3` or `phi3`) as a GGUF file."""
+"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2`, `qwen3`, `phi3` or `gemma3`) as a GGUF file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from scripts.convert.decoder import DecoderShape, Vocabulary
-from scripts.convert.gguf_layout import gguf_names, interleave_rope_rows, rotary_heads
+from scripts.convert.decoder import DecoderShape, LocalAttention, Vocabulary
+from scripts.convert.gguf_layout import gain_offset, gguf_names, interleave_rope_rows, rotary_heads
 
 QUANTIZATION = {
     "f32": gguf.GGMLQuantizationType.F32,
@@ -26,12 +26,14 @@ FILE_TYPE = {
 
 
 def gguf_tensors(state: dict[str, np.ndarray], shape: DecoderShape) -> dict[str, np.ndarray]:
-    """Renames a Hugging Face style state dict and permutes its rotary projections."""
+    """Renames a Hugging Face style state dict, permutes its rotary projections and makes its gains factors."""
     tensors = {}
-    for source, target in gguf_names(shape.layers).items():
+    for source, target in gguf_names(shape.layers, shape.architecture).items():
         if source in state:
             heads = rotary_heads(source, shape)
-            tensors[target] = interleave_rope_rows(state[source], heads) if heads else state[source]
+            weight = interleave_rope_rows(state[source], heads) if heads else state[source]
+            offset = gain_offset(target, shape)
+            tensors[target] = weight + np.float32(offset) if offset else weight
     return tensors
 
 
@@ -72,6 +74,16 @@ def write_gguf(
         original = shape.longrope.original_context
         writer.add_rope_scaling_orig_ctx_len(original)
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(shape.context / original) / math.log(original)))
+    if shape.rope_linear != 1:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(shape.rope_linear)
+    if shape.local:
+        writer.add_sliding_window(shape.local.tokens)
+        # Files need to have neither of these where they are as in the real models.
+        if shape.local.pattern != LocalAttention.pattern:
+            writer.add_sliding_window_pattern(shape.local.pattern)
+        if shape.local.rope_base != LocalAttention.rope_base:
+            writer.add_rope_freq_base_swa(shape.local.rope_base)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocabulary)
     _add_vocabulary(writer, vocabulary, "qwen2" if shape.architecture.startswith("qwen") else "gpt-2")

@@ -29,7 +29,8 @@ def main() -> None:
         if not name.endswith("_f32"):
             path = Path(folder.name) / f"{name}.gguf"
             dequantise(models / f"{name}.gguf", path)
-        answer = complete(path, golden["prompt"], len(expected), 256, return_tokens=True, verbose=True)
+        prompt = golden["long_prompt" if name in golden["long"] else "prompt"]
+        answer = complete(path, prompt, len(expected), 256, return_tokens=True, verbose=True)
         found = answer["__verbose"]["tokens"]
         print(f"{name}: {'the same tokens' if found == expected else f'{found}, expected {expected}'}")
         if found != expected:

@@ -1,6 +1,7 @@
-"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3` and `phi3` GGUF files in f32,
-f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt of 40 tokens; and
-rope_yarn.json, what it makes of YaRN's parameters.
+"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3`, `phi3` and `gemma3`
+GGUF files in f32, f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt
+of 40 tokens (200 that begin with these for `gemma3`, as its windows are of up to 100); and rope_yarn.json, what it makes of
+YaRN's parameters.
 
 The reference for all but f32 runs on the weights that the file holds once they are dequantised, so an engine that
 keeps f32 activations must match to rounding.
@@ -23,6 +24,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     ArceeConfig,
     ArceeForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     Phi3Config,
@@ -34,11 +37,13 @@ from transformers import (
 )
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from scripts.convert.decoder import DecoderShape, LongScaling, Vocabulary, YarnScaling
+from scripts.convert.decoder import DecoderShape, LocalAttention, LongScaling, Vocabulary, YarnScaling
 from scripts.convert.write_gguf import QUANTIZATION, write_gguf
 
 SEED = 20240917
 PROMPT_TOKENS = 40
+#: Three pages of 64 tokens and a part of a fourth.
+LONG_PROMPT_TOKENS = 200
 GREEDY_TOKENS = 24
 
 #: Twelve of sixteen dimensions rotate; the prompt of 40 tokens is within one original context and beyond the other.
@@ -56,11 +61,18 @@ SHAPES = {
                               longrope=LongScaling(32, **LONG), rope_dimensions=12),
     "tiny_phi3_short": DecoderShape("phi3", 2, 64, 4, 2, 16, 160, 263, 256, 10000.0, 1e-5,
                                     longrope=LongScaling(128, **LONG), rope_dimensions=12),
+    # Layers 0 and 2 are local, 1 is global.
+    "tiny_gemma3": DecoderShape("gemma3", 3, 64, 4, 2, 32, 64, 263, 512, 1000000.0, 1e-6,
+                                local=LocalAttention(37, 2, 5000.0)),
+    # Layers 0 to 4 and 6 are local, 5 is global, as where a file does not say which.
+    "tiny_gemma3_q8_0": DecoderShape("gemma3", 7, 64, 4, 1, 64, 96, 263, 512, 1000000.0, 1e-6,
+                                     local=LocalAttention(100), rope_linear=8.0),
 }
-#: An architecture's own arithmetic does not depend on the weights' type.
+#: An architecture's own arithmetic does not depend on the weights' type. A name may give the type that a shape is for.
 QUANTIZATIONS = {"tiny_llama": ["f32", "f16", "q8_0"], "tiny_arcee": ["f32", "f16", "q8_0", "q4_0"],
                  "tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"],
-                 "tiny_qwen3": ["f32", "q8_0"], "tiny_phi3": ["f32"], "tiny_phi3_short": ["q8_0"]}
+                 "tiny_qwen3": ["f32", "q8_0"], "tiny_phi3": ["f32"], "tiny_phi3_short": ["q8_0"],
+                 "tiny_gemma3": ["f32"], "tiny_gemma3_q8_0": ["q8_0"]}
 
 #: Head dimension, base and the parameters of YaRN as Qwen 2.5 has them, and with every option.
 YARN = (
@@ -79,7 +91,14 @@ def tiny_vocabulary() -> Vocabulary:
     return Vocabulary(tokens, merges, {first, first + 1, first + 2}, eos=first, bos=first, end_of_turn=first + 2)
 
 
-def rope_parameters(shape: DecoderShape) -> dict[str, float | int | str | list[float]]:
+def rope_parameters(shape: DecoderShape) -> dict[str, float | int | str | list[float] | dict[str, float | str]]:
+    if shape.local:
+        linear = {"rope_type": "linear", "factor": shape.rope_linear}
+        scaling = {"rope_type": "default"} if shape.rope_linear == 1 else linear
+        return {
+            "full_attention": {**scaling, "rope_theta": shape.rope_base},
+            "sliding_attention": {"rope_type": "default", "rope_theta": shape.local.rope_base},
+        }
     if shape.longrope:
         return {
             "rope_type": "longrope",
@@ -130,8 +149,22 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             original = shape.longrope.original_context if shape.longrope else shape.context
             model = Phi3ForCausalLM(Phi3Config(**common, original_max_position_embeddings=original, pad_token_id=None,
                                                sliding_window=None, tie_word_embeddings=False))
+        case "gemma3":
+            assert shape.local
+            kinds = ["full_attention" if (layer + 1) % shape.local.pattern == 0 else "sliding_attention"
+                     for layer in range(shape.layers)]
+            model = Gemma3ForCausalLM(Gemma3TextConfig(**common, query_pre_attn_scalar=shape.head_dim, pad_token_id=None,
+                                                       sliding_window=shape.local.tokens, layer_types=kinds))
         case other:
-            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2, qwen3 or phi3")
+            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2, qwen3, phi3 or gemma3")
+
+    def gain(name: str) -> float:
+        """The mean of a norm's weights."""
+        if shape.architecture != "gemma3":
+            return 1.0
+        # Transformers adds 1 itself. As embeddings are tied, layers must add much, or every token is followed by itself.
+        return {"post_attention_layernorm": 2.0, "post_feedforward_layernorm": 6.0}.get(name.split(".")[-2], 0.0)
+
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -141,7 +174,7 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             if name.endswith(".bias"):
                 weight.copy_(noise)
             else:
-                weight.copy_(1 + 0.3 * noise if weight.ndim == 1 else 1.4 * noise / weight.shape[1] ** 0.5)
+                weight.copy_(gain(name) + 0.3 * noise if weight.ndim == 1 else 1.4 * noise / weight.shape[1] ** 0.5)
     return model.eval()
 
 
@@ -183,7 +216,9 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     vocabulary = tiny_vocabulary()
-    prompt = np.random.default_rng(SEED).integers(0, len(vocabulary.tokens), PROMPT_TOKENS).tolist()
+    long_prompt = np.random.default_rng(SEED).integers(0, len(vocabulary.tokens), LONG_PROMPT_TOKENS).tolist()
+    prompt = long_prompt[:PROMPT_TOKENS]
+    long_models: list[str] = []
     greedy: dict[str, list[int]] = {}
     for name, shape in SHAPES.items():
         model = build_model(shape)
@@ -191,15 +226,18 @@ def main() -> None:
         if model.config.tie_word_embeddings:
             exact.pop("lm_head.weight", None)
         for quantization in QUANTIZATIONS[name]:
-            stem = f"{name}_{quantization}"
+            stem = f"{name.removesuffix(f'_{quantization}')}_{quantization}"
             write_gguf(out / f"{stem}.gguf", stem, shape, vocabulary, exact, quantization)
             weights = {key: torch.from_numpy(value) for key, value in rounded(exact, quantization).items()}
             model.load_state_dict(weights, strict=False)
             model.tie_weights()
-            logits, greedy[stem] = reference(model, prompt)
+            if shape.local:
+                long_models.append(stem)
+            logits, greedy[stem] = reference(model, long_prompt if shape.local else prompt)
             np.save(out / f"{stem}.logits.npy", logits)
             print(f"{stem}: logits {logits.shape}, std {logits.std():.3f}, greedy {greedy[stem][:8]}")
-    (out / "prompt.json").write_text(json.dumps({"prompt": prompt, "greedy": greedy}) + "\n")
+    (out / "prompt.json").write_text(json.dumps({"prompt": prompt, "long_prompt": long_prompt, "long": long_models,
+                                                  "greedy": greedy}) + "\n")
     (out / "rope_yarn.json").write_text(json.dumps(yarn_vectors()) + "\n")
 
 

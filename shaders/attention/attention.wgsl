@@ -15,6 +15,15 @@ override QUERIES_PER_KV: u32;
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
+//#for n in 0..WINDOWED
+
+override WINDOW: u32;  // keys that a row sees: its own and those before it
+
+// The first key that a row sees whose own is `limit`.
+fn first_seen(limit: u32) -> u32 {
+  return limit + 1u - min(limit + 1u, WINDOW);
+}
+//#end
 
 @compute @workgroup_size(8)
 fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {
@@ -35,7 +44,11 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
   //#end
   //#end
   let last = limit_of(total - 1u);
-  for (var base = tokens_before(); base <= last; base += PAGE_TOKENS) {
+  var begun = tokens_before();
+  //#for n in 0..WINDOWED
+  begun = first_seen(limit_of(0u)) / PAGE_TOKENS * PAGE_TOKENS;
+  //#end
+  for (var base = begun; base <= last; base += PAGE_TOKENS) {
     let page = (pages[table + base / PAGE_TOKENS] * KV_HEADS + kv) * #(64 * 8 * CHUNKS)u;
     //#for r in 0..ROWS
     var score_#r_0 = vec4<f32>(0.0);
@@ -77,6 +90,16 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
       score_#r_1 = select(vec4<f32>(MASKED), score_#r_1, position + vec4<u32>(32u) <= vec4<u32>(limit_of(#(r)u)));
       //#end
     }
+    //#for n in 0..WINDOWED
+    // A row that sees none of a page is put right by the first that it sees: what it had decays to nothing.
+    if (base < first_seen(last)) {
+      let position = vec4<u32>(base + lane_id) + vec4<u32>(0u, 8u, 16u, 24u);
+      //#for r in 0..ROWS
+      score_#r_0 = select(vec4<f32>(MASKED), score_#r_0, position >= vec4<u32>(first_seen(limit_of(#(r)u))));
+      score_#r_1 = select(vec4<f32>(MASKED), score_#r_1, position + vec4<u32>(32u) >= vec4<u32>(first_seen(limit_of(#(r)u))));
+      //#end
+    }
+    //#end
     //#for r in 0..ROWS
     {
       let both = max(score_#r_0, score_#r_1);

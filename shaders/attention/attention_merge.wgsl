@@ -15,6 +15,16 @@ override OUTPUT_ROW_QUADS: u32;
 
 const LANES = #(16 / CHUNKS)u;
 
+//#for n in 0..WINDOWED
+
+override WINDOW: u32;  // keys that a row sees: its own and those before it
+
+// The first key that a row sees whose own is `limit`.
+fn first_seen(limit: u32) -> u32 {
+  return limit + 1u - min(limit + 1u, WINDOW);
+}
+//#end
+
 var<workgroup> tops: array<f32, 256>;
 var<workgroup> sums: array<f32, 256>;
 var<workgroup> outs: array<vec4<f32>, 256>;
@@ -26,8 +36,12 @@ fn attention_merge(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let head = group_id.y;
   let spans = rows[row].position / (SPAN_PAGES * PAGE_TOKENS) + 1u;
   let first = group_id.x * SPANS * HEADS + head;
+  var first_span = 0u;
+  //#for n in 0..WINDOWED
+  first_span = first_seen(rows[row].position) / (SPAN_PAGES * PAGE_TOKENS);
+  //#end
   var top = -1e30;
-  for (var i = thread; i < spans; i += 256u) {
+  for (var i = first_span + thread; i < spans; i += 256u) {
     top = max(top, partial_state[first + i * HEADS].x);
   }
   tops[thread] = top;
@@ -43,7 +57,7 @@ fn attention_merge(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let lane = thread / #(16 * CHUNKS)u;
   var out = vec4<f32>(0.0);
   var sum = 0.0;
-  for (var i = lane; i < spans; i += LANES) {
+  for (var i = first_span + lane; i < spans; i += LANES) {
     let state = partial_state[first + i * HEADS];
     let weight = exp2(state.x - top);
     sum = fma(weight, state.y, sum);

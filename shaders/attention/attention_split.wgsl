@@ -18,6 +18,15 @@ override SPANS: u32;
 
 const MASKED = -1e30;
 const KEYS = #(KEYS)u;
+//#for n in 0..WINDOWED
+
+override WINDOW: u32;  // keys that a row sees: its own and those before it
+
+// The first key that a row sees whose own is `limit`.
+fn first_seen(limit: u32) -> u32 {
+  return limit + 1u - min(limit + 1u, WINDOW);
+}
+//#end
 
 var<workgroup> q_tile: array<vec4<f32>, #(ROWS * 16 * CHUNKS)>;
 // Scores, then weights: 4 keys a vector. At the end, what the threads found: (low, high) of each.
@@ -33,11 +42,18 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let table = page_table();
   let total = row_total();
   let length = limit_of(0u) + 1u;
-  let first = group_id.z * SPAN_PAGES * PAGE_TOKENS;
+  var first = group_id.z * SPAN_PAGES * PAGE_TOKENS;
   if (first >= length || first < tokens_before()) {
     return;
   }
   let end = min(length, first + SPAN_PAGES * PAGE_TOKENS);
+  //#for n in 0..WINDOWED
+  let seen = first_seen(limit_of(0u));
+  if (end <= seen) {
+    return;
+  }
+  first += (max(first, seen) - first) / KEYS * KEYS;
+  //#end
   for (var i = thread; i < #(ROWS * 16 * CHUNKS)u; i += KEYS) {
     let r = min(i / #(16 * CHUNKS)u, total - 1u);
     q_tile[i] = query[(row_of(r) * HEADS + head_of(r)) * #(16 * CHUNKS)u + i % #(16 * CHUNKS)u];
@@ -60,7 +76,11 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
     //#for r in 0..ROWS
     var score_#r = MASKED;
     //#end
-    if (base + thread < end) {
+    var visible = base + thread < end;
+    //#for n in 0..WINDOWED
+    visible = visible && base + thread >= seen;
+    //#end
+    if (visible) {
       //#for r in 0..ROWS
       score_#r = 0.0;
       //#end

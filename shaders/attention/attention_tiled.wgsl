@@ -29,6 +29,15 @@ override SPAN_PAGES: u32;
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
+//#for n in 0..WINDOWED
+
+override WINDOW: u32;  // keys that a row sees: its own and those before it
+
+// The first key that a row sees whose own is `limit`.
+fn first_seen(limit: u32) -> u32 {
+  return limit + 1u - min(limit + 1u, WINDOW);
+}
+//#end
 // In the first 96 places two slices of keys and queries pass through; then 72 hold weights, and 32 behind them a slice of values.
 const SLICE = 48u;
 const VALUES = 72u;
@@ -75,10 +84,16 @@ fn attention_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   }
   //#end
   //#for w in SPLIT..1
+  // Where the first row's window begins, in whole pages. A row that sees none of a page is put right by the first that it sees.
+  var first_key = 0u;
+  //#for n in 0..WINDOWED
+  first_key = first_seen(block.z) / PAGE_TOKENS * PAGE_TOKENS;
+  //#end
+  let first_span = first_key / (SPAN_PAGES * PAGE_TOKENS) * (SPAN_PAGES * PAGE_TOKENS);
   // Of all spans so far, for the thread's own row.
   var all_top = MASKED;
   var all_sum = 0.0;
-  for (var start = 0u; start <= last; start += SPAN_PAGES * PAGE_TOKENS) {
+  for (var start = first_span; start <= last; start += SPAN_PAGES * PAGE_TOKENS) {
   //#end
     var top = MASKED;
     var sum = 0.0;
@@ -88,7 +103,11 @@ fn attention_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
     //#end
     //#end
     let end = min(last, start + SPAN_PAGES * PAGE_TOKENS - 1u);
-    for (var base = start; base <= end; base += PAGE_TOKENS) {
+    var begun = start;
+    //#for n in 0..WINDOWED
+    begun = max(start, first_key);
+    //#end
+    for (var base = begun; base <= end; base += PAGE_TOKENS) {
       let page = (pages[block.w + base / PAGE_TOKENS] * KV_HEADS + kv) * #(64 * 8 * CHUNKS)u;
       let key_from = page + thread / 2u * #(8 * CHUNKS)u + thread % 2u;
       var next_key = key_eight(key_from);
@@ -135,6 +154,9 @@ fn attention_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
       workgroupBarrier();
       let keys = vec4<u32>(base + across * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
       //#for r in 0..4
+      //#for n in 0..WINDOWED
+      score_#r = select(vec4<f32>(MASKED), score_#r, keys >= vec4<u32>(first_seen(block.z + first + #(8 * r)u)));
+      //#end
       tile[scores][across % 2u * 4u + #(r)u] =
         select(vec4<f32>(MASKED), score_#r, keys <= vec4<u32>(block.z + first + #(8 * r)u));
       //#end
@@ -242,7 +264,7 @@ fn attention_tiled(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
       //#for d in 0..CHUNKS
       if (#(d * 16)u + across < OUTPUT_QUADS) {
         var all = out_#r_#d * weight;
-        if (start > 0u) {
+        if (start > first_span) {
           all = fma(output[at + #(d * 16)u + across], vec4<f32>(before), all);
         }
         output[at + #(d * 16)u + across] = all * row_scale[first + #(8 * r)u];

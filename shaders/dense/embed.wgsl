@@ -2,6 +2,7 @@
 
 override OUTPUT_QUADS_PER_ROW: u32;
 override GROUP: u32;
+override EMBED_SCALE: f32;
 
 @group(0) @binding(5) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(10) var<storage, read> rows: array<StepRow>;
@@ -18,6 +19,6 @@ fn embed(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) 
     let block = quad / 8u;
     let scale = weight_scales(token, block / 4u)[block % 4u];
     output[row * OUTPUT_QUADS_PER_ROW + quad] =
-      weight_unpack(weight_word(token, quad / WEIGHT_GROUPS), quad % 8u, scale);
+      EMBED_SCALE * weight_unpack(weight_word(token, quad / WEIGHT_GROUPS), quad % 8u, scale);
   }
 }

@@ -9,6 +9,8 @@ import {
   headConstants,
   outputConstants,
   PREFILL_SPAN_PAGES,
+  windowConstants,
+  windowed,
 } from "./attention_parts.ts";
 import { createDecodeAttention } from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
@@ -95,16 +97,18 @@ export class Attention {
     this.#record = record;
   }
 
+  /** @param sliding how many of its latest tokens a row sees, its own included; default all */
   static async create(
     gpu: Gpu,
     shape: AttentionShape,
     contextPages: number,
     buffers: AttentionBuffers,
+    sliding?: number,
   ): Promise<Attention> {
     return new Attention(
       gpu.kernels === "lanes"
-        ? await createLanes(gpu, shape, contextPages, buffers)
-        : await createWide(gpu, shape, contextPages, buffers),
+        ? await createLanes(gpu, shape, contextPages, buffers, sliding)
+        : await createWide(gpu, shape, contextPages, buffers, sliding),
     );
   }
 
@@ -119,6 +123,7 @@ async function createLanes(
   shape: AttentionShape,
   contextPages: number,
   buffers: AttentionBuffers,
+  sliding: number | undefined,
 ): Promise<(pass: StepPass, work: AttentionWork) => void> {
   const prefill = async (rows: number, blocks: GPUBuffer): Promise<KernelCall> => {
     const shader = assembleShader(
@@ -134,11 +139,17 @@ async function createLanes(
         "attention/to_output",
         "attention/attention",
       ),
-      { ROWS: rows, ROW_LOADS: Math.ceil(rows / 8), CHUNKS: shape.paddedHeadDim / 64 },
+      {
+        ROWS: rows,
+        ROW_LOADS: Math.ceil(rows / 8),
+        CHUNKS: shape.paddedHeadDim / 64,
+        ...windowed(sliding),
+      },
     );
     const pipeline = await gpu.pipelines.get(shader, "attention", {
       ...headConstants(shape),
       ...outputConstants(shape),
+      ...windowConstants(sliding),
     });
     return bindKernel(gpu, pipeline, { ...cacheBindings(buffers), output: buffers.output, blocks });
   };
@@ -146,7 +157,7 @@ async function createLanes(
   const [large, small, decode] = await Promise.all([
     prefill(largeBlockRows(gpu, shape.paddedHeadDim), step.largeBlocks),
     prefill(SMALL_BLOCK_ROWS, step.smallBlocks),
-    createDecodeAttention(gpu, shape, contextPages, buffers),
+    createDecodeAttention(gpu, shape, contextPages, buffers, undefined, sliding),
   ]);
   return (pass, { largeBlocks, smallBlocks, decodes, shared }) => {
     pass.dispatch(large, [largeBlocks, shape.heads]);
@@ -160,10 +171,11 @@ async function createWide(
   shape: AttentionShape,
   contextPages: number,
   buffers: AttentionBuffers,
+  sliding: number | undefined,
 ): Promise<(pass: StepPass, work: AttentionWork) => void> {
   const [prefill, decode] = await Promise.all([
-    createTiledAttention(gpu, shape, buffers),
-    createDecodeAttention(gpu, shape, contextPages, buffers),
+    createTiledAttention(gpu, shape, buffers, sliding),
+    createDecodeAttention(gpu, shape, contextPages, buffers, undefined, sliding),
   ]);
   return (pass, work) => {
     prefill(pass, work);

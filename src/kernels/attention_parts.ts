@@ -62,6 +62,16 @@ export function outputConstants(
   return { OUTPUT_QUADS: headDim / 4, OUTPUT_ROW_QUADS: outputRowQuads };
 }
 
+/** For the text of a shader: whether rows see a window of their latest tokens. */
+export function windowed(sliding: number | undefined): Record<string, number> {
+  return { WINDOWED: sliding === undefined ? 0 : 1 };
+}
+
+/** Constants of kernels whose rows see `sliding` of their latest tokens. */
+export function windowConstants(sliding: number | undefined): Record<string, number> {
+  return sliding === undefined ? {} : { WINDOW: sliding };
+}
+
 /** Bindings that all kernels over the cache share. */
 export function cacheBindings(
   { step, query, keys, values }: AttentionBuffers,

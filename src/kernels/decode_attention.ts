@@ -11,6 +11,8 @@ import {
   headConstants,
   outputConstants,
   splitConstants,
+  windowConstants,
+  windowed,
 } from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
@@ -30,19 +32,23 @@ export interface WindowBindings {
   logMass: GPUBuffer;
 }
 
-/** Decode attention over all pages of each row, or with `window` over those that its own rows name, of which none are shared. */
+/**
+ * Decode attention over all pages of each row, or with `window` over those that its own rows name, of which none are shared. With
+ * `sliding` a row sees so many of its latest tokens, by itself.
+ */
 export async function createDecodeAttention(
   gpu: Gpu,
   shape: AttentionShape,
   contextPages: number,
   buffers: AttentionBuffers,
   window?: WindowBindings,
+  sliding?: number,
 ): Promise<RecordDecode> {
   const create = (resumed: boolean) =>
     gpu.kernels === "lanes"
-      ? createLanes(gpu, shape, buffers, window, resumed)
-      : createWide(gpu, shape, contextPages, buffers, window, resumed);
-  if (window) return await create(false);
+      ? createLanes(gpu, shape, buffers, window, resumed, sliding)
+      : createWide(gpu, shape, contextPages, buffers, window, resumed, sliding);
+  if (window || sliding) return await create(false);
   const [alone, rest, shared] = await Promise.all([
     create(false),
     create(true),
@@ -61,6 +67,7 @@ async function createLanes(
   buffers: AttentionBuffers,
   window: WindowBindings | undefined,
   resumed: boolean,
+  sliding: number | undefined,
 ): Promise<RecordDecode> {
   const rows = decodeGroup(shape);
   const start: ShaderPath[] = resumed
@@ -78,11 +85,17 @@ async function createLanes(
       "attention/to_output",
       "attention/attention",
     ),
-    { ROWS: rows, ROW_LOADS: Math.ceil(rows / 8), CHUNKS: shape.paddedHeadDim / 64 },
+    {
+      ROWS: rows,
+      ROW_LOADS: Math.ceil(rows / 8),
+      CHUNKS: shape.paddedHeadDim / 64,
+      ...windowed(sliding),
+    },
   );
   const pipeline = await gpu.pipelines.get(shader, "attention", {
     ...headConstants(shape),
     ...outputConstants(shape),
+    ...windowConstants(sliding),
   });
   const { step, scratch, output } = buffers;
   const call = bindKernel(gpu, pipeline, {
@@ -101,12 +114,13 @@ async function createWide(
   buffers: AttentionBuffers,
   window: WindowBindings | undefined,
   resumed: boolean,
+  sliding: number | undefined,
 ): Promise<RecordDecode> {
   const { step, output, scratch: { partial, state } } = buffers;
   const group = decodeGroup(shape);
-  const chunks = { CHUNKS: shape.paddedHeadDim / 64 };
+  const chunks = { CHUNKS: shape.paddedHeadDim / 64, ...windowed(sliding) };
   const { spanPages, spans } = decodeSpans(contextPages);
-  const spanConstants = { SPAN_PAGES: spanPages, SPANS: spans };
+  const spanConstants = { SPAN_PAGES: spanPages, SPANS: spans, ...windowConstants(sliding) };
   const { rows, ...mass } = rowBindings(buffers, window);
   const splitShader = assembleShader(
     "attention_split",

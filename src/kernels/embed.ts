@@ -7,13 +7,15 @@ import type { WeightMatrix } from "./weight_matrix.ts";
 /** Compiles the embedding look-up; dispatch it with one workgroup a row. */
 export async function createEmbed(
   gpu: Gpu,
-  { matrix, step, rows, lastSampled, output, quadsPerRow }: {
+  { matrix, step, rows, lastSampled, output, quadsPerRow, scale }: {
     matrix: WeightMatrix;
     step: GPUBuffer;
     rows: GPUBuffer;
     lastSampled: GPUBuffer;
     output: GPUBuffer;
     quadsPerRow: number;
+    /** Factor of every element. */
+    scale: number;
   },
 ): Promise<KernelCall> {
   const shader = assembleShader(
@@ -23,6 +25,7 @@ export async function createEmbed(
   const pipeline = await gpu.pipelines.get(shader, "embed", {
     ...matrix.constants,
     OUTPUT_QUADS_PER_ROW: quadsPerRow,
+    EMBED_SCALE: scale,
     // One vector's worth on a CPU; on an H200 a row of 4,096 took 76 us by 8 threads.
     GROUP: gpu.adapterClass === "software" ? 8 : 256,
   });

@@ -5,11 +5,13 @@ import type { StepBuffers } from "./step_buffers.ts";
 /**
  * What becomes of query, key and value projections: biases, RoPE, queries of the step and keys and values in their pages.
  *
+ * @param queryScale factor of scores
  * @param buffers `query` f32 `[row][head][padded head dimension]`; `keys` and `values` a layer's pages; `rope` of `ropeTable`; `bias` f32 per row
  *   of the matrix, or undefined
  */
 export function qkvFinish(
   shape: Omit<AttentionShape, "outputRowQuads">,
+  queryScale: number,
   buffers: {
     step: StepBuffers;
     query: GPUBuffer;
@@ -40,7 +42,7 @@ export function qkvFinish(
       KV_HEADS: shape.kvHeads,
       HEAD_DIM: shape.paddedHeadDim,
       // The softmax uses exp2.
-      QUERY_SCALE: Math.LOG2E / Math.sqrt(shape.headDim),
+      QUERY_SCALE: Math.LOG2E * queryScale,
     },
     long: true,
   };

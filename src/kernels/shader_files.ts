@@ -34,6 +34,7 @@ import toOutput from "../../shaders/attention/to_output.wgsl" with { type: "text
 import biasAdded from "../../shaders/dense/bias_added.wgsl" with { type: "text" };
 import biasNone from "../../shaders/dense/bias_none.wgsl" with { type: "text" };
 import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
+import finishGeglu from "../../shaders/dense/finish_geglu.wgsl" with { type: "text" };
 import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
 import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
 import finishStore from "../../shaders/dense/finish_store.wgsl" with { type: "text" };
@@ -49,6 +50,7 @@ import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text
 import linearSplit from "../../shaders/dense/linear_split.wgsl" with { type: "text" };
 import linearTiled from "../../shaders/dense/linear_tiled.wgsl" with { type: "text" };
 import linearVector from "../../shaders/dense/linear_vector.wgsl" with { type: "text" };
+import postNorm from "../../shaders/dense/post_norm.wgsl" with { type: "text" };
 import rms from "../../shaders/dense/rms.wgsl" with { type: "text" };
 import rowScales from "../../shaders/dense/row_scales.wgsl" with { type: "text" };
 import rowScalesWide from "../../shaders/dense/row_scales_wide.wgsl" with { type: "text" };
@@ -101,6 +103,7 @@ const sources = {
   "dense/bias_added": biasAdded,
   "dense/bias_none": biasNone,
   "dense/embed": embed,
+  "dense/finish_geglu": finishGeglu,
   "dense/finish_relu2": finishRelu2,
   "dense/finish_residual": finishResidual,
   "dense/finish_store": finishStore,
@@ -114,6 +117,7 @@ const sources = {
   "dense/linear_split": linearSplit,
   "dense/linear_tiled": linearTiled,
   "dense/linear_vector": linearVector,
+  "dense/post_norm": postNorm,
   "dense/rms": rms,
   "dense/row_scales": rowScales,
   "dense/row_scales_wide": rowScalesWide,

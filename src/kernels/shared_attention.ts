@@ -10,6 +10,7 @@ import {
   decodeSpans,
   headConstants,
   splitConstants,
+  windowed,
 } from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments } from "./shader_files.ts";
@@ -67,6 +68,7 @@ async function createLanes(
       ROW_LOADS: Math.ceil(queries / 8),
       GROUP: group,
       CHUNKS: shape.paddedHeadDim / 64,
+      ...windowed(undefined),
     },
   );
   const pipeline = await gpu.pipelines.get(shader, "attention", headConstants(shape));
@@ -97,7 +99,12 @@ async function createWide(
       "attention/none_done",
       "attention/attention_split",
     ),
-    { ...splitConstants(rows * group), GROUP: group, CHUNKS: shape.paddedHeadDim / 64 },
+    {
+      ...splitConstants(rows * group),
+      GROUP: group,
+      CHUNKS: shape.paddedHeadDim / 64,
+      ...windowed(undefined),
+    },
   );
   const pipeline = await gpu.pipelines.get(shader, "attention_split", {
     ...headConstants(shape),

@@ -9,6 +9,8 @@ import {
   headConstants,
   outputConstants,
   PREFILL_SPAN_PAGES,
+  windowConstants,
+  windowed,
 } from "./attention_parts.ts";
 import { shaderFragments } from "./shader_files.ts";
 
@@ -22,12 +24,14 @@ export type RecordPrefill = (pass: StepPass, work: AttentionWork) => void;
 
 /**
  * Prefill attention of the wide family. Steps of few rows, as a short question behind a long text is, are split into spans of the context (split-KV),
- * where the partial results fit `buffers.scratch`; a row's result is the same to the bit either way.
+ * where the partial results fit `buffers.scratch`; a row's result is the same to the bit either way. With `sliding` a row sees so many of its latest
+ * tokens: few spans, which are never split.
  */
 export async function createTiledAttention(
   gpu: Gpu,
   shape: AttentionShape,
   buffers: AttentionBuffers,
+  sliding?: number,
 ): Promise<RecordPrefill> {
   const { step, output, scratch: { partial, state } } = buffers;
   const chunks = shape.paddedHeadDim / 64;
@@ -40,11 +44,12 @@ export async function createTiledAttention(
         `attention/kv_load_${shape.kvType}`,
         "attention/attention_tiled",
       ),
-      { CHUNKS: chunks, SPLIT: split ? 1 : 0 },
+      { CHUNKS: chunks, SPLIT: split ? 1 : 0, ...windowed(sliding) },
     );
     const pipeline = await gpu.pipelines.get(shader, "attention_tiled", {
       ...headConstants(shape),
       ...constants,
+      ...windowConstants(sliding),
       ...split ? {} : outputConstants(shape),
     });
     const results: Record<string, GPUBuffer> = split
@@ -66,6 +71,16 @@ export async function createTiledAttention(
     const parts = { partial, partial_state: state, rows: step.rows };
     return bindKernel(gpu, pipeline, { step: step.step, output, ...parts });
   };
+  if (sliding !== undefined) {
+    const [large, small] = await Promise.all([
+      tiled(step.largeBlocks, false),
+      tiled(step.smallBlocks, false),
+    ]);
+    return (pass, { largeBlocks, smallBlocks }) => {
+      pass.dispatch(large, [largeBlocks, shape.heads]);
+      pass.dispatch(small, [smallBlocks, shape.heads]);
+    };
+  }
   const [large, small, splitLarge, splitSmall, merge] = await Promise.all([
     tiled(step.largeBlocks, false),
     tiled(step.smallBlocks, false),

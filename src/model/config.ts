@@ -2,8 +2,8 @@ import type { GgufFile } from "../formats/gguf.ts";
 import { ModelFormatError } from "../common/errors.ts";
 import { readRope, type RopeConfig } from "./rope_config.ts";
 
-/** Feed-forward of a layer: gated (SwiGLU), or a plain squared ReLU in arcee. */
-export type FeedForwardKind = "swiglu" | "relu2";
+/** Feed-forward of a layer: gated (SwiGLU, or GeGLU in gemma3), or a plain squared ReLU in arcee. */
+export type FeedForwardKind = "swiglu" | "geglu" | "relu2";
 
 /**
  * How a file pairs the rotated dimensions of a head: each with its neighbour, or `i` with `i + dimensions / 2`. The GPU pairs neighbours,
@@ -20,6 +20,10 @@ interface Architecture {
   headNorm: boolean;
   /** Whether query, key and value projections are one tensor, and gate and up projections another. Default false. */
   fused?: boolean;
+  /** Whether what attention and feed-forward add to the residual stream is normalised, and embeddings grow by the root of the width. Default false. */
+  sandwiched?: boolean;
+  /** Of so many layers the last sees all of the context, the others a window of it. Default: where there is a window, all layers have it. */
+  windowPattern?: number;
 }
 
 const architectures = {
@@ -43,6 +47,14 @@ const architectures = {
     attentionBias: "never",
     headNorm: false,
     fused: true,
+  },
+  gemma3: {
+    feedForward: "geglu",
+    rotaryPairs: "halves",
+    attentionBias: "never",
+    headNorm: true,
+    sandwiched: true,
+    windowPattern: 6,
   },
 } satisfies Record<string, Architecture>;
 
@@ -74,6 +86,34 @@ export interface ModelConfig {
   fused: boolean;
   /** Whether the output projection is the embedding matrix. */
   tiedEmbeddings: boolean;
+  /** Whether what attention and feed-forward yield is RMS-normalised before it is added to the residual stream. */
+  postNorms: boolean;
+  /** Factor of embeddings as input. */
+  embeddingScale: number;
+  /** Factor of scores before the softmax. */
+  queryScale: number;
+  /** Layers that see a part of the context only; undefined when there are none. */
+  window: AttentionWindow | undefined;
+}
+
+/** Sliding-window attention (Beltagy et al. 2020; in turn with full attention: Gemma 3 report, section 2). */
+export interface AttentionWindow {
+  /** Latest tokens that a token sees, itself included. */
+  tokens: number;
+  /** Of so many layers the last sees everything; 0 when none does. */
+  pattern: number;
+  /** RoPE of these layers. */
+  rope: RopeConfig;
+}
+
+/** The window of a layer, from 0 on; undefined when it sees everything. */
+export function layerWindow(
+  { window }: Pick<ModelConfig, "window">,
+  layer: number,
+): AttentionWindow | undefined {
+  if (!window) return undefined;
+  const { pattern } = window;
+  return pattern > 0 && layer % pattern === pattern - 1 ? undefined : window;
 }
 
 /**
@@ -83,8 +123,15 @@ export interface ModelConfig {
 export function readModelConfig(file: GgufFile): ModelConfig {
   const { metadata, name } = file;
   const architecture = readArchitecture(file);
-  const { feedForward, rotaryPairs, attentionBias, headNorm, fused = false }: Architecture =
-    architectures[architecture];
+  const {
+    feedForward,
+    rotaryPairs,
+    attentionBias,
+    headNorm,
+    fused = false,
+    sandwiched = false,
+    windowPattern = 0,
+  }: Architecture = architectures[architecture];
   const key = (field: string) => `${architecture}.${field}`;
   const integer = (field: string, max: number, otherwise?: number) =>
     metadata.integer(key(field), 1, max, otherwise);
@@ -118,19 +165,18 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     headDim,
     integer("context_length", 1 << 27),
   );
-  const window = metadata.integer(key("attention.sliding_window"), 0, 2 ** 32, 0);
-  if (window > 0 && window < contextLength) {
-    throw metadata.error(
-      key("attention.sliding_window"),
-      `0 or at least the context of ${contextLength} tokens: sliding windows are not supported`,
-    );
-  }
+  const windowTokens = windowPattern > 0
+    ? integer("attention.sliding_window", 2 ** 32 - 1)
+    : metadata.integer(key("attention.sliding_window"), 0, 2 ** 32 - 1, 0);
+  // Layers whose window hides nothing may still rotate in a way of their own.
+  const windowed = windowPattern > 0 || windowTokens > 0 && windowTokens < contextLength;
+  const layers = integer("block_count", 1024);
   const brings = (...parts: string[]) =>
     parts.some((part) => file.tensors.has(`blk.0.${part}.bias`));
   return {
     architecture,
     feedForward,
-    layers: integer("block_count", 1024),
+    layers,
     width,
     heads,
     kvHeads,
@@ -147,6 +193,24 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     headNorm,
     fused,
     tiedEmbeddings: !file.tensors.has("output.weight"),
+    postNorms: sandwiched,
+    embeddingScale: sandwiched ? Math.sqrt(width) : 1,
+    // Files do not say it: of Gemma 3 only the largest, of 62 layers, scales by what its heads would have of its width.
+    queryScale: (architecture === "gemma3" && layers === 62 ? width / heads : headDim) ** -0.5,
+    window: windowed
+      ? {
+        tokens: windowTokens,
+        pattern: metadata.integer(key("attention.sliding_window_pattern"), 0, 1024, windowPattern),
+        // Layers with a window keep the frequencies that they were trained with when others are scaled for longer contexts.
+        rope: windowPattern > 0
+          ? {
+            base: metadata.number(key("rope.freq_base_swa"), 10000),
+            dimensions: rope.dimensions,
+            scale: 1,
+          }
+          : rope,
+      }
+      : undefined,
   };
 }
 

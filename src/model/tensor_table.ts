@@ -32,7 +32,11 @@ function expectedTensors(file: GgufFile, config: ModelConfig): Map<string, numbe
       add("attn_k_norm.weight", headDim);
     }
     add("ffn_norm.weight", width);
-    if (config.feedForward === "swiglu" && !config.fused) add("ffn_gate.weight", width, hidden);
+    if (config.postNorms) {
+      add("post_attention_norm.weight", width);
+      add("post_ffw_norm.weight", width);
+    }
+    if (config.feedForward !== "relu2" && !config.fused) add("ffn_gate.weight", width, hidden);
     add("ffn_up.weight", width, config.fused ? 2 * hidden : hidden);
     add("ffn_down.weight", hidden, width);
   }

@@ -44,7 +44,7 @@ const PREPARE_ROUNDS = 2;
 /**
  * A decoder-only transformer on one GPU. Weights and buffers live as long as the device; every bind group is made once, so a step only
  * records dispatches: 5 a layer in decode (QKV + RoPE + cache, attention, output + residual, up + activation, down + residual), 7 when the
- * row norms are worth dispatches of their own; 1 more where query and key heads are normalised.
+ * row norms are worth dispatches of their own; 1 more where query and key heads are normalised, 2 where what layers yield is.
  */
 export class Transformer {
   readonly #rowScales: KernelCall;
@@ -206,9 +206,11 @@ export class Transformer {
       if (attention) pass = attention.attend(pass, index, step, layer.attention);
       else layer.attention.record(pass, step);
       layer.output.record(pass, step);
+      if (layer.postNorms) pass.dispatch(layer.postNorms.attention, [rows]);
       scales();
       layer.up.record(pass, step);
       layer.down.record(pass, step);
+      if (layer.postNorms) pass.dispatch(layer.postNorms.feedForward, [rows]);
     }
     this.recordLogits(pass, rows, samples);
     attention?.complete();

@@ -18,12 +18,13 @@ import { createEmbed } from "../kernels/embed.ts";
 import { createHeadNorm } from "../kernels/head_norm.ts";
 import { Linear } from "../kernels/linear.ts";
 import type { LinearFinish, NormInput } from "../kernels/linear_variant.ts";
+import { createPostNorm } from "../kernels/post_norm.ts";
 import { qkvFinish } from "../kernels/qkv_finish.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
 import { createSample } from "../kernels/sample.ts";
 import { createScore, SCORE_BYTES, type ScoreBuffers, SCORED_BYTES } from "../kernels/score.ts";
 import type { StepBuffers } from "../kernels/step_buffers.ts";
-import type { ModelConfig } from "./config.ts";
+import { layerWindow, type ModelConfig } from "./config.ts";
 import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import { ropeTable } from "./rope_table.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
@@ -37,6 +38,8 @@ export interface Layer {
   attention: Attention;
   attentionBuffers: AttentionBuffers;
   output: Linear;
+  /** Add to the residual stream what `output` and `down` only store, where that is normalised. */
+  postNorms: { attention: KernelCall; feedForward: KernelCall } | undefined;
   up: Linear;
   down: Linear;
 }
@@ -52,11 +55,15 @@ export class TransformerBuilder {
   /** QKV products of a step, in models that normalise heads. */
   readonly #projected: GPUBuffer;
   readonly #attended: GPUBuffer;
+  /** What attention or feed-forward yields, in models that normalise it. */
+  readonly #yielded: GPUBuffer;
   readonly #hidden: GPUBuffer;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
   readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
   readonly #rope: GPUBuffer;
+  /** For layers that see a window of the context. */
+  readonly #windowRope: GPUBuffer;
   readonly #quads: number;
   readonly #contextPages: number;
   readonly #scratch: AttentionScratch;
@@ -82,6 +89,7 @@ export class TransformerBuilder {
     this.#query = make("queries", heads * paddedHeadDim);
     this.#projected = make("projected heads", config.headNorm ? weights.layers[0].qkv.rows : 0);
     this.#attended = make("attention output", shape.outputRowQuads * 4);
+    this.#yielded = make("yielded", config.postNorms ? this.#quads * 4 : 0);
     this.#hidden = make("feed-forward", weights.layers[0].down.columns);
     this.#lastSampled = make("last sampled", 1, maxSequences);
     this.adjustBuffers = {
@@ -108,6 +116,12 @@ export class TransformerBuilder {
         long ? (beyond ? long.long : long.short) : factors,
       ),
     );
+    this.#windowRope = config.window && config.window.rope !== config.rope
+      ? gpu.buffers.upload(
+        "rope of windows",
+        ropeTable(config.window.rope, paddedHeadDim, contextLength),
+      )
+      : this.#rope;
   }
 
   #norm(gain: GPUBuffer): NormInput {
@@ -136,6 +150,7 @@ export class TransformerBuilder {
       lastSampled: this.#lastSampled,
       output: this.#residual,
       quadsPerRow: this.#quads,
+      scale: this.config.embeddingScale,
     });
   }
 
@@ -197,18 +212,26 @@ export class TransformerBuilder {
       output: this.#attended,
       scratch: this.#scratch,
     };
-    const finish = qkvFinish(this.shape, {
+    const window = layerWindow(this.config, index);
+    const finish = qkvFinish(this.shape, this.config.queryScale, {
       step: this.buffers,
       query: this.#query,
       keys: this.cache.keys[index],
       values: this.cache.values[index],
-      rope: this.#rope,
+      rope: window ? this.#windowRope : this.#rope,
       bias: layer.qkvBias,
     });
-    const [qkv, headNorm, attention, output, up, down] = await Promise.all([
+    const { postNorms: gains } = layer;
+    const [qkv, headNorm, attention, output, up, down, postNorms] = await Promise.all([
       this.#qkv(layer, layer.headGains ? this.#project(layer) : finish),
       layer.headGains ? this.#headNorm(layer, layer.headGains, finish) : undefined,
-      Attention.create(this.gpu, this.shape, this.#contextPages, attentionBuffers),
+      Attention.create(
+        this.gpu,
+        this.shape,
+        this.#contextPages,
+        attentionBuffers,
+        window?.tokens,
+      ),
       this.#toResidual(
         "attention output",
         layer.attentionOutput,
@@ -217,8 +240,10 @@ export class TransformerBuilder {
       ),
       this.#up(layer),
       this.#toResidual("down", layer.down, this.#hidden),
+      gains && Promise.all([this.#postNorm(gains.attention), this.#postNorm(gains.feedForward)])
+        .then(([attention, feedForward]) => ({ attention, feedForward })),
     ]);
-    return { qkv, headNorm, attention, attentionBuffers, output, up, down };
+    return { qkv, headNorm, attention, attentionBuffers, output, postNorms, up, down };
   }
 
   #qkv(layer: LayerWeights, finish: LinearFinish): Promise<Linear> {
@@ -253,20 +278,34 @@ export class TransformerBuilder {
   }
 
   #up(layer: LayerWeights): Promise<Linear> {
-    const gated = this.config.feedForward === "swiglu";
+    const { feedForward } = this.config;
+    const gated = feedForward !== "relu2";
     return Linear.create(this.gpu, {
       label: "up",
       step: this.buffers.step,
       matrix: layer.up,
       input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) },
       finish: {
-        fragments: [gated ? "dense/finish_swiglu" : "dense/finish_relu2"],
+        fragments: [`dense/finish_${feedForward}`],
         bindings: { output: this.#hidden },
         constants: { OUTPUT_PAIRS_PER_ROW: gated ? layer.down.columns : layer.down.columns / 2 },
       },
     });
   }
 
+  #postNorm(gain: GPUBuffer): Promise<KernelCall> {
+    return createPostNorm(
+      this.gpu,
+      { input: this.#yielded, gain, output: this.#residual },
+      {
+        quadsPerRow: this.#quads,
+        width: this.config.width,
+        epsilon: this.config.normEpsilon,
+      },
+    );
+  }
+
+  /** To the residual stream, or to where a norm takes it there. */
   #toResidual(
     label: string,
     matrix: LayerWeights["down"],
@@ -278,11 +317,17 @@ export class TransformerBuilder {
       step: this.buffers.step,
       matrix,
       input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4 },
-      finish: {
-        fragments: [bias ? "dense/bias_added" : "dense/bias_none", "dense/finish_residual"],
-        bindings: { output: this.#residual, ...(bias ? { bias } : {}) },
-        constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
-      },
+      finish: this.config.postNorms
+        ? {
+          fragments: ["dense/finish_store"],
+          bindings: { output: this.#yielded },
+          constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
+        }
+        : {
+          fragments: [bias ? "dense/bias_added" : "dense/bias_none", "dense/finish_residual"],
+          bindings: { output: this.#residual, ...(bias ? { bias } : {}) },
+          constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
+        },
     });
   }
 }

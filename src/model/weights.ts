@@ -19,7 +19,9 @@ export interface LayerWeights {
   attentionOutput: WeightMatrix;
   outputBias: GPUBuffer | undefined;
   feedForwardNorm: GPUBuffer;
-  /** relu2: the up projection; swiglu: gate and up, interleaved row by row. */
+  /** Gains of what attention and feed-forward yield, where the model normalises it. */
+  postNorms: { attention: GPUBuffer; feedForward: GPUBuffer } | undefined;
+  /** relu2: the up projection; gated: gate and up, interleaved row by row. */
   up: WeightMatrix;
   down: WeightMatrix;
 }
@@ -131,6 +133,12 @@ export function loadWeights(
         ? paddedFloats(`blk.${layer}.attn_output.bias`, attentionOutput.rows)
         : undefined,
       feedForwardNorm: norm(name("ffn_norm")),
+      postNorms: config.postNorms
+        ? {
+          attention: norm(name("post_attention_norm")),
+          feedForward: norm(name("post_ffw_norm")),
+        }
+        : undefined,
       up: config.feedForward === "relu2" ? uploadPlain(gpu, file, up) : uploadMatrix(
         gpu,
         file,

@@ -10,9 +10,11 @@ export async function openRetrieval(
   transformer: Transformer,
   options: RetrievalOptions,
 ): Promise<RetrievalAttention | undefined> {
-  const problem = transformer.shape.kvType === "f16"
-    ? nativeProblem()
-    : "keys and values are kept in f32, and retrieval needs f16";
+  const problem = transformer.shape.kvType !== "f16"
+    ? "keys and values are kept in f32, and retrieval needs f16"
+    : transformer.config.window
+    ? "layers of this model see a window of the context only"
+    : nativeProblem();
   if (problem !== undefined) {
     log("debug", `all decoding is dense: ${problem}`);
     return undefined;

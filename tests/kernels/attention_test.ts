@@ -95,6 +95,51 @@ for (const family of ["lanes", "wide"] as const) {
   }
 }
 
+for (const family of ["lanes", "wide"] as const) {
+  for (
+    const [shape, sliding] of [
+      [shapeOf(2, 2, 8, "f32"), 1],
+      [shapeOf(4, 2, 16, "f16"), 63],
+      [shapeOf(3, 1, 64, "f16"), 100],
+      [shapeOf(2, 1, 256, "f32"), 64],
+      [shapeOf(16, 1, 128, "f16"), 512],
+      [shapeOf(2, 1, 80, "f16"), 5000],
+    ] as const
+  ) {
+    const { heads, kvHeads, headDim, kvType } = shape;
+    gpuTest(
+      `Attention to a sliding window of ${sliding} agrees with f64, and a row's bits do not depend on its block: ` +
+        `${family} kernels, ${heads} heads of ${headDim} on ${kvHeads}, ${kvType} cache`,
+      async () => {
+        const gpu = gpus[family];
+        // Windows that begin before, at and behind edges of pages, of rounds and of spans of 256 and of 1,024 keys.
+        const ends = [1, 64, 65, 163, 164, 700, 1100, 1350, 2100];
+        const scene = new AttentionScene(gpu, shape, ends, 5, new Map(), sliding);
+        const attention = await scene.attention();
+        const tall = largeBlockRows(gpu, shape.paddedHeadDim);
+        const blocks = cut(scene.lastRows(tall + 3), tall);
+        const rows = blocks.flat();
+        const alike = new Map<string, Float32Array>();
+        (await scene.run(attention, { large: blocks })).forEach((found, i) => {
+          alike.set(keyOf(rows[i]), found);
+          if (i % 3 === 0) assertClose(found, scene.expected(rows[i]), 5e-6, keyOf(rows[i]));
+        });
+        const last = scene.lastRows(1).flat();
+        const small = cut(scene.lastRows(11), 7);
+        const found = await scene.run(attention, { small, decodes: last });
+        small.flat().forEach((row, i) => {
+          assertSameBits(found[i], alike.get(keyOf(row))!, `blocks of 7, ${keyOf(row)}`);
+        });
+        last.forEach((row, i) => {
+          const decoded = found[small.flat().length + i];
+          assertClose(decoded, scene.expected(row), 5e-6, `decode, ${keyOf(row)}`);
+          if (family === "lanes") assertSameBits(decoded, alike.get(keyOf(row))!, keyOf(row));
+        });
+      },
+    );
+  }
+}
+
 gpuTest(
   "Attention in decode joins more spans than threads take at once: wide kernels",
   async () => {

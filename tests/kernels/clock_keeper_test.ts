@@ -36,10 +36,10 @@ gpuTest(
       return times.toSorted((a, b) => a - b);
     };
     // Longer than software Vulkan lets a loop go on would not do.
-  const long = best(3);
-  assert(long[8] > 1.5, `3 ms took ${long}`);
-  assertLess(long[0], 4, `3 ms took ${long}`);
-  assertLess(best(0)[0], 2);
+    const long = best(3);
+    assert(long[8] > 1.5, `3 ms took ${long}`);
+    assertLess(long[0], 4, `3 ms took ${long}`);
+    assertLess(best(0)[0], 2);
     readback.dispose();
     gpu.buffers.destroy(word);
   },

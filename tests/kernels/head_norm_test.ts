@@ -64,7 +64,7 @@ for (const [family, gpu] of Object.entries(gpus)) {
             headDim,
             epsilon: EPSILON,
           },
-          qkvFinish(shape, {
+          qkvFinish(shape, shape.headDim ** -0.5, {
             step,
             ...made,
             rope: buffers.upload("rope", ropeTable(rope, padded, 256)),

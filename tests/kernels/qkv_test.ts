@@ -66,11 +66,15 @@ async function makeProjection(
     step: step.step,
     matrix,
     input: { kind: "plain", buffer: made.input, quadsPerRow: matrix.columns / 4 },
-    finish: qkvFinish({ heads: 1, kvHeads: 1, headDim: HEAD, paddedHeadDim: HEAD, kvType }, {
-      ...made,
-      rope: buffers.upload("rope", ropeTable(rope, HEAD, positions, factors)),
-      bias: bias && buffers.upload("bias", bias),
-    }),
+    finish: qkvFinish(
+      { heads: 1, kvHeads: 1, headDim: HEAD, paddedHeadDim: HEAD, kvType },
+      HEAD ** -0.5,
+      {
+        ...made,
+        rope: buffers.upload("rope", ropeTable(rope, HEAD, positions, factors)),
+        bias: bias && buffers.upload("bias", bias),
+      },
+    ),
   });
   while (await linear.prepare());
   return { ...made, linear };
@@ -266,6 +270,7 @@ gpuTest("embed looks tokens up, also those sampled last, in every weight format"
       lastSampled: gpu.buffers.upload("last", Uint32Array.of(68, 0, 1)),
       output,
       quadsPerRow: 32,
+      scale: 2,
     });
     const pass = new StepPass(gpu);
     pass.dispatch(call, [rows.length]);
@@ -274,7 +279,8 @@ gpuTest("embed looks tokens up, also those sampled last, in every weight format"
     [0, 69, 1, 33, 68].forEach((token, i) => {
       const padded = new Float32Array(128);
       padded.set(values.subarray(token * width, (token + 1) * width));
-      assertEquals(found.slice(i * 128, (i + 1) * 128), padded, `${format}, row ${i}`);
+      const doubled = padded.map((x) => 2 * x);
+      assertEquals(found.slice(i * 128, (i + 1) * 128), doubled, `${format}, row ${i}`);
     });
     assertEquals(found.slice(5 * 128), new Float32Array(128).fill(9));
   }

@@ -9,7 +9,12 @@ import type { GenerateRequest, Generation } from "../../src/engine/types.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
 import { classifyAdapter } from "../../src/gpu/adapter_class.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import { goldenGreedy, goldenPath, goldenPrompt } from "../support/golden_models.ts";
+import {
+  goldenGreedy,
+  goldenPath,
+  goldenPrompt,
+  goldenPromptOf,
+} from "../support/golden_models.ts";
 import { TestSequence } from "../support/model_under_test.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
 
@@ -163,7 +168,7 @@ gpuTest(
 );
 
 gpuTest(
-  "Engine gives the golden continuations of qwen2, qwen3 and phi3, alone, side by side and on a cached prefix",
+  "Engine gives the golden continuations of qwen2, qwen3, phi3 and gemma3, alone, side by side and on a cached prefix",
   async () => {
     for (
       const name of [
@@ -171,13 +176,20 @@ gpuTest(
         "tiny_qwen2_yarn_f32",
         "tiny_qwen3_f32",
         "tiny_phi3_f32",
+        "tiny_gemma3_f32",
+        "tiny_gemma3_q8_0",
       ] as const
     ) {
       await using engine = await Engine.open(() =>
         openModel({ path: goldenPath(name), ...options })
       );
       const golden = [...goldenGreedy(name)];
-      assertEquals(await read(engine.submit(request("alone"))), golden, name);
+      const tokens = [...goldenPromptOf(name)];
+      const ask = (id: string) =>
+        engine.submit(
+          request(id, { prompt: { type: "parts", parts: [{ type: "tokens", ids: tokens }] } }),
+        );
+      assertEquals(await read(ask("alone")), golden, name);
       const cached: number[] = [];
       const follow = async (generation: Generation) => {
         const ids: number[] = [];
@@ -187,9 +199,9 @@ gpuTest(
         }
         return ids;
       };
-      const together = [1, 2, 3].map((i) => follow(engine.submit(request(`beside ${i}`))));
+      const together = [1, 2, 3].map((i) => follow(ask(`beside ${i}`)));
       for (const ids of await Promise.all(together)) assertEquals(ids, golden, name);
-      assert(cached.length === 3 && cached.every((tokens) => tokens >= 32), `${cached}`);
+      assert(cached.length === 3 && cached.every((count) => count >= 32), `${cached}`);
     }
   },
 );

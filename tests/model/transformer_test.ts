@@ -9,7 +9,7 @@ import {
   type GoldenModel,
   goldenModels,
   goldenPath,
-  goldenPrompt,
+  goldenPromptOf,
 } from "../support/golden_models.ts";
 import { openTestGpu } from "../support/gpu.ts";
 import { ModelUnderTest, TestSequence } from "../support/model_under_test.ts";
@@ -70,7 +70,7 @@ for (const name of goldenModels) {
     const what = `${family} kernels, ${kvType} keys and values`;
     gpuTest(`Transformer gives ${name} its golden logits: ${what}`, async () => {
       const under = await model(family, name, kvType);
-      const logits = allLogits(under, [...goldenPrompt]);
+      const logits = allLogits(under, [...goldenPromptOf(name)]);
       const expected = goldenLogits(name);
       assertClose(logits.flatMap((row) => [...row]), expected, bound, name);
       logits.forEach((row, position) => {
@@ -83,8 +83,8 @@ for (const name of goldenModels) {
   gpuTest(`Transformer decodes the golden greedy continuation of ${name}`, async () => {
     for (const family of families) {
       const under = await model(family, name, "f32");
-      const sequence = new TestSequence(3, [9, 4]);
-      const found = under.step([sequence.prefill(goldenPrompt)]).tokens;
+      const sequence = new TestSequence(3, [9, 4, 11, 2]);
+      const found = under.step([sequence.prefill(goldenPromptOf(name))]).tokens;
       while (found.length < goldenGreedy(name).length) {
         found.push(...under.step([sequence.decode()]).tokens);
       }

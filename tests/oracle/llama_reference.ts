@@ -1,8 +1,9 @@
 /**
  * A plain f64 forward pass of llama-shaped models, one position at a time, written to be read against the papers:
- * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2, qwen3 and phi3, on pairs half of the
- * rotated dimensions apart, with LongRoPE (Ding et al. 2024) in phi3, biases (qwen2) and norms of heads (qwen3, Henry et al. 2020), grouped-query attention
- * (Ainslie et al. 2023), SwiGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward.
+ * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2, qwen3, phi3 and gemma3, on pairs half of
+ * the rotated dimensions apart, with LongRoPE (Ding et al. 2024) in phi3, biases (qwen2) and norms of heads (qwen3 and gemma3, Henry et al. 2020),
+ * grouped-query attention (Ainslie et al. 2023), SwiGLU or, for gemma3, GeGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward. In gemma3
+ * (Gemma Team 2025) most layers see a window of the last tokens (Beltagy et al. 2020), and what a layer adds is normalised.
  * It is the oracle that the GPU engine is tested against.
  * @module
  */
@@ -22,7 +23,7 @@ type Biases = Record<"query" | "key" | "value" | "output", Float32Array | undefi
 interface Layer {
   attentionNorm: Float32Array;
   biases: Biases;
-  /** Gains of a query head's and a key head's norm; only in qwen3. */
+  /** Gains of a query head's and a key head's norm; only in qwen3 and gemma3. */
   queryNorm?: Float32Array;
   keyNorm?: Float32Array;
   query: Matrix;
@@ -34,10 +35,15 @@ interface Layer {
   gate?: Matrix;
   up: Matrix;
   down: Matrix;
+  /** Gains of the norms of what attention and feed-forward add; only in gemma3. */
+  postAttentionNorm?: Float32Array;
+  postFeedForwardNorm?: Float32Array;
+  /** Whether it sees a window of `ReferenceModel.local` only; default false. */
+  local?: boolean;
 }
 
 /** Architectures that the reference knows. */
-export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3" | "phi3";
+export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3" | "phi3" | "gemma3";
 
 /** A model's shape and weights, dequantised to f32. */
 export interface ReferenceModel {
@@ -57,6 +63,12 @@ export interface ReferenceModel {
   ropeFactors: Float32Array;
   /** Factor of cos and sin; default 1. */
   ropeMagnitude?: number;
+  /** How many tokens a local layer sees, the query's own among them, and the base of its rotations, which are not scaled. */
+  local?: { tokens: number; ropeBase: number };
+  /** Factor of dots of queries and keys; default 1 / √headDim. */
+  scoreScale?: number;
+  /** Factor of embeddings as input; default 1. */
+  embeddingScale?: number;
   epsilon: number;
   vocabulary: number;
   embedding: Matrix;
@@ -67,13 +79,13 @@ export interface ReferenceModel {
 }
 
 /**
- * Reads a `llama`, `arcee`, `qwen2`, `qwen3` or `phi3` model whose weights are F32, F16, BF16 or Q8_0.
+ * Reads a `llama`, `arcee`, `qwen2`, `qwen3`, `phi3` or `gemma3` model whose weights are F32, F16, BF16 or Q8_0.
  *
  * @param context tokens that it is run on, which LongRoPE goes by; default those that the file gives
  */
 export function loadReferenceModel(file: GgufFile, context?: number): ReferenceModel {
   const { metadata } = file;
-  const known = ["llama", "arcee", "qwen2", "qwen3", "phi3"] as const;
+  const known = ["llama", "arcee", "qwen2", "qwen3", "phi3", "gemma3"] as const;
   const found = metadata.string("general.architecture");
   const architecture = known.find((name) => name === found);
   if (!architecture) {
@@ -113,6 +125,10 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
   const long = optional("rope_factors_long.weight");
   const beyond = long !== undefined && (context ?? integer("context_length")) >
       integer("rope.scaling.original_context_length", 1 << 24);
+  const layers = integer("block_count");
+  const gemma = architecture === "gemma3";
+  const window = gemma ? integer("attention.sliding_window", 1 << 24) : undefined;
+  const pattern = integer("attention.sliding_window_pattern", 6);
   return {
     architecture,
     dim,
@@ -120,17 +136,21 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
     kvHeads,
     headDim,
     ropeDim,
-    ropeHalves: architecture.startsWith("qwen") || architecture === "phi3",
+    ropeHalves: architecture.startsWith("qwen") || architecture === "phi3" || gemma,
     ropeBase: number("rope.freq_base", 10000),
     ropeScale: scaling === "linear" ? number("rope.scaling.factor", 1) : 1,
     ropeFactors: optional("rope_freqs.weight") ??
       (long && (beyond ? long : vector("rope_factors_short.weight"))) ??
       new Float32Array(ropeDim / 2).fill(1),
     ropeMagnitude: long && number("rope.scaling.attn_factor"),
+    local: window ? { tokens: window, ropeBase: number("rope.freq_base_swa", 10000) } : undefined,
+    // Of Gemma 3 only the largest, with 62 layers, has heads of another size than it scales for.
+    scoreScale: gemma && layers === 62 ? 1 / Math.sqrt(dim / heads) : undefined,
+    embeddingScale: gemma ? Math.sqrt(dim) : undefined,
     epsilon: number("attention.layer_norm_rms_epsilon"),
     vocabulary: embedding.rows,
     embedding,
-    layers: Array.from({ length: integer("block_count") }, (_, l) => ({
+    layers: Array.from({ length: layers }, (_, l) => ({
       attentionNorm: vector(`blk.${l}.attn_norm.weight`),
       biases: {
         query: optional(`blk.${l}.attn_q.bias`),
@@ -162,6 +182,9 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
       attentionOutput: matrix(`blk.${l}.attn_output.weight`),
       feedForwardNorm: vector(`blk.${l}.ffn_norm.weight`),
       down: matrix(`blk.${l}.ffn_down.weight`),
+      postAttentionNorm: gemma ? vector(`blk.${l}.post_attention_norm.weight`) : undefined,
+      postFeedForwardNorm: gemma ? vector(`blk.${l}.post_ffw_norm.weight`) : undefined,
+      local: gemma && l % pattern !== pattern - 1,
     })),
     outputNorm: vector("output_norm.weight"),
     output: file.tensors.has("output.weight") ? matrix("output.weight") : embedding,
@@ -188,12 +211,23 @@ export function multiply(matrix: Matrix, x: Float64Array): Float64Array {
   return y;
 }
 
-/** Rotates each head's leading pairs, (2i, 2i + 1) or (i, i + ropeDim / 2), of `x` by their angle at `position`, in place. */
-export function rotate(model: ReferenceModel, x: Float64Array, position: number): void {
+/**
+ * Rotates each head's leading pairs, (2i, 2i + 1) or (i, i + ropeDim / 2), of `x` by their angle at `position`, in place.
+ *
+ * @param local as a local layer does; default false
+ */
+export function rotate(
+  model: ReferenceModel,
+  x: Float64Array,
+  position: number,
+  local = false,
+): void {
+  const base = local ? model.local!.ropeBase : model.ropeBase;
+  const scale = local ? 1 : model.ropeScale;
   for (let head = 0; head < x.length; head += model.headDim) {
     for (let pair = 0; pair < model.ropeDim / 2; pair++) {
-      const frequency = model.ropeBase ** (-2 * pair / model.ropeDim) / model.ropeFactors[pair];
-      const angle = position / model.ropeScale * frequency;
+      const frequency = base ** (-2 * pair / model.ropeDim) / model.ropeFactors[pair];
+      const angle = position / scale * frequency;
       const i = head + (model.ropeHalves ? pair : 2 * pair);
       const j = model.ropeHalves ? i + model.ropeDim / 2 : i + 1;
       const [a, b] = [x[i], x[j]].map((value) => value * (model.ropeMagnitude ?? 1));
@@ -203,21 +237,21 @@ export function rotate(model: ReferenceModel, x: Float64Array, position: number)
   }
 }
 
-/** Softmax attention of `query` (heads × headDim) over all cached keys and values (each kvHeads × headDim). */
+/** Softmax attention of `query` (heads × headDim) over keys and values (each kvHeads × headDim). */
 export function attend(
   model: ReferenceModel,
   query: Float64Array,
   keys: Float64Array[],
   values: Float64Array[],
 ): Float64Array {
-  const { heads, kvHeads, headDim } = model;
+  const { heads, kvHeads, headDim, scoreScale = 1 / Math.sqrt(headDim) } = model;
   const out = new Float64Array(heads * headDim);
   for (let h = 0; h < heads; h++) {
     const kv = Math.floor(h / (heads / kvHeads)) * headDim;
     const scores = keys.map((key) => {
       let dot = 0;
       for (let i = 0; i < headDim; i++) dot += query[h * headDim + i] * key[kv + i];
-      return dot / Math.sqrt(headDim);
+      return dot * scoreScale;
     });
     const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
     const weights = scores.map((s) => Math.exp(s - largest));
@@ -229,11 +263,21 @@ export function attend(
   return out;
 }
 
-function feedForward(layer: Layer, x: Float64Array): Float64Array {
+/** The activation of a gate: that of GELU's approximation by tanh (Hendrycks and Gimpel 2016) in gemma3, SiLU elsewhere. */
+function activate(architecture: ReferenceArchitecture, x: number): number {
+  if (architecture !== "gemma3") return x / (1 + Math.exp(-x));
+  return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+}
+
+function feedForward(
+  { architecture }: ReferenceModel,
+  layer: Layer,
+  x: Float64Array,
+): Float64Array {
   const up = multiply(layer.up, x);
   if (!layer.gate) return multiply(layer.down, up.map((v) => Math.max(v, 0) ** 2));
   const gate = multiply(layer.gate, x);
-  return multiply(layer.down, up.map((v, i) => v * gate[i] / (1 + Math.exp(-gate[i]))));
+  return multiply(layer.down, up.map((v, i) => v * activate(architecture, gate[i])));
 }
 
 function addTo(x: Float64Array, y: Float64Array): void {
@@ -287,7 +331,10 @@ export class ReferenceDecoder {
     }
     const x = Float64Array.from(
       model.embedding.values.subarray(token * model.dim, (token + 1) * model.dim),
+      (value) => value * (model.embeddingScale ?? 1),
     );
+    const post = (y: Float64Array, gain: Float32Array | undefined) =>
+      gain ? rmsNorm(y, gain, model.epsilon) : y;
     model.layers.forEach((layer, l) => {
       const input = rmsNorm(x, layer.attentionNorm, model.epsilon);
       const { biases } = layer;
@@ -297,13 +344,23 @@ export class ReferenceDecoder {
         model.epsilon,
       );
       const key = normHeads(project(layer.key, input, biases.key), layer.keyNorm, model.epsilon);
-      rotate(model, query, position);
-      rotate(model, key, position);
+      rotate(model, query, position, layer.local);
+      rotate(model, key, position, layer.local);
       this.keys[l].push(key);
       this.values[l].push(project(layer.value, input, biases.value));
-      const attended = attend(model, query, this.keys[l], this.values[l]);
-      addTo(x, project(layer.attentionOutput, attended, biases.output));
-      addTo(x, feedForward(layer, rmsNorm(x, layer.feedForwardNorm, model.epsilon)));
+      const first = layer.local ? Math.max(0, position + 1 - model.local!.tokens) : 0;
+      const attended = attend(
+        model,
+        query,
+        this.keys[l].slice(first),
+        this.values[l].slice(first),
+      );
+      addTo(
+        x,
+        post(project(layer.attentionOutput, attended, biases.output), layer.postAttentionNorm),
+      );
+      const inner = rmsNorm(x, layer.feedForwardNorm, model.epsilon);
+      addTo(x, post(feedForward(model, layer, inner), layer.postFeedForwardNorm));
     });
     return multiply(model.output, rmsNorm(x, model.outputNorm, model.epsilon));
   }

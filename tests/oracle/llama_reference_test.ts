@@ -50,6 +50,12 @@ function handModel(architecture: ReferenceArchitecture): ReferenceModel {
     ...(architecture === "qwen2"
       ? [t("blk.0.attn_v.bias", [2], [3, 0]), t("blk.0.attn_output.bias", [2], [0, 4])]
       : []),
+    ...(architecture === "gemma3"
+      ? [
+        t("blk.0.post_attention_norm.weight", [2], [1, 1]),
+        t("blk.0.post_ffw_norm.weight", [2], [2, 3]),
+      ]
+      : []),
   ];
   const key = (name: string) => `${architecture}.${name}`;
   return loadReferenceModel(GgufFile.read(encodeGguf({
@@ -60,6 +66,7 @@ function handModel(architecture: ReferenceArchitecture): ReferenceModel {
       [key("attention.head_count")]: u32(1),
       [key("attention.layer_norm_rms_epsilon")]: f32(0),
       [key("rope.freq_base")]: f32(10000),
+      ...(architecture === "gemma3" ? { [key("attention.sliding_window")]: u32(2) } : {}),
     },
     tensors,
   })));
@@ -118,6 +125,55 @@ Deno.test("attend weighs values by softmax of scaled dots, heads sharing their g
   close(attend(model, Float64Array.of(1, 0), keys, values), [17.5, 15]);
 });
 
+Deno.test("rotate turns as a local layer does by that base, and unscaled", () => {
+  const model = {
+    headDim: 4,
+    ropeDim: 4,
+    ropeHalves: true,
+    ropeBase: 100,
+    ropeScale: 8,
+    ropeFactors: Float32Array.of(1, 1),
+    local: { tokens: 2, ropeBase: 10000 },
+  } as ReferenceModel;
+  const x = Float64Array.of(1, 1, 0, 0);
+  rotate(model, x, 3, true);
+  // Frequencies 1 and 10000^(-1/2) = 0.01.
+  close(x, [Math.cos(3), Math.cos(0.03), Math.sin(3), Math.sin(0.03)]);
+  const global = Float64Array.of(1, 1, 0, 0);
+  rotate(model, global, 4);
+  close(global, [Math.cos(0.5), Math.cos(0.05), Math.sin(0.5), Math.sin(0.05)]);
+});
+
+Deno.test("ReferenceDecoder grows embeddings, keeps to a window and normalises what a layer adds, in gemma3", () => {
+  const model = handModel("gemma3");
+  const [layer] = model.layers;
+  assertEquals([layer.local, model.local], [true, { tokens: 2, ropeBase: 10000 }]);
+  const r = Math.sqrt(12.5);
+  const root = Math.SQRT2;
+  // The query is 0, so attention gives the mean of the values in sight: at first x / r, which its norm leaves as it is.
+  const a = [3 * root + 3 / r, 4 * root + 4 / r];
+  const gate = 4 / r;
+  const activated = gate / 2 *
+    (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3)));
+  // The feed-forward gives (1, -1) times this, whose norm is (1, -1), and the gain (2, 3).
+  assertEquals(activated * 3 / r > 0, true);
+  const y = [a[0] + 2, a[1] - 3];
+  const scale = 1 / Math.sqrt((y[0] ** 2 + y[1] ** 2) / 2);
+  const [n0, n1] = [y[0] * scale, 2 * y[1] * scale];
+  const decoder = new ReferenceDecoder(model);
+  close(decoder.step(0), [3 * n0 + 4 * n1, n0, n1], 1e-9);
+  // At the third token the first is out of sight: another first token changes nothing.
+  const others = new ReferenceDecoder(model);
+  others.step(1);
+  assertEquals(
+    [1, 2].map((token) => decoder.step(token))[1],
+    [1, 2].map((token) => others.step(token))[1],
+  );
+  layer.local = false;
+  const [seen, unlike] = [[0, 1, 2], [1, 1, 2]].map((tokens) => referenceForward(model, tokens)[2]);
+  assertEquals(seen.some((logit, i) => Math.abs(logit - unlike[i]) > 0.01), true);
+});
+
 Deno.test("ReferenceDecoder follows a model worked out by hand, arcee, llama and qwen2", () => {
   // Token 0: x = (3, 4), r = √12.5. The query is 0, so attention returns the value of the only position, x / r.
   const r = Math.sqrt(12.5);
@@ -156,6 +212,8 @@ Deno.test("referenceForward is the decoder's steps, and referenceGreedy their la
 const folder = new URL("../golden/models/", import.meta.url);
 const golden = JSON.parse(Deno.readTextFileSync(new URL("prompt.json", folder))) as {
   prompt: number[];
+  long_prompt: number[];
+  long: string[];
   greedy: Record<string, number[]>;
 };
 
@@ -163,12 +221,13 @@ const golden = JSON.parse(Deno.readTextFileSync(new URL("prompt.json", folder)))
 for (const name of Object.keys(golden.greedy).filter((name) => !name.includes("yarn"))) {
   Deno.test(`referenceForward agrees with an independent implementation's logits for ${name}`, () => {
     using file = GgufFile.open(new URL(`${name}.gguf`, folder).pathname);
+    const prompt = golden.long.includes(name) ? golden.long_prompt : golden.prompt;
     const model = loadReferenceModel(
       file,
-      name.includes("short") ? golden.prompt.length : undefined,
+      name.includes("short") ? prompt.length : undefined,
     );
     const expected = readNpy(new URL(`${name}.logits.npy`, folder).pathname);
-    const rows = referenceForward(model, golden.prompt);
+    const rows = referenceForward(model, prompt);
     assertEquals(expected.shape, [rows.length, model.vocabulary]);
     let error = 0, norm = 0;
     rows.forEach((row, t) =>
@@ -181,6 +240,6 @@ for (const name of Object.keys(golden.greedy).filter((name) => !name.includes("y
     // The other side computes in f32.
     assertEquals(Math.sqrt(error / norm) < 1e-5, true, `relative L2 ${Math.sqrt(error / norm)}`);
     const greedy = golden.greedy[name];
-    assertEquals(referenceGreedy(model, golden.prompt, greedy.length), greedy);
+    assertEquals(referenceGreedy(model, prompt, greedy.length), greedy);
   });
 }

@@ -77,6 +77,7 @@ export class AttentionScene {
    * @param lengths keys of each sequence
    * @param spread about the standard deviation of scores
    * @param forks by sequence; none by default
+   * @param sliding how many of its latest tokens a row sees; default all
    */
   constructor(
     readonly gpu: Gpu,
@@ -84,6 +85,7 @@ export class AttentionScene {
     readonly lengths: readonly number[],
     readonly spread: number,
     readonly forks: ReadonlyMap<number, SceneFork> = new Map(),
+    readonly sliding?: number,
   ) {
     this.#rng = new Rng(shape.heads * 1000 + shape.headDim);
     const { kvHeads, paddedHeadDim: padded, kvType } = shape;
@@ -175,7 +177,7 @@ export class AttentionScene {
       values: this.#values,
       output: this.#output,
       scratch,
-    });
+    }, this.sliding);
   }
 
   /**
@@ -270,9 +272,10 @@ export class AttentionScene {
     for (let head = 0; head < heads; head++) {
       const kv = Math.floor(head / (heads / kvHeads));
       const visible = position + 1;
+      const first = Math.max(0, visible - (this.sliding ?? visible));
       const own = query.subarray(head * headDim, (head + 1) * headDim);
       output.set(
-        attentionOracle(own, keys[kv].slice(0, visible), values[kv].slice(0, visible)),
+        attentionOracle(own, keys[kv].slice(first, visible), values[kv].slice(first, visible)),
         head * headDim,
       );
     }

@@ -18,6 +18,8 @@ export const goldenModels = [
   "tiny_qwen3_q8_0",
   "tiny_phi3_f32",
   "tiny_phi3_short_q8_0",
+  "tiny_gemma3_f32",
+  "tiny_gemma3_q8_0",
 ] as const;
 
 export type GoldenModel = (typeof goldenModels)[number];
@@ -29,11 +31,19 @@ export function goldenPath(model: GoldenModel): string {
 
 const prompts = JSON.parse(Deno.readTextFileSync(`${folder}prompt.json`)) as {
   prompt: number[];
+  long_prompt: number[];
+  /** Models whose logits and continuation are those of the long prompt. */
+  long: GoldenModel[];
   greedy: Record<GoldenModel, number[]>;
 };
 
-/** The prompt of all golden models. */
+/** The prompt of all golden models but those with windows. */
 export const goldenPrompt: readonly number[] = prompts.prompt;
+
+/** The prompt of a model: `goldenPrompt`, or a longer one that begins with it. */
+export function goldenPromptOf(model: GoldenModel): readonly number[] {
+  return prompts.long.includes(model) ? prompts.long_prompt : prompts.prompt;
+}
 
 /** What a model's greedy decoding appends to the prompt. */
 export function goldenGreedy(model: GoldenModel): readonly number[] {
