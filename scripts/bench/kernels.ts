@@ -56,6 +56,7 @@ async function run(context: BenchContext): Promise<void> {
     });
   }
   await sharedDecode(gpu, clock, context);
+  await windows(gpu, clock, context);
   await scoring(gpu, clock, context);
   await readbackLatency(gpu, context);
 }
@@ -74,6 +75,32 @@ async function sharedDecode(gpu: Gpu, clock: GpuClock, context: BenchContext): P
       unit: "ms",
       baseline: `each row by itself, ${eachMs.toFixed(2)} ms`,
       ratio: eachMs / sharedMs,
+    });
+  }
+}
+
+/** Rows that see 512 of 4,096 tokens of a prompt, and 512 of 6,144 while decoding, against rows that see all. */
+async function windows(gpu: Gpu, clock: GpuClock, context: BenchContext): Promise<void> {
+  const [allRead, read] = [await benchFlash(gpu, 4096), await benchFlash(gpu, 4096, 512)];
+  const [all, some] = [await benchDecode(gpu, 8, 6144), await benchDecode(gpu, 8, 6144, 512)];
+  const [allReadMs, readMs, allMs, ms] = clock.race([allRead, read, all.each, some.each]);
+  const error = await read.error();
+  if (!(error < tolerance)) {
+    throw new Error(`bench windows: relative error is ${error}, expected under ${tolerance}`);
+  }
+  for (
+    const [name, value, whole] of [
+      ["attention_4k_window_512", readMs, allReadMs],
+      ["decode_attention_8x6k_window_512", ms, allMs],
+    ] as const
+  ) {
+    context.report({
+      case: name,
+      metric: "ms",
+      value,
+      unit: "ms",
+      baseline: `all tokens, ${whole.toFixed(2)} ms`,
+      ratio: whole / value,
     });
   }
 }

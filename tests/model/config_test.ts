@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
 import { encodeGguf, type GgufInput, type GgufTensorInput } from "../../src/formats/gguf_writer.ts";
-import { readModelConfig } from "../../src/model/config.ts";
+import { layerWindow, readModelConfig } from "../../src/model/config.ts";
 import { checkTensors } from "../../src/model/tensor_table.ts";
 import { rotarySource } from "../../src/model/weights.ts";
 
@@ -34,11 +34,16 @@ function tensorsOf(architecture: string): Record<string, number[]> {
       add("attn_k.bias", kvHeads * headDim);
       add("attn_v.bias", kvHeads * headDim);
     }
-    if (architecture === "qwen3") {
+    const gemma = architecture === "gemma3";
+    if (architecture === "qwen3" || gemma) {
       add("attn_q_norm.weight", headDim);
       add("attn_k_norm.weight", headDim);
     }
     add("ffn_norm.weight", width);
+    if (gemma) {
+      add("post_attention_norm.weight", width);
+      add("post_ffw_norm.weight", width);
+    }
     if (architecture !== "arcee" && !fused) add("ffn_gate.weight", width, hidden);
     add("ffn_up.weight", width, fused ? 2 * hidden : hidden);
     add("ffn_down.weight", hidden, width);
@@ -62,6 +67,7 @@ function fileOf(
     "attention.key_length": u32(headDim),
     "attention.value_length": u32(headDim),
     "attention.layer_norm_rms_epsilon": f32(1e-6),
+    ...(architecture === "gemma3" ? { "attention.sliding_window": u32(128) } : {}),
     ...fields,
   };
   const shapes = Object.entries({ ...tensorsOf(architecture), ...tensors });
@@ -91,7 +97,7 @@ function refused(message: string, ...file: Parameters<typeof fileOf>): void {
 }
 
 Deno.test("readModelConfig tells the supported architectures apart, and checkTensors takes their files", () => {
-  const found = ["llama", "arcee", "qwen2", "qwen3", "phi3"].map((architecture) => {
+  const found = ["llama", "arcee", "qwen2", "qwen3", "phi3", "gemma3"].map((architecture) => {
     const file = fileOf(architecture);
     const config = readModelConfig(file);
     checkTensors(file, config);
@@ -106,7 +112,42 @@ Deno.test("readModelConfig tells the supported architectures apart, and checkTen
     ["qwen2", "swiglu", "halves", true, false],
     ["qwen3", "swiglu", "halves", false, true],
     ["phi3", "swiglu", "halves", false, false],
+    ["gemma3", "geglu", "halves", false, true],
   ]);
+});
+
+Deno.test("readModelConfig gives most layers of gemma3 a window and a rotation of their own", () => {
+  const scaled = { "rope.freq_base": f32(1e6), "rope.scaling.factor": f32(8) };
+  const config = readModelConfig(fileOf("gemma3", scaled));
+  assertEquals([config.embeddingScale, config.queryScale], [Math.sqrt(width), headDim ** -0.5]);
+  assert(config.postNorms);
+  assertEquals(config.rope, { base: 1e6, dimensions: headDim, scale: 8 });
+  const windows = Array.from({ length: 7 }, (_, layer) => layerWindow(config, layer)?.tokens);
+  assertEquals(windows, [128, 128, 128, 128, 128, undefined, 128]);
+  assertEquals(layerWindow(config, 0)?.rope, { base: 10000, dimensions: headDim, scale: 1 });
+
+  const other = readModelConfig(fileOf("gemma3", {
+    // Longer than the context: nothing is hidden, and yet these layers rotate by frequencies of their own.
+    "attention.sliding_window": u32(4096),
+    "attention.sliding_window_pattern": u32(2),
+    "rope.freq_base_swa": f32(5000),
+  }));
+  assertEquals(layerWindow(other, 0)?.rope.base, 5000);
+  assertEquals(layerWindow(other, 1), undefined);
+  const largest = readModelConfig(fileOf("gemma3", { block_count: u32(62) }));
+  assertEquals(largest.queryScale, (width / heads) ** -0.5);
+  refused("gemma3.attention.sliding_window is 0, expected", "gemma3", {
+    "attention.sliding_window": u32(0),
+  });
+  refused("blk.1.post_ffw_norm.weight", "gemma3", {}, { "blk.1.post_ffw_norm.weight": undefined });
+});
+
+Deno.test("readModelConfig gives every layer of other files the window that they name, if it hides anything", () => {
+  const config = readModelConfig(fileOf("phi3", { "attention.sliding_window": u32(100) }));
+  assertEquals(layerWindow(config, 0), { tokens: 100, pattern: 0, rope: config.rope });
+  assertEquals(layerWindow(config, 1)?.tokens, 100);
+  const none = readModelConfig(fileOf("phi3", { "attention.sliding_window": u32(512) }));
+  assertEquals(none.window, undefined);
 });
 
 Deno.test("readModelConfig finds the biases that a llama file brings", () => {

@@ -32,6 +32,28 @@ Deno.test("ChatTemplate offers strftime_now, namespaces, filters and tests", () 
   assertEquals(render("{{ tools is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "false B");
 });
 
+Deno.test("ChatTemplate puts a system message into the first turn where a template does so, as Gemma's", () => {
+  const source = "{{ bos_token }}{% if messages[0]['role'] == 'system' %}" +
+    "{% set before = messages[0]['content'] + '\n\n' %}{% set turns = messages[1:] %}" +
+    "{% else %}{% set before = '' %}{% set turns = messages %}{% endif %}{% for message in turns %}" +
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must take turns') }}{% endif %}" +
+    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}" +
+    "{{ before if loop.first else '' }}{% if message['content'] is string %}{{ message['content'] | trim }}" +
+    "{% elif message['content'] is iterable %}{% for part in message['content'] %}{{ part['text'] | trim }}{% endfor %}{% endif %}" +
+    "{{ '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
+  const template = new ChatTemplate(source, "test.gguf");
+  const [system, user, assistant] = ["system", "user", "assistant"].map((role) => ({
+    role,
+    content: `${role} says `,
+  }));
+  assertEquals(
+    template.render([system, user, assistant, user], context),
+    "<s><start_of_turn>user\nsystem says \n\nuser says<end_of_turn>\n" +
+      "<start_of_turn>model\nassistant says<end_of_turn>\n<start_of_turn>user\nuser says<end_of_turn>\n<start_of_turn>model\n",
+  );
+  assertThrows(() => template.render([user, user], context), TypeError, "roles must take turns");
+});
+
 Deno.test("ChatTemplate keeps line breaks at the template's start", () => {
   assertEquals(new ChatTemplate("\n\na", "test.gguf").render([], context), "\n\na");
 });

@@ -20,8 +20,16 @@ export interface DecodeBench {
 /** Keys of each row's own, after the prefix. */
 const TAIL = 100;
 
-/** One layer of sparrow-tiny's shape: 6 query and 2 KV heads of 64, f16 cache. `prefix` is a multiple of 64. */
-export async function benchDecode(gpu: Gpu, rows: number, prefix: number): Promise<DecodeBench> {
+/**
+ * One layer of sparrow-tiny's shape: 6 query and 2 KV heads of 64, f16 cache. `prefix` is a multiple of 64. With `sliding` a row sees so many of
+ * its latest tokens, and none are shared.
+ */
+export async function benchDecode(
+  gpu: Gpu,
+  rows: number,
+  prefix: number,
+  sliding?: number,
+): Promise<DecodeBench> {
   const shape: AttentionShape = {
     heads: 6,
     kvHeads: 2,
@@ -78,7 +86,7 @@ export async function benchDecode(gpu: Gpu, rows: number, prefix: number): Promi
     values: buffers.upload("decode values", normals(pages * 8192) as ArrayBufferView<ArrayBuffer>),
     output,
     scratch: createAttentionScratch(gpu, shape, rows, rowPages),
-  });
+  }, sliding);
   const work = (name: string, shared?: number[]): GpuWork => ({
     name: `${name} ${rows} x ${prefix}`,
     record: (pass) =>

@@ -18,7 +18,12 @@ export interface FlashBench extends GpuWork {
   error(): Promise<number>;
 }
 
-export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> {
+/** @param sliding how many of its latest tokens a row sees; default all */
+export async function benchFlash(
+  gpu: Gpu,
+  length: number,
+  sliding?: number,
+): Promise<FlashBench> {
   const shape: AttentionShape = {
     heads: 6,
     kvHeads: 2,
@@ -51,12 +56,13 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
     values: gpu.buffers.upload("flash values", values as ArrayBufferView<ArrayBuffer>),
     output,
     scratch: createAttentionScratch(gpu, shape, 1, pages),
-  });
+  }, sliding);
+  const seen = Math.min(length, sliding ?? length);
   const at = (position: number, kv: number) =>
     ((tables[position >> 6] * 2 + kv) * 64 + (position & 63)) * 64;
   return {
     name: `flash ${length}`,
-    flops: 4 * 64 * 6 * length * (length + 1) / 2,
+    flops: 4 * 64 * 6 * (seen * (seen + 1) / 2 + (length - seen) * seen),
     record: (pass) =>
       attention.record(pass, {
         largeBlocks: length / rows,
@@ -75,7 +81,7 @@ export async function benchFlash(gpu: Gpu, length: number): Promise<FlashBench> 
         const kv = Math.floor(head / 3);
         const out = new Float64Array(64);
         let total = 0;
-        for (let position = 0; position <= row; position++) {
+        for (let position = Math.max(0, row + 1 - seen); position <= row; position++) {
           let score = 0;
           for (let d = 0; d < 64; d++) {
             score += query[row * 384 + head * 64 + d] * keys[at(position, kv) + d];
