@@ -32,7 +32,7 @@ export type { ApplicationOptions, AppOptions, FetchHandler } from "./src/server/
 export type { PoolOptions, RunnerSizes } from "./src/server/open_pool.ts";
 export type { ModelOptions } from "./src/engine/open_model.ts";
 export type { RunnerOptions } from "./src/engine/runner.ts";
-export type { RetrievalOptions } from "./src/retrieval/retrieval_attention.ts";
+export type { RetrievalOptions } from "./src/retrieval/retrieval_options.ts";
 export type { WindowOptions } from "./src/retrieval/window.ts";
 export type { SchedulerOptions } from "./src/engine/scheduler.ts";
 export type { KvType } from "./src/kernels/attention_shape.ts";

@@ -32,6 +32,17 @@ class LocalAttention:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """Factors of embeddings as input, of what attention and feed-forward add and of dots of queries and keys, and what
+    logits are divided by."""
+
+    embedding: float
+    residual: float
+    attention: float
+    logits: float
+
+
+@dataclass(frozen=True)
 class DecoderShape:
     """The hyper-parameters that a GGUF header carries."""
 
@@ -54,6 +65,8 @@ class DecoderShape:
     local: LocalAttention | None = None
     #: Positions are divided by this, except in local layers; 1 for none.
     rope_linear: float = 1.0
+    #: Only in `granite`.
+    scales: Scales | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """How llama.cpp stores a llama-family decoder's tensors.
 
-Tensor names and the row order of the query and key projections are those of llama.cpp: in `llama` and `arcee` files rotary
-pairs lie next to each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates dimension i with
-i + head_dim/2, and so do `qwen2`, `qwen3`, `phi3` and `gemma3` files. A norm's gains are stored as the factors that
+Tensor names and the row order of the query and key projections are those of llama.cpp: in `llama`, `arcee`, `smollm3`
+and `granite` files rotary pairs lie next to each other (dimension 2i with 2i+1), whereas PyTorch code of this family rotates
+dimension i with i + head_dim/2, and so do `qwen2`, `qwen3`, `phi3` and `gemma3` files. In `smollm3` this is so in the layers
+that do not rotate, too. A norm's gains are stored as the factors that
 they are, whereas PyTorch code of Gemma 3 adds 1 to what it stores.
 """
 
@@ -55,7 +56,7 @@ def gain_offset(name: str, shape: DecoderShape) -> float:
 
 def rotary_heads(name: str, shape: DecoderShape) -> int:
     """Heads of the projection with this Hugging Face name, if its rows are reordered; 0 otherwise."""
-    if shape.architecture not in ("llama", "arcee"):
+    if shape.architecture not in ("llama", "arcee", "smollm3", "granite"):
         return 0
     return {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(name.split(".")[-2], 0)
 

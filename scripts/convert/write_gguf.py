@@ -1,4 +1,4 @@
-"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2`, `qwen3`, `phi3` or `gemma3`) as a GGUF file."""
+"""Writes a llama-family decoder (`llama`, `arcee`, `qwen2`, `qwen3`, `phi3`, `gemma3`, `smollm3` or `granite`) as a GGUF file."""
 
 from __future__ import annotations
 
@@ -84,6 +84,11 @@ def write_gguf(
             writer.add_sliding_window_pattern(shape.local.pattern)
         if shape.local.rope_base != LocalAttention.rope_base:
             writer.add_rope_freq_base_swa(shape.local.rope_base)
+    if shape.scales:
+        writer.add_embedding_scale(shape.scales.embedding)
+        writer.add_residual_scale(shape.scales.residual)
+        writer.add_attention_scale(shape.scales.attention)
+        writer.add_logit_scale(shape.scales.logits)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_vocab_size(shape.vocabulary)
     _add_vocabulary(writer, vocabulary, "qwen2" if shape.architecture.startswith("qwen") else "gpt-2")

@@ -1,7 +1,7 @@
-"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3`, `phi3` and `gemma3`
-GGUF files in f32, f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32 for one fixed prompt
-of 40 tokens (200 that begin with these for `gemma3`, as its windows are of up to 100); and rope_yarn.json, what it makes of
-YaRN's parameters.
+"""Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3`, `phi3`, `gemma3`,
+`smollm3` and `granite` GGUF files in f32, f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32
+for one fixed prompt of 40 tokens (200 that begin with these for `gemma3`, as its windows are of up to 100); and rope_yarn.json,
+what it makes of YaRN's parameters.
 
 The reference for all but f32 runs on the weights that the file holds once they are dequantised, so an engine that
 keeps f32 activations must match to rounding.
@@ -26,6 +26,8 @@ from transformers import (
     ArceeForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Phi3Config,
@@ -34,10 +36,12 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from scripts.convert.decoder import DecoderShape, LocalAttention, LongScaling, Vocabulary, YarnScaling
+from scripts.convert.decoder import DecoderShape, LocalAttention, LongScaling, Scales, Vocabulary, YarnScaling
 from scripts.convert.write_gguf import QUANTIZATION, write_gguf
 
 SEED = 20240917
@@ -67,12 +71,17 @@ SHAPES = {
     # Layers 0 to 4 and 6 are local, 5 is global, as where a file does not say which.
     "tiny_gemma3_q8_0": DecoderShape("gemma3", 7, 64, 4, 1, 64, 96, 263, 512, 1000000.0, 1e-6,
                                      local=LocalAttention(100), rope_linear=8.0),
+    # Layer 3 does not rotate.
+    "tiny_smollm3": DecoderShape("smollm3", 5, 64, 4, 2, 16, 96, 263, 512, 2000000.0, 1e-6),
+    "tiny_granite": DecoderShape("granite", 3, 64, 4, 1, 16, 160, 263, 512, 10000.0, 1e-5,
+                                 scales=Scales(12.0, 0.22, 0.015625, 8.0)),
 }
 #: An architecture's own arithmetic does not depend on the weights' type. A name may give the type that a shape is for.
 QUANTIZATIONS = {"tiny_llama": ["f32", "f16", "q8_0"], "tiny_arcee": ["f32", "f16", "q8_0", "q4_0"],
                  "tiny_qwen2": ["f32", "q8_0"], "tiny_qwen2_yarn": ["f32"],
                  "tiny_qwen3": ["f32", "q8_0"], "tiny_phi3": ["f32"], "tiny_phi3_short": ["q8_0"],
-                 "tiny_gemma3": ["f32"], "tiny_gemma3_q8_0": ["q8_0"]}
+                 "tiny_gemma3": ["f32"], "tiny_gemma3_q8_0": ["q8_0"],
+                 "tiny_smollm3": ["q8_0"], "tiny_granite": ["q8_0"]}
 
 #: Head dimension, base and the parameters of YaRN as Qwen 2.5 has them, and with every option.
 YARN = (
@@ -155,8 +164,17 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
                      for layer in range(shape.layers)]
             model = Gemma3ForCausalLM(Gemma3TextConfig(**common, query_pre_attn_scalar=shape.head_dim, pad_token_id=None,
                                                        sliding_window=shape.local.tokens, layer_types=kinds))
+        case "smollm3":
+            model = SmolLM3ForCausalLM(SmolLM3Config(**common, no_rope_layer_interval=4, pad_token_id=None,
+                                                     tie_word_embeddings=True))
+        case "granite":
+            assert shape.scales
+            model = GraniteForCausalLM(GraniteConfig(**common, embedding_multiplier=shape.scales.embedding,
+                                                     residual_multiplier=shape.scales.residual,
+                                                     attention_multiplier=shape.scales.attention,
+                                                     logits_scaling=shape.scales.logits, tie_word_embeddings=False))
         case other:
-            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2, qwen3, phi3 or gemma3")
+            raise ValueError(f"architecture is {other}, expected llama, arcee, qwen2, qwen3, phi3, gemma3, smollm3 or granite")
 
     def gain(name: str) -> float:
         """The mean of a norm's weights."""
@@ -164,6 +182,14 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             return 1.0
         # Transformers adds 1 itself. As embeddings are tied, layers must add much, or every token is followed by itself.
         return {"post_attention_layernorm": 2.0, "post_feedforward_layernorm": 6.0}.get(name.split(".")[-2], 0.0)
+
+    def spread(name: str) -> float:
+        """What the standard deviation of a matrix' product with numbers of unit size is."""
+        if shape.architecture != "granite":
+            return 1.4
+        # With scores and sums so small, attention must choose and layers add much for the text to hang on what came before.
+        part = name.split(".")[-2]
+        return {"q_proj": 4.0, "k_proj": 4.0, "v_proj": 3.0, "o_proj": 3.0, "down_proj": 3.0}.get(part, 1.4)
 
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
@@ -174,7 +200,7 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             if name.endswith(".bias"):
                 weight.copy_(noise)
             else:
-                weight.copy_(gain(name) + 0.3 * noise if weight.ndim == 1 else 1.4 * noise / weight.shape[1] ** 0.5)
+                weight.copy_(gain(name) + 0.3 * noise if weight.ndim == 1 else spread(name) * noise / weight.shape[1] ** 0.5)
     return model.eval()
 
 

@@ -24,6 +24,10 @@ interface Architecture {
   sandwiched?: boolean;
   /** Of so many layers the last sees all of the context, the others a window of it. Default: where there is a window, all layers have it. */
   windowPattern?: number;
+  /** Of so many layers the last does not rotate queries and keys. Default: all do. */
+  unrotatedPattern?: number;
+  /** Whether the file scales embeddings, scores, what layers add and logits. Default false. */
+  scaled?: boolean;
 }
 
 const architectures = {
@@ -55,6 +59,20 @@ const architectures = {
     headNorm: true,
     sandwiched: true,
     windowPattern: 6,
+  },
+  smollm3: {
+    feedForward: "swiglu",
+    rotaryPairs: "neighbours",
+    attentionBias: "never",
+    headNorm: false,
+    unrotatedPattern: 4,
+  },
+  granite: {
+    feedForward: "swiglu",
+    rotaryPairs: "neighbours",
+    attentionBias: "maybe",
+    headNorm: false,
+    scaled: true,
   },
 } satisfies Record<string, Architecture>;
 
@@ -92,6 +110,12 @@ export interface ModelConfig {
   embeddingScale: number;
   /** Factor of scores before the softmax. */
   queryScale: number;
+  /** Factor of what attention and feed-forward add to the residual stream. */
+  residualScale: number;
+  /** What logits are divided by. */
+  logitDivisor: number;
+  /** Of so many layers the last does not rotate queries and keys (NoPE: Yang et al. 2025, Rope to Nope and Back Again); 0 when all do. */
+  unrotatedPattern: number;
   /** Layers that see a part of the context only; undefined when there are none. */
   window: AttentionWindow | undefined;
 }
@@ -131,6 +155,8 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     fused = false,
     sandwiched = false,
     windowPattern = 0,
+    unrotatedPattern = 0,
+    scaled = false,
   }: Architecture = architectures[architecture];
   const key = (field: string) => `${architecture}.${field}`;
   const integer = (field: string, max: number, otherwise?: number) =>
@@ -171,6 +197,15 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   // Layers whose window hides nothing may still rotate in a way of their own.
   const windowed = windowPattern > 0 || windowTokens > 0 && windowTokens < contextLength;
   const layers = integer("block_count", 1024);
+  /** A factor that a file of an architecture with scales may name. */
+  const scale = (field: string, otherwise: number): number => {
+    if (!scaled) return otherwise;
+    const value = metadata.number(key(field), otherwise);
+    if (!(value > 0 && value < 1e6)) throw metadata.error(key(field), "a number above 0");
+    return value;
+  };
+  // Files do not say it: of Gemma 3 only the largest, of 62 layers, scales by what its heads would have of its width.
+  const usualScale = (architecture === "gemma3" && layers === 62 ? width / heads : headDim) ** -0.5;
   const brings = (...parts: string[]) =>
     parts.some((part) => file.tensors.has(`blk.0.${part}.bias`));
   return {
@@ -194,9 +229,11 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     fused,
     tiedEmbeddings: !file.tensors.has("output.weight"),
     postNorms: sandwiched,
-    embeddingScale: sandwiched ? Math.sqrt(width) : 1,
-    // Files do not say it: of Gemma 3 only the largest, of 62 layers, scales by what its heads would have of its width.
-    queryScale: (architecture === "gemma3" && layers === 62 ? width / heads : headDim) ** -0.5,
+    embeddingScale: sandwiched ? Math.sqrt(width) : scale("embedding_scale", 1),
+    queryScale: scale("attention.scale", usualScale),
+    residualScale: scale("residual_scale", 1),
+    logitDivisor: scale("logit_scale", 1),
+    unrotatedPattern,
     window: windowed
       ? {
         tokens: windowTokens,

@@ -26,6 +26,7 @@ import { createScore, SCORE_BYTES, type ScoreBuffers, SCORED_BYTES } from "../ke
 import type { StepBuffers } from "../kernels/step_buffers.ts";
 import { layerWindow, type ModelConfig } from "./config.ts";
 import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
+import type { RopeConfig } from "./rope_config.ts";
 import { ropeTable } from "./rope_table.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
@@ -64,6 +65,8 @@ export class TransformerBuilder {
   readonly #rope: GPUBuffer;
   /** For layers that see a window of the context. */
   readonly #windowRope: GPUBuffer;
+  /** For layers that do not rotate. */
+  readonly #unrotated: GPUBuffer;
   readonly #quads: number;
   readonly #contextPages: number;
   readonly #scratch: AttentionScratch;
@@ -116,12 +119,23 @@ export class TransformerBuilder {
         long ? (beyond ? long.long : long.short) : factors,
       ),
     );
+    const other = (label: string, rope: RopeConfig) =>
+      gpu.buffers.upload(label, ropeTable(rope, paddedHeadDim, contextLength));
     this.#windowRope = config.window && config.window.rope !== config.rope
-      ? gpu.buffers.upload(
-        "rope of windows",
-        ropeTable(config.window.rope, paddedHeadDim, contextLength),
-      )
+      ? other("rope of windows", config.window.rope)
       : this.#rope;
+    // Without rotated dimensions every angle is 0.
+    this.#unrotated = config.unrotatedPattern > 0
+      ? other("no rope", { base: 1, dimensions: 0, scale: 1 })
+      : this.#rope;
+  }
+
+  #ropeOf(layer: number): GPUBuffer {
+    const { unrotatedPattern } = this.config;
+    if (unrotatedPattern > 0 && layer % unrotatedPattern === unrotatedPattern - 1) {
+      return this.#unrotated;
+    }
+    return layerWindow(this.config, layer) ? this.#windowRope : this.#rope;
   }
 
   #norm(gain: GPUBuffer): NormInput {
@@ -218,7 +232,7 @@ export class TransformerBuilder {
       query: this.#query,
       keys: this.cache.keys[index],
       values: this.cache.values[index],
-      rope: window ? this.#windowRope : this.#rope,
+      rope: this.#ropeOf(index),
       bias: layer.qkvBias,
     });
     const { postNorms: gains } = layer;
@@ -326,7 +340,10 @@ export class TransformerBuilder {
         : {
           fragments: [bias ? "dense/bias_added" : "dense/bias_none", "dense/finish_residual"],
           bindings: { output: this.#residual, ...(bias ? { bias } : {}) },
-          constants: { OUTPUT_PAIRS_PER_ROW: this.#quads * 2 },
+          constants: {
+            OUTPUT_PAIRS_PER_ROW: this.#quads * 2,
+            RESIDUAL_SCALE: this.config.residualScale,
+          },
         },
     });
   }

@@ -75,7 +75,11 @@ export function loadWeights(
     values.set(floats(name));
     return gpu.buffers.upload(name, values);
   };
-  const norm = (name: string) => paddedFloats(name, roundUp(config.width, COLUMN_MULTIPLE));
+  const norm = (name: string, divisor = 1) => {
+    const gains = new Float32Array(roundUp(config.width, COLUMN_MULTIPLE));
+    gains.set(floats(name).map((gain) => gain / divisor));
+    return gpu.buffers.upload(name, gains);
+  };
   const total = config.layers + 2;
   const embedding = uploadPlain(gpu, file, "token_embd.weight");
   onProgress?.(1, total);
@@ -156,7 +160,8 @@ export function loadWeights(
   const weights: ModelWeights = {
     embedding,
     layers,
-    outputNorm: norm("output_norm.weight"),
+    // Logits are a product with what this norm yields: dividing its gains divides them.
+    outputNorm: norm("output_norm.weight", config.logitDivisor),
     output: config.tiedEmbeddings ? embedding : uploadPlain(gpu, file, "output.weight"),
     ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
     longRopeFactors: config.rope.long && {

@@ -2,7 +2,8 @@ import { nativeProblem } from "../../ffi/load.ts";
 import { log } from "../common/log.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Transformer } from "../model/transformer.ts";
-import { RetrievalAttention, type RetrievalOptions } from "./retrieval_attention.ts";
+import { RetrievalAttention } from "./retrieval_attention.ts";
+import type { RetrievalOptions } from "./retrieval_options.ts";
 
 /** Retrieval for a model, or undefined where it cannot be had; says why at level `debug`. */
 export async function openRetrieval(

@@ -114,7 +114,7 @@ for (const family of ["lanes", "wide"] as const) {
         const gpu = gpus[family];
         // Windows that begin before, at and behind edges of pages, of rounds and of spans of 256 and of 1,024 keys.
         const ends = [1, 64, 65, 163, 164, 700, 1100, 1350, 2100];
-        const scene = new AttentionScene(gpu, shape, ends, 5, new Map(), sliding);
+        const scene = new AttentionScene(gpu, shape, ends, 5, undefined, sliding);
         const attention = await scene.attention();
         const tall = largeBlockRows(gpu, shape.paddedHeadDim);
         const blocks = cut(scene.lastRows(tall + 3), tall);

@@ -97,15 +97,17 @@ function refused(message: string, ...file: Parameters<typeof fileOf>): void {
 }
 
 Deno.test("readModelConfig tells the supported architectures apart, and checkTensors takes their files", () => {
-  const found = ["llama", "arcee", "qwen2", "qwen3", "phi3", "gemma3"].map((architecture) => {
-    const file = fileOf(architecture);
-    const config = readModelConfig(file);
-    checkTensors(file, config);
-    assertEquals([config.layers, config.rope.dimensions, config.rope.base], [2, headDim, 10000]);
-    assert(config.tiedEmbeddings && !config.outputBias);
-    const { feedForward, rotaryPairs, attentionBias, headNorm } = config;
-    return [config.architecture, feedForward, rotaryPairs, attentionBias, headNorm];
-  });
+  const found = ["llama", "arcee", "qwen2", "qwen3", "phi3", "gemma3", "smollm3", "granite"].map(
+    (architecture) => {
+      const file = fileOf(architecture);
+      const config = readModelConfig(file);
+      checkTensors(file, config);
+      assertEquals([config.layers, config.rope.dimensions, config.rope.base], [2, headDim, 10000]);
+      assert(config.tiedEmbeddings && !config.outputBias);
+      const { feedForward, rotaryPairs, attentionBias, headNorm } = config;
+      return [config.architecture, feedForward, rotaryPairs, attentionBias, headNorm];
+    },
+  );
   assertEquals(found, [
     ["llama", "swiglu", "neighbours", false, false],
     ["arcee", "relu2", "neighbours", false, false],
@@ -113,6 +115,8 @@ Deno.test("readModelConfig tells the supported architectures apart, and checkTen
     ["qwen3", "swiglu", "halves", false, true],
     ["phi3", "swiglu", "halves", false, false],
     ["gemma3", "geglu", "halves", false, true],
+    ["smollm3", "swiglu", "neighbours", false, false],
+    ["granite", "swiglu", "neighbours", false, false],
   ]);
 });
 
@@ -142,6 +146,35 @@ Deno.test("readModelConfig gives most layers of gemma3 a window and a rotation o
   refused("blk.1.post_ffw_norm.weight", "gemma3", {}, { "blk.1.post_ffw_norm.weight": undefined });
 });
 
+Deno.test("readModelConfig reads granite's four scales, and none of other architectures", () => {
+  const fields = {
+    embedding_scale: f32(12),
+    residual_scale: f32(0.25),
+    "attention.scale": f32(0.015625),
+    logit_scale: f32(8),
+  };
+  const scales = (architecture: string, given: Parameters<typeof fileOf>[1]) => {
+    const { embeddingScale, residualScale, queryScale, logitDivisor } = readModelConfig(
+      fileOf(architecture, given),
+    );
+    return [embeddingScale, residualScale, queryScale, logitDivisor];
+  };
+  assertEquals(scales("granite", fields), [12, 0.25, 0.015625, 8]);
+  const usual = [1, 1, headDim ** -0.5, 1];
+  assertEquals(scales("granite", {}), usual);
+  assertEquals(scales("llama", {}), usual);
+  for (const field of Object.keys(fields)) {
+    for (const value of [0, -1, NaN, Infinity]) {
+      refused(`granite.${field} is `, "granite", { [field]: f32(value) });
+    }
+  }
+});
+
+Deno.test("readModelConfig says that every fourth layer of smollm3 does not rotate", () => {
+  assertEquals(readModelConfig(fileOf("smollm3")).unrotatedPattern, 4);
+  assertEquals(readModelConfig(fileOf("llama")).unrotatedPattern, 0);
+});
+
 Deno.test("readModelConfig gives every layer of other files the window that they name, if it hides anything", () => {
   const config = readModelConfig(fileOf("phi3", { "attention.sliding_window": u32(100) }));
   assertEquals(layerWindow(config, 0), { tokens: 100, pattern: 0, rope: config.rope });
@@ -168,7 +201,7 @@ Deno.test("readModelConfig finds the biases that a llama file brings", () => {
 Deno.test("readModelConfig refuses what is not supported, with field, value and what is expected", () => {
   for (const architecture of ["qwen2moe", "qwen3moe", "gemma2"]) {
     refused(
-      `general.architecture is "${architecture}", expected llama, arcee, qwen2, qwen3, phi3 or gemma3`,
+      `general.architecture is "${architecture}", expected llama, arcee, qwen2, qwen3, phi3, gemma3, smollm3 or granite`,
       architecture,
     );
   }

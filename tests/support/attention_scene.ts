@@ -84,7 +84,7 @@ export class AttentionScene {
     readonly shape: AttentionShape,
     readonly lengths: readonly number[],
     readonly spread: number,
-    readonly forks: ReadonlyMap<number, SceneFork> = new Map(),
+    readonly forks?: ReadonlyMap<number, SceneFork>,
     readonly sliding?: number,
   ) {
     this.#rng = new Rng(shape.heads * 1000 + shape.headDim);
@@ -101,7 +101,7 @@ export class AttentionScene {
     const sequences: TestKeys[] = [];
     lengths.forEach((length, sequence) => {
       const table = tables.length;
-      const fork = forks.get(sequence);
+      const fork = forks?.get(sequence);
       const base = fork && sequences[fork.of];
       const common = fork && base ? tables.slice(base.table, base.table + fork.pages) : [];
       const pages = [...common, ...free.splice(0, Math.ceil(length / PAGE) - common.length)];

@@ -20,6 +20,8 @@ export const goldenModels = [
   "tiny_phi3_short_q8_0",
   "tiny_gemma3_f32",
   "tiny_gemma3_q8_0",
+  "tiny_smollm3_q8_0",
+  "tiny_granite_q8_0",
 ] as const;
 
 export type GoldenModel = (typeof goldenModels)[number];

@@ -1,10 +1,8 @@
 import { packStep } from "../../src/engine/pack_step.ts";
 import type { StepRow } from "../../src/engine/step.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
-import {
-  RetrievalAttention,
-  type RetrievalOptions,
-} from "../../src/retrieval/retrieval_attention.ts";
+import { RetrievalAttention } from "../../src/retrieval/retrieval_attention.ts";
+import type { RetrievalOptions } from "../../src/retrieval/retrieval_options.ts";
 import type { VacantPages } from "../../src/retrieval/vacant_pages.ts";
 import { ModelUnderTest, type StepResult } from "./model_under_test.ts";
 
