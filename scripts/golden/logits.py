@@ -189,7 +189,7 @@ def build_model(shape: DecoderShape) -> torch.nn.Module:
             return 1.4
         # With scores and sums so small, attention must choose and layers add much for the text to hang on what came before.
         part = name.split(".")[-2]
-        return {"q_proj": 4.0, "k_proj": 4.0, "v_proj": 3.0, "o_proj": 3.0, "down_proj": 3.0}.get(part, 1.4)
+        return {"q_proj": 4.0, "k_proj": 4.0, "v_proj": 5.0, "o_proj": 5.0, "down_proj": 5.0}.get(part, 1.4)
 
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():

@@ -11,7 +11,7 @@ const READ_BYTES = 4 * 2 ** 20;
 /** Moves KV pages and sampled queries from the GPU to a context in CPU memory. */
 export class PageTransit implements Disposable {
   readonly #gpu: Gpu;
-  readonly #cache: KvCache;
+  readonly #cache: Pick<KvCache, "keys" | "values">;
   readonly #pageBytes: number;
   readonly #readback: Readback;
   /** Where pieces from many buffers are put side by side, so that one read takes them all. */
@@ -19,7 +19,7 @@ export class PageTransit implements Disposable {
 
   private constructor(
     gpu: Gpu,
-    cache: KvCache,
+    cache: Pick<KvCache, "keys" | "values">,
     bytesOfPage: number,
     readback: Readback,
     buffer: GPUBuffer,
@@ -31,10 +31,13 @@ export class PageTransit implements Disposable {
     this.buffer = buffer;
   }
 
-  /** @param atLeast bytes that `buffer` must hold for other uses */
+  /**
+   * @param cache keys and values of the layers that a context holds
+   * @param atLeast bytes that `buffer` must hold for other uses
+   */
   static async open(
     gpu: Gpu,
-    cache: KvCache,
+    cache: Pick<KvCache, "keys" | "values">,
     shape: AttentionShape,
     atLeast: number,
   ): Promise<PageTransit> {

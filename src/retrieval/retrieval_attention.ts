@@ -17,6 +17,7 @@ import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from 
 import { PrefixShelf } from "./prefix_shelf.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
 import type { RetrievalLoad } from "./retrieval_load.ts";
+import { retrievingLayers } from "./retrieving_layers.ts";
 import type { RetrievalOptions } from "./retrieval_options.ts";
 import { RetrievalTotals } from "./retrieval_totals.ts";
 import type { VacantPages } from "./vacant_pages.ts";
@@ -69,6 +70,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #crossover: number;
   readonly #waitForIndex: boolean;
   readonly #contextShape: KvContextShape;
+  /** By layer, which of a context's layers it is; layers with a sliding window have none. */
+  readonly #places: ReadonlyMap<number, number>;
   readonly #transit: PageTransit;
   readonly #queries: Readback;
   readonly #kernels: WindowKernels;
@@ -76,7 +79,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #sampleRows: number;
   readonly #overlapped: boolean;
   readonly #clock: ClockKeeper | undefined;
-  /** By layer, milliseconds. */
+  /** By layer of a context, milliseconds. */
   readonly #searchMs: number[];
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
@@ -108,6 +111,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       kernels: WindowKernels;
       sampleRows: number;
       clock: ClockKeeper | undefined;
+      layers: readonly number[];
     },
   ) {
     this.#gpu = gpu;
@@ -122,6 +126,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#sampleRows = parts.sampleRows;
     this.#overlapped = options.overlap;
     this.#clock = parts.clock;
+    this.#places = new Map(parts.layers.map((layer, place) => [layer, place]));
     this.#searchMs = Array<number>(options.shape.layers).fill(0);
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
     this.#fixed = options.fixed;
@@ -137,23 +142,30 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     transformer: Transformer,
     options: RetrievalOptions = {},
   ): Promise<RetrievalAttention> {
-    const window = windowOptions({
+    const wanted = windowOptions({
       ...(options.first === undefined ? {} : { first: options.first }),
       ...(options.last === undefined ? {} : { last: options.last }),
     });
-    const { shape, buffers, cache } = transformer;
+    const { shape, buffers, cache, config } = transformer;
+    // What layers with a sliding window see stays where they find it.
+    const window = { ...wanted, last: Math.max(wanted.last, config.window?.tokens ?? 0) };
+    const retrieving = retrievingLayers(transformer);
     const { heads, kvHeads, headDim, paddedHeadDim } = shape;
-    const layers = cache.keys.length;
+    const layers = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
     const sampleRows = Math.min(
       SAMPLE_ROWS,
       buffers.maxRows,
       Math.max(1, Math.floor(SAMPLE_BYTES / (layers * rowBytes))),
     );
-    const transit = await PageTransit.open(gpu, cache, shape, layers * sampleRows * rowBytes);
+    const held = {
+      keys: retrieving.map((layer) => cache.keys[layer]),
+      values: retrieving.map((layer) => cache.values[layer]),
+    };
+    const transit = await PageTransit.open(gpu, held, shape, layers * sampleRows * rowBytes);
     // A layer's queries are recorded before those of the one before are read.
     const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes, 2);
-    const kernels = await createWindowKernels(gpu, transformer);
+    const kernels = await createWindowKernels(gpu, transformer, retrieving);
     // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
     // decoding's time with, 0.89 without).
     const overlap = options.overlap ?? gpu.adapterClass !== "software";
@@ -169,7 +181,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       fixed: options.fixed ?? false,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
-    }, { transit, queries, kernels, sampleRows, clock });
+    }, { transit, queries, kernels, sampleRows, clock, layers: retrieving });
   }
 
   /**
@@ -216,9 +228,10 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   attend(pass: StepPass, layer: number, step: StepShape, dense: Attention): StepPass {
     const planned = this.#step;
     if (!planned) throw new Error("attend: no step was begun");
-    this.#recordSamples(pass, layer, planned.samples);
+    const place = this.#places.get(layer);
+    if (place !== undefined) this.#recordSamples(pass, layer, place, planned.samples);
     const { retrieving } = planned;
-    if (retrieving.length === 0) {
+    if (retrieving.length === 0 || place === undefined) {
       dense.record(pass, step);
       return pass;
     }
@@ -227,15 +240,15 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const count = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
     const meanwhile = this.#overlapped ? new StepPass(this.#gpu) : undefined;
-    this.#recordWindow(meanwhile ?? pass, layer, step, dense);
-    if (meanwhile) this.#clock?.record(meanwhile, BUSY_SHARE * this.#searchMs[layer]);
+    this.#recordWindow(meanwhile ?? pass, place, step, dense);
+    if (meanwhile) this.#clock?.record(meanwhile, BUSY_SHARE * this.#searchMs[place]);
     this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
     // Encoded while the GPU is at work on the layer before, whose queries are waited for only now: 0.15 ms a layer on a server's processor.
     meanwhile?.finish();
     pass.finish();
     this.complete();
     pass.submit();
-    planned.asked = { layer, meanwhile };
+    planned.asked = { place, meanwhile };
     const next = new StepPass(this.#gpu);
     next.dispatch(this.#kernels.merge, [count, heads]);
     return next;
@@ -244,19 +257,19 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   complete(): void {
     const planned = this.#step;
     if (!planned?.asked) return;
-    const { retrieving, result, asked: { layer, meanwhile } } = planned;
+    const { retrieving, result, asked: { place, meanwhile } } = planned;
     planned.asked = undefined;
     const queries = new Float32Array(this.#queries.read());
-    if (layer === 0 && this.#steps % CLOCK_INTERVAL === 0) this.#clock?.measure();
+    if (place === 0 && this.#steps % CLOCK_INTERVAL === 0) this.#clock?.measure();
     meanwhile?.submit();
     const start = performance.now();
     const bound = this.#steps % BOUND_INTERVAL === 0;
-    KvContext.attend(retrieving, layer, queries, result, bound);
+    KvContext.attend(retrieving, place, queries, result, bound);
     const searchMs = performance.now() - start;
-    this.#searchMs[layer] = searchMs;
+    this.#searchMs[place] = searchMs;
     const { heads } = this.#contextShape;
     this.#totals.add({
-      layer,
+      layer: place,
       layers: this.#contextShape.layers,
       reports: result.reports,
       bound,
@@ -389,16 +402,21 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     return new KvSession(row.slot, prefix, budgetOf(row.decode), promptTokens, stride);
   }
 
-  #recordWindow(pass: StepPass, layer: number, step: StepShape, dense: Attention): void {
+  #recordWindow(pass: StepPass, place: number, step: StepShape, dense: Attention): void {
     dense.record(pass, { ...step, decodes: 0 });
-    this.#kernels.decode[layer](pass, step.decodes);
+    this.#kernels.decode[place](pass, step.decodes);
   }
 
-  #recordSamples(pass: StepPass, layer: number, samples: readonly SampledRows[]): void {
+  #recordSamples(
+    pass: StepPass,
+    layer: number,
+    place: number,
+    samples: readonly SampledRows[],
+  ): void {
     const { shape, attentionBuffers } = this.#transformer;
     const rowBytes = shape.heads * shape.paddedHeadDim * 4;
     const total = samples.reduce((sum, { rows }) => sum + rows.length, 0);
-    let to = layer * total * rowBytes;
+    let to = place * total * rowBytes;
     for (const { rows } of samples) {
       for (const row of rows) {
         const from = attentionBuffers[layer].query;
@@ -474,8 +492,8 @@ interface SampledRows {
 }
 
 interface PlannedStep {
-  /** The layer whose queries the GPU was given to compute, and what it does once it has: attention to CPU memory is still to come. */
-  asked?: { layer: number; meanwhile: StepPass | undefined } | undefined;
+  /** The context's layer whose queries the GPU was given to compute, and what it does once it has: attention to CPU memory is still to come. */
+  asked?: { place: number; meanwhile: StepPass | undefined } | undefined;
   retrieving: KvSession[];
   samples: SampledRows[];
   result: AttendResult;

@@ -13,15 +13,16 @@ export interface WindowKernels {
   retrieved: GPUBuffer;
   /** `[row][head]`, binary logarithms. */
   retrievedMass: GPUBuffer;
-  /** By layer. */
+  /** Of each of the layers asked for. */
   decode: RecordDecode[];
   merge: KernelCall;
 }
 
-/** Compiles the kernels and allocates what they share. */
+/** Compiles the kernels of `layers` and allocates what they share. */
 export async function createWindowKernels(
   gpu: Gpu,
   transformer: Transformer,
+  layers: readonly number[],
 ): Promise<WindowKernels> {
   const { shape, buffers, attentionBuffers, contextPages } = transformer;
   const { heads, paddedHeadDim } = shape;
@@ -33,8 +34,8 @@ export async function createWindowKernels(
   const window = { rows, logMass };
   const [decode, merge] = await Promise.all([
     Promise.all(
-      attentionBuffers.map((layer) =>
-        createDecodeAttention(gpu, shape, contextPages, layer, window)
+      layers.map((layer) =>
+        createDecodeAttention(gpu, shape, contextPages, attentionBuffers[layer], window)
       ),
     ),
     createMergeRetrieved(gpu, shape, {

@@ -3,7 +3,8 @@
  * RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) on neighbouring pairs or, for qwen2, qwen3, phi3 and gemma3, on pairs half of
  * the rotated dimensions apart, with LongRoPE (Ding et al. 2024) in phi3, biases (qwen2) and norms of heads (qwen3 and gemma3, Henry et al. 2020),
  * grouped-query attention (Ainslie et al. 2023), SwiGLU or, for gemma3, GeGLU (Shazeer 2020) or, for arcee, ReLU² (So et al. 2021) feed-forward. In gemma3
- * (Gemma Team 2025) most layers see a window of the last tokens (Beltagy et al. 2020), and what a layer adds is normalised.
+ * (Gemma Team 2025) most layers see a window of the last tokens (Beltagy et al. 2020), and what a layer adds is normalised. In smollm3 every fourth
+ * layer does not rotate (Yang et al. 2025), and granite scales embeddings, what a layer adds, scores and logits (Yang et al. 2022).
  * It is the oracle that the GPU engine is tested against.
  * @module
  */
@@ -40,10 +41,20 @@ interface Layer {
   postFeedForwardNorm?: Float32Array;
   /** Whether it sees a window of `ReferenceModel.local` only; default false. */
   local?: boolean;
+  /** Whether queries and keys stay as they are; only in smollm3. */
+  unrotated?: boolean;
 }
 
 /** Architectures that the reference knows. */
-export type ReferenceArchitecture = "llama" | "arcee" | "qwen2" | "qwen3" | "phi3" | "gemma3";
+export type ReferenceArchitecture =
+  | "llama"
+  | "arcee"
+  | "qwen2"
+  | "qwen3"
+  | "phi3"
+  | "gemma3"
+  | "smollm3"
+  | "granite";
 
 /** A model's shape and weights, dequantised to f32. */
 export interface ReferenceModel {
@@ -69,6 +80,10 @@ export interface ReferenceModel {
   scoreScale?: number;
   /** Factor of embeddings as input; default 1. */
   embeddingScale?: number;
+  /** Factor of what attention and feed-forward add; default 1. */
+  residualScale?: number;
+  /** Divides logits; default 1. */
+  logitScale?: number;
   epsilon: number;
   vocabulary: number;
   embedding: Matrix;
@@ -79,13 +94,22 @@ export interface ReferenceModel {
 }
 
 /**
- * Reads a `llama`, `arcee`, `qwen2`, `qwen3`, `phi3` or `gemma3` model whose weights are F32, F16, BF16 or Q8_0.
+ * Reads a `llama`, `arcee`, `qwen2`, `qwen3`, `phi3`, `gemma3`, `smollm3` or `granite` model whose weights are F32, F16, BF16 or Q8_0.
  *
  * @param context tokens that it is run on, which LongRoPE goes by; default those that the file gives
  */
 export function loadReferenceModel(file: GgufFile, context?: number): ReferenceModel {
   const { metadata } = file;
-  const known = ["llama", "arcee", "qwen2", "qwen3", "phi3", "gemma3"] as const;
+  const known = [
+    "llama",
+    "arcee",
+    "qwen2",
+    "qwen3",
+    "phi3",
+    "gemma3",
+    "smollm3",
+    "granite",
+  ] as const;
   const found = metadata.string("general.architecture");
   const architecture = known.find((name) => name === found);
   if (!architecture) {
@@ -127,6 +151,7 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
       integer("rope.scaling.original_context_length", 1 << 24);
   const layers = integer("block_count");
   const gemma = architecture === "gemma3";
+  const granite = architecture === "granite";
   const window = gemma ? integer("attention.sliding_window", 1 << 24) : undefined;
   const pattern = integer("attention.sliding_window_pattern", 6);
   return {
@@ -145,8 +170,14 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
     ropeMagnitude: long && number("rope.scaling.attn_factor"),
     local: window ? { tokens: window, ropeBase: number("rope.freq_base_swa", 10000) } : undefined,
     // Of Gemma 3 only the largest, with 62 layers, has heads of another size than it scales for.
-    scoreScale: gemma && layers === 62 ? 1 / Math.sqrt(dim / heads) : undefined,
-    embeddingScale: gemma ? Math.sqrt(dim) : undefined,
+    scoreScale: gemma && layers === 62
+      ? 1 / Math.sqrt(dim / heads)
+      : granite
+      ? number("attention.scale", 1 / Math.sqrt(headDim))
+      : undefined,
+    embeddingScale: gemma ? Math.sqrt(dim) : granite ? number("embedding_scale", 1) : undefined,
+    residualScale: granite ? number("residual_scale", 1) : undefined,
+    logitScale: granite ? number("logit_scale", 1) : undefined,
     epsilon: number("attention.layer_norm_rms_epsilon"),
     vocabulary: embedding.rows,
     embedding,
@@ -185,6 +216,7 @@ export function loadReferenceModel(file: GgufFile, context?: number): ReferenceM
       postAttentionNorm: gemma ? vector(`blk.${l}.post_attention_norm.weight`) : undefined,
       postFeedForwardNorm: gemma ? vector(`blk.${l}.post_ffw_norm.weight`) : undefined,
       local: gemma && l % pattern !== pattern - 1,
+      unrotated: architecture === "smollm3" && l % 4 === 3,
     })),
     outputNorm: vector("output_norm.weight"),
     output: file.tensors.has("output.weight") ? matrix("output.weight") : embedding,
@@ -280,8 +312,8 @@ function feedForward(
   return multiply(layer.down, up.map((v, i) => v * activate(architecture, gate[i])));
 }
 
-function addTo(x: Float64Array, y: Float64Array): void {
-  for (let i = 0; i < x.length; i++) x[i] += y[i];
+function addTo(x: Float64Array, y: Float64Array, scale = 1): void {
+  for (let i = 0; i < x.length; i++) x[i] += y[i] * scale;
 }
 
 /** The product of `matrix` and the column `x`, with `bias` if there is one. */
@@ -312,7 +344,7 @@ function normHeads(
 /** Runs a model token by token, keeping keys and values. */
 export class ReferenceDecoder {
   readonly #model: ReferenceModel;
-  /** Per layer, one entry per position: rotated keys, values. */
+  /** Per layer, one entry per position: keys, rotated unless the layer does not; values. */
   readonly keys: Float64Array[][];
   readonly values: Float64Array[][];
 
@@ -344,8 +376,10 @@ export class ReferenceDecoder {
         model.epsilon,
       );
       const key = normHeads(project(layer.key, input, biases.key), layer.keyNorm, model.epsilon);
-      rotate(model, query, position, layer.local);
-      rotate(model, key, position, layer.local);
+      if (!layer.unrotated) {
+        rotate(model, query, position, layer.local);
+        rotate(model, key, position, layer.local);
+      }
       this.keys[l].push(key);
       this.values[l].push(project(layer.value, input, biases.value));
       const first = layer.local ? Math.max(0, position + 1 - model.local!.tokens) : 0;
@@ -358,11 +392,17 @@ export class ReferenceDecoder {
       addTo(
         x,
         post(project(layer.attentionOutput, attended, biases.output), layer.postAttentionNorm),
+        model.residualScale,
       );
       const inner = rmsNorm(x, layer.feedForwardNorm, model.epsilon);
-      addTo(x, post(feedForward(model, layer, inner), layer.postFeedForwardNorm));
+      addTo(
+        x,
+        post(feedForward(model, layer, inner), layer.postFeedForwardNorm),
+        model.residualScale,
+      );
     });
-    return multiply(model.output, rmsNorm(x, model.outputNorm, model.epsilon));
+    const logits = multiply(model.output, rmsNorm(x, model.outputNorm, model.epsilon));
+    return logits.map((logit) => logit / (model.logitScale ?? 1));
   }
 }
 

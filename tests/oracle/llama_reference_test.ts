@@ -26,8 +26,13 @@ const f32 = (value: number) => ({ type: "float32" as const, value });
 /**
  * One layer, two dimensions, one head, weights by hand: attention adds the mean of the values, see the test. Biases are those of value and
  * output; keys and queries do not matter where there is one position.
+ *
+ * @param more numbers of its metadata
  */
-function handModel(architecture: ReferenceArchitecture): ReferenceModel {
+function handModel(
+  architecture: ReferenceArchitecture,
+  more: Record<string, number> = {},
+): ReferenceModel {
   const t = (name: string, shape: number[], values: number[]): GgufTensorInput => ({
     name,
     shape,
@@ -67,6 +72,7 @@ function handModel(architecture: ReferenceArchitecture): ReferenceModel {
       [key("attention.layer_norm_rms_epsilon")]: f32(0),
       [key("rope.freq_base")]: f32(10000),
       ...(architecture === "gemma3" ? { [key("attention.sliding_window")]: u32(2) } : {}),
+      ...Object.fromEntries(Object.entries(more).map(([name, value]) => [key(name), f32(value)])),
     },
     tensors,
   })));
@@ -172,6 +178,57 @@ Deno.test("ReferenceDecoder grows embeddings, keeps to a window and normalises w
   layer.local = false;
   const [seen, unlike] = [[0, 1, 2], [1, 1, 2]].map((tokens) => referenceForward(model, tokens)[2]);
   assertEquals(seen.some((logit, i) => Math.abs(logit - unlike[i]) > 0.01), true);
+});
+
+Deno.test("ReferenceDecoder scales embeddings, what a layer adds, scores and logits, in granite", () => {
+  const model = handModel("granite", {
+    "embedding_scale": 2,
+    "residual_scale": 0.5,
+    "attention.scale": 0.25,
+    "logit_scale": 4,
+  });
+  const r = Math.sqrt(12.5);
+  // Norms see (3, 4) / r as they do without scales; x begins as (6, 8), and half of what is added is.
+  const half = 3 / r * (4 / r / (1 + Math.exp(-4 / r))) / 2;
+  const y = [6 + 3 / r / 2 + half, 8 + 4 / r / 2 - half];
+  const scale = 1 / Math.sqrt((y[0] ** 2 + y[1] ** 2) / 2);
+  const [n0, n1] = [y[0] * scale / 4, 2 * y[1] * scale / 4];
+  close(new ReferenceDecoder(model).step(0), [3 * n0 + 4 * n1, n0, n1], 1e-9);
+  // Dots 0 and 4 ln 3 make weights 1/4 and 3/4.
+  const keys = [Float64Array.of(0, 0), Float64Array.of(Math.log(3), 0)];
+  const values = [Float64Array.of(10, 0), Float64Array.of(20, 0)];
+  close(attend(model, Float64Array.of(4, 0), keys, values), [17.5, 0]);
+  const plain = handModel("granite");
+  assertEquals(
+    [plain.embeddingScale, plain.residualScale, plain.scoreScale, plain.logitScale],
+    [1, 1, 1 / Math.SQRT2, 1],
+  );
+  close(
+    new ReferenceDecoder(plain).step(0),
+    [...new ReferenceDecoder(handModel("llama")).step(0)],
+  );
+});
+
+Deno.test("ReferenceDecoder leaves queries and keys as they are in every fourth layer of smollm3", () => {
+  const [layer] = handModel("smollm3").layers;
+  assertEquals(layer.unrotated, false);
+  const r = Math.sqrt(12.5);
+  for (const unrotated of [false, true]) {
+    const model = handModel("smollm3");
+    model.layers[0].unrotated = unrotated;
+    const decoder = new ReferenceDecoder(model);
+    decoder.step(0);
+    decoder.step(0);
+    // The key is (3, 4) / r; position 1 rotates it by one radian.
+    const [cos, sin] = unrotated ? [1, 0] : [Math.cos(1), Math.sin(1)];
+    close(decoder.keys[0][1], [(3 * cos - 4 * sin) / r, (3 * sin + 4 * cos) / r]);
+  }
+  const path = new URL("../golden/models/tiny_smollm3_q8_0.gguf", import.meta.url).pathname;
+  using file = GgufFile.open(path);
+  assertEquals(
+    loadReferenceModel(file).layers.map(({ unrotated }) => unrotated),
+    [false, false, false, true, false],
+  );
 });
 
 Deno.test("ReferenceDecoder follows a model worked out by hand, arcee, llama and qwen2", () => {

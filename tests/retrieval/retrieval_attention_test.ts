@@ -76,7 +76,15 @@ for (const family of families) {
       });}
   };
 
-  for (const name of ["tiny_llama_f16", "tiny_qwen2_q8_0", "tiny_qwen3_q8_0"] as const) {
+  for (
+    const name of [
+      "tiny_llama_f16",
+      "tiny_qwen2_q8_0",
+      "tiny_qwen3_q8_0",
+      "tiny_gemma3_q8_0",
+      "tiny_gemma3_f32",
+    ] as const
+  ) {
     test(`RetrievalAttention over all keys gives dense decode's logits, beside dense rows and prefill: ${name}`, async () => {
       const prompt = tokens(300, 1);
       const pages = [[7, 3, 90, 12, 40, 41, 42, 43], [10, 11, 13, 14, 15, 16, 17, 18]];
