@@ -91,7 +91,7 @@ fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_
       //#end
     }
     //#for n in 0..WINDOWED
-    // A row that sees none of a page is put right by the first that it sees: what it had decays to nothing.
+    // A row that sees none of a page is put right by the first that it sees: what it had, sums of finite values, decays to nothing.
     if (base < first_seen(last)) {
       let position = vec4<u32>(base + lane_id) + vec4<u32>(0u, 8u, 16u, 24u);
       //#for r in 0..ROWS

@@ -42,7 +42,12 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let table = page_table();
   let total = row_total();
   let length = limit_of(0u) + 1u;
-  var first = group_id.z * SPAN_PAGES * PAGE_TOKENS;
+  var span = group_id.z;
+  //#for n in 0..WINDOWED
+  // No more are dispatched than a window has.
+  span += first_seen(limit_of(0u)) / (SPAN_PAGES * PAGE_TOKENS);
+  //#end
+  var first = span * SPAN_PAGES * PAGE_TOKENS;
   if (first >= length || first < tokens_before()) {
     return;
   }
@@ -156,7 +161,7 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   p_tile[2u * thread + 1u] = high_#r;
   workgroupBarrier();
   if (#(r)u < total && thread < #(16 * CHUNKS)u) {
-    let slot = ((row_of(#(r)u) + step.decodes - step.rows) * SPANS + group_id.z) * HEADS + head_of(#(r)u);
+    let slot = ((row_of(#(r)u) + step.decodes - step.rows) * SPANS + span) * HEADS + head_of(#(r)u);
     var sum = vec4<f32>(0.0);
     for (var i = 0u; i < #(KEYS / 8 / CHUNKS)u; i++) {
       sum += p_tile[i * #(16 * CHUNKS)u + thread];

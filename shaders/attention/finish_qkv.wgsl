@@ -9,7 +9,7 @@
 override HEADS: u32;
 override KV_HEADS: u32;
 override HEAD_DIM: u32;
-override QUERY_SCALE: f32;  // log2(e) / sqrt(true head dimension): the softmax then uses exp2
+override QUERY_SCALE: f32;  // log2(e) times the model's factor, mostly 1 / sqrt(true head dimension): the softmax then uses exp2
 
 @group(0) @binding(5) var<storage, read_write> query: array<vec2<f32>>;       // [row][head][HEAD_DIM / 2]
 @group(0) @binding(8) var<storage, read_write> key_cache: array<KvPair>;

@@ -8,5 +8,5 @@ override OUTPUT_PAIRS_PER_ROW: u32;  // neurons
 fn finish(row: u32, pair: u32, value: vec2<f32>) {
   let x = value.x;
   let twice = 1.5957691216 * fma(0.044715 * x * x, x, x);
-  output[row * OUTPUT_PAIRS_PER_ROW + pair] = x / (1.0 + exp(-twice)) * value.y;
+  output[row * OUTPUT_PAIRS_PER_ROW + pair] = x / (1.0 + exp(min(-twice, 80.0))) * value.y;
 }

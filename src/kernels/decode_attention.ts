@@ -156,8 +156,10 @@ async function createWide(
     ...(resumed ? { pages_done: step.pagesDone } : {}),
   });
   const merge = bindKernel(gpu, mergePipeline, { step: step.step, output, ...parts, ...mass });
+  // A window begins inside a span.
+  const dispatched = Math.min(spans, Math.ceil((sliding ?? Infinity) / (spanPages * 64)) + 1);
   return (pass, decodes) => {
-    pass.dispatch(split, [decodes, shape.heads / group, spans]);
+    pass.dispatch(split, [decodes, shape.heads / group, dispatched]);
     pass.dispatch(merge, [decodes, shape.heads]);
   };
 }

@@ -22,8 +22,11 @@ interface Architecture {
   fused?: boolean;
   /** Whether what attention and feed-forward add to the residual stream is normalised, and embeddings grow by the root of the width. Default false. */
   sandwiched?: boolean;
-  /** Of so many layers the last sees all of the context, the others a window of it. Default: where there is a window, all layers have it. */
-  windowPattern?: number;
+  /**
+   * Where a file names a window: of so many layers the last sees all of the context all the same, or all layers have it. Default `none`: it is not
+   * known which layers are meant.
+   */
+  windows?: number | "all" | "none";
   /** Of so many layers the last does not rotate queries and keys. Default: all do. */
   unrotatedPattern?: number;
   /** Whether the file scales embeddings, scores, what layers add and logits. Default false. */
@@ -51,6 +54,7 @@ const architectures = {
     attentionBias: "never",
     headNorm: false,
     fused: true,
+    windows: "all",
   },
   gemma3: {
     feedForward: "geglu",
@@ -58,7 +62,7 @@ const architectures = {
     attentionBias: "never",
     headNorm: true,
     sandwiched: true,
-    windowPattern: 6,
+    windows: 6,
   },
   smollm3: {
     feedForward: "swiglu",
@@ -154,10 +158,11 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     headNorm,
     fused = false,
     sandwiched = false,
-    windowPattern = 0,
+    windows = "none",
     unrotatedPattern = 0,
     scaled = false,
   }: Architecture = architectures[architecture];
+  const windowPattern = typeof windows === "number" ? windows : 0;
   const key = (field: string) => `${architecture}.${field}`;
   const integer = (field: string, max: number, otherwise?: number) =>
     metadata.integer(key(field), 1, max, otherwise);
@@ -191,12 +196,25 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     headDim,
     integer("context_length", 1 << 27),
   );
+  for (const cap of ["attn_logit_softcapping", "final_logit_softcapping"]) {
+    if (metadata.number(key(cap), 0) !== 0) {
+      throw metadata.error(key(cap), "0: soft caps are not supported");
+    }
+  }
   const windowTokens = windowPattern > 0
     ? integer("attention.sliding_window", 2 ** 32 - 1)
     : metadata.integer(key("attention.sliding_window"), 0, 2 ** 32 - 1, 0);
   // Layers whose window hides nothing may still rotate in a way of their own.
   const windowed = windowPattern > 0 || windowTokens > 0 && windowTokens < contextLength;
+  if (windowed && windows === "none") {
+    throw metadata.error(
+      key("attention.sliding_window"),
+      `0 or at least the context of ${contextLength} tokens: which layers of ${architecture} it is for is not said`,
+    );
+  }
   const layers = integer("block_count", 1024);
+  const localBase = metadata.number(key("rope.freq_base_swa"), 10000);
+  if (!(localBase > 0)) throw metadata.error(key("rope.freq_base_swa"), "a number above 0");
   /** A factor that a file of an architecture with scales may name. */
   const scale = (field: string, otherwise: number): number => {
     if (!scaled) return otherwise;
@@ -233,7 +251,10 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     queryScale: scale("attention.scale", usualScale),
     residualScale: scale("residual_scale", 1),
     logitDivisor: scale("logit_scale", 1),
-    unrotatedPattern,
+    // In granite files the field says whether positions are rotated at all.
+    unrotatedPattern: scaled && !metadata.boolean(key("rope.scaling.finetuned"), true)
+      ? 1
+      : unrotatedPattern,
     window: windowed
       ? {
         tokens: windowTokens,
@@ -241,7 +262,7 @@ export function readModelConfig(file: GgufFile): ModelConfig {
         // Layers with a window keep the frequencies that they were trained with when others are scaled for longer contexts.
         rope: windowPattern > 0
           ? {
-            base: metadata.number(key("rope.freq_base_swa"), 10000),
+            base: localBase,
             dimensions: rope.dimensions,
             scale: 1,
           }

@@ -73,6 +73,7 @@ export function readRope(
   const dimensions = metadata.integer(key("dimension_count"), 2, headDim, headDim);
   if (dimensions % 2 !== 0) throw metadata.error(key("dimension_count"), "an even number");
   const base = metadata.number(key("freq_base"), 10000);
+  if (!(base > 0)) throw metadata.error(key("freq_base"), "a number above 0");
   // A factor without a type is linear scaling, as files from before there was a type have it.
   const type = metadata.string(key("scaling.type"), "linear");
   const factor = metadata.number(

@@ -21,6 +21,7 @@ import { retrievingLayers } from "./retrieving_layers.ts";
 import type { RetrievalOptions } from "./retrieval_options.ts";
 import { RetrievalTotals } from "./retrieval_totals.ts";
 import type { VacantPages } from "./vacant_pages.ts";
+import { SearchPace } from "./search_pace.ts";
 import { createWindowKernels, type WindowKernels } from "./window_kernels.ts";
 import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions } from "./window.ts";
 
@@ -49,10 +50,12 @@ const PAGES_PER_STEP = 64;
 const SLACK_PAGES = 2;
 const TAIL_TOKENS = 512;
 const IDLE_BYTES = 2 * 2 ** 30;
-/** Share of a search, as long as the layer's last, that keeps the GPU busy: half of it is enough for the full clock, and none may outlast it. */
+/** Share of what a search is expected to take that the GPU is kept busy for: half of it is enough for the full clock, and what outlasts it is waited for. */
 const BUSY_SHARE = 0.75;
 /** Steps after which the GPU's clock is measured again, which takes a fiftieth of a step of an 8B model. */
 const CLOCK_INTERVAL = 8;
+/** Milliseconds without a step that retrieves after which what was measured before counts no more. */
+const IDLE_MS = 100;
 /** One step in so many reports the bound on the mass not computed, which costs as much again as the estimate does. */
 const BOUND_INTERVAL = 32;
 
@@ -79,8 +82,10 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #sampleRows: number;
   readonly #overlapped: boolean;
   readonly #clock: ClockKeeper | undefined;
-  /** By layer of a context, milliseconds. */
-  readonly #searchMs: number[];
+  readonly #pace = new SearchPace();
+  /** When the last search ended, and whether the clock is to be measured in this step. */
+  #searched = 0;
+  #measures = false;
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
   readonly #tailPages: number;
@@ -127,7 +132,6 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#overlapped = options.overlap;
     this.#clock = parts.clock;
     this.#places = new Map(parts.layers.map((layer, place) => [layer, place]));
-    this.#searchMs = Array<number>(options.shape.layers).fill(0);
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
     this.#fixed = options.fixed;
     this.#shelf = new PrefixShelf(PAGE_TOKENS, options.idleBytes);
@@ -214,9 +218,18 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       at += count;
     }
     const active = retrieving.length + samples.length > 0;
+    const { heads } = this.#contextShape;
     this.#step = active
-      ? { retrieving, samples, result: this.#results(retrieving.length) }
+      ? {
+        retrieving,
+        samples,
+        keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
+        result: this.#results(retrieving.length),
+      }
       : undefined;
+    const idle = performance.now() - this.#searched > IDLE_MS;
+    if (idle) this.#pace.clear();
+    this.#measures = idle || this.#steps % CLOCK_INTERVAL === 0;
     return active ? windows : undefined;
   }
 
@@ -240,8 +253,12 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const count = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
     const meanwhile = this.#overlapped ? new StepPass(this.#gpu) : undefined;
+    // Prompts read beside keep the GPU busy enough. One workgroup does not hold up those that come after it.
+    if (meanwhile && step.prefillRows === 0) {
+      const expected = this.#pace.expected(place, planned.keysHeld);
+      this.#clock?.record(meanwhile, BUSY_SHARE * expected);
+    }
     this.#recordWindow(meanwhile ?? pass, place, step, dense);
-    if (meanwhile) this.#clock?.record(meanwhile, BUSY_SHARE * this.#searchMs[place]);
     this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
     // Encoded while the GPU is at work on the layer before, whose queries are waited for only now: 0.15 ms a layer on a server's processor.
     meanwhile?.finish();
@@ -257,24 +274,25 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   complete(): void {
     const planned = this.#step;
     if (!planned?.asked) return;
-    const { retrieving, result, asked: { place, meanwhile } } = planned;
+    const { retrieving, result, keysHeld, asked: { place, meanwhile } } = planned;
     planned.asked = undefined;
     const queries = new Float32Array(this.#queries.read());
-    if (place === 0 && this.#steps % CLOCK_INTERVAL === 0) this.#clock?.measure();
+    if (place === 0 && this.#measures) this.#clock?.measure();
     meanwhile?.submit();
     const start = performance.now();
     const bound = this.#steps % BOUND_INTERVAL === 0;
     KvContext.attend(retrieving, place, queries, result, bound);
-    const searchMs = performance.now() - start;
-    this.#searchMs[place] = searchMs;
-    const { heads } = this.#contextShape;
+    this.#searched = performance.now();
+    const searchMs = this.#searched - start;
+    // One with bounds takes longer than those to come.
+    if (!bound) this.#pace.add(place, keysHeld, searchMs);
     this.#totals.add({
       layer: place,
       layers: this.#contextShape.layers,
       reports: result.reports,
       bound,
       rows: retrieving.length,
-      keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
+      keysHeld,
       seconds: searchMs / 1000,
     });
     const masses = result.lse.map((lse) => lse === -Infinity ? EMPTY_LOG_MASS : lse * Math.LOG2E);
@@ -496,5 +514,7 @@ interface PlannedStep {
   asked?: { place: number; meanwhile: StepPass | undefined } | undefined;
   retrieving: KvSession[];
   samples: SampledRows[];
+  /** Keys in CPU memory, of all query heads of all rows that retrieve. */
+  keysHeld: number;
   result: AttendResult;
 }

@@ -135,6 +135,10 @@ for (const family of ["lanes", "wide"] as const) {
           assertClose(decoded, scene.expected(row), 5e-6, `decode, ${keyOf(row)}`);
           if (family === "lanes") assertSameBits(decoded, alike.get(keyOf(row))!, keyOf(row));
         });
+        for (const [i, row] of last.entries()) {
+          const [alone] = await scene.run(attention, { decodes: [row] });
+          assertSameBits(alone, found[small.flat().length + i], `decode alone, ${keyOf(row)}`);
+        }
       },
     );
   }

@@ -170,12 +170,34 @@ Deno.test("readModelConfig reads granite's four scales, and none of other archit
   }
 });
 
-Deno.test("readModelConfig says that every fourth layer of smollm3 does not rotate", () => {
+Deno.test("readModelConfig says that every fourth layer of smollm3 does not rotate, and none of a granite without positions", () => {
+  const without: Record<string, GgufInput> = {
+    "rope.scaling.finetuned": false,
+  };
+  assertEquals(readModelConfig(fileOf("granite", without)).unrotatedPattern, 1);
+  assertEquals(readModelConfig(fileOf("granite")).unrotatedPattern, 0);
   assertEquals(readModelConfig(fileOf("smollm3")).unrotatedPattern, 4);
   assertEquals(readModelConfig(fileOf("llama")).unrotatedPattern, 0);
 });
 
-Deno.test("readModelConfig gives every layer of other files the window that they name, if it hides anything", () => {
+Deno.test("readModelConfig refuses windows of files that do not say which layers they are for, and soft caps", () => {
+  for (const architecture of ["llama", "qwen2", "qwen3"]) {
+    refused(
+      `${architecture}.attention.sliding_window is 128, expected 0 or at least the context of 512 tokens`,
+      architecture,
+      { "attention.sliding_window": u32(128) },
+    );
+    const none = readModelConfig(fileOf(architecture, { "attention.sliding_window": u32(512) }));
+    assertEquals(none.window, undefined);
+  }
+  for (const cap of ["attn_logit_softcapping", "final_logit_softcapping"]) {
+    refused(`gemma3.${cap} is 30, expected 0`, "gemma3", { [cap]: f32(30) });
+  }
+  refused("gemma3.rope.freq_base_swa is 0, expected", "gemma3", { "rope.freq_base_swa": f32(0) });
+  refused("llama.rope.freq_base is -1, expected", "llama", { "rope.freq_base": f32(-1) });
+});
+
+Deno.test("readModelConfig gives every layer of phi3 the window that its file names, if it hides anything", () => {
   const config = readModelConfig(fileOf("phi3", { "attention.sliding_window": u32(100) }));
   assertEquals(layerWindow(config, 0), { tokens: 100, pattern: 0, rope: config.rope });
   assertEquals(layerWindow(config, 1)?.tokens, 100);

@@ -195,7 +195,7 @@ for (const family of families) {
   }
 }
 
-for (const name of ["tiny_arcee_q8_0", "tiny_qwen3_q8_0"] as const) {
+for (const name of ["tiny_arcee_q8_0", "tiny_qwen3_q8_0", "tiny_gemma3_q8_0"] as const) {
   gpuTest(
     `Transformer gives a row the same bits alone and among rows that share its prefix: ${name}`,
     async () => {

@@ -1,4 +1,5 @@
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { KvContext } from "../../ffi/kv_context.ts";
 import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
 import type { StepRow } from "../../src/engine/step.ts";
@@ -188,6 +189,41 @@ for (const family of families) {
     assertEquals(errors[0], 0);
     assertLess(errors[1], 0.02);
     assertLess(errors[1], errors[2], "a share of the mass is nearer than 8 keys");
+  });
+
+  test("RetrievalAttention goes on as if nothing had been after a search that failed", async () => {
+    const under = await model(family);
+    const prompt = tokens(300, 6);
+    const { attend } = KvContext;
+    const runs: Float32Array[][] = [];
+    for (const failing of [0, 1, 2]) {
+      await using retrieval = await RetrievalUnderTest.open(under, {
+        ...window,
+        overlap: true,
+        waitForIndex: true,
+      });
+      const policy: RetrievalPolicy = { kind: "retrieval" };
+      const sequence = new TestSequence(0, [1, 2, 3, 4, 5, 6]);
+      read(retrieval, sequence, prompt, policy);
+      let calls = 0;
+      KvContext.attend = (...given) => {
+        if (++calls === failing) throw new Error("no search");
+        attend.apply(KvContext, given);
+      };
+      try {
+        const row = ask(sequence.decode(), prompt.length, policy);
+        if (failing > 0) assertThrows(() => retrieval.step([row]), Error, "no search");
+        const next = [retrieval.step([row]).logits[0]];
+        for (let i = 0; i < 3; i++) {
+          next.push(retrieval.step([ask(sequence.decode(), prompt.length, policy)]).logits[0]);
+        }
+        runs.push(next);
+      } finally {
+        KvContext.attend = attend;
+      }
+    }
+    assertEquals(runs[1], runs[0]);
+    assertEquals(runs[2], runs[0]);
   });
 
   test("RetrievalAttention gives a row the same bits alone and beside others that retrieve", async () => {
