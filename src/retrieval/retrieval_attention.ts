@@ -9,11 +9,13 @@ import { EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
 import { PAGE_TOKENS } from "../model/kv_cache.ts";
 import type { StepAttention } from "../model/step_attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
+import { BusyGpu } from "./busy_gpu.ts";
 import { FRESH_TOKENS } from "./fresh_tokens.ts";
 import { IndexedPrefix } from "./indexed_prefix.ts";
 import { KvSession } from "./kv_session.ts";
 import { PageTransit } from "./page_transit.ts";
 import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
+import type { PlannedStep, SampledRows } from "./planned_step.ts";
 import { PrefixShelf } from "./prefix_shelf.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
 import type { RetrievalLoad } from "./retrieval_load.ts";
@@ -21,7 +23,6 @@ import { retrievingLayers } from "./retrieving_layers.ts";
 import type { RetrievalOptions } from "./retrieval_options.ts";
 import { RetrievalTotals } from "./retrieval_totals.ts";
 import type { VacantPages } from "./vacant_pages.ts";
-import { SearchPace } from "./search_pace.ts";
 import { createWindowKernels, type WindowKernels } from "./window_kernels.ts";
 import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions } from "./window.ts";
 
@@ -50,12 +51,6 @@ const PAGES_PER_STEP = 64;
 const SLACK_PAGES = 2;
 const TAIL_TOKENS = 512;
 const IDLE_BYTES = 2 * 2 ** 30;
-/** Share of what a search is expected to take that the GPU is kept busy for: half of it is enough for the full clock, and what outlasts it is waited for. */
-const BUSY_SHARE = 0.75;
-/** Steps after which the GPU's clock is measured again, which takes a fiftieth of a step of an 8B model. */
-const CLOCK_INTERVAL = 8;
-/** Milliseconds without a step that retrieves after which what was measured before counts no more. */
-const IDLE_MS = 100;
 /** One step in so many reports the bound on the mass not computed, which costs as much again as the estimate does. */
 const BOUND_INTERVAL = 32;
 
@@ -81,11 +76,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** Rows of a step whose queries can be taken. */
   readonly #sampleRows: number;
   readonly #overlapped: boolean;
-  readonly #clock: ClockKeeper | undefined;
-  readonly #pace = new SearchPace();
-  /** When the last search ended, and whether the clock is to be measured in this step. */
-  #searched = 0;
-  #measures = false;
+  readonly #busy: BusyGpu | undefined;
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
   readonly #tailPages: number;
@@ -115,7 +106,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       queries: Readback;
       kernels: WindowKernels;
       sampleRows: number;
-      clock: ClockKeeper | undefined;
+      busy: BusyGpu | undefined;
       layers: readonly number[];
     },
   ) {
@@ -130,7 +121,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#kernels = parts.kernels;
     this.#sampleRows = parts.sampleRows;
     this.#overlapped = options.overlap;
-    this.#clock = parts.clock;
+    this.#busy = parts.busy;
     this.#places = new Map(parts.layers.map((layer, place) => [layer, place]));
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
     this.#fixed = options.fixed;
@@ -174,7 +165,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     // decoding's time with, 0.89 without).
     const overlap = options.overlap ?? gpu.adapterClass !== "software";
     const keepClock = overlap && (options.keepClock ?? gpu.adapterClass === "discrete");
-    const clock = keepClock ? await ClockKeeper.open(gpu) : undefined;
+    const busy = keepClock ? new BusyGpu(await ClockKeeper.open(gpu)) : undefined;
     return new RetrievalAttention(gpu, transformer, {
       window,
       crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
@@ -185,7 +176,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       fixed: options.fixed ?? false,
       // Queries come scaled for exp2; the CPU works with natural exponentials.
       shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
-    }, { transit, queries, kernels, sampleRows, clock, layers: retrieving });
+    }, { transit, queries, kernels, sampleRows, busy, layers: retrieving });
   }
 
   /**
@@ -227,9 +218,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
         result: this.#results(retrieving.length),
       }
       : undefined;
-    const idle = performance.now() - this.#searched > IDLE_MS;
-    if (idle) this.#pace.clear();
-    this.#measures = idle || this.#steps % CLOCK_INTERVAL === 0;
+    this.#busy?.begin(this.#steps, performance.now());
     return active ? windows : undefined;
   }
 
@@ -254,10 +243,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const rowBytes = heads * paddedHeadDim * 4;
     const meanwhile = this.#overlapped ? new StepPass(this.#gpu) : undefined;
     // Prompts read beside keep the GPU busy enough. One workgroup does not hold up those that come after it.
-    if (meanwhile && step.prefillRows === 0) {
-      const expected = this.#pace.expected(place, planned.keysHeld);
-      this.#clock?.record(meanwhile, BUSY_SHARE * expected);
-    }
+    if (meanwhile && step.prefillRows === 0) this.#busy?.record(meanwhile, place, planned.keysHeld);
     this.#recordWindow(meanwhile ?? pass, place, step, dense);
     this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
     // Encoded while the GPU is at work on the layer before, whose queries are waited for only now: 0.15 ms a layer on a server's processor.
@@ -277,15 +263,15 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const { retrieving, result, keysHeld, asked: { place, meanwhile } } = planned;
     planned.asked = undefined;
     const queries = new Float32Array(this.#queries.read());
-    if (place === 0 && this.#measures) this.#clock?.measure();
+    this.#busy?.measure(place);
     meanwhile?.submit();
     const start = performance.now();
     const bound = this.#steps % BOUND_INTERVAL === 0;
     KvContext.attend(retrieving, place, queries, result, bound);
-    this.#searched = performance.now();
-    const searchMs = this.#searched - start;
+    const searched = performance.now();
+    const searchMs = searched - start;
     // One with bounds takes longer than those to come.
-    if (!bound) this.#pace.add(place, keysHeld, searchMs);
+    if (!bound) this.#busy?.note(place, keysHeld, searchMs, searched);
     this.#totals.add({
       layer: place,
       layers: this.#contextShape.layers,
@@ -370,7 +356,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     for (const slot of [...this.#sessions.keys()]) this.leave(slot);
     await this.#shelf.close();
     this.#queries.dispose();
-    this.#clock?.[Symbol.dispose]();
+    this.#busy?.[Symbol.dispose]();
     this.#transit[Symbol.dispose]();
   }
 
@@ -501,20 +487,4 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       reports: new Float32Array(count * heads * 3),
     };
   }
-}
-
-interface SampledRows {
-  session: KvSession;
-  /** Rows of the step. */
-  rows: number[];
-}
-
-interface PlannedStep {
-  /** The context's layer whose queries the GPU was given to compute, and what it does once it has: attention to CPU memory is still to come. */
-  asked?: { place: number; meanwhile: StepPass | undefined } | undefined;
-  retrieving: KvSession[];
-  samples: SampledRows[];
-  /** Keys in CPU memory, of all query heads of all rows that retrieve. */
-  keysHeld: number;
-  result: AttendResult;
 }
