@@ -29,6 +29,11 @@ const rowCounts = {
   wide: [1, 2, 4, 5, 8, 9, 32, 33, 65],
 };
 const EPSILON = 1e-5;
+/** Factor of what is added to a residual. */
+const RESIDUAL_SCALE = 0.22;
+
+/** Whether two products make one element. */
+const gated = (finish: OracleFinish) => finish === "swiglu" || finish === "geglu";
 
 interface Case {
   format: WeightFormat;
@@ -47,6 +52,7 @@ const cases: Case[] = [
   { format: "f16", input: "sampled", finish: "store", n: 64, k: 200 },
   { format: "q8", input: "norm", finish: "relu2", n: 67, k: 160 },
   { format: "q4", input: "norm", finish: "swiglu", n: 66, k: 256 },
+  { format: "f16", input: "norm", finish: "geglu", n: 66, k: 96 },
   { format: "q8g16", input: "plain", finish: "store", n: 65, k: 256 },
   { format: "q8min", input: "plain", finish: "store", n: 70, k: 256 },
 ];
@@ -91,7 +97,7 @@ async function build(gpu: Gpu, test: Case, long = false, whole = true) {
     : test.input === "norm"
     ? { kind: "norm", ...norm, gain: gainBuffer, rowScale }
     : { kind: "sampled", ...norm, gain: gainBuffer, rowScale, samples: step.samples };
-  const width = test.finish === "swiglu" ? matrix.rows / 2 : matrix.rows;
+  const width = gated(test.finish) ? matrix.rows / 2 : matrix.rows;
   const output = buffers.storage("output", (MAX_ROWS + 1) * width * 4);
   const linear = await Linear.create(gpu, {
     label: "under test",
@@ -101,7 +107,10 @@ async function build(gpu: Gpu, test: Case, long = false, whole = true) {
     finish: {
       fragments: ["dense/bias_none", `dense/finish_${test.finish}`],
       bindings: { output },
-      constants: { OUTPUT_PAIRS_PER_ROW: test.finish === "swiglu" ? width : width / 2 },
+      constants: {
+        OUTPUT_PAIRS_PER_ROW: gated(test.finish) ? width : width / 2,
+        ...(test.finish === "residual" ? { RESIDUAL_SCALE } : {}),
+      },
       long,
     },
   });
@@ -157,7 +166,7 @@ function expectedRow(test: Case, built: Built, row: number): Float64Array {
     { length: built.width },
     (_, i) => before[(row * built.width + i) % before.length],
   );
-  return finishRow(test.finish, y, held);
+  return finishRow(test.finish, y, held, RESIDUAL_SCALE);
 }
 
 for (const family of ["lanes", "wide"] as const) {

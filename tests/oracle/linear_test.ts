@@ -16,9 +16,14 @@ Deno.test("finishRow stores, adds, squares what is positive, and gates", () => {
   const y = Float64Array.of(-2, 3, 0, 5);
   assertEquals([...finishRow("store", y, [])], [-2, 3, 0, 5]);
   assertEquals([...finishRow("residual", y, [1, 1, 1, 1])], [-1, 4, 1, 6]);
+  assertEquals([...finishRow("residual", y, [1, 1, 1, 1], 0.5)], [0, 2.5, 1, 3.5]);
   assertEquals([...finishRow("relu2", y, [])], [0, 9, 0, 25]);
   const gated = finishRow("swiglu", y, []);
   // -2 · sigmoid(-2) · 3, with sigmoid(-2) = 0.1192029220221176; and 0 · 5.
   assertAlmostEquals(gated[0], -0.7152175321327054, 1e-15);
   assertEquals(gated[1], 0);
+  // The tanh form of GELU at -2 is -0.0454023059; and 0 · 5.
+  const gelu = finishRow("geglu", y, []);
+  assertAlmostEquals(gelu[0], -0.0454023059 * 3, 1e-9);
+  assertEquals(gelu[1], 0);
 });
