@@ -168,7 +168,7 @@ gpuTest(
 );
 
 gpuTest(
-  "Engine gives the golden continuations of qwen2, qwen3, phi3, gemma3, smollm3 and granite, alone, side by side and on a cached prefix",
+  "Engine gives the golden continuations of qwen2, qwen3, phi3 and gemma3, alone, side by side and on a cached prefix",
   async () => {
     for (
       const name of [
@@ -176,10 +176,7 @@ gpuTest(
         "tiny_qwen2_yarn_f32",
         "tiny_qwen3_f32",
         "tiny_phi3_f32",
-        "tiny_gemma3_f32",
         "tiny_gemma3_q8_0",
-        "tiny_smollm3_q8_0",
-        "tiny_granite_q8_0",
       ] as const
     ) {
       await using engine = await Engine.open(() =>
