@@ -15,15 +15,6 @@ override QUERIES_PER_KV: u32;
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
-//#for n in 0..WINDOWED
-
-override WINDOW: u32;  // keys that a row sees: its own and those before it
-
-// The first key that a row sees whose own is `limit`.
-fn first_seen(limit: u32) -> u32 {
-  return limit + 1u - min(limit + 1u, WINDOW);
-}
-//#end
 
 @compute @workgroup_size(8)
 fn attention(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group_id: vec3<u32>) {

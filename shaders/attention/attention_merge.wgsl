@@ -15,16 +15,6 @@ override OUTPUT_ROW_QUADS: u32;
 
 const LANES = #(16 / CHUNKS)u;
 
-//#for n in 0..WINDOWED
-
-override WINDOW: u32;  // keys that a row sees: its own and those before it
-
-// The first key that a row sees whose own is `limit`.
-fn first_seen(limit: u32) -> u32 {
-  return limit + 1u - min(limit + 1u, WINDOW);
-}
-//#end
-
 var<workgroup> tops: array<f32, 256>;
 var<workgroup> sums: array<f32, 256>;
 var<workgroup> outs: array<vec4<f32>, 256>;

@@ -18,15 +18,6 @@ override SPANS: u32;
 
 const MASKED = -1e30;
 const KEYS = #(KEYS)u;
-//#for n in 0..WINDOWED
-
-override WINDOW: u32;  // keys that a row sees: its own and those before it
-
-// The first key that a row sees whose own is `limit`.
-fn first_seen(limit: u32) -> u32 {
-  return limit + 1u - min(limit + 1u, WINDOW);
-}
-//#end
 
 var<workgroup> q_tile: array<vec4<f32>, #(ROWS * 16 * CHUNKS)>;
 // Scores, then weights: 4 keys a vector. At the end, what the threads found: (low, high) of each.
@@ -54,9 +45,6 @@ fn attention_split(@builtin(local_invocation_id) local: vec3<u32>, @builtin(work
   let end = min(length, first + SPAN_PAGES * PAGE_TOKENS);
   //#for n in 0..WINDOWED
   let seen = first_seen(limit_of(0u));
-  if (end <= seen) {
-    return;
-  }
   first += (max(first, seen) - first) / KEYS * KEYS;
   //#end
   for (var i = thread; i < #(ROWS * 16 * CHUNKS)u; i += KEYS) {

@@ -29,15 +29,6 @@ override SPAN_PAGES: u32;
 @group(0) @binding(11) var<storage, read> pages: array<u32>;
 
 const MASKED = -1e30;
-//#for n in 0..WINDOWED
-
-override WINDOW: u32;  // keys that a row sees: its own and those before it
-
-// The first key that a row sees whose own is `limit`.
-fn first_seen(limit: u32) -> u32 {
-  return limit + 1u - min(limit + 1u, WINDOW);
-}
-//#end
 // In the first 96 places two slices of keys and queries pass through; then 72 hold weights, and 32 behind them a slice of values.
 const SLICE = 48u;
 const VALUES = 72u;

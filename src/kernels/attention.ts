@@ -11,6 +11,7 @@ import {
   PREFILL_SPAN_PAGES,
   windowConstants,
   windowed,
+  windowFragments,
 } from "./attention_parts.ts";
 import { createDecodeAttention } from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
@@ -137,6 +138,7 @@ async function createLanes(
         "attention/from_start",
         "attention/mass_dropped",
         "attention/to_output",
+        ...windowFragments(sliding),
         "attention/attention",
       ),
       {

@@ -1,6 +1,7 @@
 /** What the kernels of attention have in common. @module */
 import type { AttentionBuffers } from "./attention.ts";
 import type { AttentionShape } from "./attention_shape.ts";
+import type { ShaderPath } from "./shader_files.ts";
 
 /**
  * Query heads that one decode workgroup serves: those of a KV head, split while there are more than 8, or 4 of dimension 256, whose
@@ -60,6 +61,11 @@ export function outputConstants(
   { headDim, outputRowQuads }: AttentionShape,
 ): Record<string, number> {
   return { OUTPUT_QUADS: headDim / 4, OUTPUT_ROW_QUADS: outputRowQuads };
+}
+
+/** Fragments of kernels whose rows see `sliding` of their latest tokens. */
+export function windowFragments(sliding: number | undefined): ShaderPath[] {
+  return sliding === undefined ? [] : ["attention/sliding_window"];
 }
 
 /** For the text of a shader: whether rows see a window of their latest tokens. */

@@ -5,7 +5,7 @@ import { Readback } from "../gpu/readback.ts";
 import { assembleShader } from "../gpu/shader.ts";
 import { shaderFragments } from "./shader_files.ts";
 
-/** Steps of the kernel's loop for each workgroup dispatched: 5 µs on an H200 at its full clock. */
+/** Steps of the kernel's loop for each workgroup dispatched: a few microseconds (two cores of software Vulkan 1.5). */
 const ROUND = 32;
 /** What a measurement should take; a tenth of that is what a submit and a read take without work. */
 const MEASURED_MS = 0.6;

@@ -13,6 +13,7 @@ import {
   splitConstants,
   windowConstants,
   windowed,
+  windowFragments,
 } from "./attention_parts.ts";
 import { lanes } from "./lanes.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
@@ -83,6 +84,7 @@ async function createLanes(
       ...start,
       massFragment(window),
       "attention/to_output",
+      ...windowFragments(sliding),
       "attention/attention",
     ),
     {
@@ -129,13 +131,19 @@ async function createWide(
       `attention/kv_load_${shape.kvType}`,
       "attention/attention_decode",
       resumed ? "attention/pages_done" : "attention/none_done",
+      ...windowFragments(sliding),
       "attention/attention_split",
     ),
     { ...chunks, ...splitConstants(group) },
   );
   const mergeShader = assembleShader(
     "attention_merge",
-    shaderFragments("lib/step", massFragment(window), "attention/attention_merge"),
+    shaderFragments(
+      "lib/step",
+      massFragment(window),
+      ...windowFragments(sliding),
+      "attention/attention_merge",
+    ),
     chunks,
   );
   const [splitPipeline, mergePipeline] = await Promise.all([

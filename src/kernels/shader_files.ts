@@ -29,6 +29,7 @@ import massKept from "../../shaders/attention/mass_kept.wgsl" with { type: "text
 import mergeRetrieved from "../../shaders/attention/merge_retrieved.wgsl" with { type: "text" };
 import noneDone from "../../shaders/attention/none_done.wgsl" with { type: "text" };
 import pagesDone from "../../shaders/attention/pages_done.wgsl" with { type: "text" };
+import slidingWindow from "../../shaders/attention/sliding_window.wgsl" with { type: "text" };
 import toCarried from "../../shaders/attention/to_carried.wgsl" with { type: "text" };
 import toOutput from "../../shaders/attention/to_output.wgsl" with { type: "text" };
 import biasAdded from "../../shaders/dense/bias_added.wgsl" with { type: "text" };
@@ -94,6 +95,7 @@ const sources = {
   "attention/merge_retrieved": mergeRetrieved,
   "attention/none_done": noneDone,
   "attention/pages_done": pagesDone,
+  "attention/sliding_window": slidingWindow,
   "attention/to_carried": toCarried,
   "attention/to_output": toOutput,
   "attention/kv_load_f16": kvLoadF16,

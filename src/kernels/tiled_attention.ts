@@ -11,6 +11,7 @@ import {
   PREFILL_SPAN_PAGES,
   windowConstants,
   windowed,
+  windowFragments,
 } from "./attention_parts.ts";
 import { shaderFragments } from "./shader_files.ts";
 
@@ -42,6 +43,7 @@ export async function createTiledAttention(
       shaderFragments(
         "lib/step",
         `attention/kv_load_${shape.kvType}`,
+        ...windowFragments(sliding),
         "attention/attention_tiled",
       ),
       { CHUNKS: chunks, SPLIT: split ? 1 : 0, ...windowed(sliding) },
