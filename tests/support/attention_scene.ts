@@ -223,7 +223,14 @@ export class AttentionScene {
     });
     gpu.buffers.write(this.#query, 0, query);
     const untouched = Math.fround(12345.678);
-    gpu.buffers.write(this.#output, 0, new Float32Array(this.#output.size / 4).fill(untouched));
+    const stride = outputRowQuads * 4;
+    const inside = (i: number) => i < rows.length * stride && i % stride < heads * headDim;
+    // What a row is to yield must not depend on what was there.
+    const before = Float32Array.from(
+      { length: this.#output.size / 4 },
+      (_, i) => inside(i) ? NaN : untouched,
+    );
+    gpu.buffers.write(this.#output, 0, before);
     const pass = new StepPass(gpu);
     attention.record(pass, {
       largeBlocks: large.length,
@@ -236,10 +243,8 @@ export class AttentionScene {
     this.dispatches = pass.dispatches;
     pass.submit();
     const found = new Float32Array(await readBuffer(gpu, this.#output));
-    const stride = outputRowQuads * 4;
     found.forEach((value, i) => {
-      const inside = i < rows.length * stride && i % stride < heads * headDim;
-      if (!inside && value !== untouched) {
+      if (!inside(i) && value !== untouched) {
         throw new Error(`attention wrote ${value} to row ${Math.floor(i / stride)}, ${i % stride}`);
       }
     });
