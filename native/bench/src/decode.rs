@@ -158,7 +158,7 @@ fn all_by_bytes(head: &Head, scale: f32) -> Result<AttentionHead, String> {
     let built = AttentionIndex::build(rows(&head.keys), rows(&head.train), &build)
         .and_then(|index| AttentionHead::new(index, rows(&head.values), scale));
     let mut head = built.map_err(|error| error.to_string())?;
-    head.set_plan(Plan::Bytes);
+    head.set_plan(Plan::Bytes { share: 1.0 / 2048.0 });
     Ok(head)
 }
 

@@ -93,7 +93,7 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
         let (train, fresh) = queries.split_at(300 * dim);
         let head = build(&rows, train, &values, dim, Some(0.01));
         // The wider of the two takes most keys, which only bytes make cheaper.
-        let cheaper = sharper > 1.0 || sparrow_kernels::best().byte_sums_pay();
+        let cheaper = sharper > 1.0 || sparrow_kernels::best().nibble_sums_pay();
         assert!(!cheaper || head.plan() != Plan::Exact, "these keys do not need exact attention");
         let found = head.attend(fresh, AttendOptions { budget: Budget::Error(0.01), bound: true });
         let truth = head.attend(fresh, ALL);
@@ -287,7 +287,7 @@ fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
     for (keys, dim, group) in [(1, 4, 1), (1500, 32, 3), (3000, 20, 5), (2048, 64, 1)] {
         let (rows, queries, values) = head(keys, 40, dim, 6);
         let mut head = build(&rows, &queries, &values, dim, None);
-        head.set_plan(Plan::Bytes);
+        head.set_plan(Plan::Bytes { share: 1e-3 });
         let scale = 1.0 / (dim as f32).sqrt();
         // Appended keys are in no cluster yet: they count, too.
         head.append(Rows { data: &rows[..dim], dim }, Rows { data: &values[..dim], dim }).unwrap();
@@ -301,6 +301,40 @@ fn all_keys_by_bytes_are_close_to_dense_and_count_every_key() {
                 assert!((f64::from(found.lse) - lse).abs() < 0.01);
                 assert_eq!((report.scanned, report.rest, report.bound), (keys as u32 + 1, 0.0, 0.0));
             }
+        }
+    }
+}
+
+#[test]
+fn heavy_keys_of_any_tile_are_read_in_full() {
+    let (keys, dim, group) = (8192, 32, 2);
+    let (mut rows, queries, mut values) = head(keys, 40, dim, 16);
+    // Keys that score more and more for the first query, all over the tiles, with values far out of what codes reach.
+    let query: Vec<f32> = queries[..dim].to_vec();
+    let square: f32 = query.iter().map(|x| x * x).sum();
+    for i in 0..12 {
+        let place = 100 + i * 650;
+        let score = 6.0 + 0.5 * i as f32;
+        let factor = score * (dim as f32).sqrt() / square;
+        rows[place * dim..][..dim].iter_mut().zip(&query).for_each(|(x, q)| *x = factor * q);
+        values[place * dim..][..dim]
+            .iter_mut()
+            .enumerate()
+            .for_each(|(j, x)| *x = if (i + j) % 3 == 0 { 60.0 } else { -40.0 });
+    }
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let mut head = build(&rows, &queries, &values, dim, None);
+    let scale = 1.0 / (dim as f32).sqrt();
+    for share in [1.0 / 2048.0, 1.0 / 16384.0] {
+        head.set_plan(Plan::Bytes { share });
+        let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
+        let asked = &queries[..group * dim];
+        for (query, (found, _)) in asked.chunks_exact(dim).zip(head.attend(asked, options)) {
+            let (output, lse) = dense(query, &rows, &values, dim, scale, |_| true);
+            let error = relative(&found.output, &output);
+            assert!(error < 0.01, "share {share}: relative error {error}");
+            assert!((f64::from(found.lse) - lse).abs() < 0.01);
         }
     }
 }
@@ -330,8 +364,9 @@ fn a_head_read_by_many_threads_says_what_one_thread_says() {
         build: BuildOptions::default(),
     };
     let layer = AttentionLayer::build(&keys, &values, &queries, &options).unwrap();
-    let pays = sparrow_kernels::best().byte_sums_pay();
-    assert_eq!(layer.heads()[0].plan(), if pays { Plan::Bytes } else { Plan::Exact });
+    let pays = sparrow_kernels::best().nibble_sums_pay();
+    let plan = layer.heads()[0].plan();
+    assert!(if pays { matches!(plan, Plan::Bytes { .. }) } else { plan == Plan::Exact }, "{plan:?}");
     let token: Vec<f32> = (0..query_heads).flat_map(|h| queries[h * 200 * dim..][..dim].to_vec()).collect();
     let options = AttendOptions { budget: Budget::Error(0.01), bound: true };
     let with = |threads: usize| {

@@ -9,8 +9,8 @@ use sparrow_index::{
 };
 use support::{dense, head, relative, to_half_grid};
 
-const KEYS: usize = 2500;
-const QUERIES: usize = 500;
+const KEYS: usize = if cfg!(miri) { 300 } else { 2500 };
+const QUERIES: usize = if cfg!(miri) { 60 } else { 500 };
 const DIM: usize = 16;
 const GROUP: usize = 2;
 
@@ -59,7 +59,7 @@ fn every_plan_of_a_head_is_near_dense_attention() {
     head.append(Rows { data: &keys[..DIM], dim: DIM }, Rows { data: &values[..DIM], dim: DIM }).unwrap();
     for (plan, most) in [
         (Plan::Exact, 1e-5),
-        (Plan::Bytes, 0.02),
+        (Plan::Bytes { share: 1e-3 }, 0.02),
         (Plan::Clusters { threshold: 1e-7 }, 2e-4),
         (Plan::Keys { strategy: Search::Graph { pool: KEYS as u32 } }, 2e-4),
         (Plan::Keys { strategy: Search::Flat { rerank: KEYS as u32 } }, 2e-4),

@@ -6,9 +6,9 @@ use core::arch::x86_64::*;
 use half::f16;
 
 use crate::blocks::LANES;
-use crate::byte_rows;
 use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
+use crate::nibble_rows;
 use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape, sum_below};
 use crate::prefetch::prefetch;
 
@@ -257,8 +257,8 @@ fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_byte_rows(codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
-    byte_rows::add(codes, units, rows, scales, sums);
+fn add_nibble_rows(weights: &[u8], units: &[f32], rows: &[u8], lines: &[[f32; 2]], sums: &mut [f32]) {
+    nibble_rows::add(weights, units, rows, lines, sums);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -381,9 +381,9 @@ impl Kernels for Avx2 {
         unsafe { add_rows_f16(weights, rows, sum) }
     }
 
-    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+    fn add_nibble_rows(&self, weights: &[u8], units: &[f32], rows: &[u8], lines: &[[f32; 2]], sums: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { add_byte_rows(codes, units, rows, scales, sums) }
+        unsafe { add_nibble_rows(weights, units, rows, lines, sums) }
     }
 
     fn cluster_masses(

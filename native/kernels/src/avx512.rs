@@ -1,7 +1,7 @@
 //! AVX-512 with VNNI. Tails are masked loads, so any length works; 64-byte rows on a cache line are the fast case.
 
-mod byte_rows;
 mod byte_weights;
+mod nibble_rows;
 mod scan;
 mod weighted;
 
@@ -348,9 +348,9 @@ impl Kernels for Avx512 {
         unsafe { weighted::add_rows_to_each_f16(weights, rows, dim, sums) }
     }
 
-    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
+    fn add_nibble_rows(&self, weights: &[u8], units: &[f32], rows: &[u8], lines: &[[f32; 2]], sums: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { byte_rows::add_byte_rows(codes, units, rows, scales, sums) }
+        unsafe { nibble_rows::add_nibble_rows(weights, units, rows, lines, sums) }
     }
 
     fn byte_weights(
@@ -371,7 +371,7 @@ impl Kernels for Avx512 {
         unsafe { byte_weights::largest_dot(dots) }
     }
 
-    fn byte_sums_pay(&self) -> bool {
+    fn nibble_sums_pay(&self) -> bool {
         true
     }
 

@@ -1,7 +1,7 @@
 //! Weights of keys from their products, as bytes, in one pass.
 
 use crate::blocks::LANES;
-use crate::byte_rows::DITHER;
+use crate::nibble_rows::DITHER;
 
 /// Coefficients of `2^f - 1` for |f| up to a half, from f on: off by a ten-thousandth at most and by half of that on average, which is
 /// nothing beside a weight's rounding to bytes.

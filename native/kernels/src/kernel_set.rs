@@ -58,16 +58,16 @@ pub trait Kernels: Send + Sync {
         }
     }
 
-    /// As [`Kernels::add_rows_to_each_f16`] over rows of bytes in the layout of [`crate::pack_fours`], element `j` in units of `scales[j]`,
-    /// with weights in bytes, those of sum `q` in units of `units[q]`.
+    /// As [`Kernels::add_rows_to_each_f16`] over rows of four-bit codes in the layout of [`crate::pack_nibbles`], where a code `c` of element `j`
+    /// stands for `lines[j][0] · c + lines[j][1]`, with weights in bytes, those of sum `q` in units of `units[q]`.
     ///
     /// # Panics
-    /// When the lengths do not fit, the dimension (`scales.len()`) is no multiple of 16, or there are more than 65,536 rows.
-    fn add_byte_rows(&self, codes: &[u8], units: &[f32], rows: &[i8], scales: &[f32], sums: &mut [f32]) {
-        crate::byte_rows::add(codes, units, rows, scales, sums);
+    /// When the lengths do not fit, the dimension (`lines.len()`) is no multiple of 16, or there are more than 65,536 rows.
+    fn add_nibble_rows(&self, weights: &[u8], units: &[f32], rows: &[u8], lines: &[[f32; 2]], sums: &mut [f32]) {
+        crate::nibble_rows::add(weights, units, rows, lines, sums);
     }
 
-    /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_byte_rows`]: those above `bar` are appended to `heavy` with
+    /// Weights `2^(dots[i] · line[0] + line[1])` as bytes, for [`Kernels::add_nibble_rows`]: those above `bar` are appended to `heavy` with
     /// their places, counted from `first`, and have the code 0; the others are rounded up or down such that neither is favoured. Returns
     /// the sum of all weights and the unit of the codes: 1/255 of the largest, or of `bar` where that is less. The same bits in all sets.
     ///
@@ -90,9 +90,9 @@ pub trait Kernels: Send + Sync {
         crate::byte_weights::largest(dots)
     }
 
-    /// Whether [`Kernels::add_byte_rows`] takes less time than [`Kernels::add_rows_to_each_f16`]: where there is a product of bytes. (Three sums of 1,024 rows of
+    /// Whether [`Kernels::add_nibble_rows`] takes less time than [`Kernels::add_rows_to_each_f16`]: where there is a product of bytes. (Three sums of 1,024 rows of
     /// 64: AVX-512 0.5 ns a row for 1.6, AVX2 4.8 for 1.3.)
-    fn byte_sums_pay(&self) -> bool {
+    fn nibble_sums_pay(&self) -> bool {
         false
     }
 

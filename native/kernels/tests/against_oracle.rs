@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use half::f16;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sparrow_kernels::{available, pack_blocks, pack_byte_blocks, pack_fours};
+use sparrow_kernels::{available, pack_blocks, pack_byte_blocks, pack_nibbles};
 
 /// |found - expected| within the rounding of a sum of `terms`: the oracle is f64, the kernels f32.
 fn close(set: &str, found: f32, expected: f64, magnitude: f64) {
@@ -153,24 +153,27 @@ proptest! {
     }
 
     #[test]
-    fn byte_rows_add_up_exactly(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, seed in any::<u32>()) {
+    fn nibble_rows_add_up_exactly(dim in (1usize..9).prop_map(|n| 16 * n), rows in 0usize..150, more in 0usize..20, count in 0usize..8, seed in any::<u32>()) {
         let mut state = seed;
         let mut next = || { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 24) as f32 };
-        let bytes: Vec<i8> = (0..rows * dim).map(|_| (next() * 255.0 - 127.5) as i8).collect();
-        let fours = pack_fours(&bytes, dim);
-        let stride = fours.len() / dim + more;
-        let codes: Vec<u8> = (0..count * stride).map(|_| (next() * 256.0) as u8).collect();
+        let codes: Vec<u8> = (0..rows * dim).map(|_| (next() * 16.0) as u8).collect();
+        let packed = pack_nibbles(&codes, dim);
+        let stride = 2 * packed.len() / dim + more;
+        let weights: Vec<u8> = (0..count * stride).map(|_| (next() * 256.0) as u8).collect();
         let units: Vec<f32> = (0..count).map(|_| next() + 0.01).collect();
-        let scales: Vec<f32> = (0..dim).map(|_| next() + 0.01).collect();
+        let lines: Vec<[f32; 2]> = (0..dim).map(|_| [next() + 0.01, next() - 0.5]).collect();
         let before: Vec<f32> = (0..count * dim).map(|_| next() - 0.5).collect();
         for set in available() {
             let mut sums = before.clone();
-            set.add_byte_rows(&codes, &units, &fours, &scales, &mut sums);
+            set.add_nibble_rows(&weights, &units, &packed, &lines, &mut sums);
             for (at, found) in sums.iter().enumerate() {
                 let (q, j) = (at / dim, at % dim);
-                let own = &codes[q * stride..][..rows];
-                let total: i32 = own.iter().enumerate().map(|(i, code)| i32::from(*code) * i32::from(bytes[i * dim + j])).sum();
-                prop_assert_eq!(*found, before[at] + total as f32 * (units[q] * scales[j]), "{}", set.name());
+                // The last rows are filled up: with codes of 0, which weigh too.
+                let own = &weights[q * stride..][..rows.next_multiple_of(8)];
+                let total: i32 = own.iter().zip((0..rows).map(|i| codes[i * dim + j])).map(|(w, code)| i32::from(*w) * i32::from(code)).sum();
+                let weight: i32 = own.iter().map(|w| i32::from(*w)).sum();
+                let expected = before[at] + units[q] * (total as f32 * lines[j][0] + weight as f32 * lines[j][1]);
+                prop_assert_eq!(*found, expected, "{}", set.name());
             }
         }
     }
@@ -308,11 +311,11 @@ fn small_weights_round_to_themselves_on_average() {
     let mut dots = vec![0; rows];
     dots[1000] = 1000;
     let line = [(50.0f32 * 255.0).log2() / 1000.0, -(50.0f32 * 255.0).log2()];
-    let fours = pack_fours(&vec![1; rows * dim], dim);
+    let packed = pack_nibbles(&vec![1; rows * dim], dim);
     for set in available() {
         let (mut sums, mut codes) = (vec![0f32; dim], vec![0; rows]);
         let (mass, unit) = set.byte_weights(&dots, line, 2.0, 0, &mut codes, &mut Vec::new());
-        set.add_byte_rows(&codes, &[unit], &fours, &[1.0; 16], &mut sums);
+        set.add_nibble_rows(&codes, &[unit], &packed, &[[1.0, 0.0]; 16], &mut sums);
         let exact = 1.0 + 4095.0 / (50.0 * 255.0);
         assert!((mass - exact).abs() < 2e-4 * exact, "{}: {mass} for {exact}", set.name());
         assert!((sums[0] - exact).abs() < 0.08 * exact, "{}: {} for {exact}", set.name(), sums[0]);

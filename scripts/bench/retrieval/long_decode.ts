@@ -3,6 +3,7 @@ import { Rng } from "../../../src/common/rng.ts";
 import { packStep } from "../../../src/engine/pack_step.ts";
 import type { StepRow } from "../../../src/engine/step.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
+import { readNpy } from "../../../src/formats/npy.ts";
 import { f16ToNumber, numberToF16 } from "../../../src/formats/f16.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { StepPass } from "../../../src/gpu/pass.ts";
@@ -47,11 +48,12 @@ const ROOM = 1024;
 export class LongContext implements AsyncDisposable {
   readonly #pageBytes: number;
   #lengths = 0;
+  #real = false;
 
   private constructor(
     readonly gpu: Gpu,
     readonly transformer: Transformer,
-    readonly retrieval: RetrievalAttention,
+    public retrieval: RetrievalAttention,
     readonly readback: Readback,
     readonly contextLength: number,
   ) {
@@ -111,6 +113,35 @@ export class LongContext implements AsyncDisposable {
     }
   }
 
+  /** Scratch. */
+  async fillFrom(folder: string): Promise<void> {
+    const { gpu, transformer: { cache, shape } } = this;
+    const total = Math.floor(this.contextLength / PAGE_TOKENS);
+    const dim = shape.paddedHeadDim;
+    for (const [name, buffers] of [["k", cache.keys], ["v", cache.values]] as const) {
+      for (let layer = 0; layer < buffers.length; layer++) {
+        const npy = readNpy(`${folder}/layer${layer}.${name}.npy`);
+        const [heads, tokens] = npy.shape;
+        const data = npy.data as Uint16Array;
+        const out = new Uint16Array(total * heads * PAGE_TOKENS * dim);
+        for (let page = 0; page < total; page++) {
+          for (let head = 0; head < heads; head++) {
+            const from = (head * tokens + page * PAGE_TOKENS) * dim;
+            out.set(data.subarray(from, from + PAGE_TOKENS * dim), (page * heads + head) * PAGE_TOKENS * dim);
+          }
+        }
+        gpu.buffers.write(buffers[layer], 0, out);
+        await Promise.resolve();
+      }
+    }
+    this.#real = true;
+  }
+
+  async reopen(): Promise<void> {
+    await this.retrieval[Symbol.asyncDispose]();
+    this.retrieval = await RetrievalAttention.open(this.gpu, this.transformer, { waitForIndex: true });
+  }
+
   /** Decodes `count` tokens at `length` tokens of context, dense and retrieving in turn. */
   decode(length: number, count: number, fresh: Uint32Array): LongDecode {
     const shared = Math.floor((length - FRESH_TOKENS) / PAGE_TOKENS);
@@ -122,7 +153,7 @@ export class LongContext implements AsyncDisposable {
     const first = FIRST_TOKENS / PAGE_TOKENS;
     const table = (slot: number) => [
       ...Array.from({ length: first }, (_, i) => i),
-      ...Array.from({ length: shared - first }, (_, i) => first + (i + shift) % (shared - first)),
+      ...Array.from({ length: shared - first }, (_, i) => first + (i + (this.#real ? 0 : shift)) % (shared - first)),
       ...Array.from({ length: own }, (_, i) => total + slot * own + i),
     ];
     const policies: RetrievalPolicy[] = [{ kind: "dense" }, { kind: "retrieval" }];

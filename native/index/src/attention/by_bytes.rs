@@ -1,97 +1,101 @@
-//! Attention over all keys by bytes, scores and sums of values both: half the memory and a quarter of the products that half
-//! precision takes, for heads whose attention is spread so widely that rounding averages out.
+//! Attention over all keys by bytes, with values by four bits: three eighths of the memory that half precision takes and a quarter of the
+//! products, for heads whose attention is spread so widely that rounding averages out.
 //!
-//! Four bits instead of eight would halve what is read once more. They are not there: keys by the high half of their bytes put scores off by
-//! 0.24 to 0.49, and the outputs of eight layers of a context of 128K tokens by 1.3 to 3.6 %; 0.5 to 1.3 % with 400 keys a query computed
-//! in full, and 0.3 to 0.9 % with 2000. Values by four bits cost 0.3 to 0.5 %. From the cache the kernels take 3.1 ns a key for 3.4. Reading
-//! only the clusters that a group of queries opens (half of the keys, the others estimated) took 0.95 of the time of these layers and none
-//! off a decode step (21.7 ms for 21.2), at twice the error.
+//! Keys by four bits are not there. By the high half of their bytes scores are off by 0.24 to 0.49. In the axes of the scores' variance, sixteen of them
+//! by eight bits and the others by four, outputs are off by 0.3 to 0.8 % with keys above 1/4096 of the mass computed in full (eight layers of a context of 128K
+//! tokens), and half of the axes left out altogether cost 7 to 13 %: what scores leave out follows values. Reading only the clusters that a group of queries opens (half
+//! of the keys, the others estimated) took 0.95 of the time when values were bytes, at twice the error.
 
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use sparrow_kernels::best;
 
-use super::byte_values::WHOLE;
 use super::exact::{add_to_each, to_sums};
 use super::head::{AttentionHead, Report};
+use super::nibble_values::WHOLE;
 use super::partial::{Partial, Running};
+use super::plan::Plan;
 use crate::quantiser::ByteQuery;
 
 /// Keys whose scores are held at a time.
 const TILE: usize = WHOLE;
-/// Keys with more than this share of the mass so far are scored again, and their values read, in half precision. A score is off by some
-/// 0.05 after scaling, so what is left adds at most 0.05 √(1/256) = 0.3 % of a value's norm to the error. (Eight real layers of 28K
-/// keys: error 0.2 to 0.5 %; with 1/1024 0.2 to 0.3 %, and more reads at random places.)
-const HEAVY: f32 = 1.0 / 256.0;
+/// Keys with more than this share of the mass so far are scored again in half precision. A score is off by some 0.05 after scaling, so what
+/// is left adds at most 0.05 √(1/256) = 0.3 % of a value's norm to the error.
+const SURE: f32 = 1.0 / 256.0;
+/// A query on its way over the keys.
+struct Asking<'a> {
+    query: &'a [f32],
+    bytes: ByteQuery,
+    /// (weight by bytes in units of `exp(running.most)`, place) of keys that are left out of the running sum. They are read at the end, all at once: a few at
+    /// random places after each tile would be waited for.
+    heavy: Vec<(f32, u32)>,
+}
 
 /// What a tile needs.
 #[derive(Default)]
 struct Scratch {
     /// Weights as bytes, [`TILE`] for each query.
-    codes: Vec<u8>,
+    light: Vec<u8>,
     /// Unit of each query's.
     units: Vec<f32>,
     /// Weights in full.
     weights: Vec<f32>,
-    /// (weight by bytes, place) of those that are heavy.
-    heavy: Vec<(f32, u32)>,
-    /// Their places.
-    marked: Vec<u32>,
-    /// Their weights in half precision.
-    exact: Vec<f32>,
 }
 
 impl AttentionHead {
     /// Attention of each of the queries (`[queries, dim]`) over the keys at `places`, whose start is a whole number of tiles, in one
     /// pass over codes and values for all of them.
     pub(super) fn by_bytes(&self, queries: &[f32], places: Range<usize>) -> Vec<(Partial, Report)> {
+        let Plan::Bytes { share } = self.plan else { unreachable!("{:?} reads no bytes", self.plan) };
         let kernels = best();
         let dim = self.index.dim;
         debug_assert!(places.start.is_multiple_of(TILE) && places.end <= self.len());
         let keys = places.len();
         let mut codes = Vec::new();
-        let asked: Vec<ByteQuery> = queries
+        let mut asking: Vec<Asking> = queries
             .chunks_exact(dim)
             .map(|query| {
                 let mut bytes = ByteQuery::default();
                 self.index.quantiser.query(query, &mut bytes);
                 codes.extend_from_slice(&bytes.codes);
-                bytes
+                Asking { query, bytes, heavy: Vec::new() }
             })
             .collect();
-        let mut running: Vec<Running> = asked.iter().map(|_| Running::new(self.value_dim)).collect();
+        let mut running: Vec<Running> = asking.iter().map(|_| Running::new(self.value_dim)).collect();
         let (mut dots, mut scratch) = (Vec::new(), Scratch::default());
-        let end = places.end;
+        let (start, end) = (places.start, places.end);
         for first in places.step_by(TILE) {
             let range = first..end.min(first + TILE);
             dots.clear();
             self.index.codes.scan(&codes, range.clone(), &mut dots);
-            let width = dots.len() / asked.len();
-            let each = || queries.chunks_exact(dim).zip(&asked).zip(dots.chunks_exact(width));
-            match self.byte_values.as_ref().filter(|values| range.end <= values.len()) {
+            let width = dots.len() / asking.len();
+            let each = asking.iter_mut().zip(&mut running).zip(dots.chunks_exact(width));
+            match self.nibble_values.as_ref().filter(|values| range.end <= values.len()) {
                 Some(values) => {
-                    scratch.codes.resize(asked.len() * TILE, 0);
+                    scratch.light.resize(queries.len() / dim * TILE, 0);
                     scratch.units.clear();
-                    for (number, (((query, bytes), dots), running)) in each().zip(&mut running).enumerate() {
-                        self.weigh(query, bytes, dots, first as u32, number, &mut scratch, running);
+                    // What all keys weigh is guessed from those so far.
+                    let share = (share * self.len() as f32 / (range.end - start) as f32).min(SURE);
+                    for (number, ((asking, running), dots)) in each.enumerate() {
+                        let light = &mut scratch.light[number * TILE..][..TILE];
+                        scratch.units.push(self.weigh(asking, running, dots, first as u32, share, light));
                     }
                     to_sums(&mut running, |sums| {
-                        kernels.add_byte_rows(&scratch.codes, &scratch.units, values.rows(range), &values.scales, sums);
+                        kernels.add_nibble_rows(
+                            &scratch.light,
+                            &scratch.units,
+                            values.rows(range),
+                            &values.lines,
+                            sums,
+                        );
                     });
                 }
                 None => {
                     scratch.weights.clear();
-                    for (((query, bytes), dots), running) in each().zip(&mut running) {
-                        self.weigh_in_full(
-                            query,
-                            bytes,
-                            &dots[..range.len()],
-                            first as u32,
-                            width,
-                            &mut scratch,
-                            running,
-                        );
+                    for ((asking, running), dots) in each {
+                        let weights = &mut scratch.weights;
+                        self.weigh_in_full(asking, running, &dots[..range.len()], first as u32, width, weights);
                     }
                     let values = &self.values[range.start * self.value_dim..range.end * self.value_dim];
                     add_to_each(kernels, &scratch.weights, values, &mut running);
@@ -99,82 +103,80 @@ impl AttentionHead {
             }
         }
         let report = Report { scanned: keys as u32, read: keys as u32, rest: 0.0, bound: 0.0 };
-        running.into_iter().map(|running| (running.finish(), report)).collect()
+        asking.into_iter().zip(running).map(|(asking, running)| (self.settle(asking, running), report)).collect()
     }
 
-    /// Weights of a tile for one query, in bytes; what is heavy is added here, keys and values in half precision.
-    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
+    /// Weights of a tile for one query, in bytes, whose unit is returned; keys of more than `share` of the mass so far are left for later.
     fn weigh(
         &self,
-        query: &[f32],
-        bytes: &ByteQuery,
+        asking: &mut Asking<'_>,
+        running: &mut Running,
         dots: &[i32],
         first: u32,
-        number: usize,
-        scratch: &mut Scratch,
-        running: &mut Running,
-    ) {
+        share: f32,
+        light: &mut [u8],
+    ) -> f32 {
         let kernels = best();
-        // One unit of the product, and what a product of 0 scores, after scaling.
-        let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
+        let (unit, offset) = self.line(&asking.bytes);
+        let heavy = &mut asking.heavy;
         let before = running.most;
-        running.raise(kernels.largest_dot(dots) as f32 * unit + offset);
+        raise(running, heavy, kernels.largest_dot(dots) as f32 * unit + offset);
         let line = [unit, offset - running.most].map(|x| x * LOG2_E);
-        let codes = &mut scratch.codes[number * TILE..][..TILE];
-        scratch.heavy.clear();
         // A tile that outdoes all before it says itself what is heavy.
         let own = if running.most > before {
-            kernels.byte_weights(dots, line, f32::INFINITY, first, codes, &mut scratch.heavy).0
+            kernels.byte_weights(dots, line, f32::INFINITY, first, light, heavy).0
         } else {
             0.0
         };
-        let bar = HEAVY * (running.weight + own);
-        let (mass, step) = kernels.byte_weights(dots, line, bar, first, codes, &mut scratch.heavy);
-        scratch.units.push(step);
-        running.weight += mass + self.correct(query, scratch, running.most);
-        kernels.gather_add_f16(&scratch.exact, &self.values, &scratch.marked, &mut running.sum);
+        let (mass, step) = kernels.byte_weights(dots, line, share * (running.weight + own), first, light, heavy);
+        running.weight += mass;
+        step
     }
 
-    /// As [`AttentionHead::weigh`] where values are read in half precision, those that are heavy with the others: weights of a tile in
-    /// full, `width` of them.
-    #[expect(clippy::too_many_arguments, reason = "one step of by_bytes, split for its length")]
+    /// As [`AttentionHead::weigh`] where values are read in half precision: weights of a tile in full, `width` of them.
     fn weigh_in_full(
         &self,
-        query: &[f32],
-        bytes: &ByteQuery,
+        asking: &mut Asking<'_>,
+        running: &mut Running,
         dots: &[i32],
         first: u32,
         width: usize,
-        scratch: &mut Scratch,
-        running: &mut Running,
+        all: &mut Vec<f32>,
     ) {
         let kernels = best();
-        let (unit, offset) = (bytes.scale * self.scale, bytes.offset * self.scale);
-        let from = scratch.weights.len();
-        scratch.weights.extend(dots.iter().map(|dot| *dot as f32));
-        let weights = &mut scratch.weights[from..];
-        running.raise(kernels.max(weights) * unit + offset);
-        let mass = kernels.exp_sum(weights, (running.most - offset) / unit, unit);
-        scratch.heavy.clear();
-        kernels.above(weights, HEAVY * (running.weight + mass), first, &mut scratch.heavy);
-        running.weight += mass + self.correct(query, scratch, running.most);
-        for (place, exact) in scratch.marked.iter().zip(&scratch.exact) {
-            scratch.weights[from + (place - first) as usize] = *exact;
-        }
-        scratch.weights.resize(from + width, 0.0);
+        let (unit, offset) = self.line(&asking.bytes);
+        let heavy = &mut asking.heavy;
+        let from = all.len();
+        all.extend(dots.iter().map(|dot| *dot as f32));
+        let weights = &mut all[from..];
+        raise(running, heavy, kernels.max(weights) * unit + offset);
+        running.weight += kernels.exp_sum(weights, (running.most - offset) / unit, unit);
+        let before = heavy.len();
+        kernels.above(weights, SURE * running.weight, first, heavy);
+        heavy[before..].iter().for_each(|entry| weights[(entry.1 - first) as usize] = 0.0);
+        all.resize(from + width, 0.0);
     }
 
-    /// Weighs the heavy keys again; returns by how much their weights change in all.
-    fn correct(&self, query: &[f32], scratch: &mut Scratch, most: f32) -> f32 {
+    /// One unit of the product, and what a product of 0 scores, after scaling.
+    fn line(&self, bytes: &ByteQuery) -> (f32, f32) {
+        (bytes.scale * self.scale, bytes.offset * self.scale)
+    }
+
+    /// Adds the keys that were left: values in half precision, and scores too of those that weigh most.
+    fn settle(&self, asking: Asking<'_>, mut running: Running) -> Partial {
         let kernels = best();
-        let Scratch { heavy, marked, exact, .. } = scratch;
-        marked.clear();
-        marked.extend(heavy.iter().map(|entry| entry.1));
-        exact.clear();
-        exact.resize(marked.len(), 0.0);
-        kernels.gather_dot_f16(query, &self.index.halves, marked, exact);
-        kernels.exp_sum(exact, most / self.scale, self.scale);
-        heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum()
+        let Asking { query, mut heavy, .. } = asking;
+        let sure = SURE * running.weight;
+        heavy.sort_by_key(|entry| entry.0 <= sure);
+        let again = heavy.partition_point(|entry| entry.0 > sure);
+        let places: Vec<u32> = heavy.iter().map(|entry| entry.1).collect();
+        let mut weights: Vec<f32> = heavy.iter().map(|entry| entry.0).collect();
+        let exact = &mut weights[..again];
+        kernels.gather_dot_f16(query, &self.index.halves, &places[..again], exact);
+        kernels.exp_sum(exact, running.most / self.scale, self.scale);
+        running.weight += heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum::<f32>();
+        kernels.gather_add_f16(&weights, &self.values, &places, &mut running.sum);
+        running.finish()
     }
 
     /// Where to divide all keys into at most `parts` ranges of whole tiles.
@@ -182,5 +184,15 @@ impl AttentionHead {
         let keys = self.len();
         let each = keys.div_ceil(parts.max(1)).next_multiple_of(TILE);
         (0..keys.max(1)).step_by(each.max(TILE)).map(|first| first..keys.min(first + each)).collect()
+    }
+}
+
+/// As [`Running::raise`], for the weights that are left, too.
+fn raise(running: &mut Running, heavy: &mut [(f32, u32)], most: f32) {
+    let before = running.most;
+    running.raise(most);
+    if running.most > before {
+        let factor = (before - running.most).exp();
+        heavy.iter_mut().for_each(|entry| entry.0 *= factor);
     }
 }

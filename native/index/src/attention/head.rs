@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 use sparrow_kernels::{Buffer, Kernels, best, f16};
 
-use super::byte_values::ByteValues;
 use super::estimate::View;
 use super::exact::{ExactAttention, add};
+use super::nibble_values::NibbleValues;
 use super::partial::{Partial, Running};
 use super::plan::Plan;
 use super::slope::Slope;
@@ -67,7 +67,7 @@ pub struct AttentionHead {
     pub(crate) plan: Plan,
     pub(super) exact: Option<ExactAttention>,
     /// Held while the plan reads them.
-    pub(super) byte_values: Option<ByteValues>,
+    pub(super) nibble_values: Option<NibbleValues>,
 }
 
 impl AttentionHead {
@@ -90,7 +90,7 @@ impl AttentionHead {
             scale,
             plan: Plan::Exact,
             exact: None,
-            byte_values: None,
+            nibble_values: None,
         };
         head.measure_values();
         Ok(head)
@@ -140,27 +140,27 @@ impl AttentionHead {
     pub fn set_plan(&mut self, plan: Plan) {
         let needed = match plan {
             Plan::Keys { strategy } => strategy,
-            Plan::Bytes => Strategy::Flat { rerank: 0 },
+            Plan::Bytes { .. } => Strategy::Flat { rerank: 0 },
             Plan::Exact | Plan::Clusters { .. } => self.index.strategy,
         };
         assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
         self.plan = plan;
-        self.hold_byte_values();
+        self.hold_nibble_values();
     }
 
-    /// Makes or drops the values' bytes, as the plan wants.
-    pub(super) fn hold_byte_values(&mut self) {
-        if self.plan != Plan::Bytes {
-            self.byte_values = None;
-        } else if self.byte_values.is_none() {
-            self.byte_values = ByteValues::of(&self.values, self.value_dim);
+    /// Makes or drops the values' codes, as the plan wants.
+    pub(super) fn hold_nibble_values(&mut self) {
+        if !matches!(self.plan, Plan::Bytes { .. }) {
+            self.nibble_values = None;
+        } else if self.nibble_values.is_none() {
+            self.nibble_values = NibbleValues::of(&self.values, self.value_dim);
         }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let exact = self.exact.as_ref().map_or(0, ExactAttention::bytes);
-        let bytes = self.byte_values.as_ref().map_or(0, ByteValues::bytes);
+        let bytes = self.nibble_values.as_ref().map_or(0, NibbleValues::bytes);
         self.index.bytes() + 2 * (self.values.len() + self.value_means.len()) + exact + bytes + self.slope.bytes()
     }
 
@@ -201,7 +201,7 @@ impl AttentionHead {
             }
             (Budget::Error(error), plan) if error > 0.0 => match plan {
                 Plan::Exact => self.attend_all(queries),
-                Plan::Bytes => self.by_bytes(queries, 0..self.len()),
+                Plan::Bytes { .. } => self.by_bytes(queries, 0..self.len()),
                 Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
                 Plan::Keys { strategy } => {
                     self.each(queries, |query| self.by_key(query, strategy, error, options.bound))

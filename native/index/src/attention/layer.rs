@@ -185,7 +185,8 @@ impl AttentionLayer {
     /// what other plans read depends on the query.
     fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
         let own = &self.heads[head];
-        let all_by_bytes = own.plan() == Plan::Bytes && matches!(options.budget, Budget::Error(error) if error > 0.0);
+        let all_by_bytes =
+            matches!(own.plan(), Plan::Bytes { .. }) && matches!(options.budget, Budget::Error(error) if error > 0.0);
         let shares: Vec<Share> = if all_by_bytes {
             own.byte_parts(parts).into_iter().map(Share::Keys).collect()
         } else {

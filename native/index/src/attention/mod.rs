@@ -3,13 +3,13 @@
 mod by_bytes;
 mod by_cluster;
 mod by_key;
-mod byte_values;
 mod cost;
 mod estimate;
 mod exact;
 mod head;
 mod layer;
 mod memory;
+mod nibble_values;
 mod partial;
 mod pieces;
 mod plan;

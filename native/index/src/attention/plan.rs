@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 use sparrow_kernels::best;
 
-use super::byte_values::ByteValues;
 use super::cost::Cost;
 use super::exact::ExactAttention;
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
+use super::nibble_values::NibbleValues;
 use super::partial::Partial;
 use crate::strategy::Strategy;
 
@@ -15,8 +15,11 @@ use crate::strategy::Strategy;
 pub enum Plan {
     /// All keys, always.
     Exact,
-    /// All keys and values by bytes, those that weigh most again in half precision.
-    Bytes,
+    /// All keys by bytes and all values by four bits, those that weigh most in half precision.
+    Bytes {
+        /// Values of keys with more than this share of the mass are read in half precision.
+        share: f32,
+    },
     /// Whole clusters, those first whose estimate is worst.
     Clusters {
         /// Estimated error at which the head stops, for a measured error of 1 %.
@@ -28,6 +31,11 @@ pub enum Plan {
         strategy: Strategy,
     },
 }
+
+/// Shares for [`Plan::Bytes`], the cheaper first, and what they cost. (One head of each of four layers of a real context of 128K tokens: 200 values a query
+/// and errors of the layers of 0.28 to 0.78 %, 430 values and 0.23 to 0.69 % with 1/4096, 60 and 0.35 to 0.90 % with 1/1024; keys by bytes are 0.20 to 0.47 %
+/// of it.)
+const SHARES: [(f32, f64); 2] = [(1.0 / 2048.0, 1.0), (1.0 / 16384.0, 1.2)];
 
 impl AttentionHead {
     /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
@@ -49,10 +57,16 @@ impl AttentionHead {
         self.share = self.measure_share(queries);
         let keys = self.len() as f64;
         let mut plans: Vec<(f64, Plan)> = vec![(keys * cost.exact(), Plan::Exact)];
-        self.byte_values = ByteValues::of(&self.values, self.value_dim);
+        self.nibble_values = NibbleValues::of(&self.values, self.value_dim);
         // With values in half precision bytes gain nothing (Zen 1, 128K keys of 128, four queries to a group: 22.3 ms for 21.8).
-        if self.byte_values.is_some() && self.try_plan(Plan::Bytes, queries, truth, |_| 0.0).0 <= 0.9 * target {
-            plans.push((keys * cost.bytes(), Plan::Bytes));
+        if self.nibble_values.is_some() {
+            for (share, factor) in SHARES {
+                let plan = Plan::Bytes { share };
+                if self.try_plan(plan, queries, truth, |_| 0.0).0 <= 0.9 * target {
+                    plans.push((factor * keys * cost.bytes(), plan));
+                    break;
+                }
+            }
         }
         let least = plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
         if let Some(found) = self.loosest_threshold(queries, truth, target, cost, least) {
@@ -80,14 +94,14 @@ impl AttentionHead {
         }
         plans.sort_by(|a, b| a.0.total_cmp(&b.0));
         self.plan = plans[0].1;
-        self.hold_byte_values();
+        self.hold_nibble_values();
         if self.plan != Plan::Exact {
             self.exact = None;
         }
         // What is read in whole clusters needs no graph: unless told otherwise, a fixed number of keys is then found by clusters too.
         let planned = match self.plan {
             Plan::Exact => None,
-            Plan::Bytes | Plan::Clusters { .. } => Some(self.index.by_blocks()),
+            Plan::Bytes { .. } | Plan::Clusters { .. } => Some(self.index.by_blocks()),
             Plan::Keys { strategy } => Some(strategy),
         };
         let found = if fixed { self.index.strategy } else { planned.unwrap_or_else(|| self.index.by_blocks()) };

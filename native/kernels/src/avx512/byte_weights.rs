@@ -4,8 +4,8 @@ use core::arch::x86_64::*;
 
 use super::load_f32;
 use crate::blocks::LANES;
-use crate::byte_rows::DITHER;
 use crate::byte_weights::{EXP2, LEAST, MOST, check, factor, largest};
+use crate::nibble_rows::DITHER;
 
 /// As the portable one, to the bit.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]

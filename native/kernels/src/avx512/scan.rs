@@ -7,6 +7,7 @@ use half::f16;
 use super::{load_f16, load_f32};
 use crate::blocks::LANES;
 use crate::portable::scan_shape;
+use crate::prefetch::stream;
 
 /// The places of `Q` queries' scores, from that of query `first`.
 #[inline(always)]
@@ -55,6 +56,10 @@ macro_rules! scan {
                 std::array::from_fn(|b| &blocks[(number + b) * dim * LANES..][..dim * LANES].as_chunks().0[..dim]);
             let mut sums = [[_mm512_setzero_ps(); B]; Q];
             for j in 0..dim {
+                // A cache line is 16 elements of four bytes, 32 of two.
+                if Q > 1 && j.is_multiple_of(4 / size_of::<$element>()) {
+                    (0..B).for_each(|b| stream(blocks, ((number + b) * dim + j) * LANES));
+                }
                 let values: [__m512; B] = std::array::from_fn(|b| $load(&block[b][j], 0));
                 for q in 0..Q {
                     let factor = _mm512_set1_ps(query[q][j]);
@@ -105,6 +110,9 @@ fn tile_u8<const Q: usize, const B: usize>(
         std::array::from_fn(|b| &blocks[(number + b) * groups * 64..][..groups * 64].as_chunks().0[..groups]);
     let mut sums = [[_mm512_setzero_si512(); B]; Q];
     for j in 0..groups {
+        if Q > 1 {
+            (0..B).for_each(|b| stream(blocks, ((number + b) * groups + j) * 64));
+        }
         // SAFETY: a group is 64 bytes.
         let values: [__m512i; B] = std::array::from_fn(|b| unsafe { _mm512_loadu_si512(block[b][j].as_ptr().cast()) });
         for q in 0..Q {

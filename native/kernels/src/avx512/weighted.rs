@@ -7,10 +7,15 @@ use half::f16;
 use super::{load_f16, load_f32, low16};
 use crate::blocks::LANES;
 use crate::portable::{row, weighted_shape};
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, stream};
 
+/// `ahead(i, column)` asks for what comes after the cache line of row `i` that starts there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &mut [f32]) {
+fn add_rows<'a>(
+    weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone,
+    ahead: impl Fn(usize, usize),
+    sum: &mut [f32],
+) {
     // Sixty-four columns at a time stay in four registers over all rows.
     for start in (0..sum.len()).step_by(64) {
         let mut lanes = [_mm512_setzero_ps(); 4];
@@ -19,8 +24,12 @@ fn add_rows<'a>(weighted: impl Iterator<Item = (f32, &'a [f16])> + Clone, sum: &
                 *lane = load_f32(sum, start + 16 * k);
             }
         }
-        for (weight, row) in weighted.clone() {
+        for (i, (weight, row)) in weighted.clone().enumerate() {
             let weight = _mm512_set1_ps(weight);
+            ahead(i, start);
+            if start + 32 < row.len() {
+                ahead(i, start + 32);
+            }
             for (k, lane) in lanes.iter_mut().enumerate() {
                 if start + 16 * k < row.len() {
                     *lane = _mm512_fmadd_ps(weight, load_f16(row, start + 16 * k), *lane);
@@ -44,22 +53,20 @@ const AHEAD: usize = 8;
 pub(super) fn gather_add_f16(weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {
     assert_eq!(ids.len(), weights.len());
     let dim = sum.len();
-    let ahead = |i: usize| {
-        if let Some(id) = ids.get(i + AHEAD) {
-            (0..dim).step_by(32).for_each(|column| prefetch(rows, *id as usize * dim + column));
-        }
+    let ahead = |i: usize, column: usize| match ids.get(i + AHEAD) {
+        // Columns of later rounds come with the first.
+        Some(id) if column == 0 => (0..dim).step_by(32).for_each(|at| prefetch(rows, *id as usize * dim + at)),
+        _ => {}
     };
-    let each = ids.iter().enumerate().map(|(i, id)| {
-        ahead(i);
-        row(rows, dim, *id)
-    });
-    add_rows(weights.iter().copied().zip(each), sum);
+    add_rows(weights.iter().copied().zip(ids.iter().map(|id| row(rows, dim, *id))), ahead, sum);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
     assert_eq!(rows.len(), weights.len() * sum.len());
-    add_rows(weights.iter().copied().zip(rows.chunks_exact(sum.len().max(1))), sum);
+    let dim = sum.len().max(1);
+    let ahead = |i: usize, column: usize| stream(rows, i * dim + column);
+    add_rows(weights.iter().copied().zip(rows.chunks_exact(dim)), ahead, sum);
 }
 
 /// `Q` weighted sums from number `first`, 32 columns at a time: rows are widened once for all of them, and each step has 2 Q sums
@@ -81,6 +88,7 @@ fn add_rows_to<const Q: usize>(
             [load_f32(&sum[..16], 0), load_f32(&sum[16..], 0)]
         });
         for (i, row) in rows.chunks_exact(dim).enumerate() {
+            stream(rows, i * dim + start);
             let row = &row[start..start + 32];
             let values = [load_f16(&row[..16], 0), load_f16(&row[16..], 0)];
             for q in 0..Q {
