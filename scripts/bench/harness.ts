@@ -44,6 +44,8 @@ export interface BenchContext {
   readonly full: boolean;
   /** Folder of real material, absent on most machines: without it, leave those rows out. */
   readonly data?: string;
+  /** Folder of a real text's queries, keys and values (`dump:qk`), absent on most machines. */
+  readonly dump?: string;
   /** Description of the GPU adapter, or of the processor when there is none. */
   readonly device: string;
   /** Adds a row. Throws `RangeError` for a value that is not finite. */

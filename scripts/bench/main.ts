@@ -1,5 +1,5 @@
 /**
- * `deno task bench [NAME...] [--full] [--data DIR] [--json FILE]`: runs benches, prints a table, appends rows to a file.
+ * `deno task bench [NAME...] [--full] [--data DIR] [--dump DIR] [--json FILE]`: runs benches, prints a table, appends rows to a file.
  * Exits with 1 when a bench fails, 2 for wrong usage.
  * @module
  */
@@ -22,6 +22,13 @@ const flags = [
     value: "DIR",
     help: "Folder of real material, for the rows that need it",
   },
+  {
+    name: "dump",
+    kind: "text",
+    value: "DIR",
+    help:
+      "Queries, keys and values of a real text (dump:qk): index and retrieval measure on them, too",
+  },
   { name: "json", kind: "text", value: "FILE", help: "Append rows to this JSON array" },
 ] as const satisfies readonly Flag[];
 
@@ -31,7 +38,9 @@ async function main(args: string[]): Promise<number> {
     console.log(await help());
     return 0;
   }
-  if (given.data !== undefined) await Deno.stat(given.data);
+  for (const folder of [given.data, given.dump]) {
+    if (folder !== undefined) await Deno.stat(folder);
+  }
   // A file that cannot take rows is better known before the benches than after.
   if (given.json !== undefined) await readRows(given.json);
   const benches = await wanted(given.rest);
@@ -40,6 +49,7 @@ async function main(args: string[]): Promise<number> {
   const { rows, failures } = await runBenches(benches, {
     full: given.full,
     data: given.data,
+    dump: given.dump,
     device,
     note: (text) => console.error(text),
     onRow: (row) =>

@@ -36,6 +36,7 @@ export async function runNativeBench(
     name,
     ...(context.full ? ["--full"] : []),
     ...(context.data ? ["--data", context.data] : []),
+    ...(context.dump ? ["--dump", context.dump] : []),
   ];
   const program = new Deno.Command(`${target}/release/sparrow-bench`, {
     args,

@@ -1,83 +1,15 @@
 /** Decoding over long contexts: native steps against exact attention, and the embedded model's tokens/s by context length. @module */
-import { GgufFile } from "../../src/formats/gguf.ts";
-import { modelFiles } from "../../src/cli/model_files.ts";
-import { readModelConfig } from "../../src/model/config.ts";
-import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { inProject } from "../setup/project.ts";
-import type { Bench, BenchContext } from "./harness.ts";
+import type { Bench } from "./harness.ts";
 import { runNativeBench } from "./native_bench.ts";
-import { LongContext } from "./retrieval/long_decode.ts";
-
-/** Tokens of context at which decoding is timed; the longer ones take minutes of index building. */
-const lengths = { quick: [8192, 16384], full: [8192, 32768, 131072] };
-/** Tokens decoded each way, in turn. */
-const decodeTokens = 32;
-/** Logits may differ by this much (relative L2) before the answer counts as wrong. */
-const maxError = 0.05;
-
-async function run(context: BenchContext): Promise<void> {
-  await runNativeBench("retrieval", context, inProject("native", "bench"));
-  const path = await longestModel();
-  const wanted = context.full ? lengths.full : lengths.quick;
-  using file = GgufFile.open(path);
-  const limit = readModelConfig(file).contextLength;
-  const reached = wanted.filter((length) => length <= limit);
-  if (reached.length === 0) {
-    context.note(`${path} has a context of ${limit}: nothing to time`);
-    return;
-  }
-  const text = "The harbour lay still, and the lamps along the quay were lit one after another. ";
-  const ids = Uint32Array.from(Tokenizer.fromGguf(file.metadata).encode(varied(text, 400)));
-  await using long = await LongContext.open(path, Math.max(...reached));
-  await long.fill(ids);
-  let first: number | undefined;
-  for (const length of reached) {
-    const found = long.decode(length, decodeTokens, ids.subarray(2048));
-    if (!(found.logitsError < maxError)) {
-      throw new Error(
-        `bench retrieval: logits differ by ${found.logitsError} at ${length} tokens, at most ${maxError} may be`,
-      );
-    }
-    const name = `decode_${length / 1024}k`;
-    first ??= found.retrievalMs;
-    context.report({
-      case: name,
-      metric: "tokens_per_s",
-      value: 1000 / found.retrievalMs,
-      unit: "tokens/s",
-      baseline: "dense",
-      ratio: found.denseMs / found.retrievalMs,
-    });
-    context.report({
-      case: name,
-      metric: "time_vs_shortest",
-      value: found.retrievalMs / first,
-      unit: "",
-    });
-    context.report({ case: name, metric: "logits_rel_l2", value: found.logitsError, unit: "" });
-    context.report({ case: name, metric: "build_s", value: found.buildSeconds, unit: "s" });
-  }
-}
-
-/** The embedded model with the longest context. */
-async function longestModel(): Promise<string> {
-  let longest = { path: "", length: 0 };
-  for (const path of await modelFiles([], undefined)) {
-    using file = GgufFile.open(path);
-    const length = readModelConfig(file).contextLength;
-    if (length > longest.length) longest = { path, length };
-  }
-  return longest.path;
-}
-
-/** `count` sentences, no two alike. */
-function varied(sentence: string, count: number): string {
-  return Array.from({ length: count }, (_, i) => `${i * 37}. ${sentence}`).join("");
-}
+import { measureDecode } from "./retrieval/measure_decode.ts";
 
 /** Retrieval decoding. */
 export const bench: Bench = {
   name: "retrieval",
   summary: "decoding over long contexts in CPU memory, against exact attention and dense decoding",
-  run,
+  async run(context) {
+    await runNativeBench("retrieval", context, inProject("native", "bench"));
+    await measureDecode(context);
+  },
 };

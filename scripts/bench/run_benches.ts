@@ -4,6 +4,7 @@ import type { Bench, BenchContext, BenchReport, BenchRow } from "./harness.ts";
 export interface RunOptions {
   full: boolean;
   data?: string;
+  dump?: string;
   device: string;
   /** Called for each row as it is measured. */
   onRow?(row: BenchRow): void;
@@ -28,6 +29,7 @@ export async function runBenches(
     const context: BenchContext = {
       full: options.full,
       data: options.data,
+      dump: options.dump,
       device: options.device,
       note: options.note,
       report: (report) => {

@@ -9,8 +9,8 @@ use sparrow_index::{
 };
 use support::{dense, head, relative, to_half_grid};
 
-const KEYS: usize = if cfg!(miri) { 300 } else { 2500 };
-const QUERIES: usize = if cfg!(miri) { 60 } else { 500 };
+const KEYS: usize = 2500;
+const QUERIES: usize = 500;
 const DIM: usize = 16;
 const GROUP: usize = 2;
 

@@ -3,7 +3,6 @@ import { Rng } from "../../../src/common/rng.ts";
 import { packStep } from "../../../src/engine/pack_step.ts";
 import type { StepRow } from "../../../src/engine/step.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
-import { readNpy } from "../../../src/formats/npy.ts";
 import { f16ToNumber, numberToF16 } from "../../../src/formats/f16.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { StepPass } from "../../../src/gpu/pass.ts";
@@ -15,6 +14,7 @@ import { Transformer } from "../../../src/model/transformer.ts";
 import type { RetrievalPolicy } from "../../../src/retrieval/policy.ts";
 import { RetrievalAttention } from "../../../src/retrieval/retrieval_attention.ts";
 import type { RetrievalLoad } from "../../../src/retrieval/retrieval_load.ts";
+import { dumpedPages } from "./dumped_cache.ts";
 
 /** What decoding at one length took. */
 export interface LongDecode {
@@ -36,27 +36,30 @@ const REAL_TOKENS = 2048;
  */
 const FIRST_TOKENS = 128;
 /** Tokens read at the end, whose queries the index is built from. */
-const FRESH_TOKENS = 512;
+export const FRESH_TOKENS = 512;
 const SEQUENCES = 4;
 /** Tokens decoded after a context at most, those included that pass until its index is built. */
 const ROOM = 1024;
 
 /**
- * A model whose cache is filled without prefill: pages of a text that was read, all but the first over and over, keys and values with noise
- * of half their own spread so that none comes twice. Dense and retrieving sequences share these pages and decode side by side.
+ * A model whose cache is filled without prefill: from the dump of a text, or by pages of one that was read, all but the first over and over, keys
+ * and values with noise of half their own spread so that none comes twice. Dense and retrieving sequences share these pages and decode side by side.
  */
 export class LongContext implements AsyncDisposable {
   readonly #pageBytes: number;
   #lengths = 0;
-  #real = false;
+  /** Whether pages are those of one text, each at its own place. */
+  #dumped = false;
+  #retrieval: RetrievalAttention;
 
   private constructor(
     readonly gpu: Gpu,
     readonly transformer: Transformer,
-    public retrieval: RetrievalAttention,
+    retrieval: RetrievalAttention,
     readonly readback: Readback,
     readonly contextLength: number,
   ) {
+    this.#retrieval = retrieval;
     const { cache } = transformer;
     this.#pageBytes = cache.keys[0].size / cache.pages;
   }
@@ -72,7 +75,7 @@ export class LongContext implements AsyncDisposable {
       contextLength: contextLength + ROOM,
       kvType: "f16",
     });
-    const retrieval = await RetrievalAttention.open(gpu, transformer, { waitForIndex: true });
+    const retrieval = await openRetrieval(gpu, transformer);
     const readback = await Readback.open(gpu, transformer.logits.size, 2);
     return new LongContext(gpu, transformer, retrieval, readback, contextLength);
   }
@@ -113,47 +116,35 @@ export class LongContext implements AsyncDisposable {
     }
   }
 
-  /** Scratch. */
-  async fillFrom(folder: string): Promise<void> {
+  /** Fills all pages with keys and values that `dump_qk.py` or `dump:qk` wrote to `folder`. Reads a file for each layer and kind. */
+  load(folder: string): void {
     const { gpu, transformer: { cache, shape } } = this;
-    const total = Math.floor(this.contextLength / PAGE_TOKENS);
-    const dim = shape.paddedHeadDim;
-    for (const [name, buffers] of [["k", cache.keys], ["v", cache.values]] as const) {
-      for (let layer = 0; layer < buffers.length; layer++) {
-        const npy = readNpy(`${folder}/layer${layer}.${name}.npy`);
-        const [heads, tokens] = npy.shape;
-        const data = npy.data as Uint16Array;
-        const out = new Uint16Array(total * heads * PAGE_TOKENS * dim);
-        for (let page = 0; page < total; page++) {
-          for (let head = 0; head < heads; head++) {
-            const from = (head * tokens + page * PAGE_TOKENS) * dim;
-            out.set(data.subarray(from, from + PAGE_TOKENS * dim), (page * heads + head) * PAGE_TOKENS * dim);
-          }
-        }
-        gpu.buffers.write(buffers[layer], 0, out);
-        await Promise.resolve();
-      }
+    const pages = Math.floor(this.contextLength / PAGE_TOKENS);
+    for (let layer = 0; layer < cache.keys.length; layer++) {
+      gpu.buffers.write(cache.keys[layer], 0, dumpedPages(folder, layer, "k", pages, shape));
+      gpu.buffers.write(cache.values[layer], 0, dumpedPages(folder, layer, "v", pages, shape));
     }
-    this.#real = true;
+    this.#dumped = true;
   }
 
-  async reopen(): Promise<void> {
-    await this.retrieval[Symbol.asyncDispose]();
-    this.retrieval = await RetrievalAttention.open(this.gpu, this.transformer, { waitForIndex: true });
-  }
-
-  /** Decodes `count` tokens at `length` tokens of context, dense and retrieving in turn. */
-  decode(length: number, count: number, fresh: Uint32Array): LongDecode {
+  /** Decodes `count` tokens at `length` tokens of context, whose last 512 are those of `fresh`, dense and retrieving in turn. */
+  async decode(length: number, count: number, fresh: Uint32Array): Promise<LongDecode> {
+    if (this.#dumped && this.#lengths > 0) {
+      // A text that goes on where an earlier one ended would go on from its index, too.
+      await this.#retrieval[Symbol.asyncDispose]();
+      this.#retrieval = await openRetrieval(this.gpu, this.transformer);
+    }
     const shared = Math.floor((length - FRESH_TOKENS) / PAGE_TOKENS);
     const prompt = shared * PAGE_TOKENS + FRESH_TOKENS;
     const total = Math.ceil(this.contextLength / PAGE_TOKENS);
     const own = FRESH_TOKENS / PAGE_TOKENS * 2;
     // Another page after the first ones each time: a prompt that began like an earlier one would go on from its index.
-    const shift = this.#lengths++;
+    const number = this.#lengths++;
+    const shift = this.#dumped ? 0 : number;
     const first = FIRST_TOKENS / PAGE_TOKENS;
     const table = (slot: number) => [
       ...Array.from({ length: first }, (_, i) => i),
-      ...Array.from({ length: shared - first }, (_, i) => first + (i + (this.#real ? 0 : shift)) % (shared - first)),
+      ...Array.from({ length: shared - first }, (_, i) => first + (i + shift) % (shared - first)),
       ...Array.from({ length: own }, (_, i) => total + slot * own + i),
     ];
     const policies: RetrievalPolicy[] = [{ kind: "dense" }, { kind: "retrieval" }];
@@ -173,8 +164,9 @@ export class LongContext implements AsyncDisposable {
       ...row(slot, new Uint32Array(0), position, table(slot), policies[slot]),
       promptTokens: prompt,
     });
+    const retrieval = this.#retrieval;
     // The pages of a long cached prompt move a part in each step; the index is built after the last.
-    while (this.retrieval.load.ready === 0) {
+    while (retrieval.load.ready === 0) {
       start = performance.now();
       this.#step([decodeRow(0)]);
       this.#step([decodeRow(1)]);
@@ -202,9 +194,9 @@ export class LongContext implements AsyncDisposable {
       agreed++;
       together = best(results[0]) === best(results[1]);
     }
-    const { load } = this.retrieval;
-    for (const slot of [0, 1]) this.retrieval.leave(slot);
-    this.retrieval.takeVacant();
+    const { load } = retrieval;
+    for (const slot of [0, 1]) retrieval.leave(slot);
+    retrieval.takeVacant();
     return {
       denseMs: median(times[0]),
       retrievalMs: median(times[1]),
@@ -216,14 +208,15 @@ export class LongContext implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.retrieval[Symbol.asyncDispose]();
+    await this.#retrieval[Symbol.asyncDispose]();
     this.readback.dispose();
     this.gpu.dispose();
   }
 
   /** Runs a step of one row; returns its last token's logits. */
   #step(rows: StepRow[]): Float32Array {
-    const { gpu, transformer, retrieval, readback } = this;
+    const { gpu, transformer, readback } = this;
+    const retrieval = this.#retrieval;
     const windows = retrieval.begin(rows);
     const windowed = windows && { windows, buffer: retrieval.windowRows };
     const step = packStep(gpu, transformer, rows, MAX_ROWS, windowed);
@@ -235,6 +228,10 @@ export class LongContext implements AsyncDisposable {
     retrieval.finish(rows);
     return logits.subarray(0, transformer.config.vocabulary);
   }
+}
+
+function openRetrieval(gpu: Gpu, transformer: Transformer): Promise<RetrievalAttention> {
+  return RetrievalAttention.open(gpu, transformer, { waitForIndex: true });
 }
 
 function row(

@@ -1,5 +1,5 @@
 """Writes what `deno task dump:qk` writes (`layer<n>.{q,k,v}.npy`, half precision, `[heads, tokens, head_dim]`, after
-rotary positions), for texts as long as a GPU allows: 128K tokens of eight layers in seconds. Needs only torch and numpy.
+rotary positions, and `tokens.npy`), for texts as long as a GPU allows: 128K tokens of eight layers in seconds. Needs only torch and numpy.
 
     deno task dump:qk --data DIR --tokens 131072 --ids ids.u32
     python3 -m scripts.eval.lm.dump_qk --model models/sparrow-tiny.gguf --ids ids.u32 --out dumps --layers 0,2,4,6,7
@@ -91,6 +91,7 @@ def main() -> None:
         print("layer head  queries' gap to keys  mass of the top 10 % of keys")
     else:
         args.out.mkdir(parents=True, exist_ok=True)
+        np.save(args.out / "tokens.npy", np.fromfile(args.ids, np.uint32))
 
     def watch(layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
         if args.report_only and layer in wanted:

@@ -1,6 +1,6 @@
 /**
  * `deno task dump:qk --data DIR [--model FILE] [--layers LIST] [--tokens N] [--out DIR] [--ids FILE]`: writes queries, keys and values
- * after rotary positions, for work on indexes and sparse prefill, and reports for each head how far queries lie from the
+ * after rotary positions, and the text's token ids, for work on indexes and sparse prefill, and reports for each head how far queries lie from the
  * keys' distribution and how much attention the strongest tenth of the keys holds.
  * @module
  */
@@ -8,7 +8,7 @@
 import { join } from "@std/path";
 import { type Flag, parseFlags } from "../../../src/cli/flags.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
-import { encodeNpy } from "../../../src/formats/npy.ts";
+import { encodeNpy, writeNpy } from "../../../src/formats/npy.ts";
 import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
 import { cleanBook } from "./clean_book.ts";
 import { FloatModel, type LayerView } from "./float_model.ts";
@@ -54,9 +54,13 @@ async function main(args: string[]): Promise<number> {
     await Deno.writeFile(given.ids, new Uint8Array(Uint32Array.from(ids).buffer));
     return 0;
   }
+  if (!given["report-only"]) {
+    await Deno.mkdir(out, { recursive: true });
+    const data = Uint32Array.from(ids);
+    writeNpy(join(out, "tokens.npy"), { type: "uint32", shape: [tokens], data });
+  }
   const model = new FloatModel(file);
   const wanted = given.layers?.split(",").map(Number);
-  if (!given["report-only"]) await Deno.mkdir(out, { recursive: true });
   console.log("layer head  queries' gap to keys  mass of the top 10 % of keys");
   model.run(ids, (view) => {
     if (wanted !== undefined && !wanted.includes(view.layer)) return;
