@@ -32,9 +32,8 @@ pub enum Plan {
     },
 }
 
-/// Shares for [`Plan::Bytes`], the cheaper first, and what they cost. (One head of each of four layers of a real context of 128K tokens: 200 values a query
-/// and errors of the layers of 0.28 to 0.78 %, 430 values and 0.23 to 0.69 % with 1/4096, 60 and 0.35 to 0.90 % with 1/1024; keys by bytes are 0.20 to 0.47 %
-/// of it.)
+/// Shares for [`Plan::Bytes`], the cheaper first, and what they cost. (Four layers of a real context of 128K tokens: up to 200 values a query and errors of the
+/// layers of 0.28 to 0.78 % with 1/2048, 480 values and 0.23 to 0.69 % with 1/4096, 120 and 0.35 to 0.90 % with 1/1024; 0.21 to 0.47 % are the keys'.)
 const SHARES: [(f32, f64); 2] = [(1.0 / 2048.0, 1.0), (1.0 / 16384.0, 1.2)];
 
 impl AttentionHead {
