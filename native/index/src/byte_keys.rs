@@ -112,20 +112,24 @@ impl ByteKeys {
         }
     }
 
-    /// Products of each of the `queries` (`[queries, row_len]`) with the keys of `range`, appended to `out` query by query. Those of
-    /// up to 15 keys before it come first, their number is returned, and those of up to 15 after it last: whole blocks are read.
+    /// Products of each of the `queries` (`[queries, row_len]`) with the keys of `range` come to the beginning of `out`, query by query. Whole blocks
+    /// are read: those of up to 15 keys before the range come first, and of up to 15 after it last. Returns the number of the former, and that of all
+    /// products of a query.
     ///
     /// # Panics
     /// When there are no blocks.
     #[inline]
-    pub fn scan(&self, queries: &[i8], range: std::ops::Range<usize>, out: &mut Vec<i32>) -> usize {
+    pub fn scan(&self, queries: &[i8], range: std::ops::Range<usize>, out: &mut Vec<i32>) -> [usize; 2] {
         let blocks = self.blocks.as_ref().expect("a scan needs blocks");
         let (first, end) = (range.start / LANES, range.end.div_ceil(LANES));
         let block_len = self.row_len * LANES;
-        let start = out.len();
-        out.resize(start + queries.len() / self.row_len * (end - first) * LANES, 0);
-        best().scan_u8(queries, self.row_len, &blocks[first * block_len..end * block_len], &mut out[start..]);
-        range.start - first * LANES
+        let width = (end - first) * LANES;
+        let count = queries.len() / self.row_len * width;
+        if out.len() < count {
+            out.resize(count, 0);
+        }
+        best().scan_u8(queries, self.row_len, &blocks[first * block_len..end * block_len], &mut out[..count]);
+        [range.start - first * LANES, width]
     }
 
     /// Hints that the keys of `range` are scanned soon.
@@ -178,12 +182,11 @@ mod tests {
             let expected = products(query, &plain);
             for range in [0..91, 5..6, 15..17, 16..48, 33..91] {
                 let mut out = vec![7];
-                let skip = keys.scan(query, range.clone(), &mut out);
-                assert_eq!(out[1 + skip..][..range.len()], expected[range.clone()]);
-                let mut all = Vec::new();
-                keys.scan(&queries, range.clone(), &mut all);
-                let width = all.len() / 3;
-                assert_eq!(all[..width], out[1..]);
+                let [skip, width] = keys.scan(query, range.clone(), &mut out);
+                assert_eq!(out[skip..][..range.len()], expected[range.clone()]);
+                let mut all = vec![7; 1000];
+                assert_eq!(keys.scan(&queries, range.clone(), &mut all), [skip, width]);
+                assert_eq!(all[..width], out[..width]);
                 let last = products(&queries[2 * row_len..], &plain);
                 assert_eq!(all[2 * width + skip..][..range.len()], last[range]);
             }

@@ -95,7 +95,6 @@ impl AttentionIndex {
     fn probe(&self, kernels: &dyn Kernels, query: &[f32], probes: usize, k: usize, scratch: &mut Scratch) -> usize {
         let clusters = self.partition.clusters();
         let Scratch { query: bytes, scores, dots, nodes, passed, probed, .. } = scratch;
-        dots.clear();
         self.centroids.scan(&bytes.codes, 0..clusters, dots);
         // A cluster's best key is about half its spread above its mean for such a query (measured: 7 % fewer keys than
         // by the mean alone).
@@ -113,8 +112,7 @@ impl AttentionIndex {
                 self.codes.prefetch(self.partition.range(*next as usize));
             }
             let range = self.partition.range(*c as usize);
-            dots.clear();
-            let skip = self.codes.scan(&bytes.codes, range.clone(), dots);
+            let [skip, _] = self.codes.scan(&bytes.codes, range.clone(), dots);
             scores.extend(dots[skip..][..range.len()].iter().map(|dot| *dot as f32));
         }
         let wanted = rescored(k);
@@ -144,7 +142,6 @@ impl AttentionIndex {
         const TILE: usize = 4096;
         for first in (0..keys).step_by(TILE) {
             let range = first..(first + TILE).min(keys);
-            dots.clear();
             self.codes.scan(&bytes.codes, range.clone(), dots);
             scores.clear();
             scores.extend(dots[..range.len()].iter().map(|dot| *dot as f32));

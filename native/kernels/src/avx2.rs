@@ -5,12 +5,14 @@ use core::arch::x86_64::*;
 
 use half::f16;
 
+use crate::affine::affine;
 use crate::blocks::LANES;
 use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
 use crate::nibble_rows;
-use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scan_shape, sum_below};
+use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scale_sum, scan_shape, squares_below};
 use crate::prefetch::prefetch;
+use crate::split_weights::{Picked, split_weights};
 
 /// Kernels for machines with AVX2, FMA and F16C.
 pub struct Avx2(());
@@ -278,8 +280,29 @@ fn ranks_wide(values: &[f32], out: &mut [u32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
-    sum_below(values, threshold)
+fn squares_below_wide(values: &[f32], threshold: f32) -> f32 {
+    squares_below(values, threshold)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scale_sum_wide(values: &mut [f32], factor: f32) -> f32 {
+    scale_sum(values, factor)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn affine_wide(dots: &[i32], line: [f32; 2], out: &mut [f32]) {
+    affine(dots, line, out)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn split_weights_wide(
+    weights: &[f32],
+    scores: &[f32],
+    bars: [f32; 2],
+    first: u32,
+    picked: &mut [Picked; 2],
+) -> [f32; 2] {
+    split_weights(weights, scores, bars, first, picked)
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -419,9 +442,31 @@ impl Kernels for Avx2 {
         unsafe { count_above_wide(values, threshold) }
     }
 
-    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
+    fn squares_below(&self, values: &[f32], threshold: f32) -> f32 {
         // SAFETY: as above.
-        unsafe { sum_below_wide(values, threshold) }
+        unsafe { squares_below_wide(values, threshold) }
+    }
+
+    fn scale_sum(&self, values: &mut [f32], factor: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { scale_sum_wide(values, factor) }
+    }
+
+    fn affine(&self, dots: &[i32], line: [f32; 2], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { affine_wide(dots, line, out) }
+    }
+
+    fn split_weights(
+        &self,
+        weights: &[f32],
+        scores: &[f32],
+        bars: [f32; 2],
+        first: u32,
+        picked: &mut [Picked; 2],
+    ) -> [f32; 2] {
+        // SAFETY: as above.
+        unsafe { split_weights_wide(weights, scores, bars, first, picked) }
     }
 
     fn ranks(&self, values: &[f32], ranks: &mut [u32]) {

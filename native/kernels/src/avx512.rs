@@ -3,17 +3,20 @@
 mod byte_weights;
 mod nibble_rows;
 mod scan;
+mod split_weights;
 mod weighted;
 
 use core::arch::x86_64::*;
 
 use half::f16;
 
+use crate::affine::affine;
 use crate::blocks::LANES;
 use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
-use crate::portable::{exp_sum, max, row, sum_below};
+use crate::portable::{exp_sum, max, row, scale_sum, squares_below};
 use crate::prefetch::prefetch;
+use crate::split_weights::Picked;
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -238,8 +241,18 @@ fn ranks(values: &[f32], ranks: &mut [u32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn sum_below_wide(values: &[f32], threshold: f32) -> f32 {
-    sum_below(values, threshold)
+fn squares_below_wide(values: &[f32], threshold: f32) -> f32 {
+    squares_below(values, threshold)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn scale_sum_wide(values: &mut [f32], factor: f32) -> f32 {
+    scale_sum(values, factor)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn affine_wide(dots: &[i32], line: [f32; 2], out: &mut [f32]) {
+    affine(dots, line, out)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -408,9 +421,31 @@ impl Kernels for Avx512 {
         unsafe { count_above(values, threshold) }
     }
 
-    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
+    fn squares_below(&self, values: &[f32], threshold: f32) -> f32 {
         // SAFETY: as above.
-        unsafe { sum_below_wide(values, threshold) }
+        unsafe { squares_below_wide(values, threshold) }
+    }
+
+    fn scale_sum(&self, values: &mut [f32], factor: f32) -> f32 {
+        // SAFETY: as above.
+        unsafe { scale_sum_wide(values, factor) }
+    }
+
+    fn affine(&self, dots: &[i32], line: [f32; 2], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { affine_wide(dots, line, out) }
+    }
+
+    fn split_weights(
+        &self,
+        weights: &[f32],
+        scores: &[f32],
+        bars: [f32; 2],
+        first: u32,
+        picked: &mut [Picked; 2],
+    ) -> [f32; 2] {
+        // SAFETY: as above.
+        unsafe { split_weights::split_weights(weights, scores, bars, first, picked) }
     }
 
     fn ranks(&self, values: &[f32], ranks: &mut [u32]) {

@@ -43,7 +43,7 @@ pub(crate) fn cluster_masses(
         let size = (end - start) as i32 as f32;
         let weight = exp(*mass - unit);
         *mass = size * weight;
-        *error = size * weight * weight * (exp(*error) - 1.0);
+        *error = weight * (size * (exp(*error) - 1.0)).sqrt();
     }
     (unit, sum(masses))
 }

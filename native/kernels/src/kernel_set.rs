@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use half::f16;
 
 use crate::portable::{Portable, weighted_shape};
+use crate::split_weights::Picked;
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
 /// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
@@ -96,7 +97,7 @@ pub trait Kernels: Send + Sync {
         false
     }
 
-    /// Estimated masses of clusters, and the expected squares of their errors, from the scores of their means: a cluster of n keys (`starts`
+    /// Estimated masses of clusters, and the standard deviations of their errors, from the scores of their means: a cluster of n keys (`starts`
     /// counts them) whose scaled scores have the mean `line[0] · scores[c]` and the variance `v = line[1] · spreads[c]²` has the mass
     /// `n exp(mean + min(v / 2, 2))`; its keys' weights scatter independently with the relative variance `exp(min(v, 8)) - 1`. Returns the
     /// logarithm of the unit of masses, such that one key of the largest estimate weighs 1, and the sum of all masses in it.
@@ -132,8 +133,35 @@ pub trait Kernels: Send + Sync {
     /// How many values are above `threshold`. NaN is never above.
     fn count_above(&self, values: &[f32], threshold: f32) -> usize;
 
-    /// The sum of the values below `threshold`. NaN is never below.
-    fn sum_below(&self, values: &[f32], threshold: f32) -> f32;
+    /// The sum of the squares of the values below `threshold`. NaN is never below.
+    fn squares_below(&self, values: &[f32], threshold: f32) -> f32;
+
+    /// Multiplies every value by `factor` and returns the sum of what they become.
+    fn scale_sum(&self, values: &mut [f32], factor: f32) -> f32;
+
+    /// `out[i] = dots[i] · line[0] + line[1]`: scores from products of bytes.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn affine(&self, dots: &[i32], line: [f32; 2], out: &mut [f32]) {
+        crate::affine::affine(dots, line, out);
+    }
+
+    /// Appends the weights of `bars[0]` and more, numbered from `first`, in order, to `picked[0]`, or from `bars[1]` on to `picked[1]`. Returns
+    /// the sum of the others and that of their products with `scores`. `bars[1]` is not below `bars[0]`.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn split_weights(
+        &self,
+        weights: &[f32],
+        scores: &[f32],
+        bars: [f32; 2],
+        first: u32,
+        picked: &mut [Picked; 2],
+    ) -> [f32; 2] {
+        crate::split_weights::split_weights(weights, scores, bars, first, picked)
+    }
 
     /// `ranks[i]` = how many values are larger than `values[i]`, by comparing all with all: for a few hundred values that is
     /// faster than any sort, since nothing is predicted wrong. Equal lengths.

@@ -4,6 +4,7 @@
 //! its instructions, so holding one is the proof that calling it is sound. [`best`] picks once per process.
 //! Inner loops that run per key are batched ("many ids per call"), so dispatch costs nothing that can be measured.
 
+mod affine;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +18,7 @@ mod large;
 mod nibble_rows;
 mod portable;
 mod prefetch;
+mod split_weights;
 
 pub use blocks::{LANES, pack_blocks, pack_byte_blocks, unpack_blocks};
 pub use buffer::{Buffer, MappedFile, Pod};
@@ -26,3 +28,4 @@ pub use half::slice::HalfFloatSliceExt;
 pub use kernel_set::{Kernels, available, best};
 pub use nibble_rows::{MOST_ROWS, pack_nibbles};
 pub use prefetch::prefetch;
+pub use split_weights::Picked;

@@ -138,17 +138,37 @@ pub(crate) fn count_above(values: &[f32], threshold: f32) -> usize {
     counts.iter().sum::<u32>() as usize + tail.iter().filter(|x| **x > threshold).count()
 }
 
-/// The body of [`Kernels::sum_below`], inlined into each set as [`exp_sum`] is.
+/// The body of [`Kernels::squares_below`], inlined into each set as [`exp_sum`] is.
 #[inline(always)]
-pub(crate) fn sum_below(values: &[f32], threshold: f32) -> f32 {
+pub(crate) fn squares_below(values: &[f32], threshold: f32) -> f32 {
     let mut sums = [0f32; 4 * LANES];
     let (heads, tail) = values.as_chunks::<{ 4 * LANES }>();
     for chunk in heads {
         for lane in 0..4 * LANES {
-            sums[lane] += if chunk[lane] < threshold { chunk[lane] } else { 0.0 };
+            let value = if chunk[lane] < threshold { chunk[lane] } else { 0.0 };
+            sums[lane] += value * value;
         }
     }
-    sums.iter().sum::<f32>() + tail.iter().filter(|x| **x < threshold).sum::<f32>()
+    let rest = tail.iter().filter(|x| **x < threshold).map(|x| x * x);
+    sums.iter().sum::<f32>() + rest.sum::<f32>()
+}
+
+/// The body of [`Kernels::scale_sum`], inlined into each set as [`exp_sum`] is.
+#[inline(always)]
+pub(crate) fn scale_sum(values: &mut [f32], factor: f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (heads, tail) = values.as_chunks_mut::<LANES>();
+    for chunk in heads {
+        for lane in 0..LANES {
+            chunk[lane] *= factor;
+            sums[lane] += chunk[lane];
+        }
+    }
+    for (lane, value) in tail.iter_mut().enumerate() {
+        *value *= factor;
+        sums[lane] += *value;
+    }
+    sums.iter().sum()
 }
 
 /// The body of [`Kernels::ranks`], inlined into each set as [`exp_sum`] is.
@@ -266,8 +286,12 @@ impl Kernels for Portable {
         count_above(values, threshold)
     }
 
-    fn sum_below(&self, values: &[f32], threshold: f32) -> f32 {
-        sum_below(values, threshold)
+    fn squares_below(&self, values: &[f32], threshold: f32) -> f32 {
+        squares_below(values, threshold)
+    }
+
+    fn scale_sum(&self, values: &mut [f32], factor: f32) -> f32 {
+        scale_sum(values, factor)
     }
 
     fn ranks(&self, values: &[f32], out: &mut [u32]) {

@@ -67,9 +67,7 @@ impl AttentionHead {
         let (start, end) = (places.start, places.end);
         for first in places.step_by(TILE) {
             let range = first..end.min(first + TILE);
-            dots.clear();
-            self.index.codes.scan(&codes, range.clone(), &mut dots);
-            let width = dots.len() / asking.len();
+            let [_, width] = self.index.codes.scan(&codes, range.clone(), &mut dots);
             let each = asking.iter_mut().zip(&mut running).zip(dots.chunks_exact(width));
             match self.nibble_values.as_ref().filter(|values| range.end <= values.len()) {
                 Some(values) => {

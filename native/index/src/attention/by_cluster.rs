@@ -3,12 +3,13 @@
 //! matter are read in full.
 
 use rayon::prelude::*;
-use sparrow_kernels::{Kernels, best};
+use sparrow_kernels::{best, f16, prefetch};
 
 use super::estimate::bennett;
 use super::exact::add_to_each;
 use super::head::{AttentionHead, Report};
-use super::memory::{borrow, give};
+use super::limit::limit;
+use super::memory::{borrow, give, give_picked, take_picked};
 use super::partial::{Partial, Running};
 use super::pieces::{PIECE, pieces};
 use super::wanted::Wanted;
@@ -55,7 +56,7 @@ impl AttentionHead {
             kernels.cluster_masses(scores, &partition.spreads, &partition.starts, line, masses, &mut errors);
         // Half of the error may come from clusters not opened, half from keys not read in those that were.
         let allowed = 0.5 * (threshold * total).powi(2);
-        let from = limit(kernels, &errors, allowed);
+        let from = limit(kernels, &errors, allowed, 0.0);
         let mut chosen = Vec::new();
         // Strictly above: the largest number below the limit.
         kernels.above(&errors, from.next_down(), 0, &mut chosen);
@@ -70,9 +71,7 @@ impl AttentionHead {
     /// cluster share its reading; runs of clusters are divided among threads.
     fn score(&self, asked: &mut [Asked]) {
         let partition = &self.index.partition;
-        let mut wanted: Vec<u32> = asked.iter().flat_map(|one| one.chosen.iter().map(|entry| entry.1)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let wanted = any_of(asked, partition.clusters());
         let mut codes = Vec::new();
         let mut lines = Vec::new();
         let mut left: Vec<Wanted> = Vec::new();
@@ -92,6 +91,7 @@ impl AttentionHead {
 
     /// As [`AttentionHead::score`] for some of the clusters.
     fn score_some(&self, clusters: &[u32], codes: &[i8], lines: &[[f32; 2]], wanted: &mut [Wanted]) {
+        let kernels = best();
         let (index, partition) = (&self.index, &self.index.partition);
         let row_len = index.codes.row_len();
         let mut dots = Vec::new();
@@ -100,20 +100,14 @@ impl AttentionHead {
                 index.codes.prefetch(partition.range(*next as usize));
             }
             let range = partition.range(*c as usize);
-            dots.clear();
             let sharing = wanted.iter().filter(|wanted| wanted.next() == *c).count();
-            let skip = if sharing > 1 { index.codes.scan(codes, range.clone(), &mut dots) } else { 0 };
-            let width = dots.len() / wanted.len();
+            let shared = (sharing > 1).then(|| index.codes.scan(codes, range.clone(), &mut dots));
             for (number, wanted) in wanted.iter_mut().enumerate().filter(|entry| entry.1.next() == *c) {
-                let from = if sharing == 1 {
-                    index.codes.scan(&codes[number * row_len..][..row_len], range.clone(), &mut dots)
-                } else {
-                    number * width + skip
+                let from = match shared {
+                    Some([skip, width]) => number * width + skip,
+                    None => index.codes.scan(&codes[number * row_len..][..row_len], range.clone(), &mut dots)[0],
                 };
-                let [scale, offset] = lines[number];
-                for (score, dot) in wanted.take(range.len()).iter_mut().zip(&dots[from..]) {
-                    *score = scale * *dot as f32 + offset;
-                }
+                kernels.affine(&dots[from..][..range.len()], lines[number], wanted.take(range.len()));
             }
         }
     }
@@ -132,27 +126,34 @@ impl AttentionHead {
         // A key may be far above what its cluster promised.
         let most = asked.unit.max(kernels.max(&asked.scores));
         let factor = (asked.unit - most).exp();
-        masses.iter_mut().for_each(|mass| *mass *= factor);
         asked.chosen.iter().for_each(|c| masses[c.1 as usize] = 0.0);
         let mut running = Running::new(self.value_dim);
         running.raise(most);
         let mut slope = Vec::new();
         let variance = self.slope.of(kernels, query, self.scale, &mut slope);
         // Within a cluster of normal scores, weighting by their exponentials moves their mean by the variance.
-        let lean = kernels.lean(masses, &partition.spreads, variance, MOST_LEAN);
-        let mut rest = Rest { masses, lean, unread: 0.0 };
-        let read = self.open(query, means, asked, factor, &mut running, &mut rest);
-        let Rest { lean, unread, .. } = rest;
+        let mut lean = factor * kernels.lean(masses, &partition.spreads, variance, MOST_LEAN);
+        let parts = self.open(query, means, asked, asked.allowed * factor * factor, &mut running);
         let tail = self.add_tail(kernels, query, &mut running);
         let exact = running.weight;
-        // Keys and tail may have raised the unit since the estimates were made.
+        // Keys and tail may have raised the unit since.
+        let estimated = kernels.scale_sum(masses, (asked.unit - running.most).exp());
         let factor = (most - running.most).exp();
-        masses.iter_mut().for_each(|mass| *mass *= factor);
-        running.weight += masses.iter().sum::<f32>();
+        let (mut unread, mut read) = (0.0, 0);
+        let mut chosen = asked.chosen.iter();
+        for part in parts {
+            for (own, (_, c)) in part.unread.iter().zip(&mut chosen) {
+                masses[*c as usize] = own * factor;
+                unread += own * factor;
+            }
+            lean += part.lean;
+            read += part.read;
+        }
+        running.weight += estimated + unread;
         running.sum.iter_mut().zip(&slope).for_each(|(sum, slope)| *sum += lean * factor * slope);
         let bound = if bound {
             let left = |c: u32| asked.chosen.binary_search_by_key(&c, |entry| entry.1).is_err();
-            self.bound(|c| means[c] * self.scale, query, left, running.most, exact, unread * factor)
+            self.bound(|c| means[c] * self.scale, query, left, running.most, exact, unread)
         } else {
             1.0
         };
@@ -166,33 +167,23 @@ impl AttentionHead {
     }
 
     /// Adds the keys of the opened clusters. The values of keys that matter are read; the scores of those that matter much are
-    /// computed again in half precision. The weights of the others, whose squares sum to at most what is allowed, go to `rest`: they
-    /// are given their cluster's mean value. Estimates are `factor` times what they were, in units of `exp(running.most)`. Returns the
-    /// number of values read.
-    fn open(
-        &self,
-        query: &[f32],
-        means: &[f32],
-        asked: &Asked,
-        factor: f32,
-        running: &mut Running,
-        rest: &mut Rest<'_>,
-    ) -> usize {
+    /// computed again in half precision. What the others weigh, whose squares sum to at most `allowed` (in units of `exp(running.most)`),
+    /// is returned: they are given their cluster's mean value.
+    fn open(&self, query: &[f32], means: &[f32], asked: &Asked, allowed: f32, running: &mut Running) -> Vec<Part> {
         let kernels = best();
         let partition = &self.index.partition;
-        let allowed = asked.allowed * factor * factor;
         let most = running.most;
-        let (mut weights, mut squares) = (borrow(asked.scores.len()), borrow(asked.scores.len()));
-        let each = weights.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
-        each.zip(asked.scores.par_chunks(PIECE)).for_each(|((weights, squares), scores)| {
+        let mut weights = borrow(asked.scores.len());
+        let each = weights.par_chunks_mut(PIECE);
+        each.zip(asked.scores.par_chunks(PIECE)).for_each(|(weights, scores)| {
             weights.copy_from_slice(scores);
             kernels.exp_sum(weights, most, 1.0);
-            squares.iter_mut().zip(weights).for_each(|(square, weight)| *square = *weight * *weight);
         });
-        let read_from = limit(kernels, &squares, allowed).sqrt();
+        let read_from = limit(kernels, &weights, allowed, 0.0);
         // Weights above this by bytes alone would add more than a quarter of the rest to the error.
         let noise = (asked.bytes.noise() * self.scale).max(1e-6);
-        let full_from = limit(kernels, &squares, 0.25 * allowed / (noise * noise)).sqrt().max(read_from);
+        let spare = 0.25 * allowed / (noise * noise);
+        let full_from = if spare > allowed { limit(kernels, &weights, spare, read_from) } else { read_from };
         let mut tasks = Vec::new();
         let mut at = 0;
         for piece in pieces(asked.chosen.iter().map(|entry| partition.range(entry.1 as usize).len())) {
@@ -208,19 +199,9 @@ impl AttentionHead {
                 self.open_some(query, means, some, weights, scores, [read_from, full_from], most)
             })
             .collect();
-        [weights, squares].into_iter().for_each(give);
-        let mut each = asked.chosen.iter();
-        let mut read = 0;
-        for part in parts {
-            for (unread, (_, c)) in part.unread.iter().zip(&mut each) {
-                rest.masses[*c as usize] += unread;
-                rest.unread += unread;
-            }
-            rest.lean += part.lean;
-            read += part.read;
-            running.add(&part.running);
-        }
-        read
+        give(weights);
+        parts.iter().for_each(|part| running.add(&part.running));
+        parts
     }
 
     /// As [`AttentionHead::open`] for some of the clusters: values are read from the first of the weights in `from` on, scores computed again
@@ -237,40 +218,39 @@ impl AttentionHead {
         most: f32,
     ) -> Part {
         let kernels = best();
-        let [read_from, full_from] = from;
         let mut part = Part { running: Running::new(self.value_dim), unread: Vec::new(), lean: 0.0, read: 0 };
         part.running.raise(most);
-        let mut read = Vec::new();
-        let longest = clusters.iter().map(|entry| self.index.partition.range(entry.1 as usize).len()).max();
-        let ones = vec![1.0; longest.unwrap_or(0)];
+        let mut picked = take_picked();
         let mut at = 0;
         for (_, c) in clusters {
             let c = *c as usize;
             let range = self.index.partition.range(c);
             let (weights, scores) = (&weights[at..at + range.len()], &scores[at..at + range.len()]);
             at += range.len();
-            let mean = means[c] * self.scale;
-            let mut unread = kernels.dot_f32(weights, &ones[..range.len()]);
-            let mut lean = kernels.dot_f32(weights, scores) - unread * mean;
-            let first = read.len();
-            // Strictly above: the largest number below the limit.
-            kernels.above(weights, read_from.next_down(), range.start as u32, &mut read);
-            for (weight, place) in &read[first..] {
-                unread -= weight;
-                lean -= weight * (scores[*place as usize - range.start] - mean);
-            }
-            // What rounding leaves of nothing.
-            part.unread.push(unread.max(0.0));
-            part.lean += lean;
+            let first = [picked[0].places.len(), picked[1].places.len()];
+            let [unread, product] = kernels.split_weights(weights, scores, from, range.start as u32, &mut picked);
+            part.unread.push(unread);
+            part.lean += product - unread * means[c] * self.scale;
+            picked[0].places[first[0]..].iter().for_each(|place| self.ask_for(*place as usize, false));
+            picked[1].places[first[1]..].iter().for_each(|place| self.ask_for(*place as usize, true));
         }
-        part.read = read.len();
-        let (full, some): (Vec<_>, Vec<_>) = read.into_iter().partition(|entry| entry.0 >= full_from);
-        let (weights, places): (Vec<f32>, Vec<u32>) = some.into_iter().unzip();
-        part.running.weight += weights.iter().sum::<f32>();
-        kernels.gather_add_f16(&weights, &self.values, &places, &mut part.running.sum);
-        let places: Vec<u32> = full.into_iter().map(|entry| entry.1).collect();
-        self.add_places(kernels, query, &places, &mut part.running);
+        let [some, full] = &picked;
+        part.read = some.places.len() + full.places.len();
+        part.running.weight += some.weights.iter().sum::<f32>();
+        kernels.gather_add_f16(&some.weights, &self.values, &some.places, &mut part.running.sum);
+        self.add_places(kernels, query, &full.places, &mut part.running);
+        give_picked(picked);
         part
+    }
+
+    /// Hints that the value at a place is read soon, and with `key` the key.
+    fn ask_for(&self, place: usize, key: bool) {
+        let rows: [(&[f16], usize); 2] = [(&self.values, self.value_dim), (&self.index.halves, self.index.dim)];
+        for (rows, dim) in &rows[..1 + usize::from(key)] {
+            for at in (place * dim..(place + 1) * dim).step_by(32) {
+                prefetch(rows, at);
+            }
+        }
     }
 
     /// An upper bound on the share of the clusters for which `left` holds, whose `means` are scaled scores, and of the `unread` mass; `exact` is
@@ -308,33 +288,18 @@ struct Asked {
     scores: Vec<f32>,
 }
 
-/// What is not computed key by key.
-struct Rest<'a> {
-    /// Mass of each cluster.
-    masses: &'a mut [f32],
-    /// Sum of masses times how far their keys' scores lie above the cluster's mean.
-    lean: f32,
-    /// Mass of keys in opened clusters.
-    unread: f32,
-}
-
-/// The value below which errors sum to at most `allowed`, to within a quarter of it; infinity when all do.
-fn limit(kernels: &dyn Kernels, errors: &[f32], allowed: f32) -> f32 {
-    // Bisects exponent and two bits of the mantissa: ten sums of 0.04 ns a value each.
-    let value = |step: u32| f32::from_bits(step << 21);
-    let (mut low, mut high) = (0, f32::INFINITY.to_bits() >> 21);
-    if kernels.sum_below(errors, f32::INFINITY) <= allowed {
-        return f32::INFINITY;
-    }
-    while high - low > 1 {
-        let middle = (low + high) / 2;
-        if kernels.sum_below(errors, value(middle)) <= allowed {
-            low = middle;
-        } else {
-            high = middle;
+/// The clusters that some query chose, ascending, each once.
+fn any_of(asked: &[Asked], clusters: usize) -> Vec<u32> {
+    let mut marks = vec![0u64; clusters.div_ceil(64)];
+    asked.iter().flat_map(|one| &one.chosen).for_each(|(_, c)| marks[*c as usize / 64] |= 1 << (c % 64));
+    let mut found = Vec::with_capacity(asked.iter().map(|one| one.chosen.len()).sum());
+    for (first, mut bits) in (0..).step_by(64).zip(marks) {
+        while bits != 0 {
+            found.push(first + bits.trailing_zeros());
+            bits &= bits - 1;
         }
     }
-    value(low)
+    found
 }
 
 /// What opening some clusters gave.

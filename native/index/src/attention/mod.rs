@@ -8,6 +8,7 @@ mod estimate;
 mod exact;
 mod head;
 mod layer;
+mod limit;
 mod memory;
 mod nibble_values;
 mod partial;
