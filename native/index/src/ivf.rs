@@ -47,7 +47,7 @@ impl VectorIndex for IvfIndex {
 
     fn search(&self, query: &[f32], k: usize, effort: usize, hits: &mut Vec<Hit>) -> usize {
         let kernels = best();
-        let mut scores = Vec::new();
+        let mut scores = vec![0f32; self.partition.stride()];
         self.partition.scores(kernels, query, &mut scores);
         let clusters = self.partition.clusters();
         let mut probed = Top::new(effort);

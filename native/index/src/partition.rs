@@ -2,7 +2,7 @@
 //! without looking at its keys.
 
 use rayon::prelude::*;
-use sparrow_kernels::{HalfFloatSliceExt, Kernels, best, f16, pack_blocks, unpack_blocks};
+use sparrow_kernels::{Buffer, HalfFloatSliceExt, Kernels, best, f16, pack_blocks, unpack_blocks};
 
 use crate::byte_space::ByteSpace;
 use crate::geometry::Geometry;
@@ -37,7 +37,7 @@ pub struct Partition {
     pub radii: Vec<f32>,
     /// Means of the raw keys, in blocks: a query's product with one is the mean score of its keys. In half precision as keys are, since
     /// every query reads all of them.
-    blocks: Vec<f16>,
+    blocks: Buffer<f16>,
     dim: usize,
 }
 
@@ -72,7 +72,8 @@ impl Partition {
             .map(|x| x.0)
             .chain([keys.len() as u32])
             .collect();
-        let mut partition = Self { starts, spreads: Vec::new(), radii: Vec::new(), blocks: Vec::new(), dim: keys.dim };
+        let mut partition =
+            Self { starts, spreads: Vec::new(), radii: Vec::new(), blocks: Buffer::new(&[]), dim: keys.dim };
         partition.measure(keys, mapped, &order);
         (partition, order)
     }
@@ -157,13 +158,14 @@ impl Partition {
         self.starts.partition_point(|start| *start <= place) - 1
     }
 
-    /// Mean scores of every cluster for each of the queries: `out[q · stride + c]`; returns the stride.
-    pub fn scores(&self, kernels: &dyn Kernels, queries: &[f32], out: &mut Vec<f32>) -> usize {
-        let stride = self.blocks.len() / self.dim;
-        out.clear();
-        out.resize(queries.len() / self.dim * stride, 0.0);
+    /// Mean scores of every cluster for each of the queries go to `out[q · stride + c]`, where `stride` is [`Partition::stride`].
+    pub fn scores(&self, kernels: &dyn Kernels, queries: &[f32], out: &mut [f32]) {
         kernels.scan_f16(queries, self.dim, &self.blocks, out);
-        stride
+    }
+
+    /// Scores of one query, those of filled up blocks included: no fewer than there are clusters.
+    pub fn stride(&self) -> usize {
+        self.blocks.len() / self.dim
     }
 
     /// Bytes held.
@@ -173,10 +175,10 @@ impl Partition {
 }
 
 /// Rows in blocks, in half precision.
-fn pack(rows: &[f32], dim: usize) -> Vec<f16> {
+fn pack(rows: &[f32], dim: usize) -> Buffer<f16> {
     let mut halves = vec![f16::ZERO; rows.len()];
     halves.convert_from_f32_slice(rows);
-    pack_blocks(&halves, dim, f16::ZERO)
+    Buffer::new(&pack_blocks(&halves, dim, f16::ZERO))
 }
 
 /// Lloyd's algorithm on a sample of the rows. Random starts: evenly strided ones resonate with periodic inputs.

@@ -9,7 +9,7 @@ use super::estimate::bennett;
 use super::exact::add_to_each;
 use super::head::{AttentionHead, Report};
 use super::limit::limit;
-use super::memory::{borrow, give, give_picked, take_picked};
+use super::memory::{Borrowed, borrow, give_picked, take_picked};
 use super::partial::{Partial, Running};
 use super::pieces::{PIECE, pieces};
 use super::wanted::Wanted;
@@ -25,8 +25,9 @@ impl AttentionHead {
         let partition = &self.index.partition;
         let (clusters, dim) = (partition.clusters(), self.index.dim);
         // One pass over the centroids for all queries of the group, and one over the mean values in the end.
-        let mut centroids = borrow(0);
-        let stride = partition.scores(kernels, queries, &mut centroids).max(1);
+        let stride = partition.stride().max(1);
+        let mut centroids = borrow(queries.len() / dim * partition.stride());
+        partition.scores(kernels, queries, &mut centroids);
         let mut masses = borrow(centroids.len());
         let each = || queries.chunks_exact(dim).zip(centroids.chunks_exact(stride).map(|scores| &scores[..clusters]));
         let mut asked: Vec<Asked> = each()
@@ -41,7 +42,6 @@ impl AttentionHead {
             .collect();
         let (mut running, reports): (Vec<Running>, Vec<Report>) = found.into_iter().unzip();
         add_to_each(kernels, &masses, &self.value_means, &mut running);
-        asked.into_iter().map(|one| one.scores).chain([centroids, masses]).for_each(give);
         running.into_iter().map(Running::finish).zip(reports).collect()
     }
 
@@ -60,7 +60,6 @@ impl AttentionHead {
         let mut chosen = Vec::new();
         // Strictly above: the largest number below the limit.
         kernels.above(&errors, from.next_down(), 0, &mut chosen);
-        give(errors);
         let keys = chosen.iter().map(|entry| partition.range(entry.1 as usize).len()).sum();
         let mut bytes = ByteQuery::default();
         self.index.quantiser.query(query, &mut bytes);
@@ -199,7 +198,6 @@ impl AttentionHead {
                 self.open_some(query, means, some, weights, scores, [read_from, full_from], most)
             })
             .collect();
-        give(weights);
         parts.iter().for_each(|part| running.add(&part.running));
         parts
     }
@@ -285,7 +283,7 @@ struct Asked {
     allowed: f32,
     unit: f32,
     /// Scaled scores of the keys of the chosen clusters.
-    scores: Vec<f32>,
+    scores: Borrowed,
 }
 
 /// The clusters that some query chose, ascending, each once.

@@ -56,7 +56,7 @@ pub struct AttentionHead {
     pub(crate) values: Buffer<f16>,
     pub(crate) value_dim: usize,
     /// Mean value of each cluster, `[clusters, value_dim]`.
-    pub(crate) value_means: Vec<f16>,
+    pub(crate) value_means: Buffer<f16>,
     /// Part of the bound on a cluster's score variance that is there on average.
     pub(crate) share: f32,
     /// How values follow keys within clusters.
@@ -83,7 +83,7 @@ impl AttentionHead {
             index,
             values: Buffer::new(&ordered),
             value_dim: values.dim,
-            value_means: Vec::new(),
+            value_means: Buffer::new(&[]),
             share: 1.0,
             slope,
             usual: 0.0,
@@ -110,7 +110,7 @@ impl AttentionHead {
                 mean.into_iter().map(f16::from_f32).collect()
             })
             .collect();
-        self.value_means.extend(more.into_iter().flatten());
+        self.value_means.extend_from_slice(&more.concat());
     }
 
     /// Number of keys.
@@ -271,7 +271,7 @@ impl AttentionHead {
     /// Fills `view` for one query; returns the logarithm of the estimated mass of all clusters.
     pub(super) fn view(&self, kernels: &dyn Kernels, query: &[f32], view: &mut View) -> f32 {
         let partition = &self.index.partition;
-        let mut scores = Vec::new();
+        let mut scores = vec![0f32; partition.stride()];
         partition.scores(kernels, query, &mut scores);
         let norm = self.index.geometry.query_norm(query);
         view.fill(&scores[..partition.clusters()], &partition.spreads, self.scale, norm, self.share);

@@ -1,6 +1,7 @@
 //! Memory that a thread keeps from step to step.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 use sparrow_kernels::Picked;
 
@@ -11,16 +12,42 @@ thread_local! {
     static PICKED: RefCell<[Picked; 2]> = RefCell::default();
 }
 
-/// `len` numbers, whatever they are.
-pub(super) fn borrow(len: usize) -> Vec<f32> {
-    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
-    memory.resize(len, 0.0);
-    memory
+/// Borrowed numbers; dropped, their memory is kept for the next who asks on that thread.
+pub(super) struct Borrowed {
+    /// At least `len` of them: it is never shortened, since what is added to a vector has to be written first.
+    memory: Vec<f32>,
+    len: usize,
 }
 
-/// Keeps memory for the next step.
-pub(super) fn give(memory: Vec<f32>) {
-    MEMORY.with_borrow_mut(|all| all.push(memory));
+/// `len` numbers, whatever they are.
+pub(super) fn borrow(len: usize) -> Borrowed {
+    let mut memory = MEMORY.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if memory.len() < len {
+        memory.resize(len, 0.0);
+    }
+    Borrowed { memory, len }
+}
+
+impl Deref for Borrowed {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[..self.len]
+    }
+}
+
+impl DerefMut for Borrowed {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.len]
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        // A thread that ends keeps nothing.
+        let _ = MEMORY.try_with(|all| all.borrow_mut().push(memory));
+    }
 }
 
 /// Two of nothing picked.

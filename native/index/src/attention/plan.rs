@@ -199,7 +199,7 @@ impl AttentionHead {
         let partition = &self.index.partition;
         let (mut there, mut allowed) = (0f64, 0f64);
         for query in queries.chunks_exact(self.index.dim).take(16) {
-            let mut scores = Vec::new();
+            let mut scores = vec![0f32; partition.stride()];
             partition.scores(kernels, query, &mut scores);
             let most = kernels.max(&scores[..partition.clusters()]);
             let norm = self.index.geometry.query_norm(query);
