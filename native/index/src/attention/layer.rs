@@ -185,14 +185,21 @@ impl AttentionLayer {
     /// what other plans read depends on the query.
     fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
         let own = &self.heads[head];
-        let all_by_bytes =
-            matches!(own.plan(), Plan::Bytes { .. }) && matches!(options.budget, Budget::Error(error) if error > 0.0);
-        let shares: Vec<Share> = if all_by_bytes {
+        let estimated = matches!(options.budget, Budget::Error(error) if error > 0.0);
+        let shares: Vec<Share> = if estimated && matches!(own.plan(), Plan::Bytes { .. }) {
             own.byte_parts(parts).into_iter().map(Share::Keys).collect()
         } else {
             // Queries that each look for keys of their own share nothing: the more pieces, the less the slowest thread is waited for.
             let alone = matches!(options.budget, Budget::Keys(k) if k < own.len());
-            let together = if alone { 1 } else { self.group.div_ceil(parts.min(self.group)) };
+            let together = if alone {
+                1
+            } else if estimated && matches!(own.plan(), Plan::Clusters { .. }) {
+                // Clusters that several of them open are read once, by as many threads as there are. (Eight heads, four queries each, of 128K
+                // keys of 128, 16 threads: 0.82 and 0.95 of the time that pairs of queries take.)
+                self.group
+            } else {
+                self.group.div_ceil(parts.min(self.group))
+            };
             (0..self.group)
                 .step_by(together)
                 .map(|first| Share::Queries(first..self.group.min(first + together)))
