@@ -1,6 +1,7 @@
 import { log } from "../common/log.ts";
 import { createApp } from "./app.ts";
 import type { Surface } from "./context.ts";
+import { Departures } from "./departures.ts";
 import { isLoopback } from "./host_name.ts";
 import { openPool } from "./open_pool.ts";
 import type { RunningServer, ServeOptions } from "./serve.ts";
@@ -36,11 +37,12 @@ export async function startServer(
 
   const cut = new AbortController();
   let server: Deno.HttpServer<Deno.NetAddr>;
+  const departures = new Departures(() => server.addr.port);
   let listeners: Awaited<ReturnType<typeof app.listen>>;
   try {
     server = Deno.serve(
       { hostname: host, port, signal: cut.signal, onListen: () => undefined },
-      (request) => app.fetch(request),
+      (request, info) => departures.answer(request, info.remoteAddr, app.fetch),
     );
   } catch (error) {
     await closePool();
