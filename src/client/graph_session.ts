@@ -71,7 +71,10 @@ export class GraphSession implements AsyncDisposable {
     return variable;
   }
 
-  /** Calls a semantic function; its outputs can be passed on, and read, at once. */
+  /**
+   * Calls a semantic function; its outputs can be passed on, and read, at once.
+   * @throws {TypeError} for an input that is missing, or a variable of another session.
+   */
   call<Input extends string, Output extends string>(
     semantic: SemanticFunction<Input, Output>,
     inputs: Record<Input, InputValue>,
@@ -85,7 +88,7 @@ export class GraphSession implements AsyncDisposable {
       parameters.push({
         name,
         is_output: false,
-        ...this.#source(value),
+        ...this.#source(name, value),
         transforms: slot.transforms,
       });
     }
@@ -156,15 +159,21 @@ export class GraphSession implements AsyncDisposable {
       kind,
       ...rest,
       parameters: [
-        { name: "source", is_output: false, ...this.#source(source) },
+        { name: "source", is_output: false, ...this.#source("source", source) },
         { name: "result", is_output: true, ref: variable.ref },
       ],
     });
     return variable;
   }
 
-  #source(value: InputValue): Record<string, unknown> {
+  #source(input: string, value: InputValue): Record<string, unknown> {
     if (typeof value === "string") return { value };
+    // Refs count within a session: the same one names something else here.
+    if (!value.livesIn(this.#home)) {
+      throw new TypeError(
+        `call: input ${input} is the variable ${value.name} of another session; expected one of this session, or its text`,
+      );
+    }
     return value.id === undefined ? { ref: value.ref } : { var_id: value.id };
   }
 

@@ -1,8 +1,28 @@
 import { MAX_LOGPROBS } from "../common/max_logprobs.ts";
 import type { SamplingOptions } from "./types.ts";
 
-/** Throws `TypeError` for a penalty that is no finite number, or a bias that is none or for a token outside the vocabulary. */
+/** Numbers between these; `whole`: integers. */
+const ranges = {
+  temperature: { from: 0, to: Number.MAX_VALUE, whole: false },
+  topK: { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true },
+  topP: { from: 0, to: 1, whole: false },
+  minP: { from: 0, to: 1, whole: false },
+  seed: { from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER, whole: true },
+} as const;
+
+/**
+ * Throws `TypeError` for a temperature below 0, a `topK` that is no integer of at least 0, a `topP` or `minP` outside [0, 1], a seed that is no
+ * integer, a penalty that is no finite number, or a bias that is none or for a token outside the vocabulary.
+ */
 export function checkSampling(sampling: SamplingOptions, vocabulary: number): void {
+  for (const [name, { from, to, whole }] of Object.entries(ranges)) {
+    const value = sampling[name as keyof typeof ranges];
+    if (!(value >= from && value <= to) || whole && !Number.isInteger(value)) {
+      const kind = whole ? "an integer" : "a number";
+      const range = to === 1 ? "in [0, 1]" : from === 0 ? "of at least 0" : "of at most 53 bits";
+      throw new TypeError(`${name} is ${value}, expected ${kind} ${range}`);
+    }
+  }
   for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
     const value = sampling[name] ?? 0;
     if (!Number.isFinite(value)) {

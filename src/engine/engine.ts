@@ -1,6 +1,7 @@
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
+import { checkDecode } from "./check_decode.ts";
 import { checkLogprobs, checkSampling } from "./check_sampling.ts";
 import { ConstrainedStarts } from "./constrained_starts.ts";
 import { GenerationStream } from "./generation_stream.ts";
@@ -197,6 +198,7 @@ export class Engine implements AsyncDisposable {
     }
     checkSampling(request.sampling, this.#model.info.vocabularySize);
     checkLogprobs(request.logprobs);
+    checkDecode(request.decode);
     const { logprobs: top, echo = false } = request;
     const sequence = new Sequence({
       id: request.id,

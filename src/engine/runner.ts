@@ -14,6 +14,7 @@ import type { RetrievalAttention } from "../retrieval/retrieval_attention.ts";
 import type { RetrievalOptions } from "../retrieval/retrieval_options.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import { checkSizes } from "./check_sizes.ts";
 import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
 import { greedy } from "./sampling_defaults.ts";
@@ -123,6 +124,7 @@ export class GpuStepRunner implements StepRunner {
     device?: Gpu,
   ): Promise<GpuStepRunner> {
     options ??= {};
+    checkSizes(options);
     const config = readModelConfig(file);
     const gpu = device ?? await Gpu.open();
     try {

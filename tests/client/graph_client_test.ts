@@ -47,6 +47,27 @@ Deno.test("GraphSession sends a whole graph in one request, and reads its end", 
   assertEquals(seen.slice(1), ["POST /v1/apps", "GET /v1/semantic_var/ID"]);
 });
 
+Deno.test("GraphSession refuses variables of another session, sent or not", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  await using one = new GraphSession({ fetch: server.fetch });
+  await using other = new GraphSession({ fetch: server.fetch });
+  const { said: theirs } = one.call(echo, { text: "a" });
+  const refused = () =>
+    assertThrows(
+      () => other.call(echo, { text: theirs }),
+      TypeError,
+      "call: input text is the variable said of another session",
+    );
+  refused();
+  assertThrows(() => other.transform(theirs, []), TypeError, "of another session");
+  await one.flushed();
+  refused();
+  assertEquals(
+    await other.call(echo, { text: await theirs.get() }).said.get(),
+    "[Say [Say a: ]: ]",
+  );
+});
+
 Deno.test("GraphSession streams, transforms, and tells of failures", async () => {
   await using server = await startParrot({}, {
     answer: (prompt) => prompt.includes("json") ? 'Sure: {"a": [1, "two"]}' : "one two three",

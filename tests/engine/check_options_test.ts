@@ -1,0 +1,63 @@
+import { assertThrows } from "@std/assert";
+import { checkDecode } from "../../src/engine/check_decode.ts";
+import { checkSampling } from "../../src/engine/check_sampling.ts";
+import { checkSizes } from "../../src/engine/check_sizes.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import type { DecodePolicy, SamplingOptions } from "../../src/engine/types.ts";
+
+Deno.test("sampling out of range is refused by name", () => {
+  checkSampling(greedy, 10);
+  checkSampling({ temperature: 1.5, topK: 40, topP: 0, minP: 1, seed: -(2 ** 40) }, 10);
+  const wrong: [Partial<SamplingOptions>, string][] = [
+    [{ temperature: -1 }, "temperature is -1, expected a number of at least 0"],
+    [{ temperature: NaN }, "temperature is NaN"],
+    [{ temperature: Infinity }, "temperature is Infinity"],
+    [{ topP: 2 }, "topP is 2, expected a number in [0, 1]"],
+    [{ minP: -0.1 }, "minP is -0.1"],
+    [{ topK: -1 }, "topK is -1, expected an integer of at least 0"],
+    [{ topK: 1.5 }, "topK is 1.5"],
+    [{ seed: 1.5 }, "seed is 1.5, expected an integer of at most 53 bits"],
+  ];
+  for (const [own, message] of wrong) {
+    assertThrows(() => checkSampling({ ...greedy, ...own }, 10), TypeError, message);
+  }
+});
+
+Deno.test("a policy of no kind, or with a budget out of range, is refused", () => {
+  const good: (DecodePolicy | undefined)[] = [
+    undefined,
+    { kind: "auto" },
+    { kind: "dense" },
+    { kind: "retrieval" },
+    { kind: "retrieval", k: 1, mass: 1 },
+  ];
+  good.forEach(checkDecode);
+  const wrong: [unknown, string][] = [
+    [{ kind: "zzz" }, 'decode.kind is "zzz"'],
+    [{}, "decode.kind is undefined"],
+    [{ kind: "retrieval", mass: 2 }, "decode.mass is 2"],
+    [{ kind: "retrieval", mass: 0 }, "decode.mass is 0"],
+    [{ kind: "retrieval", k: 0 }, "decode.k is 0"],
+    [{ kind: "retrieval", k: 1.5 }, "decode.k is 1.5"],
+  ];
+  for (const [policy, message] of wrong) {
+    assertThrows(() => checkDecode(policy as DecodePolicy), TypeError, message);
+  }
+});
+
+Deno.test("sizes of an engine are positive integers", () => {
+  checkSizes({});
+  checkSizes({
+    maxSequences: 1,
+    maxBatchTokens: 512,
+    contextLength: 1,
+    kvTokens: 64,
+    maxKvBytes: 1.5,
+  });
+  for (const name of ["maxSequences", "maxBatchTokens", "contextLength", "kvTokens"]) {
+    for (const value of [0, -1, 1.5, NaN, Infinity]) {
+      assertThrows(() => checkSizes({ [name]: value }), RangeError, `${name} is ${value}`);
+    }
+  }
+  assertThrows(() => checkSizes({ maxKvBytes: 0 }), RangeError, "maxKvBytes is 0");
+});
