@@ -94,6 +94,7 @@ impl AttentionIndex {
         if keys.len() >= 1 << 31 {
             return Err(IndexError::Argument(format!("build an index: {} keys, at most 2^31 - 1", keys.len())));
         }
+        keys.fit_halves("keys")?;
         if queries.dim != keys.dim {
             let (q, k) = (queries.dim, keys.dim);
             return Err(IndexError::Argument(format!("build an index: queries of dimension {q}, keys of {k}")));
@@ -196,6 +197,7 @@ impl AttentionIndex {
         if self.len() + keys.len() >= 1 << 31 {
             return Err(IndexError::Argument("append keys: more than 2^31 - 1 in all".into()));
         }
+        keys.fit_halves("append keys")?;
         let first = self.len() as u32;
         let numbers: Vec<u32> = (first..first + keys.len() as u32).collect();
         self.ids.extend_from_slice(&numbers);

@@ -1,3 +1,5 @@
+use sparrow_kernels::f16;
+
 use crate::error::{IndexError, Result};
 
 /// A borrowed row-major matrix of vectors, `[len, dim]`.
@@ -29,6 +31,20 @@ impl<'a> Rows<'a> {
             )));
         }
         Ok(Self { data, dim })
+    }
+
+    /// Checks that every element fits half precision, in which keys and values are held; `what` names them in errors.
+    pub fn fit_halves(&self, what: &str) -> Result<()> {
+        let largest = f32::from(f16::MAX);
+        match self.data.iter().position(|x| x.abs() > largest) {
+            None => Ok(()),
+            Some(place) => Err(IndexError::Argument(format!(
+                "{what}: element {} of row {} is {}, expected at most {largest} either way: they are held in half precision",
+                place % self.dim,
+                place / self.dim,
+                self.data[place]
+            ))),
+        }
     }
 
     /// Number of rows.

@@ -2,7 +2,9 @@
 
 mod support;
 
-use sparrow_index::{AttentionIndex, BuildOptions, FlatIndex, Hit, IndexError, IvfIndex, Rows, VectorIndex};
+use sparrow_index::{
+    AttentionHead, AttentionIndex, BuildOptions, FlatIndex, Hit, IndexError, IvfIndex, Rows, VectorIndex,
+};
 use support::head;
 
 /// Share of the oracle's hits that `index` finds, and the mean share of keys scanned.
@@ -109,4 +111,29 @@ fn bad_arguments_are_named() {
     assert!(Rows::new("keys", &four, 3).is_err_and(|e| e.to_string().contains("8 elements")));
     assert!(Rows::new("keys", &[f32::NAN], 1).is_err_and(|e| e.to_string().contains("NaN")));
     assert!(Rows::new("keys", &four, 0).is_err());
+}
+
+#[test]
+fn numbers_beyond_half_precision_are_refused_and_change_nothing() {
+    let dim = 4;
+    let keys: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let with = |at: usize, x: f32| {
+        let mut all = keys.clone();
+        all[at] = x;
+        all
+    };
+    let options = BuildOptions::default();
+    let build = |data: &[f32]| AttentionIndex::build(Rows { data, dim }, Rows { data: &keys, dim }, &options);
+    let error = build(&with(9, -1e5)).err().unwrap().to_string();
+    assert!(error.contains("keys: element 1 of row 2 is -100000, expected at most 65504 either way"), "{error}");
+    let mut index = build(&with(9, 65504.0)).unwrap();
+    let error = index.append(Rows { data: &with(7, 1e6), dim }).unwrap_err().to_string();
+    assert!(error.contains("append keys: element 3 of row 1 is 1000000"), "{error}");
+    assert_eq!(index.len(), 10);
+    let far = with(0, 7e4);
+    let error = AttentionHead::new(index, Rows { data: &far, dim }, 1.0).err().unwrap().to_string();
+    assert!(error.contains("values: element 0 of row 0 is 70000"), "{error}");
+    let mut head = AttentionHead::new(build(&keys).unwrap(), Rows { data: &keys, dim }, 1.0).unwrap();
+    assert!(head.append(Rows { data: &keys, dim }, Rows { data: &far, dim }).is_err());
+    assert_eq!(head.len(), 10);
 }

@@ -77,6 +77,7 @@ impl AttentionHead {
             let (found, wanted) = (values.len(), index.len());
             return Err(IndexError::Argument(format!("attention head: {found} values for {wanted} keys")));
         }
+        values.fit_halves("values")?;
         let ordered = to_halves(&values.take(&index.ids));
         let slope = Slope::measure(&index.partition, &index.halves, index.dim, &ordered, values.dim);
         let mut head = Self {
@@ -175,6 +176,7 @@ impl AttentionHead {
                 self.value_dim
             )));
         }
+        values.fit_halves("append values")?;
         let (clustered, first) = (self.index.partition.keys(), self.index.len());
         self.index.append(keys)?;
         self.values.extend_from_slice(&to_halves(values.data));
