@@ -2,6 +2,7 @@ import { Handle } from "./handle.ts";
 import { loadNative, type NativeLibrary } from "./load.ts";
 import { type SearchStrategy, strategyMask, strategyOf } from "./search_strategy.ts";
 import { check } from "./status.ts";
+import { u32Argument } from "./u32_argument.ts";
 
 /** What {@linkcode AttentionIndex.build} takes. */
 export interface AttentionIndexOptions {
@@ -92,7 +93,8 @@ export class AttentionIndex implements Disposable {
   /**
    * Builds an index: 128K keys of 64 elements take some seconds on two cores.
    *
-   * @throws {RangeError} for shapes that do not fit, or elements that are not finite.
+   * @throws {RangeError} for shapes that do not fit, options out of range, or elements that are not finite or beyond ±65504 (keys are held in
+   * half precision).
    * @throws {Error} without the native library.
    */
   static build(options: AttentionIndexOptions): AttentionIndex {
@@ -106,12 +108,12 @@ export class AttentionIndex implements Disposable {
         options.keys.length,
         queries as Float32Array<ArrayBuffer>,
         queries.length,
-        options.dim,
-        options.seed ?? 1,
-        options.clusterSize ?? 64,
-        options.maxQueries ?? 0,
+        u32Argument("dim", options.dim, 1),
+        u32Argument("seed", options.seed ?? 1),
+        u32Argument("clusterSize", options.clusterSize ?? 64, 1),
+        u32Argument("maxQueries", options.maxQueries ?? 0),
         options.recall ?? 0.95,
-        options.k ?? 100,
+        u32Argument("k", options.k ?? 100, 1),
         strategyMask(options.strategies),
         out,
       ),
@@ -145,11 +147,11 @@ export class AttentionIndex implements Disposable {
   /**
    * The keys of largest inner product with each of the `queries` (`[count, dim]`).
    *
-   * @throws {RangeError} for queries that are not whole vectors of finite numbers.
+   * @throws {RangeError} for queries that are not whole vectors of finite numbers, or options out of range.
    */
   search(queries: Float32Array, options: SearchOptions = {}): SearchHits {
     const { dim } = this.info;
-    const k = options.k ?? 100;
+    const k = u32Argument("k", options.k ?? 100, 1);
     const count = Math.floor(queries.length / dim);
     const ids = new Uint32Array(count * k);
     const scores = new Float32Array(count * k);
@@ -161,7 +163,7 @@ export class AttentionIndex implements Disposable {
         queries as Float32Array<ArrayBuffer>,
         queries.length,
         k,
-        options.effort ?? 0,
+        u32Argument("effort", options.effort ?? 0),
         ids,
         scores,
         ids.length,

@@ -103,9 +103,22 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
     RangeError,
     "NaN",
   );
+  assertThrows(
+    () => AttentionIndex.build({ keys: Float32Array.of(1e5, 1), dim: 2 }),
+    RangeError,
+    "element 0 of row 0 is 100000",
+  );
+  const wrong = [{ dim: 0 }, { dim: 1.5 }, { k: 0 }, { k: -1 }, { seed: 2 ** 32 }, {
+    clusterSize: NaN,
+  }];
+  for (const [name, value] of wrong.flatMap((options) => Object.entries(options))) {
+    const build = () => AttentionIndex.build({ keys, dim: 2, [name]: value });
+    assertThrows(build, RangeError, `${name} is ${value}, expected an integer from`);
+  }
   assertThrows(() => AttentionIndex.load("/nowhere/index"), Error, "/nowhere/index");
   const index = AttentionIndex.build({ keys, dim: 2 });
   assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
+  assertThrows(() => index.search(keys, { k: 0.5 }), RangeError, "k is 0.5");
   index[Symbol.dispose]();
   index[Symbol.dispose]();
   assertThrows(() => index.search(keys), TypeError, "disposed of");
