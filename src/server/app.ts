@@ -77,7 +77,8 @@ export function createApp(
     router.use(cors({ origin: any ? "*" : [...options.corsOrigins] }));
   }
   router.use(accessMiddleware(context, surfaces.flatMap((surface) => surface.ownAuth ?? [])));
-  router.use(bodyLimit({
+  const streamed = new Set(surfaces.flatMap((surface) => surface.streamed ?? []));
+  const limited = bodyLimit({
     maxSize: options.maxBodyBytes,
     onError: () => {
       throw new ApiError(`body: expected at most ${options.maxBodyBytes} bytes, got more`, {
@@ -86,7 +87,9 @@ export function createApp(
         code: "body_too_large",
       });
     },
-  }));
+  });
+  // It gathers bodies that do not say their length.
+  router.use((c, next) => streamed.has(c.req.path) ? next() : limited(c, next));
 
   modelsRoutes(router, context);
   chatRoutes(router, context);

@@ -38,6 +38,8 @@ export interface Surface {
   readonly name: string;
   /** Path prefixes whose requests the surface authenticates itself, by `ServerContext.auth`. */
   readonly ownAuth?: readonly string[];
+  /** Paths whose bodies are answered while they arrive: of any length, and not gathered first. */
+  readonly streamed?: readonly string[];
   /** Adds the routes. Called once. */
   mount(router: AppRouter, context: ServerContext): void;
   /** Opens listeners beside the main port; called by `serve`, and closed before the main port is. */

@@ -9,6 +9,7 @@ export function videoSurface(): Surface {
   const sessions = new Set<VideoSession>();
   return {
     name: "video",
+    streamed: ["/v1/videos/upscale"],
     mount(router) {
       imageRoutes(router);
       videoRoutes(router, sessions);

@@ -57,6 +57,35 @@ Deno.test("POST /v1/videos/upscale answers a y4m stream of the same frames, enla
   assertEquals(frames, 5);
 });
 
+Deno.test("POST /v1/videos/upscale answers a body of unsaid length, beyond the limit of others, while it arrives", async (t) => {
+  if (!needsNative(t)) return;
+  await using server = await serve({
+    pool: new FakeEnginePool(),
+    port: 0,
+    parrotPort: 0,
+    maxBodyBytes: 300,
+  });
+  const all = clip(3);
+  const first = all.length - 2 * (frameSize + y4mFrameMark.length);
+  const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>>();
+  const sending = writable.getWriter();
+  const written = sending.write(all.slice(0, first + frameSize));
+  const response = await fetch(`${server.url}/v1/videos/upscale?scale=2`, {
+    method: "POST",
+    body: readable,
+  });
+  const reader = await Y4mReader.open(response.body!);
+  const frames = reader[Symbol.asyncIterator]();
+  // The second frame was sent in part.
+  assertEquals((await frames.next()).value?.length, frameSize * 4);
+  await written;
+  await sending.write(all.slice(first + frameSize));
+  await sending.close();
+  let more = 0;
+  while (!(await frames.next()).done) more++;
+  assertEquals(more, 2);
+});
+
 Deno.test("POST /v1/videos/upscale cuts the answer after the whole frames of a truncated stream", async (t) => {
   if (!needsNative(t)) return;
   const response = await post("?scale=2&quality=bicubic", clip(4, 100));
