@@ -6,6 +6,9 @@
 import { decode as decodePng, encode as encodePng } from "fast-png";
 import jpeg from "jpeg-js";
 import { ModelFormatError } from "../common/errors.ts";
+import { checkPngData } from "./check_png_data.ts";
+import { jpegOrientation } from "./jpeg_orientation.ts";
+import { upright } from "./upright.ts";
 
 /** An image of 8 bits a sample, interleaved, row-major. */
 export interface RgbaImage {
@@ -35,7 +38,7 @@ export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
 }
 
 /**
- * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG. `name` stands for the file in errors.
+ * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as its Exif block says. `name` stands for the file in errors.
  * @throws {ModelFormatError} for another format, damage, or more than `maxPixels` (default 100 megapixels).
  */
 export function decodeImage(
@@ -82,6 +85,7 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
       `${name}: the image has ${pixels} pixels, expected at most ${maxPixels}`,
     );
   }
+  checkPngData(bytes, name);
   const { width, height, depth, channels, data, palette } = decodePng(bytes);
   const alpha = palette
     ? palette.some((entry) => entry.length === 4)
@@ -123,5 +127,8 @@ function fromJpeg(bytes: Uint8Array<ArrayBuffer>, maxPixels: number): RgbaImage 
     maxResolutionInMP: maxPixels / 1e6,
     maxMemoryUsageInMB: 2048,
   });
-  return { width, height, channels: 3, data: new Uint8Array(data) };
+  return upright(
+    { width, height, channels: 3, data: new Uint8Array(data) },
+    jpegOrientation(bytes),
+  );
 }

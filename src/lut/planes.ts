@@ -6,6 +6,13 @@ export function planesOf(
   { width, height, channels, data }: RgbaImage,
 ): { frame: VideoFrame; alpha: Uint8Array<ArrayBuffer> | undefined } {
   const count = width * height;
+  if (data.length !== count * channels) {
+    throw new RangeError(
+      `an image of ${width}x${height} pixels of ${channels} bytes has ${data.length} bytes, expected ${
+        count * channels
+      }`,
+    );
+  }
   const bytes = new Uint8Array(3 * count);
   for (let i = 0; i < count; i++) {
     const r = data[i * channels], g = data[i * channels + 1], b = data[i * channels + 2];

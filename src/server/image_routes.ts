@@ -25,7 +25,10 @@ export function imageRoutes(router: AppRouter): void {
       });
       return c.body(big, 200, { "Content-Type": `image/${format}` });
     } catch (error) {
-      if (error instanceof ModelFormatError) throw ApiError.invalid(error.message);
+      // A side that is too long for the tables is the picture's, too.
+      if (error instanceof ModelFormatError || error instanceof RangeError) {
+        throw ApiError.invalid(error.message);
+      }
       throw error;
     }
   });

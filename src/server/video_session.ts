@@ -2,7 +2,7 @@ import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { frameBytes, frameOf } from "../lut/video_frame.ts";
 import { readVideoQuery } from "./video_query.ts";
 
-/** Frames that a client may have unanswered; one sent beyond is dropped, since late live video is worth nothing. */
+/** Frames that a client may have unanswered, or answered and not taken; one sent beyond is dropped, since late live video is worth nothing. */
 const maxInFlight = 4;
 
 /**
@@ -17,6 +17,7 @@ export class VideoSession {
   #upscaler: WorkerUpscaler | undefined;
   #width = 0;
   #height = 0;
+  #scale = 1;
   #inFlight = 0;
 
   constructor(socket: WebSocket, maxPixels: number) {
@@ -56,7 +57,8 @@ export class VideoSession {
     this.#inFlight = 0;
     const upscaler = await WorkerUpscaler.open({ scale, quality, budgetMs });
     if (this.#socket.readyState !== WebSocket.OPEN) return upscaler[Symbol.dispose]();
-    [this.#width, this.#height, this.#upscaler] = [width, height, upscaler];
+    [this.#width, this.#height, this.#scale] = [width, height, scale];
+    this.#upscaler = upscaler;
     this.#tell({
       type: "ready",
       width: width * scale,
@@ -74,7 +76,9 @@ export class VideoSession {
         : "a frame came before its size";
       return this.#fail(new RangeError(problem));
     }
-    if (this.#inFlight >= maxInFlight) return this.#tell({ type: "dropped" });
+    // Answers that the client has not taken from the socket count too: they take memory, and what comes after them is late.
+    const untaken = Math.ceil(this.#socket.bufferedAmount / (expected * this.#scale ** 2));
+    if (this.#inFlight + untaken >= maxInFlight) return this.#tell({ type: "dropped" });
     this.#inFlight++;
     const frame = frameOf(new Uint8Array(data), "420", this.#width, this.#height);
     upscaler.upscaleFrame(frame).then(({ y, u, v }) => {

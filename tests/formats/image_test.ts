@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { crc32, deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { decodeImage, encodeImage, type RgbaImage } from "../../src/formats/image.ts";
@@ -22,6 +23,108 @@ Deno.test("decodeImage gives back a smooth JPEG within a few levels", () => {
   assertEquals([back.width, back.height, back.channels], [24, 16, 3]);
   const worst = Math.max(...back.data.map((value, i) => Math.abs(value - image.data[i])));
   assert(worst <= 12, `differs by ${worst}`);
+});
+
+Deno.test("decodeImage refuses a PNG whose data is longer or shorter than its pixels, before it is inflated", () => {
+  const png = (width: number, height: number, raw: number, interlaced = 0, colour = 2) => {
+    const chunk = (type: string, data: Uint8Array) => {
+      const all = new Uint8Array(12 + data.length);
+      const view = new DataView(all.buffer);
+      view.setUint32(0, data.length);
+      all.set(new TextEncoder().encode(type), 4);
+      all.set(data, 8);
+      view.setUint32(8 + data.length, crc32(all.subarray(4, 8 + data.length)));
+      return all;
+    };
+    const head = new Uint8Array(13);
+    new DataView(head.buffer).setUint32(0, width);
+    new DataView(head.buffer).setUint32(4, height);
+    head.set([8, colour, 0, 0, interlaced], 8);
+    const data = new Uint8Array(deflateSync(new Uint8Array(raw)));
+    const parts = [
+      Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10),
+      chunk("IHDR", head),
+      chunk("IDAT", data.subarray(0, 5)),
+      chunk("IDAT", data.subarray(5)),
+      chunk("IEND", new Uint8Array(0)),
+    ];
+    return Uint8Array.from(parts.flatMap((part) => [...part]));
+  };
+  assertEquals(decodeImage(png(8, 8, 8 * 25)).width, 8);
+  assertEquals(decodeImage(png(8, 8, 8 * 25 + 10)).width, 8);
+  // Seven passes of 1x1, 1x1, 2x1, 2x2, 4x2, 4x4 and 8x4 pixels.
+  const passes = 4 + 4 + 7 + 2 * 7 + 2 * 13 + 4 * 13 + 4 * 25;
+  assertEquals(decodeImage(png(8, 8, passes, 1)).height, 8);
+  const refused = (bytes: Uint8Array<ArrayBuffer>, words: string) =>
+    assertThrows(() => decodeImage(bytes), ModelFormatError, words);
+  const start = Deno.memoryUsage().rss;
+  refused(png(8, 8, 3e8), "the data of 8x8 pixels has more than 65736 bytes, expected 200");
+  assert(Deno.memoryUsage().rss - start < 5e8, "it was inflated");
+  refused(png(8, 8, 199), "has 199 bytes, expected 200");
+  refused(png(8, 8, 200, 1), "has 200 bytes, expected 207");
+  refused(png(0, 5, 5), "the image is 0x5, expected pixels");
+});
+
+Deno.test("decodeImage turns a JPEG upright as its Exif block says", () => {
+  // Dark on the left, bright on the top right of what the camera's holder saw.
+  const seen: RgbaImage = { width: 32, height: 16, channels: 3, data: new Uint8Array(32 * 16 * 3) };
+  const level = (x: number, y: number) => x < 16 ? 20 : y < 8 ? 220 : 120;
+  // Where the file has the pixel that is seen at (x, y), from Exif's table of where row 0 and column 0 are.
+  const places: Record<number, (x: number, y: number) => [number, number]> = {
+    1: (x, y) => [x, y],
+    2: (x, y) => [31 - x, y],
+    3: (x, y) => [31 - x, 15 - y],
+    4: (x, y) => [x, 15 - y],
+    5: (x, y) => [y, x],
+    6: (x, y) => [y, 31 - x],
+    7: (x, y) => [15 - y, 31 - x],
+    8: (x, y) => [15 - y, x],
+  };
+  for (const [orientation, place] of Object.entries(places)) {
+    const turned = Number(orientation) > 4;
+    const [width, height] = turned ? [16, 32] : [32, 16];
+    const data = new Uint8Array(seen.data.length);
+    for (let y = 0; y < 16; y++) {
+      for (let x = 0; x < 32; x++) {
+        const [column, row] = place(x, y);
+        data.fill(level(x, y), 3 * (row * width + column), 3 * (row * width + column) + 3);
+      }
+    }
+    const plain = encodeImage({ width, height, channels: 3, data }, "jpeg", 95);
+    for (const little of [true, false]) {
+      const exif = new Uint8Array(36);
+      const view = new DataView(exif.buffer);
+      exif.set([
+        0xff,
+        0xe1,
+        0,
+        34,
+        0x45,
+        0x78,
+        0x69,
+        0x66,
+        0,
+        0,
+        ...(little ? [0x49, 0x49] : [0x4d, 0x4d]),
+      ]);
+      view.setUint16(12, 42, little);
+      view.setUint32(14, 8, little);
+      view.setUint16(18, 1, little);
+      view.setUint16(20, 0x0112, little);
+      view.setUint16(22, 3, little);
+      view.setUint32(24, 1, little);
+      view.setUint16(28, Number(orientation), little);
+      const back = decodeImage(Uint8Array.from([...plain.slice(0, 2), ...exif, ...plain.slice(2)]));
+      assertEquals([back.width, back.height], [32, 16], `orientation ${orientation}`);
+      for (const [x, y] of [[4, 4], [28, 2], [28, 13]]) {
+        const found = back.data[3 * (y * 32 + x)];
+        assert(
+          Math.abs(found - level(x, y)) < 25,
+          `orientation ${orientation}: ${found} at ${x}, ${y}`,
+        );
+      }
+    }
+  }
 });
 
 Deno.test("decodeImage ends damaged files with ModelFormatError or pixels, never otherwise", () => {
