@@ -1,8 +1,8 @@
-import { enlargePlane } from "../../ffi/lut_enlarge.ts";
-import { decodeImage, encodeImage, type ImageFormat } from "../formats/image.ts";
+import { FewAtATime } from "../common/few_at_a_time.ts";
+import type { ImageFormat } from "../formats/image.ts";
+import type { ImageFileReply, ImageFileRequest } from "./image_file_worker.ts";
 import type { LutScale } from "./model_file.ts";
-import { imageOf, planesOf } from "./planes.ts";
-import { WorkerUpscaler } from "./worker_upscaler.ts";
+import { reviveError } from "./revive_error.ts";
 
 /** How an image file is enlarged. */
 export interface ImageFileOptions {
@@ -14,22 +14,57 @@ export interface ImageFileOptions {
   signal?: AbortSignal;
 }
 
+/** A picture of two megapixels takes 0.5 GB and some seconds of a core on its way. */
+const pictures = new FewAtATime(2, 32);
+
 /**
  * Enlarges a PNG or JPEG file in a Worker, so that the caller's isolate stays free; `choose` gives the scale and the format of
- * the result once the input's size is known.
+ * the result once the input's size is known. Two files at a time, others wait.
  * @throws {ModelFormatError} for another format, damage or too many pixels.
+ * @throws {CapacityError} when many wait already.
  */
 export async function upscaleImageFile(
   bytes: Uint8Array<ArrayBuffer>,
   choose: (width: number, height: number) => { scale: LutScale; format: ImageFormat },
   { name, maxPixels, signal }: ImageFileOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const picture = decodeImage(bytes, name, maxPixels);
-  const { scale, format } = choose(picture.width, picture.height);
-  const { frame, alpha } = planesOf(picture);
-  using upscaler = await WorkerUpscaler.open({ scale, still: true });
-  signal?.throwIfAborted();
-  const big = await upscaler.upscaleFrame(frame);
-  const bigAlpha = alpha && enlargePlane(alpha, frame.width, frame.height, scale);
-  return encodeImage(imageOf(big, bigAlpha), format);
+  return await pictures.run("pictures", async () => {
+    const worker = new Worker(new URL("./image_file_worker.ts", import.meta.url), {
+      type: "module",
+      name: "image upscaler",
+    });
+    try {
+      const decoded = await ask(worker, { type: "decode", bytes, name, maxPixels }, signal);
+      if (decoded.type !== "decoded") throw new Error(`the image worker answered ${decoded.type}`);
+      const wanted = choose(decoded.width, decoded.height);
+      const encoded = await ask(worker, { type: "enlarge", ...wanted }, signal);
+      if (encoded.type !== "encoded") throw new Error(`the image worker answered ${encoded.type}`);
+      return encoded.bytes;
+    } finally {
+      worker.terminate();
+    }
+  }, signal);
+}
+
+/** The worker's answer; rejects with its error, or when `signal` fires. */
+async function ask(
+  worker: Worker,
+  request: ImageFileRequest,
+  signal?: AbortSignal,
+): Promise<ImageFileReply> {
+  const { promise, resolve, reject } = Promise.withResolvers<ImageFileReply>();
+  worker.onmessage = ({ data }: MessageEvent<ImageFileReply>) =>
+    data.type === "failed" ? reject(reviveError(data.name, data.message)) : resolve(data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    reject(new Error(`the image worker stopped: ${event.message}`));
+  };
+  const leave = () => reject(signal!.reason);
+  signal?.addEventListener("abort", leave, { once: true });
+  worker.postMessage(request);
+  try {
+    return await promise;
+  } finally {
+    signal?.removeEventListener("abort", leave);
+  }
 }

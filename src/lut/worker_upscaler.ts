@@ -1,5 +1,5 @@
-import { ModelFormatError } from "../common/errors.ts";
 import { prefetch } from "./prefetch.ts";
+import { reviveError } from "./revive_error.ts";
 import type { UpscaleReply, UpscaleRequest } from "./upscale_worker.ts";
 import type { VideoFrame } from "./video_frame.ts";
 import type { VideoUpscaler, VideoUpscalerOptions } from "./video_upscaler.ts";
@@ -33,7 +33,7 @@ export class WorkerUpscaler implements Disposable {
     worker.onmessage = ({ data }: MessageEvent<UpscaleReply>) => {
       const { resolve, reject } = waiting.shift()!;
       if (data.type !== "failed") resolve(data);
-      else reject(revive(data.name, data.message));
+      else reject(reviveError(data.name, data.message));
     };
     worker.onerror = (event) => {
       event.preventDefault();
@@ -90,15 +90,4 @@ function ask(
   waiting.push({ resolve, reject });
   worker.postMessage(request);
   return promise;
-}
-
-function revive(name: string, message: string): Error {
-  switch (name) {
-    case "ModelFormatError":
-      return new ModelFormatError(message);
-    case "RangeError":
-      return new RangeError(message);
-    default:
-      return new Error(message);
-  }
 }

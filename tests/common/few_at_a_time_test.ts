@@ -1,0 +1,25 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { CapacityError } from "../../src/common/errors.ts";
+import { FewAtATime } from "../../src/common/few_at_a_time.ts";
+
+Deno.test("FewAtATime runs so many at once, the others in order, and refuses more than may wait", async () => {
+  const few = new FewAtATime(2, 2);
+  const begun: number[] = [];
+  const gates = Array.from({ length: 5 }, () => Promise.withResolvers<number>());
+  const run = (i: number, signal?: AbortSignal) =>
+    few.run("tasks", () => (begun.push(i), gates[i].promise), signal);
+  const leave = new AbortController();
+  const results = [run(0), run(1), run(2, leave.signal), run(3)];
+  await assertRejects(() => run(4), CapacityError, "2 tasks wait already");
+  assertEquals(begun, [0, 1]);
+  leave.abort(new DOMException("gone", "AbortError"));
+  gates[1].reject(new Error("failed"));
+  await assertRejects(() => results[1], Error, "failed");
+  await assertRejects(() => results[2], DOMException, "gone");
+  assertEquals(begun, [0, 1, 3]);
+  gates[0].resolve(10);
+  gates[3].resolve(13);
+  assertEquals([await results[0], await results[3]], [10, 13]);
+  gates[4].resolve(14);
+  assertEquals(await run(4), 14);
+});
