@@ -86,10 +86,14 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
     );
   }
   checkPngData(bytes, name);
-  const { width, height, depth, channels, data, palette } = decodePng(bytes);
+  const { width, height, depth, channels, data, palette, transparency } = decodePng(bytes);
+  // One colour may stand for nothing (the PNG specification's tRNS).
+  const key = !palette && channels % 2 === 1 && transparency?.length === channels
+    ? transparency
+    : undefined;
   const alpha = palette
     ? palette.some((entry) => entry.length === 4)
-    : channels === 2 || channels === 4;
+    : channels === 2 || channels === 4 || key !== undefined;
   const out = new Uint8Array(width * height * (alpha ? 4 : 3));
   const top = 2 ** depth - 1;
   const perRow = Math.ceil(width * channels * depth / 8);
@@ -113,7 +117,9 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
         for (let c = 0; c < 3; c++) {
           out[at + c] = to8(sample(y, x * channels + (channels < 3 ? 0 : c)));
         }
-        if (alpha) out[at + 3] = to8(sample(y, x * channels + channels - 1));
+        if (key) {
+          out[at + 3] = key.every((value, c) => sample(y, x * channels + c) === value) ? 0 : 255;
+        } else if (alpha) out[at + 3] = to8(sample(y, x * channels + channels - 1));
       }
     }
   }

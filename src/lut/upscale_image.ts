@@ -3,6 +3,7 @@ import { LutCascade } from "../../ffi/lut_cascade.ts";
 import { LutFusion } from "../../ffi/lut_fusion.ts";
 import type { RgbaImage } from "../formats/image.ts";
 import { BankChooser } from "./bank_chooser.ts";
+import { checkUpscale } from "./check_upscale.ts";
 import { LutModelFile, type LutScale } from "./model_file.ts";
 import { imageOf, planesOf } from "./planes.ts";
 import type { VideoFrame } from "./video_frame.ts";
@@ -19,7 +20,7 @@ export interface ImageUpscaleOptions {
  * Enlarges one still image by an integer: luma by the fusion net (or the two-stage tables), colour differences and alpha by
  * bicubic. A pure function of planes, and so a starting estimate for slower methods.
  *
- * @throws {RangeError} when the scale has no such model.
+ * @throws {RangeError} for data of another length than the size says, or a scale that has no such model.
  */
 export function upscaleImage(
   image: RgbaImage,
@@ -50,6 +51,12 @@ export function enlargeLuma(
   scale: LutScale,
   options: ImageUpscaleOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  checkUpscale({ scale });
+  if (plane.length !== width * height) {
+    throw new RangeError(
+      `a plane of ${width}x${height} has ${plane.length} bytes, expected ${width * height}`,
+    );
+  }
   using file = LutModelFile.open(options.path);
   if (options.model !== "two_stage") {
     const bank = new BankChooser(file.bank(), { still: true }).choose(plane, width, height);

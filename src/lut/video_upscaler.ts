@@ -2,6 +2,7 @@ import { enlargePlane } from "../../ffi/lut_enlarge.ts";
 import type { LutRunOptions } from "../../ffi/lut_isa.ts";
 import { BankChooser } from "./bank_chooser.ts";
 import { blendExperts } from "./blend_experts.ts";
+import { checkUpscale } from "./check_upscale.ts";
 import { type DamageModel, estimateDamage } from "./damage.ts";
 import type { LumaPath } from "./luma_path.ts";
 import { LutModelFile, type LutScale, type SingleExperts } from "./model_file.ts";
@@ -91,11 +92,13 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
 
   /**
    * Opens the embedded model (or `options.model`).
+   * @throws {RangeError} for a scale, quality, budget or queue that there is not.
    * @throws {ModelFormatError} when the model file is not one.
    * @throws {Error} without the native library.
    */
   // deno-lint-ignore require-await -- opening stays asynchronous for paths that are
   static async open(options: VideoUpscalerOptions = {}): Promise<VideoUpscaler> {
+    checkUpscale(options);
     using file = LutModelFile.open(options.model);
     return new VideoUpscaler(options, file);
   }

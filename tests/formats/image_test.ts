@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { crc32, deflateSync } from "node:zlib";
 import fc from "fast-check";
+import { encode as encodePng } from "fast-png";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { decodeImage, encodeImage, type RgbaImage } from "../../src/formats/image.ts";
 
@@ -63,6 +64,37 @@ Deno.test("decodeImage refuses a PNG whose data is longer or shorter than its pi
   refused(png(8, 8, 199), "has 199 bytes, expected 200");
   refused(png(8, 8, 200, 1), "has 200 bytes, expected 207");
   refused(png(0, 5, 5), "the image is 0x5, expected pixels");
+});
+
+Deno.test("decodeImage makes the colour that stands for nothing transparent", () => {
+  const gray = encodePng({
+    width: 3,
+    height: 1,
+    channels: 1,
+    depth: 8,
+    data: Uint8Array.of(7, 9, 7),
+  });
+  const rgb = encodePng({
+    width: 2,
+    height: 2,
+    channels: 3,
+    depth: 8,
+    data: Uint8Array.of(1, 2, 3, 1, 2, 4, 9, 9, 9, 1, 2, 4),
+  });
+  /** The file with a tRNS chunk behind its header. */
+  const keyed = (file: Uint8Array, ...key: number[]) => {
+    const body = Uint8Array.from([0x74, 0x52, 0x4e, 0x53, ...key.flatMap((value) => [0, value])]);
+    const ends = new DataView(new ArrayBuffer(8));
+    ends.setUint32(0, 2 * key.length);
+    ends.setUint32(4, crc32(body));
+    const [length, crc] = [0, 4].map((at) => new Uint8Array(ends.buffer, at, 4));
+    return Uint8Array.from([...file.slice(0, 33), ...length, ...body, ...crc, ...file.slice(33)]);
+  };
+  assertEquals([...decodeImage(keyed(gray, 7)).data], [7, 7, 7, 0, 9, 9, 9, 255, 7, 7, 7, 0]);
+  assertEquals([...decodeImage(keyed(rgb, 1, 2, 4)).data], [
+    ...[1, 2, 3, 255, 1, 2, 4, 0],
+    ...[9, 9, 9, 255, 1, 2, 4, 0],
+  ]);
 });
 
 Deno.test("decodeImage turns a JPEG upright as its Exif block says", () => {

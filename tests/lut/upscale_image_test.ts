@@ -1,6 +1,11 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { enlargePlane } from "../../ffi/lut_enlarge.ts";
-import { enlargeLuma, type ImageUpscaleOptions } from "../../src/lut/upscale_image.ts";
+import {
+  enlargeLuma,
+  type ImageUpscaleOptions,
+  upscaleImage,
+} from "../../src/lut/upscale_image.ts";
+import { VideoUpscaler, type VideoUpscalerOptions } from "../../src/lut/video_upscaler.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 const width = 40, height = 28, scale = 4;
@@ -50,4 +55,25 @@ Deno.test("enlargeLuma's two stages give the turned result for a turned picture"
   const result = enlargeLuma(turned, height, width, scale, { model: "two_stage" });
   const [w, h] = [width * scale, height * scale];
   assertEquals(result, expected.map((_, i) => expected[i % h * w + w - 1 - Math.floor(i / h)]));
+});
+
+Deno.test("upscaleImage and VideoUpscaler refuse what does not fit by its numbers", async () => {
+  const image = { width: 4, height: 3, channels: 3 as const, data: new Uint8Array(35) };
+  assertThrows(() => upscaleImage(image, 2), RangeError, "has 35 bytes, expected 36");
+  const plane = new Uint8Array(12);
+  assertThrows(() => enlargeLuma(plane, 4, 4, 2), RangeError, "4x4 has 12 bytes, expected 16");
+  assertThrows(
+    () => enlargeLuma(plane, 4, 3, 5 as 4),
+    RangeError,
+    "scale is 5, expected 2, 3 or 4",
+  );
+  const wrong: [VideoUpscalerOptions, string][] = [
+    [{ scale: 5 as 4 }, "scale is 5, expected 2, 3 or 4"],
+    [{ quality: "best" as "full" }, "quality is best, expected full, gate, bicubic"],
+    [{ budgetMs: 0 }, "budgetMs is 0, expected more than 0"],
+    [{ queue: 0 }, "queue is 0, expected a positive integer"],
+  ];
+  for (const [options, words] of wrong) {
+    await assertRejects(() => VideoUpscaler.open(options), RangeError, words);
+  }
 });
