@@ -1,5 +1,6 @@
 import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { frameBytes, frameOf } from "../lut/video_frame.ts";
+import { maxFrameSide } from "./frame_limit.ts";
 import { readVideoQuery } from "./video_query.ts";
 
 /** Frames that a client may have unanswered, or answered and not taken; one sent beyond is dropped, since late live video is worth nothing. */
@@ -46,10 +47,11 @@ export class VideoSession {
       Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value)])),
     );
     const { width, height } = given;
-    const side = (n: unknown): n is number => Number.isInteger(n) && (n as number) >= 1;
+    const side = (n: unknown): n is number =>
+      Number.isInteger(n) && (n as number) >= 1 && (n as number) <= maxFrameSide;
     if (!side(width) || !side(height) || width * height > this.#maxPixels) {
       throw new RangeError(
-        `the size is ${width}x${height}, expected whole numbers of at most ${this.#maxPixels} pixels together`,
+        `the size is ${width}x${height}, expected whole numbers of at most ${maxFrameSide}, and ${this.#maxPixels} pixels together`,
       );
     }
     this.#upscaler?.[Symbol.dispose]();

@@ -131,6 +131,9 @@ Deno.test("the live socket answers frames in order, refuses wrong ones, drops wh
   socket.send("nonsense");
   await until(() => texts.length === 1, "an answer to nonsense");
   assertEquals(texts[0].type, "error");
+  socket.send(JSON.stringify({ width: 100_000, height: 1 }));
+  await until(() => texts.length === 2, "an answer to a frame too long");
+  assertStringIncludes(String(texts.splice(1, 1)[0].message), "the size is 100000x1");
   socket.send(JSON.stringify({ width: 16, height: 12, scale: 2 }));
   await until(() => texts.length === 2, "ready", 20_000);
   assertEquals([texts[1].type, texts[1].width, texts[1].height], ["ready", 32, 24]);
