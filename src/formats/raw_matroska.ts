@@ -115,8 +115,10 @@ export async function* readRawMatroska(
 /** Ticks of a microsecond: finer than any container's clock that ffmpeg would hand us milliseconds from. */
 const tick = 1000;
 
-/** The head of a stream of 4:2:0 pictures. */
-export function rawMatroskaHead({ width, height }: PictureSize): Uint8Array<ArrayBuffer> {
+/** The head of a stream of 4:2:0 pictures whose range is "pc" (full), "tv" (studio) or unknown. */
+export function rawMatroskaHead(
+  { width, height, range }: PictureSize & { range?: string },
+): Uint8Array<ArrayBuffer> {
   const text = (id: number, value: string) => element(id, new TextEncoder().encode(value));
   const ebml = element(
     ids.ebml,
@@ -134,9 +136,17 @@ export function rawMatroskaHead({ width, height }: PictureSize): Uint8Array<Arra
     ids.info,
     join([integer(ids.timestampScale, tick), text(0x4d80, "sparrow"), text(0x5741, "sparrow")]),
   );
+  const known = range === "pc" ? 2 : range === "tv" ? 1 : undefined;
+  // Told with the samples, not only to the encoder, or a filter between them might convert.
+  const colour = known === undefined ? [] : [element(0x55b0, integer(0x55b9, known))];
   const video = element(
     ids.video,
-    join([integer(ids.width, width), integer(ids.height, height), text(0x2eb524, "I420")]),
+    join([
+      integer(ids.width, width),
+      integer(ids.height, height),
+      text(0x2eb524, "I420"),
+      ...colour,
+    ]),
   );
   const track = element(
     ids.track,

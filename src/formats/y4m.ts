@@ -84,6 +84,11 @@ export class Y4mReader implements AsyncIterable<Uint8Array<ArrayBuffer>> {
     }
   }
 
+  /** Ends the source, which may not have been read at all. */
+  async cancel(): Promise<void> {
+    await this.#queue.cancel();
+  }
+
   /**
    * The frames. Leaving the loop early cancels the source.
    * @throws {ModelFormatError} at the first frame that is damaged or cut short, after all whole ones.

@@ -4,200 +4,157 @@
  */
 
 import { rawMatroskaFrameHead, rawMatroskaHead, readRawMatroska } from "../formats/raw_matroska.ts";
+import { decodedColour } from "./decoded_colour.ts";
+import { type EncodeOptions, encoderArguments } from "./encoder_arguments.ts";
+import { ffmpegPath, ffmpegProgram, firstComplaint, killProcess } from "./ffmpeg_process.ts";
+import { probeVideo, type VideoProbe } from "./probe_video.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
-/** What ffmpeg said of an input's first video stream. */
-export interface VideoProbe {
-  width: number;
-  height: number;
-  /** Frames by the container, or undefined. */
-  frames: number | undefined;
-  /** Seconds by the container, or undefined. */
-  duration: number | undefined;
-  /** Average frames a second, 0 when unknown. */
-  rate: number;
-  /** ffmpeg's names, absent when unspecified. */
-  colour: { range?: string; space?: string; primaries?: string; transfer?: string };
-}
-
-/**
- * Asks ffprobe about `path`.
- * @throws {Error} when ffmpeg is not installed or cannot read the file, with its own words.
- */
-export async function probeVideo(path: string): Promise<VideoProbe> {
-  const out = await program("ffprobe", [
-    ..."-v error -select_streams v:0 -of json -show_entries".split(" "),
-    "stream=width,height,nb_frames,duration,avg_frame_rate,color_range,color_space,color_primaries,color_transfer:format=duration",
-    path,
-  ]).output();
-  if (!out.success) {
-    throw new Error(`read ${path}: ${new TextDecoder().decode(out.stderr).trim()}`);
+/** ffmpeg gave fewer frames than the file declares, or failed: those that it gave are all there will be. */
+export class IncompleteVideoError extends Error {
+  /** Frames that the file declares, as words, or undefined. */
+  readonly declared: string | undefined;
+  /** ffmpeg's first complaint. */
+  readonly complaint: string;
+  /** Names the file and the frames read. */
+  constructor(
+    path: string,
+    frames: number,
+    declared: string | undefined,
+    complaint: string,
+    cause?: unknown,
+  ) {
+    const read = declared === undefined ? "" : `${frames} of ${declared} frames could be read: `;
+    super(`decode ${path}: ${read}${complaint}`, { cause });
+    this.declared = declared;
+    this.complaint = complaint;
   }
-  const { streams, format } = JSON.parse(new TextDecoder().decode(out.stdout));
-  const stream = streams?.[0];
-  if (!stream?.width) throw new Error(`read ${path}: no video stream was found in it`);
-  const [n, d] = String(stream.avg_frame_rate ?? "0/1").split("/").map(Number);
-  const known = (text: unknown) =>
-    typeof text === "string" && text !== "unknown" ? text : undefined;
-  const seconds = Number(stream.duration ?? format?.duration);
-  return {
-    width: stream.width,
-    height: stream.height,
-    frames: stream.nb_frames ? Number(stream.nb_frames) : undefined,
-    duration: Number.isFinite(seconds) ? seconds : undefined,
-    rate: d > 0 ? n / d : 0,
-    colour: {
-      range: known(stream.color_range),
-      space: known(stream.color_space),
-      primaries: known(stream.color_primaries),
-      transfer: known(stream.color_transfer),
-    },
-  };
 }
 
 /**
- * The first video stream of a file as 4:2:0 frames with their own timestamps.
- * @throws {Error} with ffmpeg's words when it fails, after all frames it gave. Leaving the loop ends the process.
+ * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the millisecond. Samples keep their range.
+ * `probe` is what `probeVideo` said of the file, asked for when absent.
+ * @throws {IncompleteVideoError} with ffmpeg's words when it fails, or complains and gives fewer frames than the file declares,
+ * after all frames it gave. Leaving the loop ends the process.
  */
-export async function* decodeVideo(path: string): AsyncGenerator<VideoFrame> {
-  const child = program("ffmpeg", [
+export async function* decodeVideo(path: string, probe?: VideoProbe): AsyncGenerator<VideoFrame> {
+  const asked = probe ?? await probeVideo(path);
+  const child = ffmpegProgram("ffmpeg", [
     ..."-v error -nostdin -copyts -i".split(" "),
-    path,
-    ..."-map 0:v:0 -fps_mode passthrough -c:v rawvideo -pix_fmt yuv420p -f matroska".split(" "),
-    ..."-avoid_negative_ts make_non_negative -".split(" "),
-  ], "null").spawn();
+    ffmpegPath(path),
+    // The clock is named: by default times snap to a guess of the frame rate.
+    ..."-map 0:v:0 -fps_mode passthrough -enc_time_base:v 1:1000000 -c:v rawvideo -vf".split(" "),
+    decodedColour(asked).filters,
+    ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
+  ]).spawn();
   const complaint = new Response(child.stderr).text();
-  let size = { width: 0, height: 0 }, broken: unknown, whole = false;
+  let size = { width: 0, height: 0 }, broken: unknown, whole = false, count = 0, last = 0;
   try {
     for await (const { timestamp, bytes } of readRawMatroska(child.stdout, (s) => size = s, path)) {
       yield frameOf(bytes, "420", size.width, size.height, timestamp);
+      count++;
+      last = timestamp;
     }
     whole = true;
   } catch (error) {
     broken = error;
   } finally {
-    if (!whole) kill(child);
+    if (!whole) killProcess(child);
     await Promise.all([child.status, complaint]);
   }
   const { success } = await child.status;
-  const words = await complaint;
-  if (broken !== undefined || !success) {
-    const said = words.trim() === "" && broken instanceof Error ? broken.message : lastLine(words);
-    throw new Error(`decode ${path}: ${said}`, { cause: broken });
+  const words = (await complaint).trim();
+  const failed = broken !== undefined || !success;
+  if (failed || (words !== "" && isShort(asked, count, last))) {
+    const said = words === "" && broken instanceof Error ? broken.message : firstComplaint(words);
+    throw new IncompleteVideoError(path, count, declaredFrames(asked), said, broken);
   }
 }
 
-/** How to encode. */
-export interface EncodeOptions {
-  /** File whose audio and subtitles are copied. */
-  soundFrom?: string;
-  colour?: VideoProbe["colour"];
-  /** ffmpeg's encoder. Default libx264. */
-  codec?: string;
-  /** Constant rate factor. Default 18. */
-  crf?: number;
+/** Whether `count` frames up to second `last` are fewer than declared. Edit lists do that too, but without a complaint. */
+function isShort(
+  { frames, duration, start, rate }: VideoProbe,
+  count: number,
+  last: number,
+): boolean {
+  if (frames !== undefined) return count < frames;
+  if (duration === undefined) return false;
+  const slack = Math.max(0.1, rate > 0 ? 2 / rate : 0);
+  return count === 0 || last - start < duration - slack;
+}
+
+function declaredFrames({ frames, duration, rate }: VideoProbe): string | undefined {
+  if (frames !== undefined) return String(frames);
+  return duration && rate ? `about ${Math.round(duration * rate)}` : undefined;
 }
 
 /** A running encoder: frames in, a file out. */
 export class VideoEncoder implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
-  readonly #complaint: Promise<string>;
   readonly #path: string;
-  #begun = false;
+  readonly #options: EncodeOptions;
+  #running: Running | undefined;
   #closed = false;
 
+  /** Nothing is started or written before the first frame, whose size decides how to encode. */
   constructor(path: string, options: EncodeOptions = {}) {
     this.#path = path;
-    const { range, space, primaries, transfer } = options.colour ?? {};
-    const colour = Object.entries({
-      color_range: range,
-      colorspace: space,
-      color_primaries: primaries,
-      color_trc: transfer,
-    }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
-    const sound = options.soundFrom === undefined ? ["-map", "0:v"] : [
-      "-copyts",
-      "-i",
-      options.soundFrom,
-      ..."-map 0:v -map 1:a? -map 1:s? -c:a copy -c:s copy".split(" "),
-    ];
-    this.#child = new Deno.Command("ffmpeg", {
-      args: [
-        ..."-v error -y -copyts -f matroska -i -".split(" "),
-        ...sound,
-        ..."-fps_mode passthrough -pix_fmt yuv420p -c:v".split(" "),
-        options.codec ?? "libx264",
-        ...(options.codec === undefined
-          ? ["-preset", "veryfast", "-crf", `${options.crf ?? 18}`]
-          : []),
-        ...colour,
-        path,
-      ],
-      stdin: "piped",
-      stdout: "null",
-      stderr: "piped",
-    }).spawn();
-    this.#writer = this.#child.stdin.getWriter();
-    this.#complaint = new Response(this.#child.stderr).text();
-    // A process that has died rejects the write that finds out; the words are then in `finish`.
-    this.#writer.closed.catch(() => {});
+    this.#options = options;
   }
 
   /** Hands over one 4:2:0 frame; waits while the encoder is behind. */
   async write(frame: VideoFrame): Promise<void> {
+    const running = this.#running ??= await this.#start(frame);
+    const { writer } = running;
     try {
-      if (!this.#begun) {
-        this.#begun = true;
-        await this.#writer.write(rawMatroskaHead(frame));
+      if (!running.begun) {
+        running.begun = true;
+        await writer.write(rawMatroskaHead({ ...frame, range: this.#options.colour?.range }));
       }
       const bytes = frame.y.length + frame.u.length + frame.v.length;
-      await this.#writer.write(rawMatroskaFrameHead(frame.timestamp ?? 0, bytes));
-      for (const plane of [frame.y, frame.u, frame.v]) await this.#writer.write(plane);
+      await writer.write(rawMatroskaFrameHead(frame.timestamp ?? 0, bytes));
+      for (const plane of [frame.y, frame.u, frame.v]) await writer.write(plane);
     } catch (error) {
-      throw new Error(`encode ${this.#path}: ${lastLine(await this.#complaint)}`, { cause: error });
+      const words = firstComplaint(await running.complaint);
+      throw new Error(`encode ${this.#path}: ${words}`, { cause: error });
     }
   }
 
   /**
    * Ends the file, which is then whole.
-   * @throws {Error} with ffmpeg's words when it fails.
+   * @throws {Error} with ffmpeg's words when it fails; when no frame was written, since no container holds none.
    */
   async finish(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#writer.close().catch(() => {}); // the process's own status says why
-    const [{ success }, words] = await Promise.all([this.#child.status, this.#complaint]);
-    if (!success) throw new Error(`encode ${this.#path}: ${lastLine(words)}`);
+    if (!this.#running) {
+      throw new Error(`encode ${this.#path}: no frame was given, expected 1 or more`);
+    }
+    const { child, writer, complaint } = this.#running;
+    await writer.close().catch(() => {}); // the process's own status says why
+    const [{ success }, words] = await Promise.all([child.status, complaint]);
+    if (!success) throw new Error(`encode ${this.#path}: ${firstComplaint(words)}`);
   }
 
   /** Stops the process, if it still runs, leaving what was written as a valid file where the format allows. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    if (this.#begun) return await this.finish().catch(() => {}); // whatever stopped us is already being thrown
+    if (this.#running) await this.finish().catch(() => {}); // whatever stopped us is already being thrown
     this.#closed = true;
-    await this.#writer.abort().catch(() => {}); // nothing was written
-    kill(this.#child);
-    await Promise.all([this.#child.status, this.#complaint]);
+  }
+
+  async #start(frame: VideoFrame): Promise<Running> {
+    const args = await encoderArguments(this.#path, frame, this.#options);
+    const child = ffmpegProgram("ffmpeg", args, "piped").spawn();
+    child.stdout.cancel().catch(() => {}); // the file is named: nothing comes
+    const writer = child.stdin.getWriter();
+    // A process that has died rejects the write that finds out; the words are then in `finish`.
+    writer.closed.catch(() => {});
+    return { child, writer, complaint: new Response(child.stderr).text(), begun: false };
   }
 }
 
-function program(
-  name: string,
-  args: string[],
-  stdin: "null" | "piped" = "null",
-): Deno.Command {
-  return new Deno.Command(name, { args, stdin, stdout: "piped", stderr: "piped" });
-}
-
-function kill(child: Deno.ChildProcess): void {
-  try {
-    child.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error; // already ended
-  }
-}
-
-function lastLine(text: string): string {
-  return text.trim().split("\n").at(-1) || "ffmpeg failed without a word";
+interface Running {
+  child: Deno.ChildProcess;
+  writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  complaint: Promise<string>;
+  begun: boolean;
 }

@@ -1,13 +1,16 @@
 import { y4mFrameMark, type Y4mHeader, type Y4mReader } from "../formats/y4m.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
-/** The frames of a y4m stream, timed by its rate where it has one. */
+/** Frames a second of a y4m stream that does not say, as ffmpeg has it. */
+const assumedRate = [25, 1] as const;
+
+/** The frames of a y4m stream, timed by its rate; 25 frames a second are assumed where it has none. */
 export async function* y4mFrames(reader: Y4mReader): AsyncGenerator<VideoFrame> {
-  const { width, height, layout, rate: [n, d] } = reader.header;
+  const { width, height, layout, rate } = reader.header;
+  const [n, d] = rate[0] > 0 && rate[1] > 0 ? rate : assumedRate;
   let index = 0;
   for await (const bytes of reader) {
-    const timestamp = n > 0 && d > 0 ? index * d / n : undefined;
-    yield frameOf(bytes, layout, width, height, timestamp);
+    yield frameOf(bytes, layout, width, height, index * d / n);
     index++;
   }
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
-import { decodeVideo, probeVideo, VideoEncoder } from "../../src/lut/ffmpeg_pipe.ts";
+import { decodeVideo, VideoEncoder } from "../../src/lut/ffmpeg_pipe.ts";
+import { probeVideo } from "../../src/lut/probe_video.ts";
 import { upscaleFile } from "../../src/lut/upscale_file.ts";
 import { frameBytes, frameOf } from "../../src/lut/video_frame.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
@@ -110,11 +111,11 @@ Deno.test({
   fn: () =>
     inFolder(async (folder) => {
       await Deno.writeTextFile(`${folder}/no.mp4`, "this is no video");
-      await assertRejects(() => probeVideo(`${folder}/no.mp4`), Error, "Invalid data");
+      await assertRejects(() => probeVideo(`${folder}/no.mp4`), Error, "moov atom not found");
       await assertRejects(
         () => Array.fromAsync(decodeVideo(`${folder}/no.mp4`)),
         Error,
-        "Invalid data",
+        "moov atom not found",
       );
     }),
 });

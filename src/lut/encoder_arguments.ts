@@ -1,0 +1,78 @@
+import { ffmpegPath } from "./ffmpeg_process.ts";
+import { probeSound, type VideoColour } from "./probe_video.ts";
+
+/** How to encode. */
+export interface EncodeOptions {
+  /** File whose audio, subtitles and title are copied. */
+  soundFrom?: string;
+  colour?: VideoColour;
+  /** Width to height of a pixel; 0:0 or absent is unknown. */
+  aspect?: readonly [number, number];
+  /** ffmpeg's encoder. Default libvpx-vp9 for .webm, libx264 for the rest. */
+  codec?: string;
+  /** Constant rate factor. Default 18. */
+  crf?: number;
+}
+
+/**
+ * ffmpeg's arguments to encode a raw Matroska stream on its standard input to `path`. H.264 of an odd size has no 4:2:0, so it
+ * becomes 4:4:4 rather than losing a line.
+ */
+export async function encoderArguments(
+  path: string,
+  { width, height }: { width: number; height: number },
+  options: EncodeOptions,
+): Promise<string[]> {
+  const webm = /\.webm$/i.test(path);
+  const codec = options.codec ?? (webm ? "libvpx-vp9" : "libx264");
+  const odd = codec === "libx264" && (width % 2 === 1 || height % 2 === 1);
+  const { range, space, primaries, transfer } = options.colour ?? {};
+  const [n, d] = options.aspect ?? [0, 0];
+  const filters = [
+    ...(odd ? [`scale=in_range=${range ?? "tv"}:out_range=${range ?? "tv"}`] : []),
+    ...(n > 0 && d > 0 ? [`setsar=${n}/${d}`] : []),
+  ];
+  const tags = Object.entries({
+    color_range: range,
+    colorspace: space,
+    color_primaries: primaries,
+    color_trc: transfer,
+  }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
+  return [
+    ..."-v error -y -copyts -f matroska -i -".split(" "),
+    ...await soundArguments(options.soundFrom, webm),
+    ..."-fps_mode passthrough".split(" "),
+    // Without it times snap to a guess of the frame rate. AVI knows nothing but a rate.
+    ...(/\.avi$/i.test(path) ? [] : ["-enc_time_base:v", clockOf(codec)]),
+    ...(filters.length > 0 ? ["-vf", filters.join(",")] : []),
+    ...["-pix_fmt", odd ? "yuv444p" : "yuv420p", "-c:v", codec],
+    ...(options.codec === undefined ? rateArguments(webm, options.crf ?? 18) : []),
+    ...tags,
+    ffmpegPath(path),
+  ];
+}
+
+/** Ticks that the encoder counts in: microseconds as our stream has, where its format can. */
+function clockOf(codec: string): string {
+  return /^(mpeg4|msmpeg4|h263|libxvid)/.test(codec) ? "1:1000" : "1:1000000";
+}
+
+function rateArguments(webm: boolean, crf: number): string[] {
+  return webm
+    ? [..."-deadline realtime -cpu-used 5 -row-mt 1 -b:v 0 -crf".split(" "), String(crf)]
+    : ["-preset", "veryfast", "-crf", String(crf)];
+}
+
+async function soundArguments(from: string | undefined, webm: boolean): Promise<string[]> {
+  if (from === undefined) return ["-map", "0:v"];
+  const fits = !webm || (await probeSound(from)).every((name) => /^(opus|vorbis)$/.test(name));
+  return [
+    "-copyts",
+    "-i",
+    ffmpegPath(from),
+    ..."-map 0:v -map 1:a? -map 1:s? -map_metadata 1 -c:a".split(" "),
+    fits ? "copy" : "libopus",
+    "-c:s",
+    webm ? "webvtt" : "copy",
+  ];
+}

@@ -1,0 +1,113 @@
+import { ffmpegPath, ffmpegProgram, firstComplaint } from "./ffmpeg_process.ts";
+
+/** What ffmpeg said of an input's first video stream. */
+export interface VideoProbe {
+  /** Columns of the upright picture. */
+  width: number;
+  /** Rows of the upright picture. */
+  height: number;
+  /** Frames by the container, or undefined. */
+  frames: number | undefined;
+  /** Seconds by the container, or undefined. */
+  duration: number | undefined;
+  /** Seconds at which the file's first stream starts. */
+  start: number;
+  /** Average frames a second, 0 when unknown. */
+  rate: number;
+  /** Width to height of a pixel of the upright picture; 0:0 is unknown. */
+  aspect: readonly [number, number];
+  /** ffmpeg's name of the pixel format. */
+  pixels: string;
+  /** ffmpeg's names, absent when unspecified. */
+  colour: VideoColour;
+}
+
+/** Tags of a stream by ffmpeg's names, absent when unspecified. */
+export interface VideoColour {
+  range?: string;
+  space?: string;
+  primaries?: string;
+  transfer?: string;
+}
+
+/**
+ * Asks ffprobe about `path`.
+ * @throws {Error} when ffmpeg is not installed or cannot read the file, with its own words.
+ */
+export async function probeVideo(path: string): Promise<VideoProbe> {
+  const { streams, format } = await ask(path, [
+    ..."-select_streams v:0 -show_entries".split(" "),
+    "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,color_range,color_space," +
+    "color_primaries,color_transfer:stream_side_data=rotation:format=duration,start_time",
+  ]);
+  const stream = streams?.[0];
+  if (!stream?.width) throw new Error(`read ${path}: no video stream was found in it`);
+  const [n, d] = ratio(stream.avg_frame_rate, "/");
+  const known = (text: unknown) =>
+    typeof text === "string" && text !== "unknown" ? text : undefined;
+  const seconds = Number(stream.duration ?? format?.duration);
+  const turned = (stream.side_data_list ?? []).some((one) =>
+    Math.abs(one.rotation ?? 0) % 180 === 90
+  );
+  const upright = <T>(pair: readonly [T, T]): readonly [T, T] => turned ? [pair[1], pair[0]] : pair;
+  const [width, height] = upright([stream.width, stream.height ?? 0]);
+  return {
+    width,
+    height,
+    frames: stream.nb_frames ? Number(stream.nb_frames) : undefined,
+    duration: Number.isFinite(seconds) ? seconds : undefined,
+    start: Number(format?.start_time) || 0,
+    rate: d > 0 ? n / d : 0,
+    aspect: upright(ratio(stream.sample_aspect_ratio, ":")),
+    pixels: stream.pix_fmt ?? "unknown",
+    colour: {
+      range: known(stream.color_range),
+      space: known(stream.color_space),
+      primaries: known(stream.color_primaries),
+      transfer: known(stream.color_transfer),
+    },
+  };
+}
+
+/** ffmpeg's names of the codecs of a file's sound streams. */
+export async function probeSound(path: string): Promise<string[]> {
+  const { streams } = await ask(
+    path,
+    "-select_streams a -show_entries stream=codec_name".split(" "),
+  );
+  return (streams ?? []).map((stream) => stream.codec_name ?? "unknown");
+}
+
+/** What is read of ffprobe's answer. */
+interface Answer {
+  streams?: {
+    codec_name?: string;
+    width?: number;
+    height?: number;
+    nb_frames?: string;
+    duration?: string;
+    avg_frame_rate?: string;
+    sample_aspect_ratio?: string;
+    pix_fmt?: string;
+    color_range?: string;
+    color_space?: string;
+    color_primaries?: string;
+    color_transfer?: string;
+    side_data_list?: { rotation?: number }[];
+  }[];
+  format?: { duration?: string; start_time?: string };
+}
+
+async function ask(path: string, what: string[]): Promise<Answer> {
+  const args = ["-v", "error", "-of", "json", ...what, ffmpegPath(path)];
+  const { success, stdout, stderr } = await ffmpegProgram("ffprobe", args).output();
+  if (!success) {
+    throw new Error(`read ${path}: ${firstComplaint(new TextDecoder().decode(stderr))}`);
+  }
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+function ratio(text: string | undefined, mark: string): readonly [number, number] {
+  const [n, d] = (text ?? "").split(mark).map(Number);
+  return n > 0 && d > 0 ? [n, d] : [0, 0];
+}

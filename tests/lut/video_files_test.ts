@@ -1,0 +1,249 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { nativeProblem } from "../../ffi/load.ts";
+import { encodeY4mHeader, y4mFrameMark, Y4mReader } from "../../src/formats/y4m.ts";
+import { decodeVideo } from "../../src/lut/ffmpeg_pipe.ts";
+import { probeVideo } from "../../src/lut/probe_video.ts";
+import { upscaleFile } from "../../src/lut/upscale_file.ts";
+import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
+import { needsNative } from "../support/needs_native.ts";
+
+nativeProblem();
+const ffmpeg = await hasFfmpeg();
+
+async function hasFfmpeg(): Promise<boolean> {
+  try {
+    return (await new Deno.Command("ffmpeg", { args: ["-version"], stdout: "null" }).output())
+      .success;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("skipped: video files (no ffmpeg on PATH)");
+    return false;
+  }
+}
+
+/** Runs ffmpeg or ffprobe on a line of words; resolves to what it printed. */
+async function tool(name: string, line: string, cwd: string): Promise<string> {
+  const args = ["-v", "error", ...line.split(" ")];
+  const { success, stdout, stderr } = await new Deno.Command(name, { args, cwd }).output();
+  assert(success, `${name} ${line}: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout).trim();
+}
+
+/** Tests `body` in a folder of its own with an upscaler by 2 (or `scale`) in the quickest quality. */
+function fileTest(
+  name: string,
+  body: (
+    upscale: (input: string, output: string) => Promise<number>,
+    make: (line: string) => Promise<string>,
+    folder: string,
+  ) => Promise<void>,
+  scale: 2 | 3 = 2,
+): void {
+  Deno.test({
+    name,
+    ignore: !ffmpeg,
+    fn: async (t) => {
+      if (!needsNative(t)) return;
+      const folder = await Deno.makeTempDir();
+      try {
+        using upscaler = await VideoUpscaler.open({ scale, quality: "bicubic" });
+        await body(
+          (input, output) => upscaleFile(upscaler, `${folder}/${input}`, `${folder}/${output}`),
+          (line) => tool("ffmpeg", line, folder),
+          folder,
+        );
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+      }
+    },
+  });
+}
+
+async function times(path: string, stream = "v:0"): Promise<number[]> {
+  const out = await tool(
+    "ffprobe",
+    `-select_streams ${stream} -show_entries packet=pts_time -of csv=p=0 ${path}`,
+    ".",
+  );
+  return out.split("\n").map((line) => parseFloat(line)).sort((a, b) => a - b);
+}
+
+async function y4m(path: string) {
+  const reader = await Y4mReader.open((await Deno.open(path)).readable, path);
+  return { header: reader.header, frames: await Array.fromAsync(reader) };
+}
+
+fileTest(
+  "upscaleFile keeps full range, in samples and tag, of yuvj420p and of grey",
+  async (upscale, make, folder) => {
+    const white = "-f lavfi -i color=white:s=32x32:d=0.2:r=25 -vf scale=out_range=pc";
+    await make(`${white},format=yuvj420p -color_range pc -crf 1 full.mp4`);
+    await make(`${white},format=gray -c:v ffv1 grey.mkv`);
+    for (const input of ["full.mp4", "grey.mkv"]) {
+      await upscale(input, "big.mp4");
+      assertEquals((await probeVideo(`${folder}/big.mp4`)).colour.range, "pc");
+      const [frame] = await Array.fromAsync(decodeVideo(`${folder}/big.mp4`));
+      assert(frame.y[2000] >= 253, `${input}: white is ${frame.y[2000]}`);
+      await upscale(input, "big.y4m");
+      const { header, frames } = await y4m(`${folder}/big.y4m`);
+      assert(header.comments.includes("COLORRANGE=FULL"));
+      assert(frames[0][2000] >= 253);
+      await upscale("big.y4m", "again.mp4");
+      assertEquals((await probeVideo(`${folder}/again.mp4`)).colour.range, "pc");
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile takes RGB and writes a matrix that 4:2:0 can have",
+  async (upscale, make, folder) => {
+    const red = "-f lavfi -i color=red:s=32x32:d=0.2:r=25";
+    await make(`${red} -c:v libx264rgb -crf 1 rgb.mp4`);
+    await make(`${red} -pix_fmt bgr0 -c:v ffv1 rgb.mkv`);
+    for (const input of ["rgb.mp4", "rgb.mkv"]) {
+      await upscale(input, "big.mp4");
+      const { colour } = await probeVideo(`${folder}/big.mp4`);
+      assertEquals([colour.range, colour.space], ["tv", "bt709"]);
+      const [{ y }] = await Array.fromAsync(decodeVideo(`${folder}/big.mp4`));
+      assert(Math.abs(y[2000] - 63) <= 2, `red of BT.709 has luma 63, got ${y[2000]}`);
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile keeps times that no frame rate has, and the start against the sound",
+  async (upscale, make, folder) => {
+    const stamped = (ms: number[]) =>
+      `-f lavfi -i testsrc2=s=32x32:r=25:d=${ms.length * 0.04} -vf ` +
+      "settb=1/1000,setpts=" +
+      ms.reduceRight((rest, at, i) => `if(eq(N\\,${i})\\,${at}\\,${rest})`, "0") +
+      " -fps_mode passthrough -enc_time_base 1:1000";
+    const jitter = [0, 20, 41, 50, 69, 83, 104];
+    for (const ms of [[0, 137, 274, 300], jitter]) {
+      await make(`-y ${stamped(ms)} -c:v libx264 in.mp4`);
+      for (const output of ["out.mkv", "out.mp4"]) {
+        assertEquals(await upscale("in.mp4", output), ms.length);
+        assertEquals(
+          (await times(`${folder}/${output}`)).map((s) => Math.round(s * 1000)),
+          ms,
+          output,
+        );
+      }
+    }
+    await make("-f lavfi -i testsrc2=s=32x32:r=25:d=0.5 -bf 0 v.mkv");
+    await make("-f lavfi -i sine=d=1 -c:a ac3 a.mkv");
+    await make(
+      "-itsoffset 2.5 -i a.mkv -itsoffset 2.523 -i v.mkv -map 0 -map 1 -c copy -copyts late.mkv",
+    );
+    const late = await times(`${folder}/late.mkv`);
+    const [sound] = await times(`${folder}/late.mkv`, "a:0");
+    assertEquals(late[0], 2.523);
+    for (const output of ["out.mkv", "out.mp4"]) {
+      await upscale("late.mkv", output);
+      assertEquals(await times(`${folder}/${output}`), late);
+      assertEquals((await times(`${folder}/${output}`, "a:0"))[0], sound);
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile writes rotated video upright, with its size in the header",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=64x32:r=25:d=0.2 -vf setsar=4/3 flat.mp4");
+    await make("-i flat.mp4 -c copy -metadata:s:v:0 rotate=90 turned.mp4");
+    await upscale("turned.mp4", "big.y4m");
+    const { header, frames } = await y4m(`${folder}/big.y4m`);
+    assertEquals([header.width, header.height], [64, 128]);
+    assertEquals(header.aspect, [3, 4]);
+    assertEquals(frames.length, 5);
+  },
+);
+
+fileTest("upscaleFile keeps pixel aspect and title", async (upscale, make, folder) => {
+  await make("-f lavfi -i testsrc2=s=64x32:r=25:d=0.2 -vf setsar=4/3 -metadata title=Heron in.mp4");
+  await upscale("in.mp4", "big.mkv");
+  assertEquals((await probeVideo(`${folder}/big.mkv`)).aspect, [4, 3]);
+  const title = "-show_entries format_tags=title -of csv=p=0";
+  assertEquals(await tool("ffprobe", `${title} ${folder}/big.mkv`, "."), "Heron");
+  await upscale("in.mp4", "big.y4m");
+  await upscale("big.y4m", "again.mp4");
+  assertEquals((await probeVideo(`${folder}/again.mp4`)).aspect, [4, 3]);
+});
+
+fileTest(
+  "upscaleFile ends a cut input with one error after a valid output of what there was",
+  async (upscale, make, folder) => {
+    const clip = "-f lavfi -i testsrc2=s=64x48:r=25:d=4 -g 10";
+    await make(`${clip} -movflags +faststart in.mp4`);
+    await make(`${clip} in.mkv`);
+    for (const kind of ["mp4", "mkv"]) {
+      const bytes = await Deno.readFile(`${folder}/in.${kind}`);
+      await Deno.writeFile(`${folder}/cut.${kind}`, bytes.subarray(0, bytes.length >> 1));
+      const { message } = await assertRejects(() => upscale(`cut.${kind}`, "big.mkv"), Error);
+      const [, done] = /only (\d+) of (?:about )?100 frames could be read/.exec(message) ?? [];
+      assert(Number(done) > 10 && Number(done) < 90, message);
+      if (kind === "mkv") assertStringIncludes(message, "File ended prematurely");
+      assertEquals((await times(`${folder}/big.mkv`)).length, Number(done));
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile refuses to write its own input, by any path",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=32x32:r=25:d=0.2 -pix_fmt yuv420p c.y4m");
+    await Deno.symlink("c.y4m", `${folder}/soft.y4m`);
+    await Deno.link(`${folder}/c.y4m`, `${folder}/hard.y4m`);
+    const before = await Deno.readFile(`${folder}/c.y4m`);
+    for (const output of ["./c.y4m", "soft.y4m", "hard.y4m"]) {
+      await assertRejects(() => upscale("c.y4m", output), RangeError, "is the input");
+    }
+    assertEquals(await Deno.readFile(`${folder}/c.y4m`), before);
+  },
+);
+
+fileTest(
+  "upscaleFile takes a y4m without a rate for 25 frames a second",
+  async (upscale, _make, folder) => {
+    const head = new TextDecoder().decode(
+      encodeY4mHeader({
+        width: 16,
+        height: 16,
+        layout: "420",
+        rate: [0, 0],
+        interlacing: "p",
+        aspect: [0, 0],
+        comments: [],
+      }),
+    ).replace(" F0:0", "");
+    const frame = new Blob([y4mFrameMark, new Uint8Array(384).fill(90)]);
+    const clip = new Blob([head, frame, frame, frame]);
+    await Deno.writeFile(`${folder}/IN.Y4M`, new Uint8Array(await clip.arrayBuffer()));
+    await upscale("IN.Y4M", "out.mp4");
+    assertEquals(await times(`${folder}/out.mp4`), [0, 0.04, 0.08]);
+  },
+);
+
+fileTest(
+  "upscaleFile writes odd sizes, WebM, and names that ffmpeg would misread",
+  async (upscale, make, folder) => {
+    const clip = "-f lavfi -i testsrc=s=33x31:r=25:d=0.2 -f lavfi -i sine=d=0.2";
+    await make(`${clip} -pix_fmt yuv420p -c:v ffv1 -c:a aac in.mkv`);
+    await upscale("in.mkv", "odd.mp4");
+    const { width, height } = await probeVideo(`${folder}/odd.mp4`);
+    assertEquals([width, height], [99, 93]);
+    await upscale("in.mkv", "out.webm");
+    const codecs = "-show_entries stream=codec_name -of csv=p=0";
+    assertEquals(await tool("ffprobe", `${codecs} ${folder}/out.webm`, "."), "vp9\nopus");
+    await Deno.rename(`${folder}/in.mkv`, `${folder}/12:30.mkv`);
+    const here = Deno.cwd();
+    try {
+      Deno.chdir(folder);
+      using upscaler = await VideoUpscaler.open({ scale: 2, quality: "bicubic" });
+      assertEquals(await upscaleFile(upscaler, "12:30.mkv", "-out.mkv"), 5);
+    } finally {
+      Deno.chdir(here);
+    }
+  },
+  3,
+);
