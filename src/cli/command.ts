@@ -26,6 +26,8 @@ export interface Command {
   readonly examples?: readonly string[];
   /** Takes all arguments as they stand, `--help` included. */
   readonly passThrough?: boolean;
+  /** One long computation with nothing to tidy: signals end the process, since no listener would be heard meanwhile. */
+  readonly endsAtOnce?: boolean;
   /** Resolves to the exit code. */
   run(args: string[], context: CommandContext): Promise<number>;
 }

@@ -30,14 +30,18 @@ export async function main(
   const signals = Deno.build.os === "windows"
     ? ["SIGINT"] as const
     : ["SIGINT", "SIGTERM"] as const;
-  for (const name of signals) Deno.addSignalListener(name, onSignal);
+  let listening = false;
+  const listen = () => {
+    for (const name of signals) Deno.addSignalListener(name, onSignal);
+    listening = true;
+  };
   try {
     return await dispatch([...args], {
       terminal,
       report,
       openPool: given.openPool ?? openPool,
       signal: stop.signal,
-    });
+    }, listen);
   } catch (error) {
     const wrongUsage = error instanceof UsageError;
     const message = error instanceof Error ? error.message : String(error);
@@ -45,11 +49,15 @@ export async function main(
     report.event("error", `error: ${message}${hint}`, { message });
     return wrongUsage ? 2 : exitCodeOf(error);
   } finally {
-    for (const name of signals) Deno.removeSignalListener(name, onSignal);
+    if (listening) { for (const name of signals) Deno.removeSignalListener(name, onSignal); }
   }
 }
 
-async function dispatch(args: string[], context: CommandContext): Promise<number> {
+async function dispatch(
+  args: string[],
+  context: CommandContext,
+  listen: () => void,
+): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
     context.terminal.out.write(overviewHelp(project.version, commands));
@@ -72,6 +80,7 @@ async function dispatch(args: string[], context: CommandContext): Promise<number
     context.terminal.out.write(commandHelp(name, command));
     return 0;
   }
+  if (!command.endsAtOnce) listen();
   return await command.run(rest, context);
 }
 

@@ -1,3 +1,4 @@
+import { sameFile } from "../common/same_file.ts";
 import { decodeImage, encodeImage } from "../formats/image.ts";
 import { upscaleImage } from "../lut/upscale_image.ts";
 import type { Command, CommandContext } from "./command.ts";
@@ -22,6 +23,7 @@ export const upscaleCommand: Command = {
   about: "Enlarges a PNG or JPEG. The output's ending chooses its format.",
   flags,
   examples: ["sparrow upscale photo.jpg big.png --scale 4"],
+  endsAtOnce: true,
   run,
 };
 
@@ -35,15 +37,16 @@ async function run(args: string[], { report }: CommandContext): Promise<number> 
   const [input, output] = given.rest;
   const format = /\.jpe?g$/i.test(output) ? "jpeg" : /\.png$/i.test(output) ? "png" : undefined;
   if (!format) throw new UsageError(`${output} ends in neither .png nor .jpg`);
+  const scale = readScale(given.scale);
+  if (given["two-stage"] && scale !== 4) {
+    throw new UsageError(`--two-stage enlarges by 4 only, got --scale ${scale}`);
+  }
+  if (await sameFile(input, output)) {
+    throw new UsageError(`input ${input} and output ${output} are the same file`);
+  }
   const image = decodeImage(await Deno.readFile(input), input);
   const begin = performance.now();
-  const big = upscaleImage(
-    image,
-    readScale(given.scale),
-    {
-      model: given["two-stage"] ? "two_stage" : "fusion",
-    },
-  );
+  const big = upscaleImage(image, scale, { model: given["two-stage"] ? "two_stage" : "fusion" });
   const milliseconds = performance.now() - begin;
   await Deno.writeFile(output, encodeImage(big, format));
   report.event(

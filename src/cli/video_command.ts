@@ -1,3 +1,4 @@
+import { sameFile } from "../common/same_file.ts";
 import { upscaleFile } from "../lut/upscale_file.ts";
 import { qualities, type Quality } from "../lut/quality_ladder.ts";
 import { VideoUpscaler } from "../lut/video_upscaler.ts";
@@ -5,6 +6,7 @@ import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
+import { wholeNumber } from "./whole_number.ts";
 
 const flags = [
   { name: "scale", kind: "number", value: "N", help: "2, 3 or 4 (default 4)" },
@@ -28,7 +30,8 @@ const flags = [
 export const videoCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
-    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio and times kept.",
+    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio and times kept. " +
+    "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, and exit code 1.",
   flags,
   examples: [
     "sparrow video talk.mp4 big.mp4 --scale 4",
@@ -47,21 +50,38 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
     throw new UsageError(`--quality is ${quality}, expected ${qualities.join(", ")}`);
   }
   const [input, output] = given.rest;
-  if (input === output) throw new UsageError("input and output are the same file");
+  const scale = readScale(given.scale);
+  const threads = wholeNumber("threads", given.threads, 1);
+  const crf = wholeNumber("crf", given.crf, 0, 51);
+  if (given.budget !== undefined && !(given.budget > 0)) {
+    throw new UsageError(`--budget: expected milliseconds above 0, got ${given.budget}`);
+  }
+  if (await sameFile(input, output)) {
+    throw new UsageError(`input ${input} and output ${output} are the same file`);
+  }
   await using upscaler = await VideoUpscaler.open({
-    scale: readScale(given.scale),
+    scale,
     quality: quality as Quality,
     budgetMs: given.budget,
-    run: { threads: given.threads },
+    run: { threads },
   });
   const begin = performance.now();
-  const frames = await upscaleFile(upscaler, input, output, {
-    signal,
-    crf: given.crf,
-    onFrame: (done, total) => {
-      if (total !== undefined) report.progress("upscale", done, total, "frames");
-    },
-  });
+  let frames = 0;
+  try {
+    await upscaleFile(upscaler, input, output, {
+      signal,
+      crf,
+      onFrame: (done, total) => {
+        frames = done;
+        if (total !== undefined) report.progress("upscale", done, total, "frames");
+      },
+    });
+  } catch (error) {
+    // Whatever was thrown, it is that we were told to stop.
+    if (!signal.aborted) throw error;
+    report.event("stopped", `stopped: ${output} has ${frames} frames`, { output, frames });
+    return 130;
+  }
   const seconds = (performance.now() - begin) / 1000;
   const { busyMs, byQuality, sceneCuts } = upscaler.stats;
   const fps = frames / seconds, computeFps = frames / (busyMs / 1000);

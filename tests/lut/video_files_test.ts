@@ -218,9 +218,11 @@ fileTest(
     ).replace(" F0:0", "");
     const frame = new Blob([y4mFrameMark, new Uint8Array(384).fill(90)]);
     const clip = new Blob([head, frame, frame, frame]);
-    await Deno.writeFile(`${folder}/IN.Y4M`, new Uint8Array(await clip.arrayBuffer()));
-    await upscale("IN.Y4M", "out.mp4");
+    await Deno.writeFile(`${folder}/in.y4m`, new Uint8Array(await clip.arrayBuffer()));
+    await upscale("in.y4m", "out.mp4");
     assertEquals(await times(`${folder}/out.mp4`), [0, 0.04, 0.08]);
+    await upscale("in.y4m", "OUT.Y4M");
+    assertEquals((await y4m(`${folder}/OUT.Y4M`)).frames.length, 3);
   },
 );
 
