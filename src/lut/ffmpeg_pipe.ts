@@ -31,8 +31,11 @@ export class IncompleteVideoError extends Error {
   }
 }
 
+/** ffmpeg's Matroska counts milliseconds: of slowed time, to have microseconds of the true one. */
+const slowed = 1000;
+
 /**
- * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the millisecond. Samples keep their range.
+ * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the microsecond. Samples keep their range.
  * `probe` is what `probeVideo` said of the file, asked for when absent.
  * @throws {IncompleteVideoError} with ffmpeg's words when it fails, or complains and gives fewer frames than the file declares,
  * after all frames it gave. Leaving the loop ends the process.
@@ -43,17 +46,17 @@ export async function* decodeVideo(path: string, probe?: VideoProbe): AsyncGener
     ..."-v error -nostdin -copyts -i".split(" "),
     ffmpegPath(path),
     // The clock is named: by default times snap to a guess of the frame rate.
-    ..."-map 0:v:0 -fps_mode passthrough -enc_time_base:v 1:1000000 -c:v rawvideo -vf".split(" "),
-    decodedColour(asked).filters,
+    ..."-map 0:v:0 -fps_mode passthrough -enc_time_base:v 1:1000 -c:v rawvideo -vf".split(" "),
+    `${decodedColour(asked).filters},settb=1/1000000,setpts=PTS*${slowed}`,
     ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
   ]).spawn();
   const complaint = new Response(child.stderr).text();
   let size = { width: 0, height: 0 }, broken: unknown, whole = false, count = 0, last = 0;
   try {
     for await (const { timestamp, bytes } of readRawMatroska(child.stdout, (s) => size = s, path)) {
-      yield frameOf(bytes, "420", size.width, size.height, timestamp);
+      last = timestamp / slowed;
       count++;
-      last = timestamp;
+      yield frameOf(bytes, "420", size.width, size.height, last);
     }
     whole = true;
   } catch (error) {
@@ -73,13 +76,14 @@ export async function* decodeVideo(path: string, probe?: VideoProbe): AsyncGener
 
 /** Whether `count` frames up to second `last` are fewer than declared. Edit lists do that too, but without a complaint. */
 function isShort(
-  { frames, duration, start, rate }: VideoProbe,
+  { frames, duration, wholeFile: whole, start, rate }: VideoProbe,
   count: number,
   last: number,
 ): boolean {
   if (frames !== undefined) return count < frames;
   if (duration === undefined) return false;
-  const slack = Math.max(0.1, rate > 0 ? 2 / rate : 0);
+  // Sound is often a little longer than the pictures, and some complaints mean nothing.
+  const slack = Math.max(whole ? 1 : 0.1, rate > 0 ? 2 / rate : 0);
   return count === 0 || last - start < duration - slack;
 }
 

@@ -10,6 +10,8 @@ export interface VideoProbe {
   frames: number | undefined;
   /** Seconds by the container, or undefined. */
   duration: number | undefined;
+  /** Whether `duration` is that of the file's longest stream, since the container has none of this one's. */
+  wholeFile: boolean;
   /** Seconds at which the file's first stream starts. */
   start: number;
   /** Average frames a second, 0 when unknown. */
@@ -38,14 +40,15 @@ export async function probeVideo(path: string): Promise<VideoProbe> {
   const { streams, format } = await ask(path, [
     ..."-select_streams v:0 -show_entries".split(" "),
     "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,color_range,color_space," +
-    "color_primaries,color_transfer:stream_side_data=rotation:format=duration,start_time",
+    "color_primaries,color_transfer:stream_side_data=rotation:stream_tags=DURATION:format=duration,start_time",
   ]);
   const stream = streams?.[0];
   if (!stream?.width) throw new Error(`read ${path}: no video stream was found in it`);
   const [n, d] = ratio(stream.avg_frame_rate, "/");
   const known = (text: unknown) =>
-    typeof text === "string" && text !== "unknown" ? text : undefined;
-  const seconds = Number(stream.duration ?? format?.duration);
+    typeof text === "string" && text !== "unknown" && text !== "reserved" ? text : undefined;
+  const own = Number(stream.duration ?? clock(stream.tags?.DURATION));
+  const seconds = Number.isFinite(own) ? own : Number(format?.duration);
   const turned = (stream.side_data_list ?? []).some((one) =>
     Math.abs(one.rotation ?? 0) % 180 === 90
   );
@@ -56,6 +59,7 @@ export async function probeVideo(path: string): Promise<VideoProbe> {
     height,
     frames: stream.nb_frames ? Number(stream.nb_frames) : undefined,
     duration: Number.isFinite(seconds) ? seconds : undefined,
+    wholeFile: !Number.isFinite(own),
     start: Number(format?.start_time) || 0,
     rate: d > 0 ? n / d : 0,
     aspect: upright(ratio(stream.sample_aspect_ratio, ":")),
@@ -93,6 +97,7 @@ interface Answer {
     color_space?: string;
     color_primaries?: string;
     color_transfer?: string;
+    tags?: { DURATION?: string };
     side_data_list?: { rotation?: number }[];
   }[];
   format?: { duration?: string; start_time?: string };
@@ -105,6 +110,11 @@ async function ask(path: string, what: string[]): Promise<Answer> {
     throw new Error(`read ${path}: ${firstComplaint(new TextDecoder().decode(stderr))}`);
   }
   return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+/** Seconds of "00:01:02.5", as Matroska's tags have them. */
+function clock(text: string | undefined): number | undefined {
+  return text?.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
 }
 
 function ratio(text: string | undefined, mark: string): readonly [number, number] {

@@ -130,6 +130,10 @@ fileTest(
         );
       }
     }
+    await make("-y -f lavfi -i testsrc2=s=32x32:r=60000/1001:d=0.5 in.mp4");
+    await upscale("in.mp4", "out.mp4");
+    const [even, given] = [await times(`${folder}/out.mp4`), await times(`${folder}/in.mp4`)];
+    even.forEach((at, i) => assert(Math.abs(at - given[i]) <= 2e-6, `${at}, was ${given[i]}`));
     await make("-f lavfi -i testsrc2=s=32x32:r=25:d=0.5 -bf 0 v.mkv");
     await make("-f lavfi -i sine=d=1 -c:a ac3 a.mkv");
     await make(
