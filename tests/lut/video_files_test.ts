@@ -193,6 +193,19 @@ fileTest(
 );
 
 fileTest(
+  "upscaleFile tells of a hole in an input that declares no count",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=352x288:r=25:d=4 -g 25 in.mkv");
+    const bytes = await Deno.readFile(`${folder}/in.mkv`);
+    const middle = bytes.length >> 1;
+    bytes.fill(0x5a, middle, middle + (bytes.length >> 2));
+    await Deno.writeFile(`${folder}/hole.mkv`, bytes);
+    const { message } = await assertRejects(() => upscale("hole.mkv", "big.mkv"), Error);
+    assert(/only \d+ of about 100 frames could be read/.test(message), message);
+  },
+);
+
+fileTest(
   "upscaleFile refuses to write its own input, by any path",
   async (upscale, make, folder) => {
     await make("-f lavfi -i testsrc2=s=32x32:r=25:d=0.2 -pix_fmt yuv420p c.y4m");
