@@ -1,11 +1,12 @@
 import type { MiddlewareHandler } from "hono";
 import { ApiError } from "./api_error.ts";
-import { bearerKey } from "./auth.ts";
+import { bearerKey, socketKey } from "./auth.ts";
 import type { AppEnv, ServerContext } from "./context.ts";
 import { isIpAddress, isLoopback } from "./host_name.ts";
+import { pagePaths } from "./page_routes.ts";
 
 /** Answered without a key: liveness, and pages that hold nothing of anyone's. */
-const open = new Set(["/", "/docs", "/openapi.json", "/health", "/ready"]);
+const open = new Set([...pagePaths, "/openapi.json", "/health", "/ready"]);
 
 /**
  * Lets a request in: its host must be one that the server answers for, and its key one of the server's. Leaves the
@@ -18,7 +19,11 @@ export function accessMiddleware(
   return async (c, next) => {
     const url = new URL(c.req.url);
     checkHost(url.hostname, options.allowedHosts);
-    const identity = auth.identify(bearerKey(c.req.header("Authorization")));
+    // Browsers let pages set no header of a socket but its subprotocols.
+    const socket = c.req.header("Upgrade")?.toLowerCase() === "websocket";
+    const key = bearerKey(c.req.header("Authorization")) ??
+      (socket ? socketKey(c.req.header("Sec-WebSocket-Protocol")) : undefined);
+    const identity = auth.identify(key);
     c.set("cacheScope", identity?.cacheScope ?? "");
     const free = open.has(url.pathname) || url.pathname.startsWith("/web/") ||
       ownAuth.some((prefix) => url.pathname.startsWith(prefix));

@@ -46,6 +46,34 @@ export function bearerKey(header: string | undefined): string | undefined {
   return header?.match(/^Bearer +(\S+) *$/i)?.[1];
 }
 
+/** The subprotocol that the server answers where a socket's key came as another one. */
+export const socketProtocol = "sparrow.live";
+const keyProtocol = "sparrow.key.";
+
+/**
+ * The key of a `Sec-WebSocket-Protocol: sparrow.live, sparrow.key.KEY` header, `KEY` being the key's UTF-8 in base64url without padding: the
+ * only header that a page can set for a socket. It is none of the address, which ends up in logs.
+ */
+export function socketKey(header: string | undefined): string | undefined {
+  const name = protocols(header).find((one) => one.startsWith(keyProtocol));
+  if (name === undefined) return undefined;
+  try {
+    const bytes = Uint8Array.fromBase64(name.slice(keyProtocol.length), { alphabet: "base64url" });
+    return new TextDecoder().decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The subprotocol to answer, of those that a socket's client offers; never the one with the key. */
+export function answeredProtocol(header: string | undefined): string | undefined {
+  return protocols(header).find((one) => one === socketProtocol);
+}
+
+function protocols(header: string | undefined): string[] {
+  return (header ?? "").split(",").map((one) => one.trim());
+}
+
 function sha256(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
 }

@@ -60,7 +60,9 @@ export function describeMediaRoutes(router: AppRouter): void {
     summary: "A WebSocket of frames",
     description:
       "Send {width, height, scale, quality} as JSON, then one 4:2:0 frame a message; answers are {type: ready}, " +
-      "frames, {type: dropped} for a frame that came too fast, {type: error}.",
-    responses: { 101: { description: "The socket." }, 426: refused },
+      "frames, {type: dropped} for a frame that came too fast, {type: error}. Where a key is asked for, it comes as " +
+      "`Authorization: Bearer KEY`, or from pages, which cannot set that, as a second subprotocol: " +
+      '`new WebSocket(url, ["sparrow.live", "sparrow.key." + base64url(KEY)])`, without padding.',
+    responses: { 101: { description: "The socket." }, 401: refused, 426: refused },
   });
 }

@@ -9,6 +9,9 @@ const pages: Record<string, string> = {
   "/apps": "/apps.html",
 };
 
+/** Paths of the pages. They hold nothing of anyone's: what they show, they ask for with the key that they are given. */
+export const pagePaths: readonly string[] = Object.keys(pages);
+
 /** The pages run no code but their own, load nothing from elsewhere, and sit in no one's frame. */
 const headers: Record<string, string> = {
   "Content-Security-Policy":

@@ -4,6 +4,7 @@ import { log } from "../common/log.ts";
 import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { enlargedHeader, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
 import { ApiError } from "./api_error.ts";
+import { answeredProtocol } from "./auth.ts";
 import type { AppRouter } from "./context.ts";
 import { maxFramePixels } from "./frame_limit.ts";
 import { VideoSession } from "./video_session.ts";
@@ -67,7 +68,8 @@ export function videoRoutes(router: AppRouter, sessions: Set<VideoSession>): voi
         type: "invalid_request_error",
       });
     }
-    const { socket, response } = Deno.upgradeWebSocket(c.req.raw);
+    const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
+    const { socket, response } = Deno.upgradeWebSocket(c.req.raw, { protocol });
     const session = new VideoSession(socket, maxFramePixels);
     sessions.add(session);
     socket.addEventListener("close", () => sessions.delete(session));

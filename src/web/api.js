@@ -21,6 +21,18 @@ export function setKey(key) {
 }
 
 /**
+ * Subprotocols of a socket of the server: the key, if there is one, is one of them, since a page can set no header of a socket.
+ * @returns {string[]}
+ */
+export function socketProtocols() {
+  const key = sessionStorage.getItem(keyName);
+  if (!key) return [];
+  const binary = String.fromCharCode(...new TextEncoder().encode(key));
+  const text = btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return ["sparrow.live", `sparrow.key.${text}`];
+}
+
+/**
  * Calls the server and throws `ServerError` unless the answer is good.
  * @param {string} path
  * @param {RequestInit} [init]

@@ -3,6 +3,7 @@
 import { call, readEvents, ServerError } from "./api.js";
 import { examples } from "./app_examples.js";
 import { drawGraph } from "./graph_view.js";
+import { withKey } from "./key_dialog.js";
 
 /** Milliseconds between two looks at a running graph. */
 const lookEveryMs = 200;
@@ -95,12 +96,14 @@ async function run() {
   const { signal } = running = new AbortController();
   let session;
   try {
-    const answer = await call("/v1/apps", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal,
-    });
+    const answer = await withKey(() =>
+      call("/v1/apps", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+        signal,
+      })
+    );
     session = await answer.json();
     const outputs = Promise.all(
       Object.entries(body.outputs ?? {}).map(([ref, criteria]) =>

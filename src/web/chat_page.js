@@ -1,7 +1,8 @@
 /** The page at `/`: a chat with a served model, or a text that it continues when it knows no chat. @module */
 
-import { listModels, ServerError, setKey, streamEvents } from "./api.js";
+import { listModels, streamEvents } from "./api.js";
 import { addMessage, clearMessages } from "./conversation.js";
+import { withKey } from "./key_dialog.js";
 import { rememberSettings, samplingFields, systemPrompt } from "./settings.js";
 import { suggestions } from "./suggestions.js";
 
@@ -66,10 +67,9 @@ function showModel() {
 
 async function loadModels() {
   try {
-    models = await listModels();
+    models = await withKey(listModels);
   } catch (error) {
-    if (error instanceof ServerError && error.status === 401) element("key-dialog").showModal();
-    else say(`The models could not be listed. ${error.message}`);
+    say(`The models could not be listed. ${error.message}`);
     return;
   }
   say();
@@ -134,7 +134,7 @@ async function answer(text) {
   } catch (error) {
     const stopped = error.name === "AbortError";
     if (!stopped) say(error.message);
-    if (!stopped && error.status === 401) element("key-dialog").showModal();
+    if (!stopped && error.status === 401) loadModels();
     stats.textContent = stopped ? "Stopped." : "";
     if (message.text === "") {
       message.remove();
@@ -193,10 +193,6 @@ element("new-chat").addEventListener("click", () => {
   say();
   stats.textContent = "";
   input.focus();
-});
-element("key-dialog").addEventListener("close", () => {
-  setKey(element("key").value);
-  loadModels();
 });
 
 rememberSettings();

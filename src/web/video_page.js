@@ -1,5 +1,7 @@
+import { listModels, ServerError, socketProtocols } from "/web/api.js";
 import { DamageCodec } from "/web/damage_codec.js";
 import { toI420 } from "/web/i420.js";
+import { withKey } from "/web/key_dialog.js";
 
 const $ = (id) => document.getElementById(id);
 /** Longest side sent to the server: what a call sends when the network is bad. */
@@ -24,6 +26,8 @@ function status(text) {
 
 async function start() {
   stopSocket();
+  // A socket that is refused does not say why; this does, and asks for the key.
+  await withKey(listModels);
   await video.play();
   const ratio = Math.min(1, sentSide / Math.max(video.videoWidth, video.videoHeight));
   small.width = Math.max(2, Math.round(video.videoWidth * ratio / 2) * 2);
@@ -39,7 +43,7 @@ async function start() {
 function connect() {
   stopSocket();
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(`${scheme}//${location.host}/v1/videos/live`);
+  socket = new WebSocket(`${scheme}//${location.host}/v1/videos/live`, socketProtocols());
   socket.binaryType = "arraybuffer";
   socket.onopen = () =>
     socket.send(JSON.stringify({
@@ -163,7 +167,10 @@ $("camera").onclick = async () => {
     await new Promise((resolve) => video.onloadeddata = resolve);
     await start();
   } catch (error) {
-    status(`The camera cannot be used: ${error.message}`);
+    stop();
+    status(
+      error instanceof ServerError ? error.message : `The camera cannot be used: ${error.message}`,
+    );
   }
 };
 $("stop").onclick = stop;

@@ -1,5 +1,5 @@
 import { assertEquals, assertNotEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { Authenticator, bearerKey } from "../../src/server/auth.ts";
+import { answeredProtocol, Authenticator, bearerKey, socketKey } from "../../src/server/auth.ts";
 import { isIpAddress, isLoopback } from "../../src/server/host_name.ts";
 import { testApp } from "../support/test_app.ts";
 
@@ -25,7 +25,7 @@ Deno.test("a server with keys answers any of its keys, and health and pages with
     assertEquals(response.status, 200);
     await response.body?.cancel();
   }
-  for (const path of ["/health", "/ready", "/", "/docs", "/openapi.json"]) {
+  for (const path of ["/health", "/ready", "/", "/docs", "/apps", "/video", "/openapi.json"]) {
     const response = await get(path);
     assertEquals(response.status, 200, path);
     await response.body?.cancel();
@@ -75,6 +75,35 @@ Deno.test("bearerKey reads the header whatever the scheme's case, and nothing el
   assertEquals(bearerKey("Token abc"), undefined);
   assertEquals(bearerKey("Bearer a b"), undefined);
   assertEquals(bearerKey(undefined), undefined);
+});
+
+Deno.test("socketKey reads a key of any text from a socket's subprotocols, which never answer it", () => {
+  const named = (key: string) =>
+    `sparrow.key.${
+      new TextEncoder().encode(key).toBase64({ alphabet: "base64url", omitPadding: true })
+    }`;
+  for (const key of ["k", "a b/c+d=,\u00e9", "first-key"]) {
+    const header = `sparrow.live, ${named(key)}`;
+    assertEquals(socketKey(header), key);
+    assertEquals(socketKey(named(key)), key);
+    assertEquals(answeredProtocol(header), "sparrow.live");
+    assertEquals(answeredProtocol(named(key)), undefined);
+  }
+  assertEquals(socketKey("sparrow.live"), undefined);
+  assertEquals(socketKey("sparrow.key.%%"), undefined);
+  assertEquals(socketKey(undefined), undefined);
+});
+
+Deno.test("a key in a subprotocol lets in sockets only", async () => {
+  const { get } = testApp({}, keyed);
+  const offered = { "Sec-WebSocket-Protocol": `sparrow.key.${btoa("first-key").replace("=", "")}` };
+  const plain = await get("/v1/videos/live", offered);
+  assertEquals(plain.status, 401);
+  await plain.body?.cancel();
+  // No surface is mounted here: past the key there is no such route.
+  const socket = await get("/v1/videos/live", { ...offered, Upgrade: "websocket" });
+  assertEquals(socket.status, 404);
+  await socket.body?.cancel();
 });
 
 Deno.test("createApp refuses an empty key", () => {

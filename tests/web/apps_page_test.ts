@@ -12,17 +12,19 @@ function pageTest(
   name: string,
   fake: FakePoolOptions,
   body: (page: ChromiumPage, pool: FakeEnginePool) => Promise<void>,
+  apiKeys: string[] = [],
 ): void {
   Deno.test({
     name,
     ignore: chromium === undefined,
     fn: async () => {
       const pool = new FakeEnginePool(fake);
-      await using server = await serve({ port: 0, pool });
+      await using server = await serve({ port: 0, pool, apiKeys });
       await using page = await ChromiumPage.open(chromium as string);
       await page.goto(`${server.url}/apps`);
       await body(page, pool);
-      assertEquals(page.errors, []);
+      // The browser itself notes every refusal.
+      if (apiKeys.length === 0) assertEquals(page.errors, []);
     },
   });
 }
@@ -90,3 +92,22 @@ pageTest("apps page says what is wrong with a body", {}, async (page) => {
     assertStringIncludes(await page.evaluate(text("#notice")), words);
   }
 });
+
+pageTest("apps page asks for the key of a server that wants one, and says when there is none", {
+  reply: () => "4417",
+}, async (page) => {
+  await page.evaluate(pick("Shared prompt"));
+  await page.click("#run");
+  await page.waitFor("document.querySelector('#key-dialog')?.open");
+  await page.press("Escape");
+  await page.waitFor(`!document.querySelector('#notice').hidden && ${ended}`);
+  assertStringIncludes(await page.evaluate(text("#notice")), "none was given");
+  await page.click("#run");
+  await page.waitFor("document.querySelector('#key-dialog')?.open");
+  await page.type("sesame");
+  await page.press("Enter");
+  await page.waitFor("document.querySelector('.output') !== null");
+  await page.waitFor(ended);
+  assertMatch(await page.evaluate(text("#totals")), /^4 of 4 calls/);
+  assertEquals(await page.evaluate(text(".output p")), "4417");
+}, ["sesame"]);

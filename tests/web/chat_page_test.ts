@@ -150,6 +150,25 @@ pageTest("chat page asks for the key of a server that wants one", { reply }, asy
   await page.waitFor(`${answer} === ${JSON.stringify(reply())}`);
 }, ["sesame"]);
 
+pageTest(
+  "chat page says that a key is missing, and asks again for a wrong one",
+  {},
+  async (page) => {
+    await page.waitFor("document.querySelector('#key-dialog').open");
+    await page.type("wrong");
+    await page.evaluate("document.querySelector('#key-dialog').id = 'first'");
+    await page.press("Enter");
+    await page.waitFor("document.querySelector('#key-dialog')?.open");
+    await page.press("Escape");
+    await page.waitFor("!document.querySelector('#notice').hidden");
+    assertStringIncludes(
+      await page.evaluate("document.querySelector('#notice').textContent"),
+      "asks for an API key, and none was given",
+    );
+  },
+  ["sesame"],
+);
+
 pageTest("chat page switches between light and dark, and remembers", {}, async (page, server) => {
   const paper = "getComputedStyle(document.body).backgroundColor";
   const light = await page.evaluate(paper);

@@ -82,3 +82,24 @@ Deno.test({
     assertEquals(page.errors, []);
   },
 });
+
+Deno.test({
+  name: "video page asks for the key of a server that wants one, and says when there is none",
+  ignore: missing !== undefined,
+  fn: async () => {
+    const pool = new FakeEnginePool({});
+    await using server = await serve({ port: 0, pool, apiKeys: ["sésame/+"] });
+    await using page = await ChromiumPage.open(chromium as string);
+    await page.goto(`${server.url}/video`);
+    await page.evaluate(dropClip);
+    await page.waitFor("document.querySelector('#key-dialog')?.open");
+    await page.press("Escape");
+    const status = "document.querySelector('#status').textContent";
+    await page.waitFor(`${status}.includes('none was given')`);
+    await page.evaluate(dropClip);
+    await page.waitFor("document.querySelector('#key-dialog')?.open");
+    await page.type("sésame/+");
+    await page.press("Enter");
+    await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 5", 30_000);
+  },
+});
