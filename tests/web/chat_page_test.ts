@@ -141,7 +141,7 @@ pageTest(
 );
 
 pageTest("chat page asks for the key of a server that wants one", { reply }, async (page) => {
-  await page.waitFor("document.querySelector('#key-dialog').open");
+  await page.waitFor("document.querySelector('#key-dialog')?.open");
   await page.type("sesame");
   await page.press("Enter");
   await page.waitFor("!document.querySelector('#send').disabled");
@@ -154,7 +154,7 @@ pageTest(
   "chat page says that a key is missing, and asks again for a wrong one",
   {},
   async (page) => {
-    await page.waitFor("document.querySelector('#key-dialog').open");
+    await page.waitFor("document.querySelector('#key-dialog')?.open");
     await page.type("wrong");
     await page.evaluate("document.querySelector('#key-dialog').id = 'first'");
     await page.press("Enter");
