@@ -3,6 +3,7 @@ import { ApiError } from "./api_error.ts";
 import { bearerKey, socketKey } from "./auth.ts";
 import type { AppEnv, ServerContext } from "./context.ts";
 import { isIpAddress, isLoopback } from "./host_name.ts";
+import { originProblem } from "./origin_problem.ts";
 import { pagePaths } from "./page_routes.ts";
 
 /** Answered without a key: liveness, and pages that hold nothing of anyone's. */
@@ -10,7 +11,7 @@ const open = new Set([...pagePaths, "/openapi.json", "/health", "/ready"]);
 
 /**
  * Lets a request in: its host must be one that the server answers for, and its key one of the server's. Leaves the
- * caller's `cacheScope`. Paths under `ownAuth` are left to their surface.
+ * caller's `cacheScope`. A server that is guarded by host names alone refuses pages of others too. Paths under `ownAuth` are left to their surface.
  */
 export function accessMiddleware(
   { auth, options }: ServerContext,
@@ -19,6 +20,7 @@ export function accessMiddleware(
   return async (c, next) => {
     const url = new URL(c.req.url);
     checkHost(url.hostname, options.allowedHosts);
+    if (options.allowedHosts !== undefined) checkOrigin(c.req.header("Origin"), url, options);
     // Browsers let pages set no header of a socket but its subprotocols.
     const socket = c.req.header("Upgrade")?.toLowerCase() === "websocket";
     const key = bearerKey(c.req.header("Authorization")) ??
@@ -35,6 +37,21 @@ export function accessMiddleware(
     }
     await next();
   };
+}
+
+/** Throws `ApiError` 403 for a request of a stranger's page. */
+export function checkOrigin(
+  origin: string | undefined,
+  url: URL,
+  options: ServerContext["options"],
+): void {
+  const problem = originProblem(origin, url, options);
+  if (problem === undefined) return;
+  throw new ApiError(problem, {
+    status: 403,
+    type: "invalid_request_error",
+    code: "origin_not_allowed",
+  });
 }
 
 function checkHost(host: string, allowed: readonly string[] | undefined): void {

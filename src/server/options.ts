@@ -9,7 +9,8 @@ export interface AppOptions {
   sharePrefixes?: boolean;
   /**
    * Names beside `localhost` and IP addresses that requests may be addressed to; absent, any name is accepted.
-   * A server on loopback without a key sets it, so that a web page cannot reach it through a name that it controls.
+   * A server on loopback without a key sets it, so that a web page cannot reach it through a name that it controls;
+   * pages of origins that are neither its own nor in `corsOrigins` are refused then.
    */
   allowedHosts?: readonly string[];
   /** Origins whose pages may call the server, `*` for all. Default none. */

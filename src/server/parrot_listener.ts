@@ -4,6 +4,7 @@ import { log } from "../common/log.ts";
 import { bearerKey } from "./auth.ts";
 import type { FetchHandler, Listener } from "./context.ts";
 import { isIpAddress, isLoopback } from "./host_name.ts";
+import { originProblem } from "./origin_problem.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
 
 /** What the listener needs. */
@@ -11,6 +12,8 @@ export interface ParrotListenerOptions {
   /** Port on loopback; 0 for any free one. */
   port: number;
   maxBodyBytes: number;
+  /** Which pages may call, as `originProblem` reads it; absent: all. */
+  pages?: Parameters<typeof originProblem>[2];
   wire: ParrotWire;
   /** Answers every path that is not Parrot's. */
   fetch: FetchHandler;
@@ -69,7 +72,7 @@ function listen(server: Server, port: number): Promise<number> {
 }
 
 async function handle(
-  { wire, fetch, maxBodyBytes }: ParrotListenerOptions,
+  { wire, fetch, maxBodyBytes, pages }: ParrotListenerOptions,
   request: IncomingMessage,
   response: ServerResponse,
   signal: AbortSignal,
@@ -82,6 +85,8 @@ async function handle(
       traceback: "",
     });
   }
+  const problem = pages && originProblem(request.headers.origin, url, pages);
+  if (problem !== undefined) return send(response, 403, { error: problem, traceback: "" });
   let body: Uint8Array<ArrayBuffer>;
   try {
     body = await readBody(request, maxBodyBytes);

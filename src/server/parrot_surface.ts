@@ -43,6 +43,8 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       return await parrotListener({
         port: options.parrotPort === "any" ? 0 : options.parrotPort!,
         maxBodyBytes: context.options.maxBodyBytes,
+        // Where a key is asked for, a page of others has none.
+        pages: context.auth.required ? undefined : context.options,
         wire: wire!,
         fetch,
       });

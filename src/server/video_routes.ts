@@ -3,9 +3,10 @@ import { ModelFormatError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { enlargedHeader, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
+import { checkOrigin } from "./access_middleware.ts";
 import { ApiError } from "./api_error.ts";
 import { answeredProtocol } from "./auth.ts";
-import type { AppRouter } from "./context.ts";
+import type { AppRouter, ServerContext } from "./context.ts";
 import { maxFramePixels } from "./frame_limit.ts";
 import { VideoSession } from "./video_session.ts";
 import { readVideoQuery } from "./video_query.ts";
@@ -16,7 +17,11 @@ import { readVideoQuery } from "./video_query.ts";
  * `POST /v1/videos/upscale?scale=4&quality=full&budget_ms=…` takes a y4m stream and answers one while the body still arrives;
  * a client that goes away stops the work. `GET /v1/videos/live` upgrades to a WebSocket, see `VideoSession`.
  */
-export function videoRoutes(router: AppRouter, sessions: Set<VideoSession>): void {
+export function videoRoutes(
+  router: AppRouter,
+  sessions: Set<VideoSession>,
+  { options }: ServerContext,
+): void {
   router.post("/v1/videos/upscale", async (c) => {
     const { scale, quality, budgetMs } = readVideoQuery(c.req.query());
     const body = c.req.raw.body;
@@ -61,13 +66,8 @@ export function videoRoutes(router: AppRouter, sessions: Set<VideoSession>): voi
         type: "invalid_request_error",
       });
     }
-    const origin = c.req.header("origin");
-    if (origin !== undefined && new URL(origin).host !== c.req.header("host")) {
-      throw new ApiError(`a page of ${origin} may not open this socket`, {
-        status: 403,
-        type: "invalid_request_error",
-      });
-    }
+    // Whatever the server asks for: nothing but this keeps a page of others from a socket.
+    checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
     const { socket, response } = Deno.upgradeWebSocket(c.req.raw, { protocol });
     const session = new VideoSession(socket, maxFramePixels);

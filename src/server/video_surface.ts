@@ -10,9 +10,9 @@ export function videoSurface(): Surface {
   return {
     name: "video",
     streamed: ["/v1/videos/upscale"],
-    mount(router) {
+    mount(router, context) {
       imageRoutes(router);
-      videoRoutes(router, sessions);
+      videoRoutes(router, sessions, context);
       describeMediaRoutes(router);
     },
     close() {
