@@ -1,5 +1,6 @@
 import { ConstraintError } from "../common/errors.ts";
 import { checkConjunctions } from "./conjunction.ts";
+import { inexactNumber, pointerPart } from "./exact_numbers.ts";
 import { excludeEachOther } from "./excluding_schemas.ts";
 import {
   neutralValues,
@@ -60,7 +61,7 @@ class SchemaReader {
     for (const [keyword, value] of Object.entries(schema)) {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
-      const own = `${path}/${escape(keyword)}`;
+      const own = `${path}/${pointerPart(keyword)}`;
       if (neutralValues.get(keyword)?.includes(JSON.stringify(value))) continue;
       if (!schemaKeywords.has(keyword)) {
         throw new ConstraintError(
@@ -98,7 +99,7 @@ class SchemaReader {
         if (!isRecord(value)) throw wrong(path, value, "an object of schemas");
         const copy: Record<string, unknown> = {};
         for (const [name, one] of Object.entries(value)) {
-          const read = this.read(one, `${path}/${escape(name)}`, level + 1);
+          const read = this.read(one, `${path}/${pointerPart(name)}`, level + 1);
           Object.defineProperty(copy, name, { ...plain, value: read });
         }
         return copy;
@@ -109,11 +110,13 @@ class SchemaReader {
         }
         return value;
       case "any":
+        checkNumbers(value, path);
         return value;
       case "values":
         if (!Array.isArray(value) || value.length === 0) {
           throw wrong(path, value, "an array, not empty");
         }
+        checkNumbers(value, path);
         return value;
       case "names":
         if (!Array.isArray(value) || value.some((name) => typeof name !== "string")) {
@@ -133,12 +136,14 @@ class SchemaReader {
         }
         return value;
       case "number":
-        if (!Number.isFinite(value)) throw wrong(path, value, "a number");
+        if (typeof value !== "number") throw wrong(path, value, "a number");
+        checkNumbers(value, path);
         return value;
       case "positive number":
-        if (!Number.isFinite(value) || (value as number) <= 0) {
+        if (typeof value !== "number" || value <= 0) {
           throw wrong(path, value, "a number greater than 0");
         }
+        checkNumbers(value, path);
         return value;
       case "text":
         if (typeof value !== "string") throw wrong(path, value, "a string");
@@ -180,13 +185,20 @@ function wrong(path: string, value: unknown, expected: string): ConstraintError 
   );
 }
 
-function short(text: string): string {
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+/** Refuses numbers that would be kept as others than were written. */
+function checkNumbers(value: unknown, path: string): void {
+  const found = inexactNumber(value, path);
+  if (!found) return;
+  const most = Number.MAX_SAFE_INTEGER;
+  throw new ConstraintError(
+    `JSON schema: ${
+      short(found.path)
+    } was read as ${found.value}, expected a number that is kept exactly: a whole one of -${most} to ${most}, or a fraction`,
+  );
 }
 
-/** A name as part of a JSON pointer. */
-function escape(name: string): string {
-  return name.replaceAll("~", "~0").replaceAll("/", "~1");
+function short(text: string): string {
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 
 function decode(part: string): string {

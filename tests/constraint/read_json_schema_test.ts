@@ -248,7 +248,7 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ minLength: -1 }, "#/minLength is -1"],
     [{ maxItems: 1.5 }, "#/maxItems is 1.5"],
     [{ minimum: "3" }, '#/minimum is "3"'],
-    [{ maximum: Infinity }, "#/maximum is null"],
+    [{ maximum: NaN }, "#/maximum was read as NaN"],
     [{ multipleOf: 0 }, "#/multipleOf is 0"],
     [{ pattern: 3 }, "#/pattern is 3"],
     [{ format: "colour" }, '#/format is "colour", expected one of date-time'],
@@ -268,4 +268,25 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
   }
   // Deep enough for people.
   readJsonSchema(deep(40));
+});
+
+Deno.test("readJsonSchema refuses numbers that JSON's parser does not keep, and takes the largest that it does", () => {
+  const cases: [string, string][] = [
+    ['{"const":9007199254740993}', "#/const was read as 9007199254740992, expected"],
+    ['{"const":{"a/b":[0,-9007199254740992]}}', "#/const/a~1b/1 was read as -9007199254740992"],
+    ['{"enum":[1,1e400]}', "#/enum/1 was read as Infinity"],
+    ['{"properties":{"n":{"minimum":10000000000000000000}}}', "#/properties/n/minimum was read as"],
+    ['{"maximum":-1e400}', "#/maximum was read as -Infinity"],
+    ['{"exclusiveMinimum":9007199254740992}', "#/exclusiveMinimum was read as"],
+    ['{"exclusiveMaximum":1e16}', "#/exclusiveMaximum was read as"],
+    ['{"multipleOf":1e400}', "#/multipleOf was read as Infinity"],
+  ];
+  for (const [text, words] of cases) {
+    assertThrows(() => readJsonSchema(JSON.parse(text)), ConstraintError, words);
+  }
+  const kept = { enum: [Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER, 0.1, 1e-300, -0] };
+  assertEquals(readJsonSchema({ ...kept, minimum: -1.5, default: 2 ** 60 }), {
+    ...kept,
+    minimum: -1.5,
+  });
 });

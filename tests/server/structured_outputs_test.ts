@@ -238,3 +238,29 @@ Deno.test({
     });
   },
 });
+
+Deno.test("every way to give a schema refuses numbers that would be changed, by their path", async () => {
+  const { post, pool } = testApp();
+  const schema = '{"type":"object","properties":{"id":{"const":9007199254740993}}}';
+  const chat = (rest: string) => `{"messages":[{"role":"user","content":"a"}],${rest}}`;
+  const bodies: [string, string][] = [
+    [
+      "response_format",
+      `"response_format":{"type":"json_schema","json_schema":{"schema":${schema}}}`,
+    ],
+    ["structured_outputs.json", `"structured_outputs":{"json":${schema}}`],
+    ["structured_outputs.json", `"structured_outputs":{"json":${JSON.stringify(schema)}}`],
+    [
+      "tools.0.function.parameters",
+      `"tools":[{"type":"function","function":{"name":"f","parameters":${schema}}}]`,
+    ],
+  ];
+  for (const [param, rest] of bodies) {
+    const response = await post("/v1/chat/completions", chat(rest));
+    assertEquals(response.status, 400, rest);
+    const { error } = await response.json();
+    assertEquals(error.param, param);
+    assertStringIncludes(error.message, "#/properties/id/const was read as 9007199254740992");
+  }
+  assertEquals(pool.requests.length, 0);
+});
