@@ -4,7 +4,7 @@ import { generationFields } from "./generation_schema.ts";
 import { chatLogprobsFields, chatLogprobsSchema } from "./logprobs_schema.ts";
 import { timingsSchema, usageSchema } from "./schema_common.ts";
 import { toolCallDeltaSchema, toolCallSchema, toolFields } from "./tool_schema.ts";
-import { unsupportedInChat } from "./unsupported.ts";
+import { bestOfCheck, unsupportedInChat, unsupportedInMessages } from "./unsupported.ts";
 
 const messageSchema = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool"]).openapi({
@@ -24,6 +24,7 @@ const messageSchema = z.object({
   tool_call_id: z.string().nullish().openapi({
     description: "Of a result: the call of the assistant's message before it.",
   }),
+  ...unsupportedInMessages,
 }).openapi("ChatMessage");
 
 /** Body of `POST /v1/chat/completions`. */
@@ -40,7 +41,7 @@ export const chatRequestSchema = z.object({
   response_format: responseFormatSchema.nullish(),
   ...toolFields,
   ...unsupportedInChat,
-}).openapi("ChatCompletionRequest");
+}).refine(...bestOfCheck).openapi("ChatCompletionRequest");
 
 /** A validated body of `POST /v1/chat/completions`. */
 export type ChatRequest = z.infer<typeof chatRequestSchema>;

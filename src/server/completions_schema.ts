@@ -3,7 +3,7 @@ import { responseFormatSchema } from "./constraint_schema.ts";
 import { generationFields } from "./generation_schema.ts";
 import { completionLogprobsFields, completionLogprobsSchema } from "./logprobs_schema.ts";
 import { finishReasonSchema, timingsSchema, tokenIdsSchema, usageSchema } from "./schema_common.ts";
-import { unsupportedInCompletions } from "./unsupported.ts";
+import { bestOfCheck, unsupportedInCompletions } from "./unsupported.ts";
 
 /** Tokens generated when `max_tokens` is absent, as OpenAI documents it for this route. */
 export const defaultCompletionTokens = 16;
@@ -34,7 +34,7 @@ export const completionRequestSchema = z.object({
   ...completionLogprobsFields,
   response_format: responseFormatSchema.nullish(),
   ...unsupportedInCompletions,
-}).openapi("CompletionRequest");
+}).refine(...bestOfCheck).openapi("CompletionRequest");
 
 /** A validated body of `POST /v1/completions`. */
 export type CompletionRequest = z.infer<typeof completionRequestSchema>;

@@ -7,11 +7,12 @@ import {
   toConstraint,
 } from "./constraint_schema.ts";
 import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
+import { bestOfField } from "./unsupported.ts";
 
 const decodeSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("auto") }),
-  z.object({ kind: z.literal("dense") }),
-  z.object({
+  z.strictObject({ kind: z.literal("auto") }),
+  z.strictObject({ kind: z.literal("dense") }),
+  z.strictObject({
     kind: z.literal("retrieval"),
     k: z.int().min(1).optional().openapi({ description: "Keys retrieved per head and token." }),
     mass: z.number().gt(0).max(1).optional().openapi({
@@ -27,6 +28,11 @@ const sparrowSchema = z.strictObject({
     description: "`latency` work is admitted first; `throughput` work fills what is left.",
   }),
 }).openapi("SparrowOptions");
+
+/** Any integer that JSON can hold: of 64 bits, the parser may have lost low ones. */
+const integerSchema = z.number().refine(Number.isInteger, "expected an integer").openapi({
+  type: "integer",
+});
 
 /** Fields of both completion surfaces. */
 export const generationFields = {
@@ -53,7 +59,7 @@ export const generationFields = {
     (biases) => Object.keys(biases).every((id) => /^\d{1,9}$/.test(id)),
     "expected token ids as keys",
   ).nullish().openapi({ description: "Added to the logits of tokens, by id." }),
-  seed: z.int().nullish().openapi({
+  seed: integerSchema.nullish().openapi({
     description: "Same seed, same prompt, same text. Drawn at random when absent.",
   }),
   stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)], {
@@ -68,6 +74,7 @@ export const generationFields = {
     description:
       "Choices for each prompt, 128 in all at most. Choice k has the k-th seed from `seed` on. Default 1.",
   }),
+  best_of: bestOfField,
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
   structured_outputs: structuredOutputsSchema.nullish(),

@@ -173,6 +173,20 @@ Deno.test("POST /v1/chat/completions refuses what it does not implement, naming 
     ],
     [{ sparrow: { decode: { kind: "magic" } } }, "sparrow.decode.kind", "magic"],
     [{ sparrow: { mode: 1 } }, "sparrow", "mode"],
+    [{ sparrow: { decode: { kind: "retrieval", key: 3 } } }, "sparrow.decode", '"key"'],
+    [{ sparrow: { decode: { kind: "dense", k: 3 } } }, "sparrow.decode", '"k"'],
+    [{ continue_final_message: true }, "continue_final_message", "only false"],
+    [{ add_generation_prompt: false }, "add_generation_prompt", "only true"],
+    [{ chat_template: "{{ messages }}" }, "chat_template", "only null"],
+    [{ modalities: ["text", "audio"] }, "modalities", 'only ["text"]'],
+    [{ audio: { voice: "alloy" } }, "audio", "only null"],
+    [{ web_search_options: {} }, "web_search_options", "only null"],
+    [{ prediction: { type: "content", content: "x" } }, "prediction", "only null"],
+    [
+      { messages: [{ role: "assistant", function_call: { name: "f", arguments: "{}" } }] },
+      "messages.0.function_call",
+      "use `tool_calls`",
+    ],
   ];
   for (const [extra, param, text] of cases) {
     const response = await post("/v1/chat/completions", { messages, ...extra });
@@ -202,9 +216,97 @@ Deno.test("POST /v1/chat/completions accepts the neutral values that clients sen
     frequency_penalty: null,
     response_format: { type: "text" },
     user: "someone",
+    continue_final_message: false,
+    add_generation_prompt: true,
+    chat_template: null,
+    modalities: ["text"],
+    audio: null,
+    web_search_options: null,
+    prediction: null,
+    metadata: { a: "b" },
+    store: false,
+    service_tier: "auto",
+    safety_identifier: "x",
+    prompt_cache_key: "y",
+    sparrow: { decode: { kind: "auto" } },
   });
   assertEquals(response.status, 200);
   await response.body?.cancel();
+  const assistant = { role: "assistant", content: "a", function_call: null, audio: null };
+  const replayed = await post("/v1/chat/completions", { messages: [assistant] });
+  assertEquals(replayed.status, 200);
+  await replayed.body?.cancel();
+});
+
+const surfaces = [["/v1/chat/completions", { messages }], ["/v1/completions", {
+  prompt: "a",
+}]] as const;
+
+Deno.test("both completion routes refuse what neither implements, and accept what says nothing of it", async () => {
+  const { post, pool } = testApp({ reply });
+  const refused: [Record<string, unknown>, string][] = [
+    [{ guided_json: {} }, "structured_outputs.json"],
+    [{ guided_regex: "a" }, "structured_outputs.regex"],
+    [{ guided_choice: ["a"] }, "structured_outputs.choice"],
+    [{ guided_grammar: "start: A" }, "structured_outputs.grammar"],
+    [{ repetition_penalty: 1.1 }, "only 1 is supported"],
+    [{ min_tokens: 1 }, "only 0 is supported"],
+    [{ bad_words: ["a"] }, "only [] is supported"],
+    [{ include_stop_str_in_output: true }, "only false is supported"],
+    [{ prompt_logprobs: 0 }, "only null is supported"],
+    [{ best_of: 2 }, "at most `n`"],
+    [{ best_of: 4, n: 3 }, "at most `n`"],
+    [{ best_of: 0 }, "got 0"],
+  ];
+  const accepted: Record<string, unknown>[] = [
+    ...refused.map(([fields]) => ({ [Object.keys(fields)[0]]: null })),
+    { repetition_penalty: 1.0, min_tokens: 0, bad_words: [], include_stop_str_in_output: false },
+    { best_of: 1 },
+    { best_of: 1, n: 2 },
+    { best_of: 2, n: 2 },
+  ];
+  for (const [path, body] of surfaces) {
+    for (const [fields, words] of refused) {
+      const response = await post(path, { ...body, ...fields });
+      assertEquals(response.status, 400, `${path} ${JSON.stringify(fields)}`);
+      const { error } = await response.json();
+      assertEquals(error.param, Object.keys(fields)[0]);
+      assertStringIncludes(error.message, words);
+    }
+    assertEquals(pool.requests.length, 0);
+    for (const fields of accepted) {
+      const response = await post(path, { ...body, ...fields });
+      assertEquals(response.status, 200, `${path} ${JSON.stringify(fields)}`);
+      await response.body?.cancel();
+    }
+    pool.requests.length = 0;
+  }
+});
+
+Deno.test("both completion routes take seeds of any size, of which the engine gets 32 bits", async () => {
+  const { post, pool } = testApp({ reply });
+  const seeds: [string, number][] = [
+    ["4294967301", 5],
+    ["9007199254740993", 0],
+    ["18446744073709551615", 0],
+    ["-9223372036854775808", 0],
+    ["-2", 0xfffffffe],
+    ["1e300", 0],
+  ];
+  for (const [path, body] of surfaces) {
+    for (const [seed, expected] of seeds) {
+      const text = JSON.stringify(body).replace("{", `{"seed":${seed},`);
+      const response = await post(path, text);
+      assertEquals(response.status, 200, seed);
+      await response.body?.cancel();
+      assertEquals(pool.requests.at(-1)!.sampling.seed, expected, seed);
+    }
+    for (const seed of ["1.5", "1e400", '"1"']) {
+      const response = await post(path, JSON.stringify(body).replace("{", `{"seed":${seed},`));
+      assertEquals(response.status, 400, seed);
+      assertEquals((await response.json()).error.param, "seed");
+    }
+  }
 });
 
 Deno.test("POST /v1/chat/completions says so when the model has no chat template", async () => {
