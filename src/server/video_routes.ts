@@ -66,6 +66,9 @@ export function videoRoutes(
         type: "invalid_request_error",
       });
     }
+    if (!c.req.header("sec-websocket-key")) {
+      throw ApiError.invalid("the header Sec-WebSocket-Key is absent, expected a WebSocket's");
+    }
     // Whatever the server asks for: nothing but this keeps a page of others from a socket.
     checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));

@@ -154,6 +154,16 @@ Deno.test("the live socket answers frames in order, refuses wrong ones, drops wh
   await closed;
 });
 
+Deno.test("GET /v1/videos/live refuses what is no handshake", async () => {
+  const { app } = testApp({}, {}, [videoSurface()]);
+  const get = (headers: Record<string, string>) =>
+    app.fetch(new Request("http://localhost/v1/videos/live", { headers }));
+  assertEquals((await get({})).status, 426);
+  const response = await get({ upgrade: "websocket" });
+  assertEquals(response.status, 400);
+  assertStringIncludes((await response.json()).error.message, "Sec-WebSocket-Key is absent");
+});
+
 Deno.test("the live socket drops frames of a client that does not take its answers", async (t) => {
   if (!needsNative(t)) return;
   await using server = await serve({ pool: new FakeEnginePool(), port: 0, parrotPort: 0 });
