@@ -66,11 +66,11 @@ export function videoRoutes(
         type: "invalid_request_error",
       });
     }
+    // Whatever the server asks for: nothing but this keeps a page of others from a socket.
+    checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     if (!c.req.header("sec-websocket-key")) {
       throw ApiError.invalid("the header Sec-WebSocket-Key is absent, expected a WebSocket's");
     }
-    // Whatever the server asks for: nothing but this keeps a page of others from a socket.
-    checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
     const { socket, response } = Deno.upgradeWebSocket(c.req.raw, { protocol });
     const session = new VideoSession(socket, maxFramePixels);
