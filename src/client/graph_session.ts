@@ -42,6 +42,7 @@ export class GraphSession implements AsyncDisposable {
   #sending: Promise<void> = Promise.resolve();
   #session: { id: number; auth: string } | undefined;
   #refs = 0;
+  readonly #own = new WeakSet<RemoteVariable>();
   /** What its variables need of the session, which is more than its users see. */
   readonly #home: VariableHome;
 
@@ -169,7 +170,7 @@ export class GraphSession implements AsyncDisposable {
   #source(input: string, value: InputValue): Record<string, unknown> {
     if (typeof value === "string") return { value };
     // Refs count within a session: the same one names something else here.
-    if (!value.livesIn(this.#home)) {
+    if (!this.#own.has(value)) {
       throw new TypeError(
         `call: input ${input} is the variable ${value.name} of another session; expected one of this session, or its text`,
       );
@@ -179,6 +180,7 @@ export class GraphSession implements AsyncDisposable {
 
   #make(name: string): RemoteVariable {
     const variable = new RemoteVariable(this.#home, name, `${name}#${this.#refs++}`);
+    this.#own.add(variable);
     this.#open().made.add(variable);
     return variable;
   }

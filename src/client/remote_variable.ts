@@ -33,11 +33,6 @@ export class RemoteVariable {
     this.ref = ref;
   }
 
-  /** Whether it is a variable of the session that has this home. */
-  livesIn(home: VariableHome): boolean {
-    return this.#home === home;
-  }
-
   /**
    * The value, once it is there. Rejects with `GraphRequestError` when it cannot come. Asked for in the turn in which its call was written,
    * it comes with the answer to that.

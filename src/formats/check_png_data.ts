@@ -1,3 +1,4 @@
+// deno-lint-ignore no-external-import -- built into Deno; the web's own inflates without a limit
 import { inflateSync } from "node:zlib";
 import { ModelFormatError } from "../common/errors.ts";
 

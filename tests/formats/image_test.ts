@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+// deno-lint-ignore no-external-import -- built into Deno
 import { crc32, deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { encode as encodePng } from "fast-png";
