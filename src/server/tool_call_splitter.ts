@@ -17,6 +17,8 @@ export interface SplitterOptions {
   most: number;
   /** Whether calls are known to be well-formed: their arguments are passed on as they come, otherwise once a call is whole. */
   constrained: boolean;
+  /** Whether the text is known to be calls and nothing else: what of it is no call yet is nothing. */
+  required: boolean;
 }
 
 const blank = /[ \t\r\n]/;
@@ -71,6 +73,10 @@ export class ToolCallSplitter {
    * unless it is known to be a call: then it is nothing.
    */
   finish(): AnswerPart[] {
+    if (this.#options.required) {
+      this.#held = this.#raw = this.#space = "";
+      return this.#take();
+    }
     if (this.#state === "before" || this.#state === "object") {
       const { constrained, form } = this.#options;
       const known = constrained && form !== "llama";

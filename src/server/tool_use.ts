@@ -68,6 +68,7 @@ export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefin
       names: new Set(constraint.tools.map(({ name }) => name)),
       most: constraint.parallel ? Infinity : 1,
       constrained,
+      required: constrained && choice !== "auto",
     },
   };
 }

@@ -20,6 +20,7 @@ function split(pieces: readonly string[], options: Partial<SplitterOptions> = {}
     names,
     most: Infinity,
     constrained: false,
+    required: false,
     ...options,
   });
   const parts: AnswerPart[] = [...pieces.flatMap((piece) => splitter.push(piece))];
@@ -206,6 +207,7 @@ Deno.test("ToolCallSplitter passes arguments on as they come where calls are wel
     names,
     most: Infinity,
     constrained: true,
+    required: false,
   });
   const seen: string[] = [];
   for (const c of text) {
@@ -223,4 +225,28 @@ Deno.test("ToolCallSplitter passes arguments on as they come where calls are wel
   const head = text.slice(0, text.indexOf(', "arg'));
   assertEquals(split([head]), { content: head, calls: [], complete: false });
   assertEquals(split([head], { constrained: true }).content, "Hm.\n");
+});
+
+Deno.test("ToolCallSplitter leaves out what a required call was cut after, wherever that was before its name", () => {
+  const texts: [SplitterOptions["form"], string, string][] = [
+    ["hermes", '<tool_call>\n{"name": "', `${tagged(call("get", "{}"))}\n`],
+    ["mistral", '[TOOL_CALLS] [{"name": "', `[TOOL_CALLS] [${call("get", "{}")}, `],
+    ["llama", '{"name": "', ""],
+    ["llama", ' <|python_tag|> {"name": "', ""],
+  ];
+  for (const [form, mark, before] of texts) {
+    const next = form === "mistral" && before !== "" ? mark.slice(mark.indexOf("{")) : mark;
+    for (const [start, beginning, calls] of [["", mark, 0], [before, next, 1]] as const) {
+      if (calls === 1 && before === "") continue;
+      for (let length = 0; length <= beginning.length; length++) {
+        const text = start + beginning.slice(0, length);
+        for (const pieces of [[text], [...text]]) {
+          const got = split(pieces, { form, constrained: true, required: true });
+          assertEquals([got.content, got.calls.length], ["", calls], JSON.stringify(text));
+        }
+      }
+    }
+  }
+  // Where text may stand instead, a beginning of a mark is text.
+  assertEquals(split(["<tool_call"], { constrained: true }).content, "<tool_call");
 });
