@@ -7,7 +7,9 @@ import { decode as decodePng, encode as encodePng } from "fast-png";
 import jpeg from "jpeg-js";
 import { ModelFormatError } from "../common/errors.ts";
 import { checkPngData } from "./check_png_data.ts";
+import { plainPng, type PngChunks, readPngChunks } from "./png_chunks.ts";
 import { jpegOrientation } from "./jpeg_orientation.ts";
+import { tiffOrientation } from "./tiff_orientation.ts";
 import { upright } from "./upright.ts";
 
 /** An image of 8 bits a sample, interleaved, row-major. */
@@ -38,7 +40,7 @@ export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
 }
 
 /**
- * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as its Exif block says. `name` stands for the file in errors.
+ * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as Exif says. `name` stands for the file in errors.
  * @throws {ModelFormatError} for another format, damage, or more than `maxPixels` (default 100 megapixels).
  */
 export function decodeImage(
@@ -77,20 +79,24 @@ export function encodeImage(
 }
 
 function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number): RgbaImage {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 33) throw new ModelFormatError(`${name}: the PNG ends inside its header`);
-  const pixels = view.getUint32(16) * view.getUint32(20);
+  const chunks = readPngChunks(bytes, name);
+  const view = new DataView(chunks.header.buffer, chunks.header.byteOffset);
+  const pixels = view.getUint32(0) * view.getUint32(4);
   if (pixels > maxPixels) {
     throw new ModelFormatError(
       `${name}: the image has ${pixels} pixels, expected at most ${maxPixels}`,
     );
   }
-  checkPngData(bytes, name);
-  const { width, height, depth, channels, data, palette, transparency } = decodePng(bytes);
-  // One colour may stand for nothing (the PNG specification's tRNS).
-  const key = !palette && channels % 2 === 1 && transparency?.length === channels
-    ? transparency
-    : undefined;
+  checkPngData(chunks, name);
+  const indexed = chunks.header[9] === 3;
+  const { width, height, depth, channels, data, palette } = decodePng(plainPng({
+    ...chunks,
+    // Elsewhere PLTE is a suggestion, and the decoder refuses a tRNS of more values than pixels.
+    palette: indexed ? chunks.palette : undefined,
+    transparency: indexed ? chunks.transparency : undefined,
+  }));
+  if (indexed && !palette) throw new ModelFormatError(`${name}: the PNG has no PLTE, its colours`);
+  const key = keyOf(chunks, channels);
   const alpha = palette
     ? palette.some((entry) => entry.length === 4)
     : channels === 2 || channels === 4 || key !== undefined;
@@ -123,7 +129,20 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
       }
     }
   }
-  return { width, height, channels: alpha ? 4 : 3, data: out };
+  const image: RgbaImage = { width, height, channels: alpha ? 4 : 3, data: out };
+  const { exif } = chunks;
+  return exif
+    ? upright(image, tiffOrientation(new DataView(exif.buffer, exif.byteOffset, exif.byteLength)))
+    : image;
+}
+
+/** The one colour of a grey or RGB PNG that stands for nothing (the PNG specification's tRNS). */
+function keyOf({ header, transparency }: PngChunks, channels: number): number[] | undefined {
+  if (header[9] !== 0 && header[9] !== 2 || transparency?.length !== 2 * channels) return undefined;
+  return Array.from(
+    { length: channels },
+    (_, c) => transparency[2 * c] * 256 + transparency[2 * c + 1],
+  );
 }
 
 function fromJpeg(bytes: Uint8Array<ArrayBuffer>, maxPixels: number): RgbaImage {

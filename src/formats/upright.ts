@@ -1,5 +1,5 @@
 import type { RgbaImage } from "./image.ts";
-import type { Orientation } from "./jpeg_orientation.ts";
+import type { Orientation } from "./tiff_orientation.ts";
 
 /** For each orientation: whether rows become columns, and whether the result's columns and rows then run backwards through the file's. */
 const turns: Readonly<Record<Orientation, readonly [boolean, boolean, boolean]>> = {
