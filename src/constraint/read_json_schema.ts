@@ -9,6 +9,7 @@ import {
   schemaTypes,
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
+import { pointerParts, ReferenceNames } from "./reference_names.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
 /** Schemas inside schemas at most: objects of objects of objects. */
@@ -24,9 +25,9 @@ const MOST_SCHEMAS = 5000;
  */
 export function readJsonSchema(schema: unknown): JsonSchema {
   const reader = new SchemaReader(schema);
-  const find = (reference: string) => reader.find(reference);
+  const find = (reference: string) => reader.follow(reference);
   try {
-    const read = reader.read(schema, "#", 0);
+    const read = reader.readWhole();
     checkConjunctions(read, find);
     checkFiniteTexts(read, find);
     return read;
@@ -40,10 +41,24 @@ export function readJsonSchema(schema: unknown): JsonSchema {
 class SchemaReader {
   readonly #root: unknown;
   #count = 0;
-  readonly #look = { resolve: (reference: string) => this.find(reference), left: MOST_COMPARED };
+  readonly #look = { resolve: (reference: string) => this.follow(reference), left: MOST_COMPARED };
+
+  readonly #names: ReferenceNames;
 
   constructor(root: unknown) {
     this.#root = root;
+    this.#names = new ReferenceNames(root);
+  }
+
+  /** The whole schema, with a definition for each reference whose escapes the compiler does not follow. */
+  readWhole(): JsonSchema {
+    const read = this.read(this.#root, "#", 0);
+    const added: Record<string, unknown> = {};
+    for (const { reference, name } of this.#names.renamed()) {
+      added[name] = this.read(this.#find(reference), reference, 1);
+    }
+    if (typeof read === "boolean" || Object.keys(added).length === 0) return read;
+    return { ...read, $defs: { ...Object(read.$defs), ...added } };
   }
 
   read(schema: unknown, path: string, level: number): JsonSchema {
@@ -105,10 +120,10 @@ class SchemaReader {
         return copy;
       }
       case "reference":
-        if (typeof value !== "string" || this.find(value) === undefined) {
+        if (typeof value !== "string" || this.#find(value) === undefined) {
           throw wrong(path, value, 'a reference within the schema, such as "#/$defs/name"');
         }
-        return value;
+        return this.#names.standIn(value);
       case "any":
         checkNumbers(value, path);
         return value;
@@ -156,13 +171,17 @@ class SchemaReader {
     }
   }
 
+  /** The schema, as it was written, to which a reference leads that was written or read. */
+  follow(reference: string): unknown {
+    return this.#find(this.#names.original(reference));
+  }
+
   /** The schema to which the JSON pointer `reference` leads, as it was written; undefined where there is none. */
-  find(reference: string): unknown {
+  #find(reference: string): unknown {
     if (reference === "#") return this.#root;
     if (!reference.startsWith("#/")) return undefined;
     let at = this.#root;
-    for (const part of reference.slice(2).split("/")) {
-      const name = decode(part).replaceAll("~1", "/").replaceAll("~0", "~");
+    for (const name of pointerParts(reference)) {
       if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) {
         return undefined;
       }
@@ -199,12 +218,4 @@ function checkNumbers(value: unknown, path: string): void {
 
 function short(text: string): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }

@@ -217,3 +217,27 @@ Deno.test("ConstraintCompiler refuses what is no constraint, in one sentence, an
     assertEquals(allowed(text), ["{".charCodeAt(0)]);
   });
 });
+
+Deno.test("ConstraintCompiler: references with escapes lead where they mean", async (t) => {
+  if (!needsNative(t)) return;
+  await compiler(async (compiler) => {
+    const $defs = {
+      "a/b": { const: "slash" },
+      "a~b": { const: "tilde" },
+      "a b": { const: "blank" },
+    };
+    for (
+      const [part, expected] of [
+        ["a~1b", "slash"],
+        ["a%2Fb", "slash"],
+        ["a~0b", "tilde"],
+        ["a%20b", "blank"],
+      ]
+    ) {
+      const schema = { $ref: `#/$defs/${part}`, $defs };
+      const text = await compiler.start({ kind: "json_schema", schema });
+      assertEquals(walk(text, new Rng(1)), JSON.stringify(expected));
+      text[Symbol.dispose]();
+    }
+  });
+});

@@ -24,12 +24,15 @@ Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", 
       type: "object",
       properties: {
         title: { type: "string" },
-        not: { anyOf: [{ type: "null" }, { $ref: "#/$defs/a~1b" }] },
+        not: { anyOf: [{ type: "null" }, { $ref: "#/$defs/escaped.0" }] },
         ["__proto__"]: true,
       },
       required: ["title"],
       additionalProperties: false,
-      $defs: { "a/b": { enum: [{ title: "kept", not: 1 }] } },
+      $defs: {
+        "a/b": { enum: [{ title: "kept", not: 1 }] },
+        "escaped.0": { enum: [{ title: "kept", not: 1 }] },
+      },
     }),
   );
   assertEquals(readJsonSchema(true), true);
@@ -289,4 +292,52 @@ Deno.test("readJsonSchema refuses numbers that JSON's parser does not keep, and 
     ...kept,
     minimum: -1.5,
   });
+});
+
+Deno.test("readJsonSchema gives what references with escapes lead to a name that the compiler finds", () => {
+  const x = { const: "x" };
+  const cases: [string, string][] = [
+    ["#/$defs/a~1b", "a/b"],
+    ["#/$defs/a~0b", "a~b"],
+    ["#/$defs/a~01b", "a~1b"],
+    ["#/$defs/a%20b", "a b"],
+    ["#/$defs/a%2Fb", "a/b"],
+    ["#/$defs/a%25b", "a%b"],
+    ["#/$defs/a%zz", "a%zz"],
+    ["#/%24defs/a", "a"],
+  ];
+  for (const [$ref, name] of cases) {
+    assertEquals(readJsonSchema({ $ref, $defs: { [name]: x } }), {
+      $ref: "#/$defs/escaped.0",
+      $defs: { [name]: x, "escaped.0": x },
+    }, $ref);
+  }
+  // What is written without escapes is another definition than what is meant with them.
+  const both = { "a%20b": { const: "wrong" }, "a b": x, "escaped.0": {} };
+  assertEquals(readJsonSchema({ $ref: "#/$defs/a%20b", $defs: both }), {
+    $ref: "#/$defs/escaped.1",
+    $defs: { ...both, "escaped.1": x },
+  });
+  const node = ($ref: string) => ({ type: "object", properties: { next: { $ref } } });
+  assertEquals(
+    readJsonSchema({
+      items: node("#/definitions/a~1b"),
+      definitions: { "a/b": node("#/definitions/a~1b") },
+    }),
+    {
+      items: node("#/$defs/escaped.0"),
+      definitions: { "a/b": node("#/$defs/escaped.0") },
+      $defs: { "escaped.0": node("#/$defs/escaped.0") },
+    },
+  );
+  for (
+    const [schema, words] of [
+      [
+        { anyOf: [{ $ref: "#/$defs/a~1b" }, { $ref: "#/$defs/escaped.0" }], $defs: { "a/b": x } },
+        "escaped.0",
+      ],
+      [{ $ref: "#/$defs/a~1b", $defs: { "a/b": { $ref: "#/$defs/a%2fb" } } }, "endless"],
+      [{ $ref: "#/$defs/a~1b" }, '#/$ref is "#/$defs/a~1b"'],
+    ] as const
+  ) assertThrows(() => readJsonSchema(schema), ConstraintError, words);
 });
