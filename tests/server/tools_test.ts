@@ -474,3 +474,21 @@ async function shown(): Promise<string> {
   const { writtenTools } = await import("../../src/tokenizer/written_tools.ts");
   return writtenTools([], tools.map((tool) => tool.function))[0].content;
 }
+
+Deno.test("a required call that is cut before its name leaves nothing of its markup, whole and streamed", async () => {
+  const { post } = testApp({ reply: () => twoCalls.slice(twoCalls.indexOf("<tool_call")) });
+  for (const tool_choice of ["required", named("get_weather")]) {
+    for (const max_tokens of [1, 5, 10, 14, 20]) {
+      const body = { messages, tools, tool_choice, max_tokens };
+      const [{ message, finish_reason }] = (await (await post(path, body)).json()).choices;
+      assertEquals([message.content, finish_reason], ["", "length"]);
+      assertEquals("tool_calls" in message, false);
+      const [streamed] = added(await readEvents(await post(path, { ...body, stream: true })));
+      assertEquals([streamed.content ?? "", streamed.calls.length, streamed.reason], [
+        "",
+        0,
+        "length",
+      ]);
+    }
+  }
+});
