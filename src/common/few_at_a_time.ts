@@ -23,16 +23,33 @@ export class FewAtATime {
       if (this.#waiting.length >= this.#waiters) {
         throw new CapacityError(`${this.#waiting.length} ${what} wait already`);
       }
-      // Whoever ends hands over its place.
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await this.#turn(signal);
     } else this.#running++;
     try {
-      signal?.throwIfAborted();
       return await work();
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#running--;
+    }
+  }
+
+  /** Waits for a place, which whoever ends hands over; leaves the queue when `signal` fires. */
+  async #turn(signal?: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const leave = () => {
+      const at = this.#waiting.indexOf(resolve);
+      // Absent when its turn has just come: the work, which has the signal too, sees to it.
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+      reject(signal!.reason);
+    };
+    this.#waiting.push(resolve);
+    signal?.addEventListener("abort", leave, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal?.removeEventListener("abort", leave);
     }
   }
 }

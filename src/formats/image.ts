@@ -53,7 +53,7 @@ export function decodeImage(
     throw new ModelFormatError(`${name}: the file is neither PNG nor JPEG`);
   }
   try {
-    return format === "png" ? fromPng(bytes, name, maxPixels) : fromJpeg(bytes, maxPixels);
+    return format === "png" ? fromPng(bytes, name, maxPixels) : fromJpeg(bytes, name, maxPixels);
   } catch (error) {
     if (error instanceof ModelFormatError) throw error;
     throw new ModelFormatError(
@@ -145,15 +145,26 @@ function keyOf({ header, transparency }: PngChunks, channels: number): number[] 
   );
 }
 
-function fromJpeg(bytes: Uint8Array<ArrayBuffer>, maxPixels: number): RgbaImage {
-  const { width, height, data } = jpeg.decode(bytes, {
-    useTArray: true,
-    formatAsRGBA: false,
-    maxResolutionInMP: maxPixels / 1e6,
-    maxMemoryUsageInMB: 2048,
-  });
+function fromJpeg(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number): RgbaImage {
+  const { width, height, data } = decodeJpeg(bytes, name, maxPixels);
   return upright(
     { width, height, channels: 3, data: new Uint8Array(data) },
     jpegOrientation(bytes),
   );
+}
+
+function decodeJpeg(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number) {
+  try {
+    return jpeg.decode(bytes, {
+      useTArray: true,
+      formatAsRGBA: false,
+      maxResolutionInMP: maxPixels / 1e6,
+      maxMemoryUsageInMB: 2048,
+    });
+  } catch (error) {
+    if (!/^maxResolutionInMP/.test((error as Error).message)) throw error;
+    throw new ModelFormatError(`${name}: the image has more than ${maxPixels} pixels`, {
+      cause: error,
+    });
+  }
 }

@@ -35,6 +35,11 @@ const unsupported = onlyNeutral({
   min_tokens: [[0], "a text ends where the model ends it; `ignore_eos` goes on to `max_tokens`"],
   bad_words: [[[]], "use `logit_bias`"],
   include_stop_str_in_output: [[false], "a text ends before its stop string"],
+  use_beam_search: [[false], "texts are sampled"],
+  length_penalty: [[1], "it is of beam search"],
+  allowed_token_ids: [[], "use `structured_outputs` or `logit_bias`"],
+  truncate_prompt_tokens: [[], "prompts are read whole or refused"],
+  skip_special_tokens: [[true], "texts are without them"],
   prompt_logprobs: [[], "`/v1/completions` has them with `echo` and `logprobs`"],
 });
 
@@ -53,6 +58,7 @@ export const unsupportedInChat = {
     continue_final_message: [[false], "use `/v1/completions` to continue a text"],
     add_generation_prompt: [[true], "use `/v1/completions` for a prompt of your own"],
     chat_template: [[], "the model's own is used"],
+    chat_template_kwargs: [[{}], "the model's own template is used as it is"],
     modalities: [[["text"]], "answers are text"],
     audio: [[], "answers are text"],
     web_search_options: [[], "the server searches nothing"],

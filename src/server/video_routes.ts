@@ -29,6 +29,7 @@ export function videoRoutes(
     const reader = await openBody(body);
     const { width, height } = reader.header;
     if (width * height > maxFramePixels) {
+      await reader.cancel();
       throw ApiError.invalid(
         `frames are ${width}x${height}, expected at most ${maxFramePixels} pixels`,
       );
@@ -68,11 +69,8 @@ export function videoRoutes(
     }
     // Whatever the server asks for: nothing but this keeps a page of others from a socket.
     checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
-    if (!c.req.header("sec-websocket-key")) {
-      throw ApiError.invalid("the header Sec-WebSocket-Key is absent, expected a WebSocket's");
-    }
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
-    const { socket, response } = Deno.upgradeWebSocket(c.req.raw, { protocol });
+    const { socket, response } = upgrade(c.req.raw, protocol);
     const session = new VideoSession(socket, maxFramePixels);
     sessions.add(session);
     socket.addEventListener("close", () => sessions.delete(session));
@@ -88,4 +86,21 @@ async function openBody(body: ReadableStream<Uint8Array>): Promise<Y4mReader> {
     if (error instanceof ModelFormatError) throw ApiError.invalid(error.message);
     throw error;
   }
+}
+
+/** Answers a handshake (RFC 6455, section 4.2.1). Throws `ApiError` for one that is none. */
+function upgrade(request: Request, protocol: string | undefined): Deno.WebSocketUpgrade {
+  const key = request.headers.get("sec-websocket-key");
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key ?? "")) {
+    throw ApiError.invalid(`Sec-WebSocket-Key is ${key ?? "absent"}, expected 16 bytes in base64`);
+  }
+  const version = request.headers.get("sec-websocket-version");
+  if (version !== "13") {
+    throw ApiError.invalid(`Sec-WebSocket-Version is ${version ?? "absent"}, expected 13`);
+  }
+  const connection = request.headers.get("connection") ?? "";
+  if (!connection.toLowerCase().split(",").some((option) => option.trim() === "upgrade")) {
+    throw ApiError.invalid(`Connection is ${connection || "absent"}, expected Upgrade`);
+  }
+  return Deno.upgradeWebSocket(request, { protocol });
 }

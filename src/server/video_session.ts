@@ -6,6 +6,11 @@ import { readVideoQuery } from "./video_query.ts";
 /** Frames that a client may have unanswered, or answered and not taken; one sent beyond is dropped, since late live video is worth nothing. */
 const maxInFlight = 4;
 
+/** Bytes of words that a client may leave untaken. */
+const maxWords = 1 << 20;
+/** Times that a client may start anew before the first is done. */
+const maxStarts = 16;
+
 /**
  * Live video on one WebSocket. The client's first message is JSON `{ width, height, scale?, quality?, budget_ms? }`; the server
  * answers `{ type: "ready", width, height, device }` (the enlarged size) or `{ type: "error", message }`. Then each binary message
@@ -19,6 +24,7 @@ export class VideoSession {
   #width = 0;
   #height = 0;
   #scale = 1;
+  #starts = 0;
   #inFlight = 0;
 
   constructor(socket: WebSocket, maxPixels: number) {
@@ -28,7 +34,9 @@ export class VideoSession {
     let last = Promise.resolve();
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
       if (typeof data !== "string") return this.#frame(data);
-      last = last.then(() => this.#configure(data)).catch((error: Error) => this.#fail(error));
+      if (++this.#starts > maxStarts) return this.close();
+      last = last.then(() => this.#configure(data)).catch((error: Error) => this.#fail(error))
+        .finally(() => this.#starts--);
     };
     socket.onclose = () => this.close();
     socket.onerror = () => this.close();
@@ -98,7 +106,11 @@ export class VideoSession {
   }
 
   #tell(message: Record<string, unknown>): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    // Frames are held back by then: what is left are words to a client that reads none of them.
+    const most = maxInFlight * frameBytes("420", this.#width, this.#height) * this.#scale ** 2;
+    if (this.#socket.bufferedAmount > most + maxWords) return this.close();
+    this.#socket.send(JSON.stringify(message));
   }
 }
 

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { encodeImage } from "../../src/formats/image.ts";
 import { encodeY4mHeader, y4mFrameMark, Y4mReader } from "../../src/formats/y4m.ts";
+import { inFolder } from "../support/in_folder.ts";
 import { needsNative } from "../support/needs_native.ts";
 import { until } from "../support/until.ts";
 import { cli } from "./support.ts";
@@ -16,15 +17,6 @@ const header = encodeY4mHeader({
   aspect: [1, 1],
   comments: [],
 });
-
-async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 Deno.test("sparrow video and upscale exit with 2 and one line that names the flag and its value", async () => {
   for (

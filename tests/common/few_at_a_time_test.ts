@@ -13,13 +13,15 @@ Deno.test("FewAtATime runs so many at once, the others in order, and refuses mor
   await assertRejects(() => run(4), CapacityError, "2 tasks wait already");
   assertEquals(begun, [0, 1]);
   leave.abort(new DOMException("gone", "AbortError"));
+  // Its place is another's at once.
+  await assertRejects(() => results[2], DOMException, "gone");
+  const last = run(4);
   gates[1].reject(new Error("failed"));
   await assertRejects(() => results[1], Error, "failed");
-  await assertRejects(() => results[2], DOMException, "gone");
   assertEquals(begun, [0, 1, 3]);
   gates[0].resolve(10);
   gates[3].resolve(13);
-  assertEquals([await results[0], await results[3]], [10, 13]);
   gates[4].resolve(14);
-  assertEquals(await run(4), 14);
+  assertEquals([await results[0], await results[3], await last], [10, 13, 14]);
+  assertEquals(begun, [0, 1, 3, 4]);
 });

@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { sameFile } from "../../src/common/same_file.ts";
+import { inFolder } from "../support/in_folder.ts";
 
-Deno.test("sameFile sees through spelling, symbolic links and hard links", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
+Deno.test("sameFile sees through spelling, symbolic links and hard links", () =>
+  inFolder(async (folder) => {
     const at = (name: string) => `${folder}/${name}`;
     await Deno.writeTextFile(at("a"), "a");
     await Deno.writeTextFile(at("b"), "a");
@@ -17,7 +17,4 @@ Deno.test("sameFile sees through spelling, symbolic links and hard links", async
       assertEquals(await sameFile(at("a"), at(name)), false, name);
     }
     assertEquals(await sameFile(at("nothing"), at("./nothing")), false);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));

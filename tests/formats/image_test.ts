@@ -160,6 +160,19 @@ Deno.test("decodeImage turns a JPEG upright as its Exif block says", () => {
   }
 });
 
+Deno.test("decodeImage refuses more pixels than are asked for, of either format", () => {
+  for (const format of ["png", "jpeg"] as const) {
+    const bytes = encodeImage(gradient(3), format);
+    assertEquals(decodeImage(bytes, "x", 24 * 16).width, 24);
+    const decode = () => decodeImage(bytes, "x", 24 * 16 - 1);
+    assertThrows(
+      decode,
+      ModelFormatError,
+      format === "png" ? "384 pixels" : "more than 383 pixels",
+    );
+  }
+});
+
 Deno.test("decodeImage ends damaged files with ModelFormatError or pixels, never otherwise", () => {
   for (const format of ["png", "jpeg"] as const) {
     const bytes = encodeImage(gradient(3), format);

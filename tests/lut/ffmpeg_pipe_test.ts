@@ -5,33 +5,15 @@ import { probeVideo } from "../../src/lut/probe_video.ts";
 import { upscaleFile } from "../../src/lut/upscale_file.ts";
 import { frameBytes, frameOf } from "../../src/lut/video_frame.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
+import { hasFfmpeg } from "../support/has_ffmpeg.ts";
+import { inFolder } from "../support/in_folder.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 nativeProblem();
 const ffmpeg = await hasFfmpeg();
 
-async function hasFfmpeg(): Promise<boolean> {
-  try {
-    return (await new Deno.Command("ffmpeg", { args: ["-version"], stdout: "null" }).output())
-      .success;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    console.log("skipped: video files (no ffmpeg on PATH)");
-    return false;
-  }
-}
-
 /** Times that no frame rate has, none of them shared. */
 const times = Array.from({ length: 30 }, (_, i) => i * 0.04 + (i % 7) * 0.003);
-
-async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 async function writeClip(path: string): Promise<void> {
   await using encoder = new VideoEncoder(path);

@@ -5,21 +5,12 @@ import { decodeVideo } from "../../src/lut/ffmpeg_pipe.ts";
 import { probeVideo } from "../../src/lut/probe_video.ts";
 import { upscaleFile } from "../../src/lut/upscale_file.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
+import { hasFfmpeg } from "../support/has_ffmpeg.ts";
+import { inFolder } from "../support/in_folder.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 nativeProblem();
 const ffmpeg = await hasFfmpeg();
-
-async function hasFfmpeg(): Promise<boolean> {
-  try {
-    return (await new Deno.Command("ffmpeg", { args: ["-version"], stdout: "null" }).output())
-      .success;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    console.log("skipped: video files (no ffmpeg on PATH)");
-    return false;
-  }
-}
 
 /** Runs ffmpeg or ffprobe on a line of words; resolves to what it printed. */
 async function tool(name: string, line: string, cwd: string): Promise<string> {
@@ -44,17 +35,14 @@ function fileTest(
     ignore: !ffmpeg,
     fn: async (t) => {
       if (!needsNative(t)) return;
-      const folder = await Deno.makeTempDir();
-      try {
-        using upscaler = await VideoUpscaler.open({ scale, quality: "bicubic" });
-        await body(
+      using upscaler = await VideoUpscaler.open({ scale, quality: "bicubic" });
+      await inFolder((folder) =>
+        body(
           (input, output) => upscaleFile(upscaler, `${folder}/${input}`, `${folder}/${output}`),
           (line) => tool("ffmpeg", line, folder),
           folder,
-        );
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
+        )
+      );
     },
   });
 }
