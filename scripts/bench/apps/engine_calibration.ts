@@ -56,7 +56,7 @@ interface Sample {
 
 /**
  * Measures an engine's own constants: how long steps of 1 to 16 decoding rows take, how long prompts of several lengths
- * take, and what context adds to a decode step. Sampled before and after everything else that is measured. Constants are medians of all
+ * take, and what context adds to a decode step. Sampled before and after everything else that is measured, in full runs after every round. Constants are medians of all
  * samples; what is compared with them has the pace of the samples beside it, so that an hour in which the machine is slow does not
  * count as a property of the engine, nor its best moments as what it can do throughout.
  */
@@ -74,6 +74,11 @@ export class EngineCalibration {
   async warmUp(): Promise<void> {
     for (const tokens of PROMPTS) await this.#run(tokens, 8);
     await Promise.all(Array.from({ length: 8 }, () => this.#run(SHORT_TOKENS, 8)));
+  }
+
+  /** Samples taken so far. */
+  get samples(): number {
+    return this.#samples.length;
   }
 
   /** Takes one more sample of everything. */
@@ -96,13 +101,14 @@ export class EngineCalibration {
     this.#samples.push({ steps, prompts, sharingMs });
   }
 
-  /** How long everything took in sample `number` and the next, as a multiple of the medians of all samples. */
-  pace(number: number): number {
-    const usual = this.#samples.map(timesOf);
-    const own = [number, number + 1].map((i) => timesOf(this.#samples[i]));
+  /** How long everything took in the samples from number `first` to `last`, in the mean, as a multiple of the medians of all samples. */
+  pace(first: number, last: number): number {
+    const all = this.#samples.map(timesOf);
+    const own = all.slice(first, last + 1);
     return median(
-      usual[0].map((_, what) =>
-        (own[0][what] + own[1][what]) / 2 / median(usual.map((times) => times[what]))
+      all[0].map((_, what) =>
+        own.reduce((sum, times) => sum + times[what], 0) / own.length /
+        median(all.map((times) => times[what]))
       ),
     );
   }

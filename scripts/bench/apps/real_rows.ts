@@ -32,12 +32,11 @@ export async function realRows(context: BenchContext, texts: Texts): Promise<voi
   await calibration.sample();
   for (const [name, run] of Object.entries(smallApplications(texts))) {
     for (const roundTripMs of [0, 250]) {
-      measured.push(await measure(pool, { name, run, roundTripMs }, context.full));
-      await calibration.sample();
+      measured.push(await measure(pool, { name, run, roundTripMs }, context.full, calibration));
     }
   }
   context.note(`apps: fitted ${JSON.stringify((await calibration.fit())(1))}`);
-  const paces = measured.map((_, i) => calibration.pace(i));
+  const paces = measured.map(({ samples }) => calibration.pace(...samples));
   context.report({
     case: "calibration_real",
     metric: "fastest_over_slowest",
@@ -72,6 +71,8 @@ interface Measured extends Case {
   runs: Record<Way, Once[]>;
   /** Tokens of all prompts of the graph, as the engine counts them. */
   promptTokens: number;
+  /** The first and the last sample of the calibration that belong to it. */
+  samples: [first: number, last: number];
 }
 
 /** Milliseconds of measuring a case after which no further round begins. */
@@ -80,8 +81,16 @@ const FULL_ROUNDS = 5;
 /** Runs of the graph at least, where one round takes longer than that. */
 const LEAST_GRAPH_RUNS = 3;
 
-/** Runs a case in interleaved rounds, each way first in every other one. Throws when the graph's answers are not those of request by request. */
-async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Measured> {
+/**
+ * Runs a case in interleaved rounds, each way first in every other one; `calibration` samples the engine at the end, in `full` runs after
+ * every round. Throws when the graph's answers are not those of request by request.
+ */
+async function measure(
+  pool: EnginePool,
+  one: Case,
+  full: boolean,
+  calibration: EngineCalibration,
+): Promise<Measured> {
   const { name, run, roundTripMs } = one;
   const runs: Measured["runs"] = { graph: [], requests: [], cached: [] };
   let promptTokens = 0;
@@ -114,6 +123,7 @@ async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Meas
     return value;
   };
   const begin = performance.now();
+  const first = calibration.samples - 1;
   let rounds = 0;
   while (full ? rounds < FULL_ROUNDS : rounds === 0 || performance.now() - begin < ENOUGH_MS) {
     const ways = [
@@ -125,11 +135,15 @@ async function measure(pool: EnginePool, one: Case, full: boolean): Promise<Meas
     if (name !== "mixed" && answers[0] !== answers[1]) {
       throw new Error(`apps/${name}: the graph's answers are not those of request by request`);
     }
-    if (full) await timed("cached", byRequest(false));
+    if (full) {
+      await timed("cached", byRequest(false));
+      await calibration.sample();
+    }
     rounds++;
   }
   for (; rounds < LEAST_GRAPH_RUNS; rounds++) await timed("graph", asGraph);
-  return { ...one, runs, promptTokens };
+  if (!full) await calibration.sample();
+  return { ...one, runs, promptTokens, samples: [first, calibration.samples - 1] };
 }
 
 /** The median of a number that every run has. */
