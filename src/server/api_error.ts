@@ -55,9 +55,11 @@ export class ApiError extends Error {
 
   /** The whole answer. */
   toResponse(headers: Record<string, string> = {}): Response {
-    const retry: Record<string, string> = this.retryAfterSeconds === undefined
-      ? {}
-      : { "Retry-After": String(Math.ceil(this.retryAfterSeconds)) };
-    return Response.json(this.body(), { status: this.status, headers: { ...retry, ...headers } });
+    const all: Record<string, string> = { ...headers };
+    if (this.retryAfterSeconds !== undefined) {
+      all["Retry-After"] = String(Math.ceil(this.retryAfterSeconds));
+    }
+    if (this.status === 401) all["WWW-Authenticate"] = "Bearer";
+    return Response.json(this.body(), { status: this.status, headers: all });
   }
 }

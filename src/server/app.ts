@@ -1,5 +1,4 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
@@ -7,6 +6,7 @@ import { routePath } from "hono/route";
 import { log } from "../common/log.ts";
 import type { EnginePool } from "../engine/types.ts";
 import { accessMiddleware } from "./access_middleware.ts";
+import { allowedMethods } from "./allowed_methods.ts";
 import { ApiError } from "./api_error.ts";
 import { Authenticator } from "./auth.ts";
 import { chatRoutes } from "./chat_routes.ts";
@@ -22,6 +22,7 @@ import type {
 import { fromAnyError } from "./error_map.ts";
 import { GenerationDesk } from "./generation_desk.ts";
 import { healthRoutes } from "./health_routes.ts";
+import { limitBody } from "./limit_body.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { metricsRoutes } from "./metrics_routes.ts";
 import { modelsRoutes } from "./models_routes.ts";
@@ -74,22 +75,14 @@ export function createApp(
   });
   if (options.corsOrigins.length > 0) {
     const any = options.corsOrigins.includes("*");
-    router.use(cors({ origin: any ? "*" : [...options.corsOrigins] }));
+    router.use(cors({
+      origin: any ? "*" : [...options.corsOrigins],
+      exposeHeaders: ["X-Request-Id", "Retry-After"],
+    }));
   }
   router.use(accessMiddleware(context, surfaces.flatMap((surface) => surface.ownAuth ?? [])));
   const streamed = new Set(surfaces.flatMap((surface) => surface.streamed ?? []));
-  const limited = bodyLimit({
-    maxSize: options.maxBodyBytes,
-    onError: () => {
-      throw new ApiError(`body: expected at most ${options.maxBodyBytes} bytes, got more`, {
-        status: 413,
-        type: "invalid_request_error",
-        code: "body_too_large",
-      });
-    },
-  });
-  // It gathers bodies that do not say their length.
-  router.use((c, next) => streamed.has(c.req.path) ? next() : limited(c, next));
+  router.use(limitBody(options.maxBodyBytes, streamed));
 
   modelsRoutes(router, context);
   chatRoutes(router, context);
@@ -101,13 +94,25 @@ export function createApp(
   openapiRoutes(router);
   pageRoutes(router);
 
-  router.notFound((c) =>
-    new ApiError(`no route ${c.req.method} ${c.req.path}; /openapi.json lists them`, {
-      status: 404,
+  const allowed = allowedMethods(router.routes);
+  router.notFound((c) => {
+    const { method, path } = c.req;
+    const others = allowed(path);
+    const headers: Record<string, string> = { "X-Request-Id": c.get("requestId") };
+    if (others.length === 0) {
+      return new ApiError(`no route ${method} ${path}; /openapi.json lists them`, {
+        status: 404,
+        type: "invalid_request_error",
+        code: "not_found",
+      }).toResponse(headers);
+    }
+    headers.Allow = others.join(", ");
+    return new ApiError(`method ${method} of ${path}, expected ${others.join(" or ")}`, {
+      status: 405,
       type: "invalid_request_error",
-      code: "not_found",
-    }).toResponse({ "X-Request-Id": c.get("requestId") })
-  );
+      code: "method_not_allowed",
+    }).toResponse(headers);
+  });
   router.onError((error, c) => {
     const { req } = c;
     const requestId = c.get("requestId");

@@ -26,6 +26,9 @@ export interface ParrotListener extends Listener {
 
 class BodyTooLarge extends Error {}
 
+/** What the main application has no route for, in Parrot's words. */
+const refusals = new Map([[404, "Not Found"], [405, "Method Not Allowed"]]);
+
 /**
  * Serves Parrot's routes on 127.0.0.1, with bodies on every method. No time limits: its client waits for a variable
  * on one open request for as long as that takes. Rejects with `Deno.errors.AddrInUse` when the port is taken.
@@ -138,9 +141,10 @@ async function forward(
       signal,
     }),
   );
-  if (answer.status === 404 && answer.headers.get("content-type")?.includes("json")) {
+  const refusal = refusals.get(answer.status);
+  if (refusal !== undefined && answer.headers.get("content-type")?.includes("json")) {
     await answer.body?.cancel();
-    return send(response, 404, { error: `Not Found: ${url.pathname}`, traceback: "" });
+    return send(response, answer.status, { error: `${refusal}: ${url.pathname}`, traceback: "" });
   }
   response.writeHead(answer.status, Object.fromEntries(answer.headers));
   if (answer.body) {

@@ -13,6 +13,7 @@ Deno.test("a server with keys answers 401 in OpenAI's shape without a valid one"
     for (const path of ["/v1/models", "/metrics", "/v1/nothing"]) {
       const response = await get(path, header === undefined ? {} : { Authorization: header });
       assertEquals(response.status, 401, `${path} with ${header}`);
+      assertEquals(response.headers.get("WWW-Authenticate"), "Bearer");
       assertEquals((await response.json()).error.code, "invalid_api_key");
     }
   }
@@ -146,6 +147,8 @@ Deno.test("CORS headers are sent only to origins that were asked for", async () 
   const { get } = testApp({}, { corsOrigins: [origin] });
   const allowed = await get("/health", { Origin: origin });
   assertEquals(allowed.headers.get("Access-Control-Allow-Origin"), origin);
+  const shown = allowed.headers.get("Access-Control-Expose-Headers") ?? "";
+  for (const name of ["X-Request-Id", "Retry-After"]) assertStringIncludes(shown, name);
   await allowed.body?.cancel();
   const other = await get("/health", { Origin: "https://evil.example" });
   assertEquals(other.headers.get("Access-Control-Allow-Origin"), null);

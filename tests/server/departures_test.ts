@@ -1,5 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Departures, openConnections } from "../../src/server/departures.ts";
+import { serve } from "../../src/server/serve.ts";
+import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+import { until } from "../support/test_app.ts";
 
 const ignore = Deno.build.os !== "linux";
 const body = '{"prompt":"x"}';
@@ -81,5 +84,24 @@ Deno.test({
     client.close();
     server.close();
     listener.close();
+  },
+});
+
+Deno.test({
+  name: "a client whose body says no length is seen to leave, too",
+  ignore,
+  async fn() {
+    const pool = new FakeEnginePool({ tokenDelayMs: 20, reply: () => "x".repeat(3000) });
+    await using server = await serve({ pool, port: 0, parrotPort: 0 });
+    const chunk = JSON.stringify({ prompt: "hello", max_tokens: 3000 });
+    const parts = [
+      "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+      `${chunk.length.toString(16)}\r\n${chunk}\r\n0\r\n\r\n`,
+    ];
+    await send("127.0.0.1", server.port, parts, async (client) => {
+      await until(() => pool.load()[0].running === 1, "the generation runs");
+      client.close();
+      await until(() => pool.load()[0].running === 0, "the generation is stopped", 5000);
+    });
   },
 });

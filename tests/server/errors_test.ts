@@ -113,6 +113,23 @@ Deno.test("malformed JSON, another content type, an unknown route and a large bo
   }
 });
 
+Deno.test("a path that takes other methods says which", async () => {
+  const { app } = testApp({}, {}, [parrotSurface()]);
+  for (
+    const [method, path, allow] of [
+      ["GET", "/v1/completions", "POST"],
+      ["DELETE", "/v1/models/fake", "GET, HEAD"],
+      ["PUT", "/v1/apps", "POST"],
+      ["POST", "/docs", "GET, HEAD"],
+    ]
+  ) {
+    const response = await app.fetch(new Request(`http://localhost${path}`, { method }));
+    assertEquals([response.status, response.headers.get("Allow")], [405, allow], path);
+    const { error } = await response.json();
+    assertEquals([error.type, error.code], ["invalid_request_error", "method_not_allowed"]);
+  }
+});
+
 Deno.test("a body of another content type is told which header to send, on every route that takes JSON", async () => {
   const { app, post } = testApp({}, {}, [parrotSurface()]);
   const headers = { "Content-Type": "application/x-www-form-urlencoded" };
