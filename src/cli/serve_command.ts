@@ -55,6 +55,12 @@ const flags = [
   },
   { name: "max-queue", kind: "number", value: "N", help: "Requests that may wait per model (256)" },
   { name: "max-body-mb", kind: "number", value: "N", help: "Largest request body in MiB (32)" },
+  {
+    name: "max-videos",
+    kind: "number",
+    value: "N",
+    help: "Videos enlarged at a time, streamed and live (16)",
+  },
   { name: "drain", kind: "number", value: "SECONDS", help: "Time to end work when stopped (25)" },
   {
     name: "parrot-port",
@@ -100,6 +106,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     allowedHosts: given["allow-host"],
     corsOrigins: given.cors,
     maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
+    maxVideos: wholeNumber("max-videos", given["max-videos"], 1),
     drainMs: scaled(given.drain, 1000),
     parrotPort: wholeNumber("parrot-port", given["parrot-port"], 0, 65535) ??
       defaultParrotPort(report),

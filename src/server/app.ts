@@ -41,7 +41,7 @@ export interface App {
   /** Opens the listeners that surfaces have beside the main port. */
   listen(): Promise<Listener[]>;
   /**
-   * Refuses new generations, lets the running ones end until the deadline (`drainMs`), cancels the rest, and closes
+   * Refuses new generations and videos, lets the running ones end until the deadline (`drainMs`), cancels the rest, and closes
    * surfaces. Leaves the pool open. Resolves to the number of generations cancelled.
    */
   shutdown(deadlineMs?: number): Promise<number>;
@@ -129,7 +129,8 @@ export function createApp(
       return (await Promise.all(opened)).filter((listener) => listener !== undefined);
     },
     async shutdown(deadlineMs = options.drainMs) {
-      const cancelled = await context.desk.drain(deadlineMs);
+      const drained = surfaces.map((surface) => surface.drain?.(deadlineMs));
+      const [cancelled] = await Promise.all([context.desk.drain(deadlineMs), ...drained]);
       await Promise.all(surfaces.map((surface) => surface.close?.()));
       return cancelled;
     },

@@ -17,6 +17,8 @@ export interface AppOptions {
   corsOrigins?: readonly string[];
   /** Largest request body in bytes. Default 32 MiB: a prompt of a million tokens as JSON numbers is about 7 MiB. */
   maxBodyBytes?: number;
+  /** Videos that are enlarged at a time, streamed and live ones together. Default 16. */
+  maxVideos?: number;
   /** Milliseconds between comments on a silent stream. Default 15 000. */
   pingMs?: number;
   /**
@@ -24,7 +26,7 @@ export interface AppOptions {
    * sent; an error found by then has its own status, a later one arrives in the stream. Default 1 000.
    */
   acceptMs?: number;
-  /** Milliseconds that running generations get to finish in `shutdown`. Default 25 000. */
+  /** Milliseconds that running generations and videos get to finish in `shutdown`. Default 25 000. */
   drainMs?: number;
 }
 
@@ -52,12 +54,13 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
     sharePrefixes: false,
     corsOrigins: [],
     maxBodyBytes: 32 * 1024 * 1024,
+    maxVideos: 16,
     pingMs: 15_000,
     acceptMs: 1_000,
     drainMs: 25_000,
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   } satisfies ResolvedAppOptions as ResolvedAppOptions;
-  for (const name of ["maxBodyBytes", "pingMs"] as const) {
+  for (const name of ["maxBodyBytes", "maxVideos", "pingMs"] as const) {
     if (!(resolved[name] > 0)) {
       throw new RangeError(`${name}: expected a positive number, got ${resolved[name]}`);
     }

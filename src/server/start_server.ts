@@ -36,13 +36,18 @@ export async function startServer(
   };
 
   const cut = new AbortController();
+  const open = new Set<Promise<void>>();
   let server: Deno.HttpServer<Deno.NetAddr>;
   const departures = new Departures(() => server.addr.port);
   let listeners: Awaited<ReturnType<typeof app.listen>>;
   try {
     server = Deno.serve(
       { hostname: host, port, signal: cut.signal, onListen: () => undefined },
-      (request, info) => departures.answer(request, info.remoteAddr, app.fetch),
+      (request, info) => {
+        const sent = info.completed.catch(() => undefined).finally(() => open.delete(sent));
+        open.add(sent);
+        return departures.answer(request, info.remoteAddr, app.fetch);
+      },
     );
   } catch (error) {
     await closePool();
@@ -65,9 +70,14 @@ export async function startServer(
     const cancelled = await app.shutdown(deadlineMs);
     if (cancelled > 0) log("warn", "generations cancelled at the deadline", { cancelled });
     await Promise.all(listeners.map((listener) => listener.close()));
-    const timer = setTimeout(() => cut.abort(), lastEventMs);
-    await server.shutdown();
+    // Not by the server's own shutdown: what that has begun, the signal cannot end (Deno 2.9 throws BadResource where nobody can catch it).
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, lastEventMs);
+    let waiting = true;
+    late.promise.then(() => waiting = false);
+    while (waiting && open.size > 0) await Promise.race([late.promise, Promise.all(open)]);
     clearTimeout(timer);
+    cut.abort();
     await server.finished;
     await closePool();
   };

@@ -8,8 +8,9 @@ import { ApiError } from "./api_error.ts";
 import { answeredProtocol } from "./auth.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { maxFramePixels } from "./frame_limit.ts";
-import { VideoSession } from "./video_session.ts";
+import type { VideoPlaces } from "./video_places.ts";
 import { readVideoQuery } from "./video_query.ts";
+import { VideoSession } from "./video_session.ts";
 
 /**
  * Video over HTTP and WebSocket.
@@ -20,10 +21,13 @@ import { readVideoQuery } from "./video_query.ts";
 export function videoRoutes(
   router: AppRouter,
   sessions: Set<VideoSession>,
+  places: VideoPlaces,
   { options }: ServerContext,
 ): void {
   router.post("/v1/videos/upscale", async (c) => {
     const { scale, quality, budgetMs } = readVideoQuery(c.req.query());
+    using held = new DisposableStack();
+    held.use(places.take());
     const body = c.req.raw.body;
     if (!body) throw ApiError.invalid("the body is empty, expected a y4m stream");
     const reader = await openBody(body);
@@ -34,9 +38,10 @@ export function videoRoutes(
         `frames are ${width}x${height}, expected at most ${maxFramePixels} pixels`,
       );
     }
-    const upscaler = await WorkerUpscaler.open({ scale, quality, budgetMs });
+    const upscaler = held.use(await WorkerUpscaler.open({ scale, quality, budgetMs }));
+    const kept = held.move();
     const chunks = async function* () {
-      using _closing = upscaler;
+      using _closing = kept;
       yield encodeY4mHeader(enlargedHeader(reader.header, scale));
       for await (const frame of upscaler.upscale(y4mFrames(reader))) yield* y4mChunks(frame);
     }();
@@ -53,7 +58,7 @@ export function videoRoutes(
         }
       },
       async cancel() {
-        upscaler[Symbol.dispose]();
+        kept.dispose();
         await chunks.return(undefined);
       },
     });
@@ -70,8 +75,11 @@ export function videoRoutes(
     // Whatever the server asks for: nothing but this keeps a page of others from a socket.
     checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
+    using held = new DisposableStack();
+    const place = held.use(places.take());
     const { socket, response } = upgrade(c.req.raw, protocol);
-    const session = new VideoSession(socket, maxFramePixels);
+    const session = new VideoSession(socket, maxFramePixels, place);
+    held.move();
     sessions.add(session);
     socket.addEventListener("close", () => sessions.delete(session));
     return response;

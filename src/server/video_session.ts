@@ -20,6 +20,7 @@ const maxStarts = 16;
 export class VideoSession {
   readonly #socket: WebSocket;
   readonly #maxPixels: number;
+  readonly #place: Disposable;
   #upscaler: WorkerUpscaler | undefined;
   #width = 0;
   #height = 0;
@@ -27,9 +28,11 @@ export class VideoSession {
   #starts = 0;
   #inFlight = 0;
 
-  constructor(socket: WebSocket, maxPixels: number) {
+  /** `place` is given back when the session ends. */
+  constructor(socket: WebSocket, maxPixels: number, place: Disposable) {
     this.#socket = socket;
     this.#maxPixels = maxPixels;
+    this.#place = place;
     socket.binaryType = "arraybuffer";
     let last = Promise.resolve();
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
@@ -46,6 +49,7 @@ export class VideoSession {
   close(): void {
     this.#upscaler?.[Symbol.dispose]();
     this.#upscaler = undefined;
+    this.#place[Symbol.dispose]();
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(1001);
   }
 
