@@ -7,34 +7,63 @@ import type {
   ModelInfo,
   Prompt,
 } from "../engine/types.ts";
+import { blamesRequest } from "../server/error_map.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, type FlagValues, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
+import { numberBetween } from "./number_between.ts";
 import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
 import { readConstraint } from "./read_constraint.ts";
 import { readLines } from "./read_lines.ts";
 import { UsageError } from "./usage_error.ts";
+import { wholeNumber } from "./whole_number.ts";
 
 const flags = [
   { name: "model", kind: "texts", value: "FILE", help: "GGUF file (the embedded model)" },
   ...sizeFlags,
   { name: "system", kind: "text", value: "TEXT", help: "System prompt of a chat" },
   { name: "raw", kind: "switch", help: "Continue the text as it is, without the chat template" },
-  { name: "max-tokens", short: "n", kind: "number", value: "N", help: "At most this many tokens" },
+  {
+    name: "max-tokens",
+    short: "n",
+    kind: "number",
+    value: "N",
+    help: "At most this many tokens (to the end of the context)",
+  },
   { name: "temperature", short: "t", kind: "number", value: "T", help: "0 is greedy (0.8)" },
   { name: "top-k", kind: "number", value: "K", help: "Keep the K likeliest tokens, 0 all (40)" },
-  { name: "top-p", kind: "number", value: "P", help: "Keep tokens up to this probability (0.95)" },
-  { name: "min-p", kind: "number", value: "P", help: "Drop tokens below this share (0)" },
-  { name: "presence-penalty", kind: "number", value: "X", help: "Off tokens generated before (0)" },
+  {
+    name: "top-p",
+    kind: "number",
+    value: "P",
+    help: "Keep the likeliest up to this probability (0.95)",
+  },
+  {
+    name: "min-p",
+    kind: "number",
+    value: "P",
+    help: "Drop tokens below this share of the likeliest one's probability (0)",
+  },
+  {
+    name: "presence-penalty",
+    kind: "number",
+    value: "X",
+    help: "Taken from the logit of tokens generated before (0)",
+  },
   {
     name: "frequency-penalty",
     kind: "number",
     value: "X",
-    help: "The same, as often as generated (0)",
+    help: "The same, as often as they were generated (0)",
   },
   { name: "seed", kind: "number", value: "N", help: "Same seed, same text (random)" },
   { name: "schema", kind: "text", value: "FILE", help: "The text is JSON of this JSON schema" },
-  { name: "regex", kind: "text", value: "PATTERN", help: "The text matches this as a whole" },
+  {
+    name: "regex",
+    kind: "text",
+    value: "PATTERN",
+    help: "The text matches this as a whole, in Rust's syntax",
+  },
   { name: "stop", kind: "texts", value: "TEXT", help: "End before this text; repeat for several" },
 ] as const satisfies readonly Flag[];
 
@@ -59,6 +88,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const flagged = parseFlags(flags, args);
   const given: RunFlags = { ...flagged, constraint: await readConstraint(flagged) };
   if (given.model.length > 1) throw new UsageError("run takes one --model");
+  checkGeneration(given);
   const models = await modelFiles(given.model, undefined);
   const sizes = runnerSizes(flagged);
   await using pool = await context.openPool({ models, ...(sizes && { sizes }) });
@@ -71,6 +101,18 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     return await answerOnce(text, given, info, pool, context);
   }
   return await converse(given, info, pool, context);
+}
+
+/** Throws `UsageError` for flags that no model takes, before one is loaded. */
+function checkGeneration(given: RunFlags): void {
+  wholeNumber("max-tokens", given["max-tokens"], 0);
+  numberBetween("temperature", given.temperature, 0);
+  wholeNumber("top-k", given["top-k"], 0);
+  numberBetween("top-p", given["top-p"], 0, 1);
+  numberBetween("min-p", given["min-p"], 0, 1);
+  if (given.seed !== undefined && !Number.isSafeInteger(given.seed)) {
+    throw new UsageError(`--seed: expected a whole number, got ${given.seed}`);
+  }
 }
 
 async function answerOnce(
@@ -119,9 +161,6 @@ function toPrompt(text: string, turns: ChatMessage[], given: RunFlags, info: Mod
 
 function toRequest(prompt: Prompt, given: RunFlags): GenerateRequest {
   const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-  if (!Number.isSafeInteger(seed)) {
-    throw new UsageError(`--seed: expected a whole number, got ${seed}`);
-  }
   return {
     id: crypto.randomUUID(),
     prompt,
@@ -181,6 +220,9 @@ async function generate(
         );
       }
     }
+  } catch (error) {
+    // An over-long prompt, for example.
+    throw blamesRequest(error) ? new UsageError((error as Error).message) : error;
   } finally {
     signal.removeEventListener("abort", cancel);
   }

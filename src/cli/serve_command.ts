@@ -5,6 +5,7 @@ import { checkBind } from "../server/start_server.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { modelFiles } from "./model_files.ts";
+import { numberBetween } from "./number_between.ts";
 import { Reporter } from "./reporter.ts";
 import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
 import { UsageError } from "./usage_error.ts";
@@ -77,7 +78,8 @@ const flags = [
 /** `sparrow serve`: the HTTP server. */
 export const serveCommand: Command = {
   usage: "[--model FILE | --models DIR] [FLAGS]",
-  about: "Serves language models over HTTP: OpenAI's API, a page at /, API documentation at /docs.",
+  about:
+    "Serves language models over HTTP: OpenAI's API, pages at /, /apps and /video, API documentation at /docs.",
   flags,
   examples: [
     "sparrow serve --port 0",
@@ -105,9 +107,9 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     sharePrefixes: given["share-prefixes"],
     allowedHosts: given["allow-host"],
     corsOrigins: given.cors,
-    maxBodyBytes: scaled(given["max-body-mb"], 1024 * 1024),
+    maxBodyBytes: scaled(numberBetween("max-body-mb", given["max-body-mb"], 0.001), 1024 * 1024),
     maxVideos: wholeNumber("max-videos", given["max-videos"], 1),
-    drainMs: scaled(given.drain, 1000),
+    drainMs: scaled(numberBetween("drain", given.drain, 0), 1000),
     parrotPort: wholeNumber("parrot-port", given["parrot-port"], 0, 65535) ??
       defaultParrotPort(report),
     store: given.store,
@@ -116,7 +118,11 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   };
   const sizes = runnerSizes(given);
   const maxQueue = wholeNumber("max-queue", given["max-queue"], 0);
-  checkBind(options);
+  try {
+    checkBind(options);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
   const start = performance.now();
   const pool = await context.openPool({ models, maxQueue, ...(sizes && { sizes }) });
   try {

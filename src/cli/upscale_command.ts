@@ -12,7 +12,7 @@ const flags = [
     name: "method",
     kind: "text",
     value: "NAME",
-    help: "lut (default): look-up tables with a small net",
+    help: "lut (default, the only one): look-up tables with a small net",
   },
   { name: "two-stage", kind: "switch", help: "Two stages of tables and no net (x4 only)" },
 ] as const satisfies readonly Flag[];
@@ -20,7 +20,8 @@ const flags = [
 /** `sparrow upscale`: enlarges one image. */
 export const upscaleCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
-  about: "Enlarges a PNG or JPEG. The output's ending chooses its format.",
+  about:
+    "Enlarges a PNG or JPEG. The output's ending chooses its format. It is upright, and without colour profile or other metadata.",
   flags,
   examples: ["sparrow upscale photo.jpg big.png --scale 4"],
   endsAtOnce: true,

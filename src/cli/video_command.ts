@@ -30,7 +30,7 @@ const flags = [
 export const videoCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
-    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio and times kept. " +
+    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio, subtitles and times kept. " +
     "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, and exit code 1.",
   flags,
   examples: [

@@ -65,31 +65,28 @@ const rows: readonly ErrorRow[] = [
 ];
 
 /** Built-in classes, which blame the request only where the engine threw them about it. */
-const engineRows: readonly ErrorRow[] = [
+const engineRows: readonly Omit<ErrorRow, "exit">[] = [
   {
     class: RangeError,
     status: 400,
     type: "invalid_request_error",
     code: "context_length_exceeded",
-    exit: 2,
   },
   {
     class: TypeError,
     status: 400,
     type: "invalid_request_error",
     code: "invalid_prompt",
-    exit: 2,
   },
   {
     class: SyntaxError,
     status: 400,
     type: "invalid_request_error",
     code: "invalid_prompt",
-    exit: 2,
   },
 ];
 
-function toApiError(error: Error, row: ErrorRow): ApiError {
+function toApiError(error: Error, row: Omit<ErrorRow, "exit">): ApiError {
   return new ApiError(error.message, {
     ...row,
     retryAfterSeconds: error instanceof CapacityError
@@ -110,6 +107,11 @@ export function fromAnyError(error: unknown): ApiError | undefined {
   if (error instanceof ApiError) return error;
   const row = rows.find((r) => error instanceof r.class);
   return row === undefined ? undefined : toApiError(error as Error, row);
+}
+
+/** Whether an error that an engine threw about one request is that request's own fault. */
+export function blamesRequest(error: unknown): boolean {
+  return engineRows.some((r) => error instanceof r.class);
 }
 
 /** The command line's exit code for an error: 0 never, 1 for the unforeseen, 2 for wrong usage. */

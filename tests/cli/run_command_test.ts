@@ -80,6 +80,7 @@ Deno.test("sparrow run exits with the code of the failure's class", async () => 
   const codes: [Error, number][] = [
     [new DeviceLostError("the host ended"), 4],
     [new CapacityError("full"), 5],
+    [new RangeError("prompt has 9 tokens, the context of 8 tokens takes at most 7"), 2],
     [new Error("odd"), 1],
   ];
   for (const [error, code] of codes) {
@@ -88,6 +89,23 @@ Deno.test("sparrow run exits with the code of the failure's class", async () => 
     });
     assertEquals(result.code, code);
     assertStringIncludes(result.err, error.message);
+  }
+});
+
+Deno.test("sparrow run refuses flags that no model takes before it opens one", async () => {
+  const cases = [
+    ["--top-p=3", "--top-p: expected a number from 0 to 1, got 3"],
+    ["--min-p=-1", "--min-p: expected a number from 0 to 1, got -1"],
+    ["--temperature=-1", "--temperature: expected a number from 0 to"],
+    ["--top-k=1.5", "--top-k: expected a whole number from 0 to"],
+    ["--max-tokens=1.5", "--max-tokens: expected a whole number from 0 to"],
+    ["--seed=1.5", "--seed: expected a whole number, got 1.5"],
+  ];
+  for (const [flag, text] of cases) {
+    const { code, err, opened } = await cli(["run", "--model", model, flag, "x"]);
+    assertEquals(code, 2, text);
+    assertStringIncludes(JSON.parse(err).message, text);
+    assertEquals(opened, []);
   }
 });
 
