@@ -21,7 +21,7 @@ const flags = [
 export const upscaleCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
-    "Enlarges a PNG or JPEG. The output's ending chooses its format. It is upright, and without colour profile or other metadata.",
+    "Enlarges a PNG or JPEG. The output's ending chooses its format; it comes out upright, without colour profile or other metadata.",
   flags,
   examples: ["sparrow upscale photo.jpg big.png --scale 4"],
   endsAtOnce: true,

@@ -12,11 +12,17 @@ import {
   appSubmittedSchema,
 } from "./apps_schema.ts";
 import { bearerKey } from "./auth.ts";
+import { errorResponses } from "./error_responses.ts";
 import type { AppRouter } from "./context.ts";
 import type { ParrotAccess } from "./parrot_access.ts";
 import { graphApiError } from "./parrot_errors.ts";
 import { readOperation } from "./parrot_schema.ts";
 import { eventStreamResponse } from "./sse.ts";
+
+const failures = {
+  ...errorResponses,
+  404: { ...errorResponses[404], description: "No such session, variable or model." },
+};
 
 const submitRoute = createRoute({
   method: "post",
@@ -33,6 +39,7 @@ const submitRoute = createRoute({
         "text/event-stream": { schema: z.string() },
       },
     },
+    ...failures,
   },
 });
 
@@ -50,6 +57,7 @@ const describeRoute = createRoute({
       description: "Variables and nodes; times in milliseconds since each node was created.",
       content: { "application/json": { schema: appDescriptionSchema } },
     },
+    ...failures,
   },
 });
 

@@ -14,12 +14,18 @@ const decodeSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("dense") }),
   z.strictObject({
     kind: z.literal("retrieval"),
-    k: z.int().min(1).optional().openapi({ description: "Keys retrieved per head and token." }),
+    k: z.int().min(1).optional().openapi({
+      description: "Keys retrieved per query head and token; goes before `mass`.",
+    }),
     mass: z.number().gt(0).max(1).optional().openapi({
-      description: "Share of attention mass to keep; `k` follows from it.",
+      description: "Share of attention mass to keep. Default 0.99.",
     }),
   }),
-]).openapi("DecodePolicy");
+]).openapi("DecodePolicy", {
+  description:
+    "How attention over the context is computed: on the GPU (`dense`), over keys and values in CPU memory (`retrieval`), or `auto`: by retrieval " +
+    "from 8,192 prompt tokens on without a GPU, else dense. Default `auto`.",
+});
 
 /** This server's own options, sent as `extra_body` by OpenAI's clients. */
 const sparrowSchema = z.strictObject({

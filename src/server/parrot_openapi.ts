@@ -36,6 +36,18 @@ const entries: Entry[] = [
     answer: z.object({ session_id: z.number(), session_auth: z.string() }),
   },
   {
+    method: "get",
+    path: "/v1/session/{id}",
+    summary: "Counts of a session, and how long it lives without a request",
+    query: z.object({ session_auth: z.string().optional() }),
+    answer: z.object({
+      session_id: z.number(),
+      variables: z.number(),
+      calls: z.number(),
+      life_span_seconds: z.number(),
+    }),
+  },
+  {
     method: "delete",
     path: "/v1/session/{id}",
     summary: "End a session and everything in it",

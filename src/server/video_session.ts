@@ -15,7 +15,8 @@ const maxStarts = 16;
  * Live video on one WebSocket. The client's first message is JSON `{ width, height, scale?, quality?, budget_ms? }`; the server
  * answers `{ type: "ready", width, height, device }` (the enlarged size) or `{ type: "error", message }`. Then each binary message
  * is one 4:2:0 frame (Y, Cb, Cr), answered by one binary message of the enlarged frame, in order; a frame that finds four
- * unanswered is answered by `{ type: "dropped" }`. Another JSON message starts anew.
+ * unanswered or not taken from the socket is answered by `{ type: "dropped" }`. Another JSON message starts anew. A client that takes none of
+ * its answers, or starts anew without waiting, is closed.
  */
 export class VideoSession {
   readonly #socket: WebSocket;
