@@ -33,7 +33,7 @@ export interface TextEngineOptions extends Omit<ModelOptions, "path"> {
    * contains driver faults.
    */
   isolate?: "worker" | "own" | "process";
-  /** How requests decode that do not say. Default `auto`. */
+  /** How attention over the context is computed for requests that do not say. Default `auto`. */
   decode?: DecodePolicy;
   /** How requests are batched and queued. */
   scheduler?: Partial<SchedulerOptions>;
@@ -73,7 +73,7 @@ export interface Completion {
  * A language model for programs. Any number of generations may run at once; they are batched.
  *
  * ```ts ignore
- * await using engine = await TextEngine.open({ model: "models/story.gguf" });
+ * await using engine = await TextEngine.open({ model: "models/sparrow-mini.gguf" });
  * for await (const event of engine.generate("Once upon a time", { maxTokens: 64 })) {
  *   if (event.type === "delta") console.log(event.text);
  * }

@@ -59,10 +59,15 @@ export interface SamplingOptions {
   logitBias?: Readonly<Record<number, number>>;
 }
 
-/** How attention over the context is computed while decoding. */
+/**
+ * How attention over the context is computed while decoding: on the GPU (`dense`), over keys and values in CPU memory (`retrieval`), or by
+ * retrieval from a length of the prompt on (`auto`; `RetrievalOptions.crossover`).
+ */
 export type DecodePolicy = { kind: "auto" } | { kind: "dense" } | {
   kind: "retrieval";
+  /** Keys retrieved per query head and token; goes before `mass`. */
   k?: number;
+  /** Share of attention mass to keep, above 0; 1 is all of it. Default 0.99. */
   mass?: number;
 };
 

@@ -40,8 +40,10 @@ export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
 }
 
 /**
- * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as Exif says. `name` stands for the file in errors.
- * @throws {ModelFormatError} for another format, damage, or more than `maxPixels` (default 100 megapixels).
+ * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as Exif says. Colour profiles are not
+ * applied. `name` stands for the file in errors.
+ * @throws {ModelFormatError} for another format, damage (of a PNG's pixels also a wrong Adler checksum), a PNG that is interlaced with less than
+ * 8 bits a sample, or more than `maxPixels` (default 100 megapixels).
  */
 export function decodeImage(
   bytes: Uint8Array<ArrayBuffer>,

@@ -19,7 +19,7 @@ export interface UpscaleFileOptions {
 
 /**
  * Enlarges a video file into another. Files that end in `.y4m` are read and written here; any other goes through ffmpeg, which
- * copies audio, subtitles and the title; every frame keeps its time, to the millisecond. A y4m without a rate counts as 25 frames
+ * copies audio, subtitles and the title; every frame keeps its time, to the microsecond. A y4m without a rate counts as 25 frames
  * a second. Ends with the number of frames.
  *
  * What was written before a failure or an abort is a valid, shorter file.
