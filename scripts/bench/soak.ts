@@ -117,4 +117,10 @@ function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
-Deno.exit(await soak(parseFlags(flags, Deno.args)) ? 0 : 1);
+const given = parseFlags(flags, Deno.args);
+if (given.help) {
+  console.log("Usage: deno run -A scripts/bench/soak.ts [FLAGS]\n");
+  for (const flag of flags) console.log(`  --${flag.name.padEnd(10)} ${flag.help}`);
+  Deno.exit(0);
+}
+Deno.exit(await soak(given) ? 0 : 1);
