@@ -31,7 +31,7 @@ export const videoCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
     "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio, subtitles and times kept. " +
-    "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, and exit code 1.",
+    "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, then an error: exit code 1, of a y4m 3.",
   flags,
   examples: [
     "sparrow video talk.mp4 big.mp4 --scale 4",
