@@ -1,6 +1,7 @@
 import { GgufFile, type GgufValue } from "../formats/gguf.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
+import { checkInput } from "./input_file.ts";
 import { UsageError } from "./usage_error.ts";
 
 const flags = [
@@ -17,16 +18,17 @@ export const inspectCommand: Command = {
   run,
 };
 
-function run(args: string[], { terminal }: CommandContext): Promise<number> {
+async function run(args: string[], { terminal }: CommandContext): Promise<number> {
   const given = parseFlags(flags, args);
   if (given.rest.length !== 1) {
     throw new UsageError(`inspect takes one file, got ${given.rest.length}`);
   }
+  await checkInput(given.rest[0]);
   using file = GgufFile.open(given.rest[0]);
   terminal.out.write(
     given.json ? `${JSON.stringify(toJson(file), null, 2)}\n` : toText(file, given.tensors),
   );
-  return Promise.resolve(0);
+  return 0;
 }
 
 function toText(file: GgufFile, listTensors: boolean): string {

@@ -1,4 +1,3 @@
-import { noColor } from "../common/env.ts";
 import type { ReportTarget } from "./reporter.ts";
 
 const encoder = new TextEncoder();
@@ -13,11 +12,11 @@ export interface Terminal {
 export const systemTerminal: Terminal = {
   out: {
     write: (text) => writeAll(Deno.stdout, text),
-    isInteractive: Deno.stdout.isTerminal() && !noColor(),
+    isInteractive: Deno.stdout.isTerminal(),
   },
   err: {
     write: (text) => writeAll(Deno.stderr, text),
-    isInteractive: Deno.stderr.isTerminal() && !noColor(),
+    isInteractive: Deno.stderr.isTerminal(),
   },
 };
 

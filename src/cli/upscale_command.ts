@@ -3,6 +3,7 @@ import { decodeImage, encodeImage } from "../formats/image.ts";
 import { upscaleImage } from "../lut/upscale_image.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
+import { checkInput } from "./input_file.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -42,6 +43,7 @@ async function run(args: string[], { report }: CommandContext): Promise<number> 
   if (given["two-stage"] && scale !== 4) {
     throw new UsageError(`--two-stage enlarges by 4 only, got --scale ${scale}`);
   }
+  await checkInput(input);
   if (await sameFile(input, output)) {
     throw new UsageError(`input ${input} and output ${output} are the same file`);
   }

@@ -4,6 +4,7 @@ import { qualities, type Quality } from "../lut/quality_ladder.ts";
 import { VideoUpscaler } from "../lut/video_upscaler.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
+import { checkInput } from "./input_file.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 import { wholeNumber } from "./whole_number.ts";
@@ -31,7 +32,7 @@ export const videoCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
     "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio, subtitles and times kept. " +
-    "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, then an error: exit code 1, of a y4m 3.",
+    "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, then an error: exit code 3.",
   flags,
   examples: [
     "sparrow video talk.mp4 big.mp4 --scale 4",
@@ -56,6 +57,7 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
   if (given.budget !== undefined && !(given.budget > 0)) {
     throw new UsageError(`--budget: expected milliseconds above 0, got ${given.budget}`);
   }
+  await checkInput(input);
   if (await sameFile(input, output)) {
     throw new UsageError(`input ${input} and output ${output} are the same file`);
   }

@@ -19,11 +19,6 @@ export function apiKeyFromEnvironment(): string | undefined {
   return read("SPARROW_API_KEY");
 }
 
-/** Whether colours and progress bars are unwanted (`NO_COLOR`, see no-color.org). */
-export function noColor(): boolean {
-  return (read("NO_COLOR") ?? "") !== "";
-}
-
 /** Which backend Deno's WebGPU was told to use (`DENO_WEBGPU_BACKEND`), when it was. */
 export function webgpuBackend(): string | undefined {
   return read("DENO_WEBGPU_BACKEND");

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { ModelFormatError } from "../common/errors.ts";
 import { rawMatroskaFrameHead, rawMatroskaHead, readRawMatroska } from "../formats/raw_matroska.ts";
 import { decodedColour } from "./decoded_colour.ts";
 import { type EncodeOptions, encoderArguments } from "./encoder_arguments.ts";
@@ -11,7 +12,7 @@ import { probeVideo, type VideoProbe } from "./probe_video.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
 /** ffmpeg gave fewer frames than the file declares, or failed: those that it gave are all there will be. */
-export class IncompleteVideoError extends Error {
+export class IncompleteVideoError extends ModelFormatError {
   /** Frames that the file declares, as words, or undefined. */
   readonly declared: string | undefined;
   /** ffmpeg's first complaint. */

@@ -1,3 +1,4 @@
+import { ModelFormatError } from "../common/errors.ts";
 import { ffmpegPath, ffmpegProgram, firstComplaint } from "./ffmpeg_process.ts";
 
 /** What ffmpeg said of an input's first video stream. */
@@ -43,7 +44,7 @@ export async function probeVideo(path: string): Promise<VideoProbe> {
     "color_primaries,color_transfer:stream_side_data=rotation:stream_tags=DURATION:format=duration,start_time",
   ]);
   const stream = streams?.[0];
-  if (!stream?.width) throw new Error(`read ${path}: no video stream was found in it`);
+  if (!stream?.width) throw new ModelFormatError(`read ${path}: no video stream was found in it`);
   const [n, d] = ratio(stream.avg_frame_rate, "/");
   const known = (text: unknown) =>
     typeof text === "string" && text !== "unknown" && text !== "reserved" ? text : undefined;
@@ -107,7 +108,7 @@ async function ask(path: string, what: string[]): Promise<Answer> {
   const args = ["-v", "error", "-of", "json", ...what, ffmpegPath(path)];
   const { success, stdout, stderr } = await ffmpegProgram("ffprobe", args).output();
   if (!success) {
-    throw new Error(`read ${path}: ${firstComplaint(new TextDecoder().decode(stderr))}`);
+    throw new ModelFormatError(`read ${path}: ${firstComplaint(new TextDecoder().decode(stderr))}`);
   }
   return JSON.parse(new TextDecoder().decode(stdout));
 }

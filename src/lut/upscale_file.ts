@@ -1,3 +1,4 @@
+import { ModelFormatError } from "../common/errors.ts";
 import { sameFile } from "../common/same_file.ts";
 import { encodeY4mHeader, type Y4mHeader, Y4mReader } from "../formats/y4m.ts";
 import { decodedColour } from "./decoded_colour.ts";
@@ -25,8 +26,8 @@ export interface UpscaleFileOptions {
  * What was written before a failure or an abort is a valid, shorter file.
  *
  * @throws {RangeError} when both paths lead to one file, before anything is written.
- * @throws {ModelFormatError} for a damaged y4m.
- * @throws {Error} with ffmpeg's words when it fails, is not installed, or gives fewer frames than the input declares.
+ * @throws {ModelFormatError} for an input that is damaged, cut or none; what could be read of it is in the output. But for y4m it has ffmpeg's words.
+ * @throws {Error} with ffmpeg's words when it cannot write the output, or is not installed.
  */
 export async function upscaleFile(
   upscaler: VideoUpscaler,
@@ -52,7 +53,7 @@ export async function upscaleFile(
     if (!(error instanceof IncompleteVideoError) || done === 0) throw error;
     await sink.finish();
     const of = error.declared === undefined ? "" : ` of ${error.declared}`;
-    throw new Error(
+    throw new ModelFormatError(
       `enlarge ${input}: only ${done}${of} frames could be read and are in ${output}: ${error.complaint}`,
       { cause: error },
     );

@@ -68,5 +68,10 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
   if (resolved.apiKeys.some((key) => key.length === 0)) {
     throw new RangeError("apiKeys: an empty key would admit everyone");
   }
+  if (!resolved.apiKeys.every((key) => /^[\x21-\x7e]+$/.test(key))) {
+    throw new RangeError(
+      "apiKeys: a key has characters that no header carries, expected visible ASCII",
+    );
+  }
   return resolved;
 }

@@ -41,6 +41,11 @@ const unsupported = onlyNeutral({
   truncate_prompt_tokens: [[], "prompts are read whole or refused"],
   skip_special_tokens: [[true], "texts are without them"],
   prompt_logprobs: [[], "`/v1/completions` has them with `echo` and `logprobs`"],
+  prompt_embeds: [[], "prompts are texts or tokens"],
+  logits_processors: [[[]], "use `logit_bias` or `structured_outputs`"],
+  grammar: [[""], "use `structured_outputs.grammar`"],
+  json_schema: [[], "use `structured_outputs.json`"],
+  structural_tag: [[], "use `structured_outputs` or `tools`"],
 });
 
 /** Refused by `/v1/completions`. */
@@ -57,6 +62,8 @@ export const unsupportedInChat = {
     function_call: [["none", "auto"], "deprecated; use `tool_choice`"],
     continue_final_message: [[false], "use `/v1/completions` to continue a text"],
     add_generation_prompt: [[true], "use `/v1/completions` for a prompt of your own"],
+    echo: [[false], "`/v1/completions` has it"],
+    documents: [[[]], "put them into messages"],
     chat_template: [[], "the model's own is used"],
     chat_template_kwargs: [[{}], "the model's own template is used as it is"],
     modalities: [[["text"]], "answers are text"],

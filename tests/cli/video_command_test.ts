@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { encodeImage } from "../../src/formats/image.ts";
 import { encodeY4mHeader, y4mFrameMark, Y4mReader } from "../../src/formats/y4m.ts";
+import { hasFfmpeg } from "../support/has_ffmpeg.ts";
 import { inFolder } from "../support/in_folder.ts";
 import { needsNative } from "../support/needs_native.ts";
 import { until } from "../support/until.ts";
@@ -36,6 +37,29 @@ Deno.test("sparrow video and upscale exit with 2 and one line that names the fla
     assertStringIncludes(JSON.parse(err).message, words);
   }
 });
+
+Deno.test("an input that is no file is wrong usage, one that is no video or picture a bad file", () =>
+  inFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/text.mp4`, "not a video");
+    const output = `${folder}/out.png`;
+    for (
+      const [line, exit, words] of [
+        [["upscale", `${folder}/none.png`, output], 2, "none.png: no such file"],
+        [["video", `${folder}/none.mp4`, `${folder}/out.mp4`], 2, "none.mp4: no such file"],
+        [["inspect", `${folder}/none.gguf`], 2, "none.gguf: no such file"],
+        [["upscale", folder, output], 2, "is a folder, expected a file"],
+        [["upscale", `${folder}/text.mp4`, output], 3, "text.mp4"],
+        [["inspect", `${folder}/text.mp4`], 3, "text.mp4"],
+        ...(await hasFfmpeg()
+          ? [[["video", `${folder}/text.mp4`, `${folder}/out.mp4`], 3, "text.mp4"] as const]
+          : []),
+      ] as const
+    ) {
+      const { code, err } = await cli([...line]);
+      assertEquals(code, exit, line.join(" "));
+      assertStringIncludes(JSON.parse(err).message, words);
+    }
+  }));
 
 Deno.test("sparrow video and upscale refuse to write their input, by any path", () =>
   inFolder(async (folder) => {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
+import { ModelFormatError } from "../../src/common/errors.ts";
 import { encodeY4mHeader, y4mFrameMark, Y4mReader } from "../../src/formats/y4m.ts";
 import { decodeVideo } from "../../src/lut/ffmpeg_pipe.ts";
 import { probeVideo } from "../../src/lut/probe_video.ts";
@@ -171,7 +172,10 @@ fileTest(
     for (const kind of ["mp4", "mkv"]) {
       const bytes = await Deno.readFile(`${folder}/in.${kind}`);
       await Deno.writeFile(`${folder}/cut.${kind}`, bytes.subarray(0, bytes.length >> 1));
-      const { message } = await assertRejects(() => upscale(`cut.${kind}`, "big.mkv"), Error);
+      const { message } = await assertRejects(
+        () => upscale(`cut.${kind}`, "big.mkv"),
+        ModelFormatError,
+      );
       const [, done] = /only (\d+) of (?:about )?100 frames could be read/.exec(message) ?? [];
       assert(Number(done) > 10 && Number(done) < 90, message);
       if (kind === "mkv") assertStringIncludes(message, "File ended prematurely");

@@ -107,8 +107,11 @@ Deno.test("a key in a subprotocol lets in sockets only", async () => {
   await socket.body?.cancel();
 });
 
-Deno.test("createApp refuses an empty key", () => {
+Deno.test("createApp refuses keys that are empty or that no header carries", () => {
   assertThrows(() => testApp({}, { apiKeys: [""] }), RangeError, "empty key");
+  for (const key of ["schlüssel", "two words", "line\n"]) {
+    assertThrows(() => testApp({}, { apiKeys: ["good", key] }), RangeError, "no header carries");
+  }
 });
 
 Deno.test("a guarded server answers only for loopback names, addresses and allowed hosts", async () => {
