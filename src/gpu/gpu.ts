@@ -27,7 +27,7 @@ const wantedLimits = [
   "maxStorageBuffersPerShaderStage", // default 8: the fused QKV kernel binds 12
   "maxComputeInvocationsPerWorkgroup", // default 256: reductions on discrete GPUs use up to 1024
   "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupStorageSize", // default 16 KiB: a 64 × 64 tile pair of f32 takes 32
+  "maxComputeWorkgroupStorageSize", // default 16 KiB: the more rows fit, the fewer passes over shared pages (shared_tiles.ts)
 ] as const;
 
 /** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights with biases. */
