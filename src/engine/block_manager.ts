@@ -201,9 +201,11 @@ export class BlockManager {
 
   /**
    * Gives `table` back. Its first `known` positions, which hold `ids`, stay in the cache until the space is needed;
-   * the rest is free at once. The table must not be used again.
+   * the rest is free at once. So is what follows pages that were taken from its middle, unless the cache still has all of those.
+   * The table must not be used again.
    */
   release(table: PageTable, ids: ArrayLike<number>, known: number): void {
+    if (table.sealed) this.#refill(table, ids);
     this.index(table, ids, known);
     const start = table.indexed * PAGE_TOKENS;
     if (known > start && !table.sealed) {
@@ -255,6 +257,27 @@ export class BlockManager {
       gone.add(page);
     }
     return problems;
+  }
+
+  /** Has `table` hold the pages again that were taken from its middle, if they can all be found: what follows them may be indexed then. */
+  #refill(table: PageTable, ids: ArrayLike<number>): void {
+    const { scope, pages } = table;
+    const found: number[] = [];
+    // As far as the trie goes on with the table's own pages: what follows is indexed anew.
+    for (let parent = ROOT; found.length < pages.length; found.push(parent)) {
+      const start = found.length * PAGE_TOKENS;
+      const match = this.#trie.find(scope, parent, ids, start, start + PAGE_TOKENS);
+      const own = pages[found.length];
+      if (match?.common !== PAGE_TOKENS || (own !== VACANT && own !== match.page)) break;
+      parent = match.page;
+    }
+    if (pages.lastIndexOf(VACANT) >= found.length) return;
+    found.forEach((page, i) => {
+      if (pages[i] === VACANT) this.#hold(page);
+      pages[i] = page;
+    });
+    table.indexed = found.length;
+    table.sealed = false;
   }
 
   /** Frees the cached pages that continue `page`; false, and nothing done, when one of them is held. */

@@ -99,7 +99,7 @@ Deno.test("BlockManager.allocate does without the tail when its source would tak
 Deno.test("BlockManager's books stay sound, and the cache true, under random churn", () => {
   // A small alphabet and a page-sized common start make prefixes collide often.
   const operation = fc.record({
-    kind: fc.constantFrom("open", "open", "grow", "close"),
+    kind: fc.constantFrom("open", "open", "grow", "vacate", "close"),
     which: fc.nat(),
     start: fc.nat(2),
     length: fc.integer({ min: 1, max: 300 }),
@@ -155,6 +155,9 @@ Deno.test("BlockManager's books stay sound, and the cache true, under random chu
           while (target.ids.length < length) target.ids.push(op.letter);
           write(target.table, target.ids, from);
           blocks.index(target.table, target.ids, length);
+        } else if (op.kind === "vacate" && target) {
+          const last = target.table.pages.length - 1;
+          blocks.vacate(target.table, Math.min(op.start, last), last);
         } else if (op.kind === "close" && target) {
           blocks.release(target.table, target.ids, target.ids.length);
           open.splice(open.indexOf(target), 1);
@@ -163,6 +166,6 @@ Deno.test("BlockManager's books stay sound, and the cache true, under random chu
         assert(blocks.pagesUsed + blocks.pagesAvailable === 12);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 300 },
   );
 });

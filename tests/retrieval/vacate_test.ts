@@ -38,6 +38,31 @@ Deno.test("BlockManager.vacate frees the middle, which stays findable until the 
   assertEquals(blocks.check([other]), []);
 });
 
+Deno.test("BlockManager finds all of a text again whose middle was taken and is cached still when its sequence leaves", () => {
+  const blocks = new BlockManager(20);
+  const text = ids(10 * PAGE_TOKENS + 30);
+  const table = fill(blocks, text);
+  assertEquals(blocks.vacate(table, 2, 8), 6);
+  // What the sequence goes on with is not findable before.
+  text.push(...ids(70, 7));
+  blocks.extend(table, text.length);
+  blocks.index(table, text, text.length);
+  assertEquals(blocks.match(text, "", text.length).tokens, 8 * PAGE_TOKENS);
+  blocks.release(table, text, text.length);
+  assertEquals([blocks.pagesUsed, blocks.pagesCached], [0, 12]);
+  assertEquals(blocks.check([]), []);
+  assertEquals(blocks.match(text, "", text.length).tokens, text.length);
+  // From the end, page by page, the space can be had.
+  for (let pages = 9; pages <= 20; pages++) {
+    const other = blocks.allocate(blocks.match([1], "", 0), pages * PAGE_TOKENS);
+    assertEquals(blocks.check([other]), []);
+    const left = Math.min(12, 20 - pages);
+    const found = blocks.match(text, "", text.length).tokens;
+    assertEquals(found, left === 12 ? text.length : left * PAGE_TOKENS);
+    blocks.release(other, [1], 0);
+  }
+});
+
 Deno.test("BlockManager.vacate takes nothing while another sequence goes on from a later page", () => {
   const blocks = new BlockManager(40);
   const text = ids(10 * PAGE_TOKENS);
