@@ -73,15 +73,17 @@ export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): 
  */
 function formGroup(consumer: GraphNode): void {
   if (consumer.kind !== "chain" || consumer.inputs.length < 2) return;
-  const producers = new Set<GraphNode>();
+  // Each once: the ways through functions that read two outputs of the one before double with every function.
+  const seen = new Set<GraphNode>();
   const stack = [...consumer.inputs];
   for (let input = stack.pop(); input; input = stack.pop()) {
     const producer = input.producer;
-    if (input.state !== "pending" || !producer || producers.has(producer)) continue;
+    if (input.state !== "pending" || !producer || seen.has(producer)) continue;
+    seen.add(producer);
     if (producer.kind !== "chain") stack.push(...producer.inputs);
-    else producers.add(producer);
   }
-  for (const stage of Map.groupBy(producers, (producer) => producer.depth).values()) {
+  const chains = [...seen].filter((producer) => producer.kind === "chain");
+  for (const stage of Map.groupBy(chains, (producer) => producer.depth).values()) {
     if (stage.length < 2) continue;
     const group = stage.find((producer) => producer.group)?.group ?? new TaskGroup();
     for (const producer of stage) group.add(producer);

@@ -196,6 +196,32 @@ Deno.test("parallel producers of one consumer form a group, and a stage of one d
   assertEquals(world.session.nodes.map((node) => node.criteria), Array(4).fill("latency"));
 });
 
+Deno.test("what feeds a call is gathered at the cost of its nodes, not of the ways through them", async () => {
+  const nativeFunctions = { run: () => Promise.reject(new Error("is not called")) };
+  await using world = openWorld({}, { nativeFunctions });
+  const { graph, session } = world;
+  let pair = ["a", "b"].map((name) => ({ id: graph.createVariable(session, name).id }));
+  for (let i = 0; i < 60; i++) {
+    const made = graph.submit(session, {
+      kind: "native",
+      functionName: "f",
+      code: "",
+      timeoutMs: 1000,
+      parameters: [
+        input("a", pair[0]),
+        input("b", pair[1]),
+        { name: "x", isOutput: true },
+        { name: "y", isOutput: true },
+      ],
+    });
+    pair = made.parameters.filter((info) => info.is_output).map(({ var_id }) => ({ id: var_id }));
+  }
+  const parameters = [input("a", pair[0]), input("b", pair[1]), output("o", 4)];
+  const { o } = submit(world, call("{{a}} {{b}} {{o}}", parameters));
+  graph.demand(session, session.variable(o), "latency");
+  assertEquals(session.nodes.every((node) => node.active), true);
+});
+
 Deno.test("criteria go backwards: a later, stricter reader raises what an earlier one asked for", async () => {
   await using world = openWorld();
   const a = submit(world, call("A {{o}}", [output("o", 4)])).o;
