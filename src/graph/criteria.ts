@@ -24,7 +24,7 @@ export const criteriaRank: Record<Criteria, number> = {
 
 /** Reads a criteria name from the wire. Throws `GraphError` (invalid) for any other. */
 export function parseCriteria(text: unknown): Criteria {
-  if (typeof text === "string" && text in criteriaRank) return text as Criteria;
+  if (typeof text === "string" && Object.hasOwn(criteriaRank, text)) return text as Criteria;
   throw new GraphError(
     "invalid",
     `criteria: got ${JSON.stringify(text) ?? "nothing"}, expected one of ${

@@ -1,7 +1,16 @@
-import { assert, assertAlmostEquals, assertEquals, assertLess, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertLess,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import fc from "fast-check";
 import type { GenerateRequest } from "../../src/engine/types.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
+import { parseCriteria } from "../../src/graph/criteria.ts";
+import { GraphError } from "../../src/graph/graph_error.ts";
 import { llama13bOnA100 as cost, stepMs } from "../../src/graph/sim/cost_model.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { decode, encode } from "../../src/graph/sim/sim_tokenizer.ts";
@@ -220,6 +229,13 @@ Deno.test("what feeds a call is gathered at the cost of its nodes, not of the wa
   const { o } = submit(world, call("{{a}} {{b}} {{o}}", parameters));
   graph.demand(session, session.variable(o), "latency");
   assertEquals(session.nodes.every((node) => node.active), true);
+});
+
+Deno.test("parseCriteria takes the names of criteria and no others", () => {
+  assertEquals(parseCriteria("TPOT"), "TPOT");
+  for (const text of ["constructor", "toString", "", 1, undefined]) {
+    assertThrows(() => parseCriteria(text), GraphError, "criteria");
+  }
 });
 
 Deno.test("criteria go backwards: a later, stricter reader raises what an earlier one asked for", async () => {
