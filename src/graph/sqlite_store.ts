@@ -9,6 +9,14 @@ import type { Session } from "./session.ts";
 
 const VERSION = 1;
 
+// A value may begin with a byte order mark.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Texts as bytes: `node:sqlite` ends a text at its first zero character, though all of it is stored. */
+const values = `
+SELECT session, variable, raw, CAST(value AS BLOB) AS value, CAST(error AS BLOB) AS error FROM value
+`;
+
 const schema = `
 CREATE TABLE IF NOT EXISTS session (
   id INTEGER PRIMARY KEY, secret TEXT NOT NULL, tenant TEXT NOT NULL, life_span_ms REAL NOT NULL
@@ -80,9 +88,9 @@ export class SqliteStore implements GraphStore {
       const data = JSON.parse(row.data as string);
       sessions.get(row.session as number)?.entries.push({ kind: row.kind, ...data } as StoredEntry);
     }
-    for (const row of this.#rows("SELECT * FROM value")) {
-      const value: StoredValue = { id: row.variable as string, value: row.value as string };
-      if (row.error !== null) value.error = row.error as string;
+    for (const row of this.#rows(values)) {
+      const value: StoredValue = { id: row.variable as string, value: textOf(row.value) };
+      if (row.error !== null) value.error = textOf(row.error);
       if (row.raw !== null) value.raw = JSON.parse(row.raw as string) as RawOutput;
       sessions.get(row.session as number)?.settled.push(value);
     }
@@ -143,4 +151,8 @@ export class SqliteStore implements GraphStore {
     // Session ids reach 2^53 - 1, which numbers hold exactly.
     return this.#database.prepare(sql).all() as Record<string, unknown>[];
   }
+}
+
+function textOf(bytes: unknown): string {
+  return decoder.decode(bytes as Uint8Array);
 }

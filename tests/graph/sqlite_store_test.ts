@@ -130,6 +130,25 @@ async function run<T>(work: (running: Running) => Promise<T>, path?: string): Pr
   return await work({ graph, clock, pool });
 }
 
+Deno.test("SqliteStore: values and errors with zero characters come back whole", async () => {
+  await withFile(async (path) => {
+    const ids = await run(({ graph }) => {
+      const session = graph.openSession();
+      const value = graph.createVariable(session, "v\0w", "\ufeffone\0two\0").id;
+      const failed = graph.createVariable(session, "lost");
+      failed.fail(new Error("no\0thing"));
+      return Promise.resolve({ session: session.id, value, failed: failed.id });
+    }, path);
+    await run(({ graph }) => {
+      const session = graph.session(ids.session);
+      assertEquals(session.variable(ids.value).name, "v\0w");
+      assertEquals(session.variable(ids.value).value, "\ufeffone\0two\0");
+      assertEquals(session.variable(ids.failed).error?.message, "no\0thing");
+      return Promise.resolve();
+    }, path);
+  });
+});
+
 Deno.test("SqliteStore refuses a file of another kind, and one that is in use", async () => {
   await withFile(async (path) => {
     await Deno.writeTextFile(
