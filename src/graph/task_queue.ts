@@ -30,6 +30,7 @@ export interface PlannedTask {
 }
 
 interface TenantQueue {
+  key: string;
   tenant: string;
   heap: Heap<PlannedTask>;
 }
@@ -47,7 +48,8 @@ const BULK_SHARE = 8;
  * with the members of a group and the sharers of a prefix side by side.
  */
 export class TaskQueue {
-  readonly #classes = new Map<string, [Map<string, TenantQueue>, Map<string, TenantQueue>]>();
+  /** Urgent and bulk work: a queue for each tenant and set of models, since what one set has no room for must not hold up another. */
+  readonly #classes: [Map<string, TenantQueue>, Map<string, TenantQueue>] = [new Map(), new Map()];
   readonly #served = new Map<string, number>();
   readonly #compare: (a: PlannedTask, b: PlannedTask) => number;
   #arrivals = 0;
@@ -65,16 +67,12 @@ export class TaskQueue {
 
   push(task: PlannedTask): void {
     task.arrival ??= this.#arrivals++;
-    const models = task.models.length === 0 ? "" : [...task.models].sort().join("\n");
-    let classes = this.#classes.get(models);
-    if (!classes) this.#classes.set(models, classes = [new Map(), new Map()]);
-    const tenants = classes[task.urgent ? 0 : 1];
-    let queue = tenants.get(task.tenant);
+    const queues = this.#classes[task.urgent ? 0 : 1];
+    const key = [task.tenant, ...[...task.models].sort()].join("\n");
+    let queue = queues.get(key);
     if (!queue) {
-      tenants.set(
-        task.tenant,
-        queue = { tenant: task.tenant, heap: new Heap(this.#compare) },
-      );
+      queue = { key, tenant: task.tenant, heap: new Heap(this.#compare) };
+      queues.set(key, queue);
       this.#enter(task.tenant);
     }
     queue.heap.push(task);
@@ -92,58 +90,48 @@ export class TaskQueue {
    * tenant's first task is offered, not its own second, so that large tasks are not overtaken for ever.
    */
   take<T>(place: (task: PlannedTask) => Placement<T>): T | undefined {
-    for (const [models, classes] of this.#classes) {
-      const result = this.#takeOf(classes, place);
-      if (classes[0].size + classes[1].size === 0) this.#classes.delete(models);
-      if (result !== undefined) return result;
-    }
-    return undefined;
-  }
-
-  #takeOf<T>(
-    classes: [Map<string, TenantQueue>, Map<string, TenantQueue>],
-    place: (task: PlannedTask) => Placement<T>,
-  ): T | undefined {
-    const contended = classes[0].size > 0 && classes[1].size > 0;
+    const contended = this.#classes.every((queues) => queues.size > 0);
     const bulkFirst = contended && this.#bulkCredit > 0;
     for (const index of bulkFirst ? [1, 0] : [0, 1]) {
-      const tenants = classes[index];
-      const taken = tenants.size === 0 ? undefined : this.#takeFrom(tenants, place);
+      const queues = this.#classes[index];
+      const taken = queues.size === 0 ? undefined : this.#takeFrom(queues, place);
       if (!taken) continue;
       const tokens = taken.task.promptTokens + taken.task.maxTokens;
       if (bulkFirst && index === 1) this.#bulkCredit -= tokens;
-      else if (contended && index === 0) this.#bulkCredit += tokens / BULK_SHARE;
+      // Bulk work that finds no room, of a model of its own maybe, saves up nothing meanwhile.
+      else if (contended && !bulkFirst && index === 0) this.#bulkCredit += tokens / BULK_SHARE;
       return taken.result;
     }
     return undefined;
   }
 
   #takeFrom<T>(
-    tenants: Map<string, TenantQueue>,
+    queues: Map<string, TenantQueue>,
     place: (task: PlannedTask) => Placement<T>,
   ): { task: PlannedTask; result: T } | undefined {
-    const order = tenants.size === 1
-      ? [...tenants.values()]
-      : [...tenants.values()].sort((a, b) => this.#servedTo(a.tenant) - this.#servedTo(b.tenant));
+    const order = queues.size === 1 ? [...queues.values()] : [...queues.values()].sort((a, b) =>
+      this.#servedTo(a.tenant) - this.#servedTo(b.tenant) ||
+      this.#compare(a.heap.peek()!, b.heap.peek()!)
+    );
     for (const queue of order) {
       for (let task = queue.heap.peek(); task; task = queue.heap.peek()) {
         if (task.removed) {
-          this.#drop(queue, tenants);
+          this.#drop(queue, queues);
           continue;
         }
         const result = place(task);
         if (result === undefined) break;
-        this.#drop(queue, tenants);
+        this.#drop(queue, queues);
         if (result !== "wait") return { task, result: result as T };
       }
     }
     return undefined;
   }
 
-  #drop(queue: TenantQueue, tenants: Map<string, TenantQueue>): void {
+  #drop(queue: TenantQueue, queues: Map<string, TenantQueue>): void {
     queue.heap.pop();
     this.#size--;
-    if (queue.heap.size === 0) tenants.delete(queue.tenant);
+    if (queue.heap.size === 0) queues.delete(queue.key);
   }
 
   #servedTo(tenant: string): number {
@@ -153,11 +141,9 @@ export class TaskQueue {
   /** A tenant that comes (back) starts level with the least served one that waits: idling earns no credit. */
   #enter(tenant: string): void {
     let least = Infinity;
-    for (const classes of this.#classes.values()) {
-      for (const tenants of classes) {
-        for (const other of tenants.keys()) {
-          if (other !== tenant) least = Math.min(least, this.#servedTo(other));
-        }
+    for (const queues of this.#classes) {
+      for (const { tenant: other } of queues.values()) {
+        if (other !== tenant) least = Math.min(least, this.#servedTo(other));
       }
     }
     if (least !== Infinity) this.#served.set(tenant, Math.max(this.#servedTo(tenant), least));

@@ -238,6 +238,20 @@ Deno.test("Planner respects memory, models and failed engines, and never leaves 
   assertEquals(made.next()?.engine, 1);
 });
 
+Deno.test("Planner orders tasks by urgency, tenant and application, whichever models they name", () => {
+  const made = planner({ tasksPerEngine: 1 });
+  made.enqueue(task({ name: "bulk", application: 1 }));
+  made.enqueue(task({ name: "late", urgent: true, application: 3 }));
+  made.enqueue(task({ name: "urgent", urgent: true, models: ["m"], application: 2 }));
+  assertEquals(order(made)[0], "urgent");
+
+  for (let i = 0; i < 4; i++) made.enqueue(task({ name: "a", tenant: "a", application: i }));
+  for (let i = 0; i < 4; i++) {
+    made.enqueue(task({ name: "b", tenant: "b", models: ["m", "n"], application: i }));
+  }
+  assertEquals(order(made).slice(0, 4).sort(), ["a", "a", "b", "b"]);
+});
+
 Deno.test("Planner: removed tasks are neither run nor counted", () => {
   const made = planner();
   const gone = task({ urgent: true });
