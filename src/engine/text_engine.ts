@@ -152,7 +152,8 @@ export class TextEngine implements AsyncDisposable {
       if (event.type === "delta" || event.type === "prompt") {
         const into = event.type === "delta" ? answer : echoed;
         into.text += event.text;
-        into.ids.push(...event.ids);
+        // Not as arguments: a long prompt has more tokens than a call may have of those.
+        for (const id of event.ids) into.ids.push(id);
         into.logprobs?.push(...event.logprobs ?? []);
       } else if (event.type === "finished") {
         if (options.signal?.aborted) throw new CancelledError("the completion was cancelled");

@@ -38,6 +38,14 @@ Deno.test("TextEngine.complete takes text, a chat, and parts of text and tokens"
   assertEquals(chat.text, expected("hello\n", 9));
 });
 
+Deno.test("TextEngine.complete echoes prompts of any length", async () => {
+  const sizes = { contextLength: 2 ** 18, pagesTotal: 2 ** 12, maxBatchTokens: 2 ** 18 };
+  await using engine = await openFake(sizes);
+  const ids = new Array<number>(200_000).fill(0);
+  const { prompt } = await engine.complete([{ type: "tokens", ids }], { maxTokens: 0, echo: true });
+  assertEquals([prompt?.ids.length, prompt?.text.length], [ids.length, ids.length]);
+});
+
 Deno.test("TextEngine.generate is greedy unless told otherwise, and a seed decides the text", async () => {
   await using engine = await openFake();
   const sampling = { ...greedy, temperature: 0.7, seed: 3 };
