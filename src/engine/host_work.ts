@@ -102,7 +102,7 @@ export class HostWork {
     return new Promise((resolve, reject) => {
       const call = this.#nextCall++;
       this.#calls.set(call, { question, retried: false, resolve, reject });
-      this.#send?.({ type: "call", call, question });
+      if (this.#send) this.#sendCall(call, this.#send);
     });
   }
 
@@ -110,7 +110,7 @@ export class HostWork {
   connect(send: Send): void {
     this.#send = send;
     for (const tracked of [...this.#requests.values()]) this.#sendRequest(tracked, send);
-    for (const [call, { question }] of this.#calls) send({ type: "call", call, question });
+    for (const call of [...this.#calls.keys()]) this.#sendCall(call, send);
   }
 
   /** The host has died: what can run again waits for the next one, the rest fails with `error`. */
@@ -173,7 +173,18 @@ export class HostWork {
       send({ type: "submit", request: tracked.request });
     } catch (error) {
       // Too large to be sent, or not JSON.
-      this.#fail(tracked, error instanceof Error ? error : new Error(String(error)));
+      this.#fail(tracked, asError(error));
+    }
+  }
+
+  #sendCall(call: number, send: Send): void {
+    const { question, reject } = this.#calls.get(call)!;
+    try {
+      send({ type: "call", call, question });
+    } catch (error) {
+      // As above: it must not pass for unanswered, for which a host is killed.
+      this.#calls.delete(call);
+      reject(asError(error));
     }
   }
 
@@ -199,4 +210,8 @@ export class HostWork {
     if (!tracked.started) this.#waiting--;
     this.#retry.finished(performance.now());
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -439,6 +439,20 @@ Deno.test("HostedEnginePool fails a request that cannot be sent, and takes the n
   assertEquals((await read(pool.submit(request("next")))).ids, expected("next", 12));
 });
 
+Deno.test("HostedEnginePool forgets a question that cannot be sent, before and while its host is ready", async () => {
+  const { pool, carriers } = openPool({ openMs: 5 }, { silenceMs: 40 });
+  await using _ = pool;
+  const bad = [1n] as unknown as number[];
+  const early = pool.detokenize(bad);
+  const asked = pool.detokenize([0, 1, 2]);
+  await assertRejects(() => early, TypeError, "BigInt");
+  assertEquals(await asked, "abc");
+  await assertRejects(() => pool.detokenize(bad), TypeError, "BigInt");
+  // A host that is thought to have it still would seem to hang.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assertEquals(carriers.length, 1);
+});
+
 Deno.test("HostedEnginePool's host process ends when its input does", async () => {
   const entry = new URL("../../src/engine/host_main.ts", import.meta.url);
   const child = new Deno.Command(Deno.execPath(), {
