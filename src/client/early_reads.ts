@@ -27,6 +27,8 @@ export interface ReadEvent {
 interface EarlyRead {
   options: ReadOptions;
   controller: ReadableStreamDefaultController<ReadEvent>;
+  /** Gives up, on the signal of `options`: a signal may outlive any number of reads. */
+  giveUp(): void;
 }
 
 /** Reads in one request at most, as the server has it. */
@@ -51,17 +53,17 @@ export class EarlyReads {
     const full = this.#reads.has(ref) || this.#reads.size >= MAX_READS;
     if (full || options.signal?.aborted) return undefined;
     const leave = () => {
-      if (this.#reads.delete(ref) && this.#reads.size === 0) this.#release?.();
+      if (this.#forget(ref) && this.#reads.size === 0) this.#release?.();
     };
     const { signal } = options;
     return new ReadableStream<ReadEvent>({
       start: (controller) => {
-        this.#reads.set(ref, { options, controller });
-        signal?.addEventListener("abort", () => {
-          if (!this.#reads.has(ref)) return;
-          controller.error(signal.reason);
+        const giveUp = () => {
+          controller.error(signal?.reason);
           leave();
-        }, { once: true });
+        };
+        this.#reads.set(ref, { options, controller, giveUp });
+        signal?.addEventListener("abort", giveUp);
       },
       cancel: leave,
     });
@@ -96,11 +98,11 @@ export class EarlyReads {
 
   /** Ends every reader's events: with `error`, or for them to read by themselves. */
   end(error?: unknown): void {
-    for (const { controller } of this.#reads.values()) {
+    for (const [ref, { controller }] of [...this.#reads]) {
+      this.#forget(ref);
       if (error === undefined) controller.close();
       else controller.error(error);
     }
-    this.#reads.clear();
   }
 
   #event(ref: string, event: ReadEvent): void {
@@ -108,7 +110,16 @@ export class EarlyReads {
     if (!read) return;
     read.controller.enqueue(event);
     if (event.text !== undefined) return;
-    this.#reads.delete(ref);
+    this.#forget(ref);
     read.controller.close();
+  }
+
+  /** Whether it was there. */
+  #forget(ref: string): boolean {
+    const read = this.#reads.get(ref);
+    if (!read) return false;
+    this.#reads.delete(ref);
+    read.options.signal?.removeEventListener("abort", read.giveUp);
+    return true;
   }
 }

@@ -129,6 +129,28 @@ Deno.test("a reader that gives up leaves the graph and the other readers alone",
   assertEquals(seen.filter((request) => request.startsWith("POST")).length, 3);
 });
 
+Deno.test("readers that have their values listen to their signal no longer", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `<${prompt}>` });
+  const { fetch } = spy(server);
+  await using session = new GraphSession({ fetch });
+  const { signal } = new AbortController();
+  const listening = new Set<unknown>();
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    listening.add(args[1]);
+    addEventListener.apply(signal, args);
+  };
+  signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    listening.delete(args[1]);
+    removeEventListener.apply(signal, args);
+  };
+  const texts = ["a", "b", "c"];
+  await Promise.all(texts.map((text) => session.call(echo, { text }).said.get({ signal })));
+  for await (const _ of session.call(echo, { text: "d" }).said.stream({ signal }));
+  for await (const _ of session.call(echo, { text: "e" }).said.stream({ signal })) break;
+  assertEquals(listening.size, 0);
+});
+
 Deno.test("POST /v1/apps refuses reads that it cannot give, before it answers", async () => {
   await using server = await startParrot();
   const post = async (reads: unknown) => {
