@@ -28,6 +28,8 @@ interface Batch {
   outputs: Record<string, Criteria>;
   made: Set<RemoteVariable>;
   reads: EarlyReads;
+  /** Settles when the server has answered it. */
+  sent?: Promise<void>;
 }
 
 /**
@@ -39,10 +41,12 @@ export class GraphSession implements AsyncDisposable {
   /** The connection to the server. */
   readonly transport: GraphTransport;
   #batch: Batch | undefined;
+  /** Settles when the server has answered all batches; rejects with a refusal that `flushed` has not told yet. */
   #sending: Promise<void> = Promise.resolve();
   #session: { id: number; auth: string } | undefined;
   #refs = 0;
-  readonly #own = new WeakSet<RemoteVariable>();
+  /** Its variables, and what they were, or are to be, sent with. */
+  readonly #batches = new WeakMap<RemoteVariable, Batch>();
   /** What its variables need of the session, which is more than its users see. */
   readonly #home: VariableHome;
 
@@ -52,7 +56,10 @@ export class GraphSession implements AsyncDisposable {
     this.#home = {
       transport: this.transport,
       credentials: () => this.credentials(),
-      flushed: () => this.flushed(),
+      sent: (variable) => {
+        this.#flush();
+        return this.#batches.get(variable)?.sent;
+      },
       readEarly: (variable, options) => {
         const batch = this.#batch;
         return batch?.made.has(variable) ? batch.reads.add(variable.ref, options) : undefined;
@@ -137,10 +144,15 @@ export class GraphSession implements AsyncDisposable {
     return { session_id: String(this.#session.id), session_auth: this.#session.auth };
   }
 
-  /** Resolves when everything asked for so far has reached the server; rejects when the server refused some of it. */
+  /**
+   * Resolves when everything asked for so far has reached the server; rejects when the server refused some of it, which is told once: what
+   * comes after goes on without it.
+   */
   flushed(): Promise<void> {
     this.#flush();
-    return this.#sending;
+    const sending = this.#sending;
+    this.#sending = sending.catch(() => {});
+    return sending;
   }
 
   /** Ends the session in the server; unfinished work stops. */
@@ -170,7 +182,7 @@ export class GraphSession implements AsyncDisposable {
   #source(input: string, value: InputValue): Record<string, unknown> {
     if (typeof value === "string") return { value };
     // Refs count within a session: the same one names something else here.
-    if (!this.#own.has(value)) {
+    if (!this.#batches.has(value)) {
       throw new TypeError(
         `call: input ${input} is the variable ${value.name} of another session; expected one of this session, or its text`,
       );
@@ -180,8 +192,9 @@ export class GraphSession implements AsyncDisposable {
 
   #make(name: string): RemoteVariable {
     const variable = new RemoteVariable(this.#home, name, `${name}#${this.#refs++}`);
-    this.#own.add(variable);
-    this.#open().made.add(variable);
+    const batch = this.#open();
+    this.#batches.set(variable, batch);
+    batch.made.add(variable);
     return variable;
   }
 
@@ -198,8 +211,12 @@ export class GraphSession implements AsyncDisposable {
     const batch = this.#batch;
     if (!batch) return;
     this.#batch = undefined;
-    this.#sending = this.#sending.then(() => this.#send(batch));
-    this.#sending.catch((error) => batch.reads.end(error));
+    const earlier = this.#sending;
+    const send = () => this.#send(batch);
+    const sent = earlier.then(send, send);
+    sent.catch((error) => batch.reads.end(error));
+    batch.sent = sent;
+    this.#sending = sent.then(() => earlier);
     // Whoever reads a variable is told; nobody else has to be.
     this.#sending.catch(() => {});
   }

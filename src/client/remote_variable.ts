@@ -8,8 +8,8 @@ export interface VariableHome {
   readonly transport: GraphTransport;
   /** Query fields that say which session, once it is open. */
   credentials(): Record<string, string>;
-  /** Resolves when everything asked for so far has reached the server. */
-  flushed(): Promise<void>;
+  /** Resolves when the server has a variable; rejects when it refused what makes it. */
+  sent(variable: RemoteVariable): Promise<void> | undefined;
   /** Reads a variable in the request that makes it; undefined when that has left. */
   readEarly(variable: RemoteVariable, options: ReadOptions): AsyncIterable<ReadEvent> | undefined;
 }
@@ -110,7 +110,7 @@ export class RemoteVariable {
   }
 
   async #path(): Promise<string> {
-    await this.#home.flushed();
+    await this.#home.sent(this);
     if (this.id === undefined) throw new Error(`Variable ${this.name} never reached the server`);
     return `/v1/semantic_var/${encodeURIComponent(this.id)}`;
   }

@@ -131,6 +131,22 @@ Deno.test("GraphSession with a refused batch rejects its readers", async () => {
   await assertRejects(() => said.get(), GraphRequestError, "criteria");
 });
 
+Deno.test("GraphSession goes on after a refused batch, whose failure is its own", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  const session = new GraphSession({ fetch: server.fetch });
+  await session.variable("first", "sent").set("again").catch(() => {});
+  const refused = session.call(echo, { text: "x" }, { criteria: "soon" as "latency" }).said;
+  await assertRejects(() => session.flushed(), GraphRequestError, "criteria");
+  const { said } = session.call(echo, { text: "y" });
+  assertEquals(await said.get(), "[Say y: ]");
+  await session.flushed();
+  await assertRejects(() => refused.get(), GraphRequestError, "criteria");
+  // What reads a variable that was refused is refused too.
+  const after = session.call(echo, { text: refused }).said;
+  await assertRejects(() => after.get(), GraphRequestError, refused.ref);
+  await session[Symbol.asyncDispose]();
+});
+
 Deno.test("example chain_summary folds every chunk into one summary", async () => {
   let calls = 0;
   await using server = await startParrot({}, { answer: () => ` summary ${++calls}` });
