@@ -46,6 +46,29 @@ Deno.test("transform regex that backtracks for ever is stopped, and the server g
   assertLess(performance.now() - start, 25_000);
 });
 
+Deno.test("transform regex runs few patterns at a time, however many texts come together", async () => {
+  const RealWorker = globalThis.Worker;
+  let live = 0, most = 0;
+  globalThis.Worker = class extends RealWorker {
+    constructor(...args: ConstructorParameters<typeof RealWorker>) {
+      super(...args);
+      most = Math.max(most, ++live);
+    }
+    override terminate() {
+      live--;
+      super.terminate();
+    }
+  };
+  try {
+    const pattern = { kind: "regex", pattern: "(a+) (b+)", group: 2 };
+    const texts = Array.from({ length: 12 }, (_, i) => "b".repeat(i + 1));
+    assertEquals(await Promise.all(texts.map((text) => apply([pattern], `a ${text}`))), texts);
+  } finally {
+    globalThis.Worker = RealWorker;
+  }
+  assertEquals([live, most], [0, 4]);
+});
+
 Deno.test("transform json finds the value in talk around it", async () => {
   const text = 'Here you are: {"files": [{"name": "a.py", "lines": 3}], "x-y": null} Enjoy {that}.';
   assertEquals(await apply([{ kind: "json", path: "$.files[0].name" }], text), "a.py");
