@@ -1,3 +1,4 @@
+import { log } from "../common/log.ts";
 import type { EnginePool } from "../engine/types.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
@@ -124,7 +125,7 @@ export class GraphRuntime implements AsyncDisposable {
       this.#cancelSweep = undefined;
     }
     session.closed = true;
-    this.#options.store?.closeSession(id);
+    this.#keep((store) => store.closeSession(id));
     const error = new GraphError("cancelled", reason);
     for (const node of session.nodes) this.#stop(node);
     for (const variable of session.variables.values()) {
@@ -182,7 +183,7 @@ export class GraphRuntime implements AsyncDisposable {
     const before = variable.demand?.criteria;
     const activated = deduceCriteria(variable, criteria);
     if (variable.demand?.criteria !== before) {
-      this.#options.store?.demand(session.id, variable.id, criteria);
+      this.#keep((store) => store.demand(session.id, variable.id, criteria));
     }
     if (activated.length === 0) return;
     const application = this.#applicationOf(activated);
@@ -253,6 +254,20 @@ export class GraphRuntime implements AsyncDisposable {
     this.#sessions.set(id, session);
     this.#sweepLater();
     return session;
+  }
+
+  /**
+   * Keeps what has happened already. A store that cannot, as on a full disk, must hold up no reader: what calls have made is made anew after
+   * a restart.
+   */
+  #keep(write: (store: GraphStore) => void): void {
+    const { store } = this.#options;
+    if (!store) return;
+    try {
+      write(store);
+    } catch (error) {
+      log("error", "the store of sessions cannot be written", { error: String(error) });
+    }
   }
 
   #refuseUnsupported(operation: Operation): void {
@@ -379,7 +394,7 @@ export class GraphRuntime implements AsyncDisposable {
     session.lastAccess = this.#clock.now();
     if (!session.closed && !variable.literal) {
       const raw = variable.producer?.kind === "chain" ? variable.producer.raw : undefined;
-      this.#options.store?.settle(session.id, variable, raw);
+      this.#keep((store) => store.settle(session.id, variable, raw));
     }
     this.#settledQueue.push({ session, variable });
     if (this.#propagating) return;

@@ -1,11 +1,12 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { SqliteStore } from "../../src/graph/sqlite_store.ts";
 import { killedMix } from "./kill/killed_mix.ts";
-import { call, input, output } from "./support.ts";
+import { call, input, openWorld, output, submit } from "./support.ts";
 
 /** A port that nobody had a moment ago; a killed server comes back on the one it had. */
 function freePort(): number {
@@ -148,6 +149,47 @@ Deno.test("SqliteStore: values and errors with zero characters come back whole",
     }, path);
   });
 });
+
+Deno.test("a store that cannot keep a value any longer holds up no reader and ends nothing", async () => {
+  await withFile(async (path) => {
+    await using world = openWorld({}, { store: new FullStore(path) });
+    const { graph, session, clock } = world;
+    const first = submit(world, call("First {{o}}", [output("o", 5)])).o;
+    const trim = [{ kind: "trim" as const }];
+    const parameters = [input("i", { id: first }), output("o", 5)];
+    const next = submit(world, call("{{i}} {{o}}", parameters)).o;
+    const { parameters: [, trimmed] } = graph.submit(session, {
+      kind: "transform",
+      parameters: [input("i", { id: next }), { name: "o", isOutput: true }],
+      transforms: trim,
+    });
+    const late = submit(world, call("{{i}} {{o}}", parameters, { deadlineMs: 1 })).o;
+    const failing = graph.read(session, late, "latency");
+    failing.catch(() => {});
+    const value = await clock.run(graph.read(session, trimmed.var_id, "latency"));
+    assertEquals(value, session.variable(next).value.trim());
+    await assertRejects(() => failing, GraphError, "deadline");
+    const unset = graph.createVariable(session, "unset");
+    const waiting = unset.wait();
+    graph.closeSession(session.id);
+    await assertRejects(() => waiting, GraphError, "closed");
+  });
+});
+
+/** A store on a disk that has become full. */
+class FullStore extends SqliteStore {
+  override settle(): void {
+    throw new Error("database or disk is full");
+  }
+
+  override demand(): void {
+    this.settle();
+  }
+
+  override closeSession(): void {
+    this.settle();
+  }
+}
 
 Deno.test("SqliteStore refuses a file of another kind, and one that is in use", async () => {
   await withFile(async (path) => {
