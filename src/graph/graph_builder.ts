@@ -73,8 +73,10 @@ class Builder {
   build(operation: Operation): Built {
     const requestId = this.#session.calls;
     try {
-      this.#expand(operation);
-      this.#wire();
+      this.#session.charging(() => {
+        this.#expand(operation);
+        this.#wire();
+      });
     } catch (error) {
       for (const { id } of this.#created) this.#session.variables.delete(id);
       throw error;

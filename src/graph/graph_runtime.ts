@@ -135,8 +135,10 @@ export class GraphRuntime implements AsyncDisposable {
 
   /** Makes a variable, with a value or to be set later. */
   createVariable(session: Session, name: string, content?: string): SemanticVariable {
-    if (content !== undefined) session.charge(content.length, `Variable ${name}`);
-    const variable = session.addVariable(crypto.randomUUID(), name);
+    const variable = session.charging(() => {
+      if (content !== undefined) session.charge(content.length, `Variable ${name}`);
+      return session.addVariable(crypto.randomUUID(), name);
+    });
     this.#options.store?.createVariable(session.id, variable);
     if (content !== undefined) variable.set(content);
     return variable;

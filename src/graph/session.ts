@@ -102,6 +102,17 @@ export class Session {
     this.#chars += chars;
   }
 
+  /** Does `work`; what it has charged is taken back when it throws. */
+  charging<T>(work: () => T): T {
+    const before = this.#chars;
+    try {
+      return work();
+    } catch (error) {
+      this.#chars = before;
+      throw error;
+    }
+  }
+
   /** Whether something waits for it or runs in it, so that it must not expire. */
   get busy(): boolean {
     for (const node of this.nodes) {

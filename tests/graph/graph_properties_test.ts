@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { call, input, openWorld, output, submit, type World } from "./support.ts";
@@ -227,4 +227,17 @@ Deno.test("limits: values, variables and calls beyond a session's bounds are ref
   refused(() => graph.createVariable(session, "x", "123456"));
   for (let i = 0; i < 4; i++) graph.createVariable(session, "x");
   refused(() => graph.createVariable(session, "x"));
+});
+
+Deno.test("limits: what is refused counts for nothing", async () => {
+  await using world = openWorld({}, { limits: { totalChars: 100, variables: 3 } });
+  const { graph, session } = world;
+  const filler = "x".repeat(60);
+  for (let i = 0; i < 3; i++) {
+    assertThrows(() => submit(world, call(`${filler} {{missing}}`, [])), GraphError, "missing");
+  }
+  for (let i = 0; i < 3; i++) graph.createVariable(session, "v");
+  assertThrows(() => graph.createVariable(session, "v", filler), GraphError, "variables");
+  session.variables.clear();
+  submit(world, call(`${filler} {{o}}`, [output("o", 1)]));
 });
