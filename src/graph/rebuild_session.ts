@@ -24,6 +24,7 @@ export function rebuildSession(session: Session, stored: StoredSession, now: num
     const variable = session.variables.get(id);
     if (variable?.state !== "pending") continue;
     if (variable.producer?.kind === "chain") variable.producer.raw = raw;
+    session.recharge(value.length);
     if (error === undefined) variable.set(value);
     else variable.fail(new GraphError("failed", error));
   }

@@ -102,6 +102,11 @@ export class Session {
     this.#chars += chars;
   }
 
+  /** Counts text that it has held before, whatever its limits are now. */
+  recharge(chars: number): void {
+    this.#chars += chars;
+  }
+
   /** Does `work`; what it has charged is taken back when it throws. */
   charging<T>(work: () => T): T {
     const before = this.#chars;

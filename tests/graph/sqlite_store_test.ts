@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import type { Session, SessionLimits } from "../../src/graph/session.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
@@ -120,12 +121,17 @@ interface Running {
   pool: SimulatedPool;
 }
 
-async function run<T>(work: (running: Running) => Promise<T>, path?: string): Promise<T> {
+async function run<T>(
+  work: (running: Running) => Promise<T>,
+  path?: string,
+  limits?: Partial<SessionLimits>,
+): Promise<T> {
   const clock = new VirtualClock();
   await using pool = new SimulatedPool({ cost: llama13bOnA100, clock });
   await using graph = new GraphRuntime({
     pool,
     clock,
+    limits,
     store: path === undefined ? undefined : new SqliteStore(path),
   });
   return await work({ graph, clock, pool });
@@ -190,6 +196,26 @@ class FullStore extends SqliteStore {
     this.settle();
   }
 }
+
+Deno.test("SqliteStore: what a session holds counts for its limits after a restart as before", async () => {
+  await withFile(async (path) => {
+    const limits = { totalChars: 100 };
+    const refused = (graph: GraphRuntime, session: Session) =>
+      assertThrows(() => graph.createVariable(session, "more", "x".repeat(50)), GraphError, "100");
+    const id = await run(({ graph }) => {
+      const session = graph.openSession();
+      graph.createVariable(session, "v", "x".repeat(60));
+      refused(graph, session);
+      return Promise.resolve(session.id);
+    }, path, limits);
+    await run(({ graph }) => {
+      const session = graph.session(id);
+      refused(graph, session);
+      graph.createVariable(session, "rest", "x".repeat(40));
+      return Promise.resolve();
+    }, path, limits);
+  });
+});
 
 Deno.test("SqliteStore refuses a file of another kind, and one that is in use", async () => {
   await withFile(async (path) => {
