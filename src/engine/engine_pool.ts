@@ -45,8 +45,12 @@ export class HostedEnginePool implements EnginePool {
     });
   }
 
-  /** Models that could be opened, once all have loaded or failed. Rejects with the first failure when none could. */
-  async models(): Promise<ModelInfo[]> {
+  /**
+   * Models that could be opened, once all have loaded or failed; the one named by `id` as soon as one of its engines is open. Rejects with the
+   * first failure when none could.
+   */
+  async models(id?: string): Promise<ModelInfo[]> {
+    if (id !== undefined) return [{ ...await this.#info(id), id }];
     const settled = await Promise.allSettled(this.#hosts.map((host) => host.ready));
     const infos = new Map<string, ModelInfo>();
     settled.forEach((result, i) => {
@@ -96,17 +100,26 @@ export class HostedEnginePool implements EnginePool {
     await Promise.all(this.#hosts.map((host) => host.close()));
   }
 
+  async #info(id: string): Promise<ModelInfo> {
+    const ready = this.#serving(id).map((host) => host.ready);
+    // When all have failed, this rejects with the first's failure.
+    return await Promise.any(ready).catch(() => ready[0]);
+  }
+
+  /** The engines of a model. Throws `TypeError` when there are none. */
+  #serving(model: string): SupervisedHost[] {
+    const fit = this.#hosts.filter(({ id }) => id === model);
+    if (fit.length > 0) return fit;
+    const names = [...new Set(this.#hosts.map(({ id }) => id))].join(", ");
+    throw new TypeError(`no model ${JSON.stringify(model)} is served, expected one of ${names}`);
+  }
+
   /** The wanted engine if it has the model, else the one with least to do. Throws `TypeError` for an unknown model. */
   #route(name?: string, engine?: number): SupervisedHost {
     const model = name ?? this.#hosts[0].id;
     const wanted = engine === undefined ? undefined : this.#hosts[engine];
     if (wanted?.id === model) return wanted;
-    const fit = this.#hosts.filter(({ id }) => id === model);
-    if (fit.length === 0) {
-      const names = [...new Set(this.#hosts.map(({ id }) => id))].join(", ");
-      throw new TypeError(`no model ${JSON.stringify(model)} is served, expected one of ${names}`);
-    }
-    return fit.reduce((best, host) => busyness(host) < busyness(best) ? host : best);
+    return this.#serving(model).reduce((best, host) => busyness(host) < busyness(best) ? host : best);
   }
 }
 

@@ -263,8 +263,11 @@ export interface TokenizerService {
  * does the in-process engine, and the simulator.
  */
 export interface EnginePool extends TokenizerService, AsyncDisposable {
-  /** Models by name; resolves once every host has loaded or failed. */
-  models(): Promise<ModelInfo[]>;
+  /**
+   * Models by name; resolves once every host has loaded or failed. A pool of several need not wait for others than the one named by `id`,
+   * of which one engine is enough, nor tell of them.
+   */
+  models(id?: string): Promise<ModelInfo[]>;
   /**
    * Queues a generation. Throws `CapacityError` when the queue is full and `TypeError` for an unknown model, at once;
    * a bad prompt (`RangeError` when over-long) or a lost device (`DeviceLostError`) is thrown by the iterator.

@@ -44,16 +44,20 @@ export class GenerationDesk {
     }
   }
 
-  /** What the pool knows of a model, once it has loaded. Throws `ApiError` 404 or, for a failed one, 503. */
+  /** What the pool knows of a model, once it has loaded, whether or not others have. Throws `ApiError` 404 or, for a failed one, 503. */
   async modelInfo(name?: string): Promise<ModelInfo> {
     const id = this.modelName(name);
-    const info = (await this.models()).find((model) => model.id === id);
+    const failed = (reason: string, cause?: unknown) =>
+      unavailable(`model "${id}" could not be loaded: ${reason}`, "model_failed", 30, cause);
+    let known: ModelInfo[];
+    try {
+      known = await this.#pool.models(id);
+    } catch (error) {
+      throw failed((error as Error).message, error);
+    }
+    const info = known.find((model) => model.id === id);
     if (info !== undefined) return info;
-    throw unavailable(
-      `model "${id}" could not be loaded; the server's log says why`,
-      "model_failed",
-      30,
-    );
+    throw failed("the server's log says why");
   }
 
   /** Queues a generation. Throws `ApiError`, at once or from the iterator. */

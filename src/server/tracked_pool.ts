@@ -52,8 +52,8 @@ export class TrackedPool implements EnginePool {
     return late.length;
   }
 
-  models(): Promise<ModelInfo[]> {
-    return this.#pool.models();
+  models(id?: string): Promise<ModelInfo[]> {
+    return this.#pool.models(id);
   }
 
   load(): EngineLoad[] {
