@@ -119,7 +119,9 @@ export class HostedEnginePool implements EnginePool {
     const model = name ?? this.#hosts[0].id;
     const wanted = engine === undefined ? undefined : this.#hosts[engine];
     if (wanted?.id === model) return wanted;
-    return this.#serving(model).reduce((best, host) => busyness(host) < busyness(best) ? host : best);
+    return this.#serving(model).reduce((best, host) =>
+      busyness(host) < busyness(best) ? host : best
+    );
   }
 }
 

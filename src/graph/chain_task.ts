@@ -7,6 +7,8 @@ import type { PlannedTask } from "./task_queue.ts";
 export class ChainTask implements PlannedTask {
   readonly chain: ChainNode;
   readonly tenant: string;
+  /** Whose cached prefixes it may find. */
+  readonly scope: string;
   readonly models: readonly string[];
   readonly strict: boolean;
   readonly urgent: boolean;
@@ -22,11 +24,12 @@ export class ChainTask implements PlannedTask {
   attempts = 0;
   generation: Generation | undefined;
 
-  constructor(chain: ChainNode, tenant: string, charsPerToken: number) {
+  constructor(chain: ChainNode, tenant: string, scope: string, charsPerToken: number) {
     const urgent = chain.criteria !== "throughput" && chain.criteria !== undefined;
     const grouped = (chain.group?.size ?? 0) > 1;
     this.chain = chain;
     this.tenant = tenant;
+    this.scope = scope;
     this.models = chain.models;
     this.urgent = urgent;
     // A stage of several is done when the last member is: a full batch ends it sooner than small ones in turn.
@@ -34,7 +37,7 @@ export class ChainTask implements PlannedTask {
     this.application = chain.application?.order ?? 0;
     this.depth = chain.depth;
     this.group = chain.group?.id ?? 0;
-    const { keys, chars } = promptPrefixes(chain, tenant);
+    const { keys, chars } = promptPrefixes(chain, scope);
     this.prefix = keys;
     this.chars = chars;
     this.promptTokens = Math.ceil(chars / charsPerToken);

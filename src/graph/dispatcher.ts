@@ -19,6 +19,8 @@ const RETRY_MS = 500;
 export interface DispatcherOptions extends PlannerOptions {
   /** Fill what is known of a prompt while its last inputs are produced. Default true. */
   prefillAhead?: boolean;
+  /** Let tenants find each other's prefixes. Default false. */
+  sharePrefixes?: boolean;
 }
 
 /** What the dispatcher tells of a chain. */
@@ -37,6 +39,7 @@ export class Dispatcher {
   readonly #tasks = new Map<ChainNode, ChainTask>();
   readonly #timers = new Set<() => void>();
   readonly #ahead: PrefillAhead | undefined;
+  readonly #sharePrefixes: boolean;
   #scheduled = false;
   #looking = false;
   #closed = false;
@@ -50,7 +53,8 @@ export class Dispatcher {
     this.#pool = pool;
     this.#clock = clock;
     this.#events = events;
-    const { prefillAhead = true, ...planner } = options;
+    const { prefillAhead = true, sharePrefixes = false, ...planner } = options;
+    this.#sharePrefixes = sharePrefixes;
     this.#ahead = prefillAhead ? new PrefillAhead(pool) : undefined;
     this.planner = new Planner(planner);
   }
@@ -62,7 +66,8 @@ export class Dispatcher {
 
   /** Takes a chain whose inputs are all set. */
   enqueue(chain: ChainNode, tenant: string): void {
-    const task = new ChainTask(chain, tenant, this.planner.charsPerToken);
+    const scope = this.#sharePrefixes ? "" : tenant;
+    const task = new ChainTask(chain, tenant, scope, this.planner.charsPerToken);
     this.#tasks.set(chain, task);
     this.#ahead?.stop(chain);
     this.#queue(task);
@@ -180,7 +185,7 @@ export class Dispatcher {
       stopTokens: stopTokens.length > 0 ? stopTokens : undefined,
       ignoreEos,
       constraint,
-      cacheScope: task.tenant,
+      cacheScope: task.scope,
       criteria: task.strict ? "latency" : "throughput",
       priority: rank * 2 ** 40 + task.application * 1024 - Math.min(task.depth, 1023),
     };
@@ -212,7 +217,7 @@ export class Dispatcher {
           // From the first token on, so as not to compete with this prompt's own fill; then rarely, since the
           // reader's prompt has to grow by many tokens before anything is done.
           if (first || ids.length % 64 === 0) {
-            this.#ahead?.advance(chain, task.tenant, engine, model);
+            this.#ahead?.advance(chain, task.scope, engine, model);
           }
         } else if (event.type === "prompt") {
           continue;

@@ -37,14 +37,14 @@ export class PrefillAhead {
   }
 
   /** The producer runs on `engine`, or has put out more: see what its readers can begin with. */
-  advance(producer: ChainNode, tenant: string, engine: number, model: string): void {
+  advance(producer: ChainNode, scope: string, engine: number, model: string): void {
     const { output } = producer.generate;
     // Whose beginnings the engine has, or will have soon: the producer's own prompt, and those that are filled for it here.
     const held = [firstOfCall(producer)];
     for (const consumer of output.consumers) {
       if (consumer.kind !== "chain" || consumer.previous || !consumer.active) continue;
       if (consumer.state !== "waiting") continue;
-      const filled = this.#consider(consumer, held, tenant, engine, model);
+      const filled = this.#consider(consumer, held, scope, engine, model);
       if (filled && held.length <= MAX_AHEAD) held.push(consumer);
     }
   }
@@ -65,7 +65,7 @@ export class PrefillAhead {
   #consider(
     chain: ChainNode,
     held: readonly ChainNode[],
-    tenant: string,
+    scope: string,
     engine: number,
     model: string,
   ): boolean {
@@ -78,7 +78,7 @@ export class PrefillAhead {
     if (chars - filled < STEP_CHARS) return ahead.chars > 0;
     ahead.chars = chars;
     this.#running.set(chain, ahead);
-    this.#fill(chain, ahead, parts, tenant, engine, model);
+    this.#fill(chain, ahead, parts, scope, engine, model);
     return true;
   }
 
@@ -86,7 +86,7 @@ export class PrefillAhead {
     chain: ChainNode,
     ahead: Ahead,
     parts: PromptPart[],
-    tenant: string,
+    scope: string,
     engine: number,
     model: string,
   ): Promise<void> {
@@ -99,7 +99,7 @@ export class PrefillAhead {
         prompt: { type: "parts", parts },
         maxTokens: 0,
         sampling: greedy,
-        cacheScope: tenant,
+        cacheScope: scope,
         criteria: "throughput",
         priority: 2 ** 50,
       });

@@ -109,10 +109,12 @@ export class TaskQueue {
     queues: Map<string, TenantQueue>,
     place: (task: PlannedTask) => Placement<T>,
   ): { task: PlannedTask; result: T } | undefined {
-    const order = queues.size === 1 ? [...queues.values()] : [...queues.values()].sort((a, b) =>
-      this.#servedTo(a.tenant) - this.#servedTo(b.tenant) ||
-      this.#compare(a.heap.peek()!, b.heap.peek()!)
-    );
+    const order = queues.size === 1
+      ? [...queues.values()]
+      : [...queues.values()].sort((a, b) =>
+        this.#servedTo(a.tenant) - this.#servedTo(b.tenant) ||
+        this.#compare(a.heap.peek()!, b.heap.peek()!)
+      );
     for (const queue of order) {
       for (let task = queue.heap.peek(); task; task = queue.heap.peek()) {
         if (task.removed) {

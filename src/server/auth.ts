@@ -3,6 +3,8 @@ import { createHash, timingSafeEqual } from "node:crypto";
 
 /** Who a request belongs to. */
 export interface Identity {
+  /** Whose sessions are theirs; reveals nothing of the key. */
+  tenant: string;
   /** Requests share cached prefixes only within one scope; reveals nothing of the key. */
   cacheScope: string;
 }
@@ -14,11 +16,9 @@ export class Authenticator {
   constructor(keys: readonly string[], options: { sharePrefixes?: boolean } = {}) {
     this.#keys = keys.map((key) => {
       const digest = sha256(key);
-      const scope = createHash("sha256").update("cache-scope:").update(digest).digest("hex");
-      return {
-        digest,
-        identity: { cacheScope: options.sharePrefixes ? "" : scope.slice(0, 16) },
-      };
+      const hash = createHash("sha256").update("cache-scope:").update(digest).digest("hex");
+      const tenant = hash.slice(0, 16);
+      return { digest, identity: { tenant, cacheScope: options.sharePrefixes ? "" : tenant } };
     });
   }
 
@@ -29,7 +29,7 @@ export class Authenticator {
 
   /** Whose key this is; undefined when it is nobody's. Without keys, everyone is the same identity. */
   identify(key: string | undefined): Identity | undefined {
-    if (!this.required) return { cacheScope: "" };
+    if (!this.required) return { tenant: "", cacheScope: "" };
     if (key === undefined) return undefined;
     const digest = sha256(key);
     let found: Identity | undefined;

@@ -25,7 +25,7 @@ export class ParrotAccess {
   open(bearer: string | undefined, apiKey: unknown): Session {
     const key = bearer ?? (typeof apiKey === "string" ? apiKey : undefined);
     const identity = this.#auth.identify(key);
-    if (identity) return this.#graph.openSession(identity.cacheScope);
+    if (identity) return this.#graph.openSession(identity.tenant);
     throw new GraphError(
       "unauthorized",
       "a valid API key is required: send it as api_key, or as `Authorization: Bearer KEY`",
@@ -45,7 +45,7 @@ export class ParrotAccess {
     }
     if (open || !this.#auth.required) return session;
     const identity = this.#auth.identify(credentials.bearer);
-    if (identity && identity.cacheScope === session.tenant) return session;
+    if (identity && identity.tenant === session.tenant) return session;
     throw new GraphError("unauthorized", `Session ${session.id}: session_auth is required`);
   }
 }

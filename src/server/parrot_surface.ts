@@ -31,6 +31,7 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
         nativeFunctions: options.allowNativeCalls ? pythonSandbox(options.python) : undefined,
         upscaler: new LutMediaUpscaler(),
         ...options.graph,
+        planner: { sharePrefixes: context.options.sharePrefixes, ...options.graph?.planner },
       });
       const access = new ParrotAccess(graph, context.auth);
       wire = new ParrotWire(graph, access);

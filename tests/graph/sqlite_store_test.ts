@@ -202,18 +202,26 @@ Deno.test("SqliteStore: what a session holds counts for its limits after a resta
     const limits = { totalChars: 100 };
     const refused = (graph: GraphRuntime, session: Session) =>
       assertThrows(() => graph.createVariable(session, "more", "x".repeat(50)), GraphError, "100");
-    const id = await run(({ graph }) => {
-      const session = graph.openSession();
-      graph.createVariable(session, "v", "x".repeat(60));
-      refused(graph, session);
-      return Promise.resolve(session.id);
-    }, path, limits);
-    await run(({ graph }) => {
-      const session = graph.session(id);
-      refused(graph, session);
-      graph.createVariable(session, "rest", "x".repeat(40));
-      return Promise.resolve();
-    }, path, limits);
+    const id = await run(
+      ({ graph }) => {
+        const session = graph.openSession();
+        graph.createVariable(session, "v", "x".repeat(60));
+        refused(graph, session);
+        return Promise.resolve(session.id);
+      },
+      path,
+      limits,
+    );
+    await run(
+      ({ graph }) => {
+        const session = graph.session(id);
+        refused(graph, session);
+        graph.createVariable(session, "rest", "x".repeat(40));
+        return Promise.resolve();
+      },
+      path,
+      limits,
+    );
   });
 });
 

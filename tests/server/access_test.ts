@@ -66,8 +66,8 @@ Deno.test("Authenticator gives each key a scope of its own that is not the key",
 Deno.test("Authenticator without keys lets everyone in, under one scope", () => {
   const auth = new Authenticator([]);
   assertEquals(auth.required, false);
-  assertEquals(auth.identify(undefined), { cacheScope: "" });
-  assertEquals(auth.identify("anything"), { cacheScope: "" });
+  assertEquals(auth.identify(undefined), { tenant: "", cacheScope: "" });
+  assertEquals(auth.identify("anything"), { tenant: "", cacheScope: "" });
 });
 
 Deno.test("bearerKey reads the header whatever the scheme's case, and nothing else", () => {

@@ -33,9 +33,13 @@ Deno.test("mergeStreams throws what the first to fail throws, and lets go of the
   const merged = mergeStreams([numbers(Infinity, () => left++), stream]);
   assertEquals((await merged.next()).value, [0, 0]);
   end(new Error("broken"));
-  await assertRejects(async () => {
-    for await (const _ of merged);
-  }, Error, "broken");
+  await assertRejects(
+    async () => {
+      for await (const _ of merged);
+    },
+    Error,
+    "broken",
+  );
   assertEquals(left, 1);
   for await (const _ of mergeStreams([numbers(2, () => left++), numbers(9, () => left++)])) break;
   await Promise.resolve();

@@ -253,3 +253,40 @@ Deno.test("parrot keys: api_key in the body or a bearer token, and secrets are a
   assertEquals(other.status, 401);
   await other.body?.cancel();
 });
+
+Deno.test("a key that shares its prefixes shares no sessions", async () => {
+  const keys = ["k1", "k2"];
+  await using server = await startParrot({ apiKeys: keys, sharePrefixes: true });
+  const { json } = await server.send("POST", "/v1/session", { api_key: "k1" });
+  const read = async (key: string) => {
+    const url = `http://127.0.0.1/v1/apps/${json.session_id}`;
+    const headers = { Authorization: `Bearer ${key}` };
+    const answer = await server.fetch(new Request(url, { headers }));
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  assertEquals([await read("k1"), await read("k2")], [200, 401]);
+  // A prefix that the one has had filled is there for the other.
+  const cached = [];
+  for (const key of keys) {
+    const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+    const parameters = [{
+      name: "o",
+      is_output: true,
+      ref: "o",
+      sampling_config: { max_gen_length: 4 },
+    }];
+    const body = JSON.stringify({
+      calls: [{ template: `${"one long beginning ".repeat(30)} {{o}}`, parameters }],
+      outputs: { o: "latency" },
+      reads: [{ ref: "o" }],
+    });
+    const request = new Request("http://127.0.0.1/v1/apps", { method: "POST", headers, body });
+    const text = await (await server.fetch(request)).text();
+    const { session_id, session_auth } = JSON.parse(text.split("\n")[0].slice(6));
+    const url = `http://127.0.0.1/v1/apps/${session_id}?session_auth=${session_auth}`;
+    const described = await (await server.fetch(new Request(url, { headers }))).json();
+    cached.push(described.totals.cached_tokens > 0);
+  }
+  assertEquals(cached, [false, true]);
+});
