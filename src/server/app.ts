@@ -71,7 +71,7 @@ export function createApp(
   router.use(requestId());
   router.use(async (c, next) => {
     await next();
-    metrics.request(routeLabel(routePath(c, -1)), c.req.method, c.res.status);
+    metrics.request(routeLabel(routePath(c, -1)), methodLabel(c.req.method), c.res.status);
   });
   if (options.corsOrigins.length > 0) {
     const any = options.corsOrigins.includes("*");
@@ -159,6 +159,13 @@ function toApiError(error: Error, requestId: string, contentType: string | undef
     type: "server_error",
     code: "internal",
   });
+}
+
+const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+/** The method as a metrics label: all but the usual ones count as one, as strangers may call a method what they like. */
+function methodLabel(method: string): string {
+  return methods.has(method) ? method : "other";
 }
 
 /** The route as a metrics label: unmatched paths count as one, so that strangers cannot make labels. */

@@ -103,6 +103,17 @@ Deno.test("GET /metrics counts unknown paths as one route", async () => {
   );
 });
 
+Deno.test("GET /metrics counts unknown methods as one", async () => {
+  const { app, get } = testApp();
+  for (const method of ["BREW", "WHEN"]) {
+    await app.fetch(new Request("http://localhost/health", { method }));
+  }
+  assertStringIncludes(
+    await (await get("/metrics")).text(),
+    'sparrow_http_requests_total{route="other",method="other",status="404"} 2',
+  );
+});
+
 Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas that resolve", async () => {
   const document = await (await testApp().get("/openapi.json")).json();
   assertEquals(document.openapi, "3.1.0");
