@@ -79,8 +79,8 @@ async function runOnce(
       `Native functions: ${program}: ${(error as Error).message}`,
     );
   }
-  let ended: "timeout" | "cancelled" | undefined;
-  const stop = (why: "timeout" | "cancelled") => {
+  let ended: "timeout" | "cancelled" | "limit" | undefined;
+  const stop = (why: "timeout" | "cancelled" | "limit") => {
     ended ??= why;
     try {
       child.kill("SIGKILL");
@@ -94,7 +94,7 @@ async function runOnce(
   const timer = setTimeout(() => stop("timeout"), request.timeoutMs + START_MS);
   try {
     const [stdout, stderr, status] = await Promise.all([
-      collect(child.stdout, MAX_RESULT_BYTES, () => stop("cancelled")),
+      collect(child.stdout, MAX_RESULT_BYTES, () => stop("limit")),
       collect(child.stderr, 65536, () => {}),
       child.status,
       feed(child.stdin, {
@@ -109,6 +109,12 @@ async function runOnce(
     const killed = status.signal === "SIGXCPU" || status.signal === "SIGKILL";
     if (ended === "cancelled") {
       throw new GraphError("cancelled", `Native function ${request.name} was stopped`);
+    }
+    if (ended === "limit") {
+      throw new GraphError(
+        "limit",
+        `Native function ${request.name} has results of over ${MAX_RESULT_BYTES} bytes`,
+      );
     }
     if (ended === "timeout" || (!status.success && killed)) {
       throw new GraphError(
