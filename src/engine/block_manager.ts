@@ -100,6 +100,20 @@ export class BlockManager {
     return needed;
   }
 
+  /**
+   * Counts, table after table, the pages that releasing them would make available for a table that starts with `prefix`: neither those that
+   * others hold nor those of `prefix`, which it would hold in their place.
+   */
+  releasable(prefix: CachedPrefix): (table: PageTable) => number {
+    const left = Int32Array.from(this.#references);
+    for (const page of prefix.pages) left[page] = 0;
+    return ({ pages }) => {
+      let freed = 0;
+      for (const page of pages) if (page !== VACANT && --left[page] === 0) freed++;
+      return freed;
+    };
+  }
+
   /** Whether a table of `tokens` positions that starts with `prefix` fits now. */
   canAllocate(prefix: CachedPrefix, tokens: number): boolean {
     return this.pagesNeeded(prefix, tokens) <= this.pagesAvailable;

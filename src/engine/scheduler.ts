@@ -416,11 +416,13 @@ export class Scheduler {
     let missing = this.#blocks.pagesNeeded(prefix, sequence.ids.length) + this.#resident.length -
       this.#blocks.pagesAvailable;
     const victims: Sequence[] = [];
+    const freed = this.#blocks.releasable(prefix);
     for (const other of this.#resident.toReversed()) {
       if (missing <= 0 && this.#slots.length + victims.length > 0) break;
       if (other.latency || other.overdue) continue;
       victims.push(other);
-      missing -= other.table!.pages.length + 1;
+      // And the page that was kept for it to grow into.
+      missing -= freed(other.table!) + 1;
     }
     if (missing <= 0) { for (const victim of victims) this.#preempt(victim); }
   }

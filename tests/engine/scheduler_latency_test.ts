@@ -51,3 +51,25 @@ Deno.test("Scheduler lets overdue bulk work prefill at full pace beside latency 
     bench.drain();
   }
 });
+
+Deno.test("Scheduler pushes no throughput work out whose pages are others' too, if that lets nothing in", () => {
+  const bench = new Bench({ pagesTotal: 20, maxSequences: 4, maxBatchTokens: 1024 });
+  const shared = Array.from({ length: 512 }, (_, i) => i);
+  const first = sequence([...shared, 1], { maxTokens: 30 });
+  const bulk = sequence([...shared, 2], { maxTokens: 60, criteria: "throughput" });
+  bench.add(first, bulk);
+  for (let i = 0; i < 4; i++) bench.step();
+  const large = sequence(Array.from({ length: 690 }, (_, i) => 2000 + i), { maxTokens: 4 });
+  bench.add(large);
+  const before = bulk.generated;
+  while (first.generated < 25) bench.step();
+  assertEquals([bulk.state, large.state, bench.scheduler.preemptions], ["running", "waiting", 0]);
+  assert(bulk.generated > before + 10, "the bulk work went on");
+  // Now it holds the shared pages alone.
+  while (first.state !== "gone") bench.step();
+  while (large.generated < 4) bench.step();
+  assertEquals(bench.scheduler.preemptions, 1);
+  bench.drain();
+  const prompt = [...shared, 2];
+  assertEquals(generated(bulk), expectedTokens(prompt, 60, greedy));
+});
