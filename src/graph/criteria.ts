@@ -37,11 +37,15 @@ export function parseCriteria(text: unknown): Criteria {
  * Marks everything that `variable` still depends on with what its reader wants, and gathers the parallel producers
  * of one consumer into task groups (paper §5.2: producers of a latency-critical output are latency-critical, but a
  * stage of several is judged by when the last of them ends, so it runs as one batch).
- * Returns the nodes that became active. Each node is visited once per stricter demand, so a graph costs its size
- * however often it is read.
+ * Returns the nodes that became active, and those whose criteria have become stricter since. Each node is visited once per
+ * stricter demand, so a graph costs its size however often it is read.
  */
-export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): GraphNode[] {
+export function deduceCriteria(
+  variable: SemanticVariable,
+  criteria: Criteria,
+): { activated: GraphNode[]; raised: GraphNode[] } {
   const activated: GraphNode[] = [];
+  const raised: GraphNode[] = [];
   const stack: { variable: SemanticVariable; criteria: Criteria }[] = [{ variable, criteria }];
   for (let top = stack.pop(); top; top = stack.pop()) {
     const { variable: at, criteria: wanted } = top;
@@ -52,6 +56,7 @@ export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): 
     if (!node) continue;
     if (node.criteria === undefined || criteriaRank[wanted] < criteriaRank[node.criteria]) {
       node.criteria = wanted;
+      if (node.active) raised.push(node);
     }
     if (!node.active) {
       node.active = true;
@@ -64,7 +69,7 @@ export function deduceCriteria(variable: SemanticVariable, criteria: Criteria): 
       if (input.state === "pending") stack.push({ variable: input, criteria: upstream });
     }
   }
-  return activated;
+  return { activated, raised };
 }
 
 /**

@@ -66,11 +66,16 @@ export class Dispatcher {
 
   /** Takes a chain whose inputs are all set. */
   enqueue(chain: ChainNode, tenant: string): void {
-    const scope = this.#sharePrefixes ? "" : tenant;
-    const task = new ChainTask(chain, tenant, scope, this.planner.charsPerToken);
-    this.#tasks.set(chain, task);
     this.#ahead?.stop(chain);
-    this.#queue(task);
+    this.#queue(this.#take(chain, tenant));
+  }
+
+  /** A chain's criteria have become stricter: if it still waits for an engine, it does so among its new equals. */
+  raise(chain: ChainNode): void {
+    const task = this.#tasks.get(chain);
+    if (!task || chain.state !== "queued") return;
+    this.planner.remove(task);
+    this.#queue(this.#renew(task));
   }
 
   /** Drops a chain; its engine stops working on it. */
@@ -91,6 +96,21 @@ export class Dispatcher {
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     for (const chain of [...this.#tasks.keys()]) this.cancel(chain);
+  }
+
+  #take(chain: ChainNode, tenant: string): ChainTask {
+    const scope = this.#sharePrefixes ? "" : tenant;
+    const task = new ChainTask(chain, tenant, scope, this.planner.charsPerToken);
+    this.#tasks.set(chain, task);
+    return task;
+  }
+
+  /** In place of a task, one by what its chain is now. */
+  #renew(task: ChainTask): ChainTask {
+    const renewed = this.#take(task.chain, task.tenant);
+    renewed.arrival = task.arrival;
+    renewed.attempts = task.attempts;
+    return renewed;
   }
 
   #queue(task: ChainTask): void {
@@ -269,7 +289,7 @@ export class Dispatcher {
   #again(task: ChainTask, ms: number): void {
     task.chain.state = "waiting";
     this.#after(ms, () => {
-      if (this.#tasks.get(task.chain) === task) this.#queue(task);
+      if (this.#tasks.get(task.chain) === task) this.#queue(this.#renew(task));
     });
   }
 

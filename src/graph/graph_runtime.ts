@@ -183,10 +183,11 @@ export class GraphRuntime implements AsyncDisposable {
   demand(session: Session, variable: SemanticVariable, criteria: Criteria): void {
     if (variable.state !== "pending") return;
     const before = variable.demand?.criteria;
-    const activated = deduceCriteria(variable, criteria);
+    const { activated, raised } = deduceCriteria(variable, criteria);
     if (variable.demand?.criteria !== before) {
       this.#keep((store) => store.demand(session.id, variable.id, criteria));
     }
+    for (const node of raised) if (node.kind === "chain") this.#dispatcher.raise(node);
     if (activated.length === 0) return;
     const application = this.#applicationOf(activated);
     for (const node of activated) {

@@ -238,6 +238,27 @@ Deno.test("parseCriteria takes the names of criteria and no others", () => {
   }
 });
 
+Deno.test("a stricter reader brings forward what waits for an engine already", async () => {
+  await using world = openWorld({}, { planner: { tasksPerEngine: 1 } });
+  const { graph, session, clock } = world;
+  const ids = Array.from(
+    { length: 12 },
+    (_, i) => submit(world, call(`Job ${i} {{o}}`, [output("o", 8)])).o,
+  );
+  const order: number[] = [];
+  const all = ids.map((id, i) =>
+    graph.read(session, id, "throughput").then(() => order.push(i), () => order.push(-i))
+  );
+  await clock.run(Promise.resolve());
+  const hurried = graph.read(session, ids[11], "latency");
+  graph.cancelVariable(session, ids[10]);
+  await clock.run(Promise.all([...all, hurried]));
+  // One ran already, and one that is cancelled ends at once.
+  assertEquals(order.slice(0, 3), [-10, 0, 11]);
+  assertEquals(order.length, 12);
+  assertEquals(graph.chainCount, 0);
+});
+
 Deno.test("criteria go backwards: a later, stricter reader raises what an earlier one asked for", async () => {
   await using world = openWorld();
   const a = submit(world, call("A {{o}}", [output("o", 4)])).o;
