@@ -139,7 +139,8 @@ function packSamples(batch: readonly StepRow[], lastRow: Uint32Array): Uint8Arra
   const bytes = new Uint8Array(wanted.length * SAMPLE_BYTES);
   const view = new DataView(bytes.buffer);
   wanted.forEach(({ row: { slot, sampling, sampleIndex }, last }, i) => {
-    const words = [last, slot, sampleIndex, sampling.seed, sampling.topK];
+    // Of a seed the low 32 bits count; those of a large `topK` would keep few tokens.
+    const words = [last, slot, sampleIndex, sampling.seed, Math.min(sampling.topK, 0xffffffff)];
     words.forEach((word, j) => view.setUint32(i * SAMPLE_BYTES + j * 4, word, true));
     const floats = [sampling.temperature, sampling.topP, sampling.minP];
     floats.forEach((value, j) => view.setFloat32(i * SAMPLE_BYTES + 20 + j * 4, value, true));

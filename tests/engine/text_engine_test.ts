@@ -122,6 +122,17 @@ gpuTest(
   },
 );
 
+gpuTest("TextEngine keeps all tokens where topK is more than 32 bits hold", async () => {
+  await using engine = await TextEngine.open({ model, isolate: "own", maxSequences: 2 });
+  const texts = [];
+  for (const topK of [0, 2 ** 32 + 1, 1]) {
+    const options = { maxTokens: 24, temperature: 1.5, seed: 3, topK };
+    texts.push((await engine.complete("Once upon a time", options)).text);
+  }
+  assertEquals(texts[1], texts[0]);
+  assert(texts[2] !== texts[0]);
+});
+
 Deno.test("TextEngine.open rejects without the file, and for a file that is no model, in every isolate", async () => {
   for (const isolate of ["own", "worker", "process"] as const) {
     await assertRejects(
