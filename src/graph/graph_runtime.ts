@@ -9,7 +9,7 @@ import type { GraphStore } from "./graph_store.ts";
 import { randomSafeInteger, randomSecret } from "./ids.ts";
 import type { Application, ChainNode, GraphNode } from "./node.ts";
 import type { Operation, Submitted } from "./operation.ts";
-import { type NodeWorkers, performNode } from "./perform_node.ts";
+import { type NodeWorkers, performNode, refuseUnsupported } from "./perform_node.ts";
 import { rebuildSession } from "./rebuild_session.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
 import { defaultSessionLimits, Session, type SessionLimits } from "./session.ts";
@@ -164,7 +164,7 @@ export class GraphRuntime implements AsyncDisposable {
   submit(session: Session, operation: Operation): Submitted {
     const wanted = operation.outputCriteria ?? undefined;
     const criteria = wanted === undefined ? undefined : parseCriteria(wanted);
-    this.#refuseUnsupported(operation);
+    refuseUnsupported(operation.kind, this.#options);
     const ids: string[] = [];
     const newVariableId = () => {
       const id = crypto.randomUUID();
@@ -270,19 +270,6 @@ export class GraphRuntime implements AsyncDisposable {
       write(store);
     } catch (error) {
       log("error", "the store of sessions cannot be written", { error: String(error) });
-    }
-  }
-
-  #refuseUnsupported(operation: Operation): void {
-    if (operation.kind === "native" && !this.#options.nativeFunctions) {
-      throw new GraphError(
-        "forbidden",
-        "Native functions are off: they run the client's code on this machine. " +
-          "Start the server with --allow-native-calls to allow them.",
-      );
-    }
-    if (operation.kind === "upscale" && !this.#options.upscaler) {
-      throw new GraphError("unavailable", "No engine for images or video is loaded");
     }
   }
 

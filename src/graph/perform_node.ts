@@ -1,3 +1,4 @@
+import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions } from "./native_functions.ts";
 import type { ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
@@ -14,12 +15,28 @@ export interface NodeWorkers {
   upscaler?: MediaUpscaler;
 }
 
-/** Runs a node that is not a chain; resolves to the values of its outputs. Its workers must be there. */
+/** Throws `GraphError` (forbidden, unavailable) for work of a kind for which there is no worker. */
+export function refuseUnsupported(kind: GraphNode["kind"] | "call", workers: NodeWorkers): void {
+  if (kind === "native" && !workers.nativeFunctions) {
+    throw new GraphError(
+      "forbidden",
+      "Native functions are off: they run the client's code on this machine. " +
+        "Start the server with --allow-native-calls to allow them.",
+    );
+  }
+  if (kind === "upscale" && !workers.upscaler) {
+    throw new GraphError("unavailable", "No engine for images or video is loaded");
+  }
+}
+
+/** Runs a node that is not a chain; resolves to the values of its outputs. */
 export async function performNode(
   node: Exclude<GraphNode, ChainNode>,
   workers: NodeWorkers,
   signal: AbortSignal,
 ): Promise<Map<SemanticVariable, string>> {
+  // A server that was started anew may have fewer workers than when the node was made.
+  refuseUnsupported(node.kind, workers);
   const [output] = node.outputs;
   switch (node.kind) {
     case "transform":

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
-import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
-import type { Session, SessionLimits } from "../../src/graph/session.ts";
+import { GraphRuntime, type GraphRuntimeOptions } from "../../src/graph/graph_runtime.ts";
+import type { Session } from "../../src/graph/session.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
@@ -124,14 +124,14 @@ interface Running {
 async function run<T>(
   work: (running: Running) => Promise<T>,
   path?: string,
-  limits?: Partial<SessionLimits>,
+  options: Partial<GraphRuntimeOptions> = {},
 ): Promise<T> {
   const clock = new VirtualClock();
   await using pool = new SimulatedPool({ cost: llama13bOnA100, clock });
   await using graph = new GraphRuntime({
     pool,
     clock,
-    limits,
+    ...options,
     store: path === undefined ? undefined : new SqliteStore(path),
   });
   return await work({ graph, clock, pool });
@@ -199,7 +199,7 @@ class FullStore extends SqliteStore {
 
 Deno.test("SqliteStore: what a session holds counts for its limits after a restart as before", async () => {
   await withFile(async (path) => {
-    const limits = { totalChars: 100 };
+    const options = { limits: { totalChars: 100 } };
     const refused = (graph: GraphRuntime, session: Session) =>
       assertThrows(() => graph.createVariable(session, "more", "x".repeat(50)), GraphError, "100");
     const id = await run(
@@ -210,7 +210,7 @@ Deno.test("SqliteStore: what a session holds counts for its limits after a resta
         return Promise.resolve(session.id);
       },
       path,
-      limits,
+      options,
     );
     await run(
       ({ graph }) => {
@@ -220,8 +220,39 @@ Deno.test("SqliteStore: what a session holds counts for its limits after a resta
         return Promise.resolve();
       },
       path,
-      limits,
+      options,
     );
+  });
+});
+
+Deno.test("SqliteStore: a kept call that this server may not run any more says so", async () => {
+  await withFile(async (path) => {
+    const never = { run: () => new Promise<never>(() => {}) };
+    const { session, out } = await run(
+      ({ graph }) => {
+        const session = graph.openSession();
+        const { parameters } = graph.submit(session, {
+          kind: "native",
+          functionName: "f",
+          code: "",
+          timeoutMs: 1000,
+          parameters: [{ name: "o", isOutput: true }],
+        });
+        graph.read(session, parameters[0].var_id, "latency").catch(() => {});
+        return Promise.resolve({ session: session.id, out: parameters[0].var_id });
+      },
+      path,
+      { nativeFunctions: never },
+    );
+    await run(async ({ graph, clock }) => {
+      const read = graph.read(graph.session(session), out, "latency");
+      const error = await assertRejects(
+        () => clock.run(read),
+        GraphError,
+        "Native functions are off",
+      );
+      assertEquals(error.code, "forbidden");
+    }, path);
   });
 });
 
