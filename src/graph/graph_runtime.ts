@@ -1,6 +1,6 @@
 import { log } from "../common/log.ts";
 import type { EnginePool } from "../engine/types.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { type Clock, sleep, systemClock } from "./clock.ts";
 import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { buildOperation } from "./graph_builder.ts";
@@ -31,6 +31,8 @@ export interface GraphRuntimeOptions extends NodeWorkers {
 
 /** How often expired sessions are looked for. */
 const SWEEP_MS = 5000;
+/** How often a runtime that drains looks whether something runs. */
+const DRAIN_LOOK_MS = 20;
 /** An application goes on if its next step comes within this time of its last one: longer than a client's round trip. */
 const APPLICATION_PAUSE_MS = 2000;
 
@@ -49,6 +51,9 @@ export class GraphRuntime implements AsyncDisposable {
   readonly #settledQueue: { session: Session; variable: SemanticVariable }[] = [];
   #propagating = false;
   #applications = 0;
+  /** Texts of chains that are being transformed. */
+  #transforming = 0;
+  #draining = false;
   #cancelSweep: (() => void) | undefined;
   #closed = false;
 
@@ -162,6 +167,7 @@ export class GraphRuntime implements AsyncDisposable {
 
   /** Adds calls to the graph. Throws `GraphError`; the graph is as before then. */
   submit(session: Session, operation: Operation): Submitted {
+    if (this.#draining) throw new GraphError("unavailable", "The server is shutting down");
     const wanted = operation.outputCriteria ?? undefined;
     const criteria = wanted === undefined ? undefined : parseCriteria(wanted);
     refuseUnsupported(operation.kind, this.#options);
@@ -220,6 +226,17 @@ export class GraphRuntime implements AsyncDisposable {
     const error = new GraphError("cancelled", `Variable ${variable.name} (${id}) was cancelled`);
     if (variable.producer) this.#fail(variable.producer, error);
     else variable.fail(error);
+  }
+
+  /** Takes no calls any more, and resolves once nothing runs, or after `ms` milliseconds. */
+  async drain(ms: number): Promise<void> {
+    this.#draining = true;
+    const end = this.#clock.now() + ms;
+    while (this.#running && this.#clock.now() < end) await sleep(this.#clock, DRAIN_LOOK_MS);
+  }
+
+  get #running(): boolean {
+    return this.#dispatcher.size + this.#aborts.size + this.#transforming > 0;
   }
 
   /** Ends every session and lets go of the engines. Pools stay open: they belong to the caller. */
@@ -323,10 +340,11 @@ export class GraphRuntime implements AsyncDisposable {
     if (chain.continued) chain.raw = { text, ids };
     const { output, transforms } = chain.generate;
     if (transforms.length === 0) return this.#finish(chain, new Map([[output, text]]));
+    this.#transforming++;
     applyTransforms(transforms, text).then(
       (value) => this.#finish(chain, new Map([[output, value]])),
       (error) => this.#fail(chain, error),
-    );
+    ).finally(() => this.#transforming--);
   }
 
   #finish(node: GraphNode, values: Map<SemanticVariable, string>): void {

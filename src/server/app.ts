@@ -129,8 +129,12 @@ export function createApp(
       return (await Promise.all(opened)).filter((listener) => listener !== undefined);
     },
     async shutdown(deadlineMs = options.drainMs) {
-      const drained = surfaces.map((surface) => surface.drain?.(deadlineMs));
-      const [cancelled] = await Promise.all([context.desk.drain(deadlineMs), ...drained]);
+      const began = performance.now();
+      context.desk.refuse();
+      // Before generations are waited for: an application goes on with others when one ends.
+      await Promise.all(surfaces.map((surface) => surface.drain?.(deadlineMs)));
+      const left = Math.max(0, deadlineMs - (performance.now() - began));
+      const cancelled = await context.desk.drain(left);
       await Promise.all(surfaces.map((surface) => surface.close?.()));
       return cancelled;
     },

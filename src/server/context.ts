@@ -44,7 +44,7 @@ export interface Surface {
   mount(router: AppRouter, context: ServerContext): void;
   /** Opens listeners beside the main port; called by `serve`, and closed before the main port is. */
   listen?(context: ServerContext, fetch: FetchHandler): Promise<Listener>;
-  /** Refuses new work and lets what runs end, for `deadlineMs` at most; called beside the draining of generations. */
+  /** Takes no new work, and resolves once what runs has ended, or after `deadlineMs`. */
   drain?(deadlineMs: number): Promise<void>;
   /** Ends what the surface has running; called after draining. */
   close?(): Promise<void>;

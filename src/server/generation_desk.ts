@@ -15,7 +15,7 @@ export class GenerationDesk {
     this.#pool = pool;
   }
 
-  /** Whether `drain` was called: new work is refused. */
+  /** Whether new work is refused. */
   get draining(): boolean {
     return this.#draining;
   }
@@ -75,9 +75,14 @@ export class GenerationDesk {
     }
   }
 
+  /** Refuses new work from now on. */
+  refuse(): void {
+    this.#draining = true;
+  }
+
   /** Refuses new work, waits up to `deadlineMs` for all that runs, and cancels the rest; resolves to its number. */
   drain(deadlineMs: number): Promise<number> {
-    this.#draining = true;
+    this.refuse();
     return this.#pool.drain(deadlineMs);
   }
 }

@@ -50,6 +50,9 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
         fetch,
       });
     },
+    async drain(deadlineMs) {
+      await graph?.drain(deadlineMs);
+    },
     async close() {
       await graph?.[Symbol.asyncDispose]();
     },
