@@ -51,7 +51,7 @@ export function parseSamplingConfig(
 ): CallSampling {
   const given = config ?? {};
   for (const key of Object.keys(given)) {
-    if (!(key in defaults) && !unused.has(key)) {
+    if (!Object.hasOwn(defaults, key) && !unused.has(key)) {
       throw new GraphError("invalid", `sampling_config: unexpected field ${JSON.stringify(key)}`);
     }
   }

@@ -53,3 +53,9 @@ Deno.test("parseSamplingConfig reads one constraint, and refuses two, none and w
   const both = { structured_outputs: { regex: "a" }, ignore_tokenizer_eos: true };
   assertThrows(() => parseSamplingConfig(both, 0), GraphError, "ignore_tokenizer_eos");
 });
+
+Deno.test("parseSamplingConfig refuses names that every object inherits", () => {
+  for (const name of ["constructor", "toString"]) {
+    assertThrows(() => parseSamplingConfig({ [name]: 1 }, 0), GraphError, name);
+  }
+});
