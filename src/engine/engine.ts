@@ -366,6 +366,7 @@ export class Engine implements AsyncDisposable {
         this.#preparation = new Preparation(this.#model.runner);
         this.#runnerOpen = true;
         this.#scheduler.reset(this.#model.runner);
+        this.#failTooLong();
         this.#state = "ready";
         return;
       } catch (cause) {
@@ -378,6 +379,17 @@ export class Engine implements AsyncDisposable {
         sequence,
         new DeviceLostError(`the device could not be reopened: ${error.message}`),
       );
+    }
+  }
+
+  /** Fails what waits and has no room on a device that is smaller than the one before: it would hold everything up for ever. */
+  #failTooLong(): void {
+    for (const sequence of [...this.#active.keys()]) {
+      try {
+        this.#scheduler.checkLength(sequence);
+      } catch (error) {
+        this.#fail(sequence, asError(error));
+      }
     }
   }
 

@@ -135,16 +135,21 @@ export class Scheduler {
     );
   }
 
+  /** Throws `RangeError` for a sequence that could never run to its end. */
+  checkLength({ promptTokens, maxTokens }: Sequence): void {
+    if (promptTokens + maxTokens <= this.contextLength) return;
+    throw new RangeError(
+      `prompt of ${promptTokens} tokens and ${maxTokens} to generate exceed the context of ` +
+        `${this.contextLength}`,
+    );
+  }
+
   /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit. */
   add(sequence: Sequence, now: number): void {
-    const length = sequence.promptTokens;
-    if (length === 0) throw new RangeError("prompt has 0 tokens, expected at least 1");
-    if (length + sequence.maxTokens > this.contextLength) {
-      throw new RangeError(
-        `prompt of ${length} tokens and ${sequence.maxTokens} to generate exceed the context of ` +
-          `${this.contextLength}`,
-      );
+    if (sequence.promptTokens === 0) {
+      throw new RangeError("prompt has 0 tokens, expected at least 1");
     }
+    this.checkLength(sequence);
     this.checkCapacity();
     sequence.arrival = this.#arrivals++;
     sequence.submittedAt = now;

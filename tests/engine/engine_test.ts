@@ -183,6 +183,27 @@ Deno.test("Engine fails what was running when the device is lost, reopens it and
   assertEquals(runners.length, 3);
 });
 
+Deno.test("Engine fails what waits and is too long for the device that it reopens, and goes on", async () => {
+  const runners: FakeRunner[] = [];
+  const opener = async () => {
+    assert(runners.length < 3, "reopened without end");
+    const sizes = runners.length === 0 ? {} : { contextLength: 128, pagesTotal: 2 };
+    const model = await openFakeModel({ maxSequences: 1, stepMs: 1, ...sizes });
+    runners.push(model.runner as FakeRunner);
+    return model;
+  };
+  await using engine = await Engine.open(opener, { reopenDelaysMs: [0] });
+  const running = engine.submit(request("first", { maxTokens: 500 }));
+  const long = engine.submit(request("x".repeat(200)));
+  const short = engine.submit(request("short"));
+  await assertRejects(async () => {
+    for await (const event of running) if (event.type === "delta") runners[0].lost = true;
+  }, DeviceLostError);
+  await assertRejects(() => read(long), RangeError, "exceed the context of 128");
+  assertEquals((await read(short)).ids, expected("short", 12));
+  assertEquals(runners.length, 2);
+});
+
 Deno.test("Engine has failed when the device cannot be reopened, and says so to everyone", async () => {
   let opened = 0;
   const model = await openFakeModel({ maxSequences: 1, stepMs: 1 });
