@@ -237,6 +237,20 @@ export class BlockManager {
   }
 
   /**
+   * Gives `table` back, and lets nothing be found of it or of what continues it, except for pages that others hold too. The table must not be
+   * used again.
+   */
+  discard(table: PageTable): void {
+    for (const page of table.pages.toReversed()) {
+      if (page === VACANT) continue;
+      const found = this.#trie.has(page) && this.#references[page] === 1;
+      if (found && this.#forgetContinuations(page)) this.#trie.remove(page);
+      this.#drop(page);
+    }
+    table.pages.length = 0;
+  }
+
+  /**
    * Checks the books against the tables in use; returns what is wrong, nothing when sound.
    * Costs O(pages): meant for idle moments and tests.
    */

@@ -317,8 +317,10 @@ export class Engine implements AsyncDisposable {
       if (!active) continue;
       if (faulty) {
         const why = "the logits are not finite; the model file or the GPU driver is faulty";
-        const failure = sequence.constraint?.failure ?? new Error(`sample a token: ${why}`);
-        this.#fail(sequence, failure);
+        const refused = sequence.constraint?.failure;
+        // A constraint that nothing can keep leaves nothing to sample, whatever the logits are.
+        sequence.faulty = refused === undefined;
+        this.#fail(sequence, refused ?? new Error(`sample a token: ${why}`));
         continue;
       }
       if (token !== undefined) this.#totals.generatedTokens++;

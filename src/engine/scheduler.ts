@@ -440,7 +440,8 @@ export class Scheduler {
   }
 
   #leave(sequence: Sequence): void {
-    this.#blocks.release(sequence.table!, sequence.ids, sequence.known);
+    if (sequence.faulty) this.#blocks.discard(sequence.table!);
+    else this.#blocks.release(sequence.table!, sequence.ids, sequence.known);
     sequence.table = undefined;
     this.#slots.push(sequence.slot);
     this.#left.push(sequence.slot);

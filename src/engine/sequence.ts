@@ -57,6 +57,8 @@ export class Sequence {
   shared = 0;
   /** Admitted because it was overdue: as senior as latency work from then on. */
   overdue = false;
+  /** Its logits were not finite, so that its keys and values are not to be trusted. */
+  faulty = false;
   /** Tokens sampled by submitted steps; more than `generated` while steps are in flight. */
   sampled = 0;
   /** Submitted steps that hold a row of this sequence and were not collected. */

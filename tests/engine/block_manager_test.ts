@@ -75,6 +75,28 @@ Deno.test("BlockManager evicts the least recently used page, a page before the o
   assertEquals(blocks.check([table]), []);
 });
 
+Deno.test("BlockManager.discard lets nothing be found of a table but what others hold", () => {
+  const blocks = new BlockManager(8);
+  const ids = Array.from({ length: 200 }, (_, i) => i);
+  const whole = (length: number) => {
+    const table = blocks.allocate(blocks.match(ids, "", length), length);
+    blocks.takeCopies();
+    blocks.index(table, ids, length);
+    return table;
+  };
+  const kept = whole(64);
+  const longer = whole(192);
+  // Continues what is discarded, and is held by nobody.
+  blocks.release(longer, ids, 192);
+  const table = whole(128);
+  blocks.discard(table);
+  assertEquals(blocks.check([kept]), []);
+  assertEquals(blocks.match(ids, "", 200).tokens, 64);
+  assertEquals([blocks.pagesUsed, blocks.pagesCached], [1, 0]);
+  blocks.release(kept, ids, 64);
+  assertEquals(blocks.match(ids, "", 200).tokens, 64);
+});
+
 Deno.test("BlockManager.canAllocate says no, and allocate throws OutOfMemoryError, when pages run out", () => {
   const blocks = new BlockManager(2);
   const table = fill(blocks, ids(65));

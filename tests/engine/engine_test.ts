@@ -238,6 +238,26 @@ Deno.test("Engine fails only the request whose logits are not finite", async () 
   assertEquals(engine.load().pagesUsed, 0);
 });
 
+Deno.test("Engine finds nothing in its cache of what gave logits that are not finite", async () => {
+  const model = await openFakeModel();
+  const runner = model.runner as FakeRunner;
+  const collect = runner.collect.bind(runner);
+  let broken = true;
+  runner.collect = () => {
+    const tokens = collect();
+    return broken ? tokens.map((token) => token < 0 ? token : NOT_FINITE) : tokens;
+  };
+  await using engine = await Engine.open(() => Promise.resolve(model));
+  const text = "a prompt of more than one page ".repeat(4);
+  await assertRejects(() => read(engine.submit(request(text))), Error, "the logits are not finite");
+  assertEquals([engine.load().pagesUsed, engine.load().pagesCached], [0, 0]);
+  broken = false;
+  const again = await read(engine.submit(request(text)));
+  assertEquals(again.ids, expected(text, 12));
+  assertEquals((await read(engine.submit(request(text)))).ids, again.ids);
+  assert(engine.load().pagesCached > 0);
+});
+
 Deno.test("Engine sees timers and cancels between steps, however many steps there are", async () => {
   await using engine = await openEngine({ stepMs: 2 });
   const generation = engine.submit(request("go on", { maxTokens: 400 }));
