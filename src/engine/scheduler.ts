@@ -297,6 +297,7 @@ export class Scheduler {
     this.#resident = [];
     this.#inFlight = [];
     this.#stepped = [];
+    this.#admitted = [];
     this.#left = [];
     return lost;
   }

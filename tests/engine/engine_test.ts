@@ -204,6 +204,18 @@ Deno.test("Engine fails what waits and is too long for the device that it reopen
   assertEquals(runners.length, 2);
 });
 
+Deno.test("Engine counts no prompt whose first step the device did not take", async () => {
+  const models = [await openFakeModel(), await openFakeModel()];
+  (models[0].runner as FakeRunner).lost = true;
+  let opened = 0;
+  await using engine = await Engine.open(() => Promise.resolve(models[opened++]), {
+    reopenDelaysMs: [0],
+  });
+  await assertRejects(() => read(engine.submit(request("never read"))), DeviceLostError);
+  await read(engine.submit(request("read")));
+  assertEquals(engine.load().promptTokens, 4);
+});
+
 Deno.test("Engine has failed when the device cannot be reopened, and says so to everyone", async () => {
   let opened = 0;
   const model = await openFakeModel({ maxSequences: 1, stepMs: 1 });
