@@ -110,7 +110,7 @@ Deno.test("GET /metrics counts unknown methods as one", async () => {
   }
   assertStringIncludes(
     await (await get("/metrics")).text(),
-    'sparrow_http_requests_total{route="other",method="other",status="404"} 2',
+    'sparrow_http_requests_total{route="other",method="other",status="405"} 2',
   );
 });
 
