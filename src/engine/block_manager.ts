@@ -190,11 +190,15 @@ export class BlockManager {
   }
 
   /**
-   * Takes the pages [from, to) back from the middle of `table`, whose sequence goes on without them; what they hold can still be found
+   * Takes the pages [from, to) back from the middle of `table`, whose sequence goes on without them; what they hold of `ids` can still be found
    * until the space is needed. Later pages are taken out of the trie with what continues them there, since a page in it must not outlive those before
    * it; where another sequence in use continues one of them nothing is taken, and the caller may ask again. Returns the pages taken.
    */
-  vacate(table: PageTable, from: number, to: number): number {
+  vacate(table: PageTable, ids: ArrayLike<number>, from: number, to: number): number {
+    const held = this.#pagesHeld(table, from, to);
+    // What was taken before comes first again, so that it does not leave the cache before what is taken now.
+    if (table.sealed && held > 0) this.#refill(table, ids);
+    this.index(table, ids, to * PAGE_TOKENS);
     table.sealed = true;
     for (let i = table.pages.length - 1; i >= to; i--) {
       const page = table.pages[i];
@@ -202,15 +206,13 @@ export class BlockManager {
       if (this.#references[page] > 1 || !this.#forgetContinuations(page)) return 0;
       this.#trie.remove(page);
     }
-    let taken = 0;
     for (let i = to - 1; i >= from; i--) {
       const page = table.pages[i];
       if (page === VACANT) continue;
       table.pages[i] = VACANT;
       this.#drop(page);
-      taken++;
     }
-    return taken;
+    return held;
   }
 
   /**
@@ -285,6 +287,12 @@ export class BlockManager {
       gone.add(page);
     }
     return problems;
+  }
+
+  #pagesHeld({ pages }: PageTable, from: number, to: number): number {
+    let held = 0;
+    for (let i = from; i < to; i++) if (pages[i] !== VACANT) held++;
+    return held;
   }
 
   /** Has `table` hold the pages again that were taken from its middle, if they can all be found: what follows them may be indexed then. */

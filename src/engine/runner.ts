@@ -278,6 +278,10 @@ export class GpuStepRunner implements StepRunner {
     });
   }
 
+  hasIndex(pages: readonly number[], promptTokens: number): boolean {
+    return this.#retrieval?.hasIndex(pages, promptTokens) ?? false;
+  }
+
   takeVacant(): VacantPages[] {
     return this.#retrieval?.takeVacant() ?? [];
   }

@@ -1,18 +1,13 @@
 import { CapacityError } from "../common/errors.ts";
 import { BlockManager, type CachedPrefix } from "./block_manager.ts";
 import { follow, isFollowing, urgency } from "./prefix_following.ts";
+import { matchPrefix } from "./match_prefix.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
-import { bySeniority, isPressing, matchLimit, type Sequence, unreadEnd } from "./sequence.ts";
-import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
+import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
+import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepLimits, type StepRow } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
-
-/** The limits of a runner that scheduling must keep. */
-export type StepLimits = Pick<
-  StepRunner,
-  "maxSequences" | "maxBatchTokens" | "pagesTotal" | "contextLength" | "mixedStepTokens"
->;
 
 /** Scheduling policy. */
 export interface SchedulerOptions {
@@ -204,7 +199,7 @@ export class Scheduler {
       const first = sequence === overdue || isPressing(urgency(sequence));
       if (!first && sequence.priority > earliest) continue;
       if (sequence.state === "waiting" && admitting && !isFollowing(sequence)) {
-        const prefix = this.#blocks.match(sequence.ids, sequence.scope, matchLimit(sequence));
+        const prefix = matchPrefix(this.#blocks, sequence, this.#limits);
         if (follow(sequence, prefix.tokens, this.#resident)) continue;
         // No other may overtake the first that finds no room, or a large one would never find it.
         if (!this.#canAdmit(sequence, prefix)) this.#makeRoom(sequence, prefix);
@@ -248,7 +243,9 @@ export class Scheduler {
   /** Gives back pages from the middle of the sequence in a slot, which its runner no longer reads. No step may be in flight. */
   vacate({ slot, from, to }: VacantPages): void {
     const sequence = this.#resident.find((sequence) => sequence.slot === slot);
-    if (sequence?.state === "running") this.#blocks.vacate(sequence.table!, from, to);
+    if (sequence?.state === "running") {
+      this.#blocks.vacate(sequence.table!, sequence.ids, from, to);
+    }
   }
 
   /**

@@ -1,6 +1,5 @@
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import type { PageTable } from "./block_manager.ts";
-import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, SamplingOptions } from "./types.ts";
 
@@ -132,13 +131,4 @@ export function bySeniority(a: Sequence, b: Sequence): number {
   const first = isPressing(a);
   if (first !== isPressing(b)) return first ? -1 : 1;
   return a.priority - b.priority || a.arrival - b.arrival;
-}
-
-/**
- * Leading tokens of a sequence that may come from the cache. Its last one's logits are needed, more of it to build an index, and those of all
- * positions whose next tokens are to be scored: keys and values do not tell them.
- */
-export function matchLimit({ ids, decode, scores }: Sequence): number {
-  const limit = Math.max(0, ids.length - (decode.kind === "retrieval" ? FRESH_TOKENS : 1));
-  return scores?.prompt ? Math.min(limit, scores.next) : limit;
 }

@@ -107,8 +107,21 @@ export interface StepRunner extends AsyncDisposable {
   prepare?(): Promise<boolean>;
   /** Pages that sequences no longer need since the last call, asked when no step is in flight. Absent: none ever. */
   takeVacant?(): VacantPages[];
+  /** Whether a prompt of `promptTokens` that begins with these cached pages can decode by an index that there is. Absent: never. */
+  hasIndex?(pages: readonly number[], promptTokens: number): boolean;
   /** Told when the sequence of a slot has left, before another may take it. */
   leave?(slot: number): void;
   /** What retrieval holds and did; absent without it. */
   readonly retrieval?: RetrievalLoad;
 }
+
+/** What scheduling must know of a runner. */
+export type StepLimits = Pick<
+  StepRunner,
+  | "maxSequences"
+  | "maxBatchTokens"
+  | "pagesTotal"
+  | "contextLength"
+  | "mixedStepTokens"
+  | "hasIndex"
+>;

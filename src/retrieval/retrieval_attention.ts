@@ -328,6 +328,12 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#shelf.give(prefix);
   }
 
+  /** Whether a prompt of `promptTokens` that begins with these pages finds a prefix that is, or will be, indexed. */
+  hasIndex(pages: readonly number[], promptTokens: number): boolean {
+    const known = Math.min(coldEnd(promptTokens, this.#window), pages.length);
+    return this.#shelf.find(pages, known, (prefix) => this.#tables.get(prefix)) !== undefined;
+  }
+
   /** Pages that became vacant since the last call. */
   takeVacant(): VacantPages[] {
     const vacant = this.#vacant;

@@ -179,7 +179,7 @@ Deno.test("BlockManager's books stay sound, and the cache true, under random chu
           blocks.index(target.table, target.ids, length);
         } else if (op.kind === "vacate" && target) {
           const last = target.table.pages.length - 1;
-          blocks.vacate(target.table, Math.min(op.start, last), last);
+          blocks.vacate(target.table, target.ids, Math.min(op.start, last), last);
         } else if (op.kind === "close" && target) {
           blocks.release(target.table, target.ids, target.ids.length);
           open.splice(open.indexOf(target), 1);

@@ -84,6 +84,35 @@ test("Engine decodes by retrieval what it decodes densely, on fewer pages, and f
   assertEquals(engine.load().pagesUsed, 0);
 });
 
+test("Engine finds all of a conversation in the cache, whose middle its turns gave back, and decodes by the index that there is", async () => {
+  const retrieval = { crossover: 1000, waitForIndex: true, last: 256, tail: 0 };
+  let ready = 0, shared = 0;
+  const onStep = () => {
+    const load = engine.load().retrieval!;
+    ready = Math.max(ready, load.ready);
+    shared = Math.max(shared, load.shared);
+  };
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 2048, maxSequences: 4, retrieval }),
+    { onStep },
+  );
+  const ids = Array.from({ length: 90 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  for (const decode of [{ kind: "retrieval", mass: 1 }, { kind: "auto" }] as const) {
+    let turns = decode.kind === "auto" ? ids.slice(1, 1301) : ids.slice(0, 1300);
+    let answered = 0;
+    for (let turn = 0; turn < 3; turn++) {
+      ready = shared = 0;
+      const { out, cached } = await generate(engine, turns, 80, decode);
+      assertEquals(ready, 1, `${decode.kind}, turn ${turn} decodes by retrieval`);
+      assertEquals(shared, Math.min(turn, 1), "the later turns use the index of the first");
+      // All but the last token of the answer, which was sampled and never read.
+      if (turn > 0) assertEquals(cached, answered, `${decode.kind}, turn ${turn}`);
+      answered = turns.length + out.length - 1;
+      turns = [...turns, ...out, ...ids.slice(1400 + 20 * turn, 1420 + 20 * turn)];
+    }
+  }
+});
+
 test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
   const retrieval = { last: 128, idleBytes: 0 };
   await using engine = await Engine.open(() =>

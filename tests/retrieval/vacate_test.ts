@@ -17,7 +17,7 @@ Deno.test("BlockManager.vacate frees the middle, which stays findable until the 
   const blocks = new BlockManager(20);
   const text = ids(10 * PAGE_TOKENS);
   const table = fill(blocks, text);
-  assertEquals(blocks.vacate(table, 2, 8), 6);
+  assertEquals(blocks.vacate(table, text, 2, 8), 6);
   assertEquals(
     table.pages.map((page) => page === VACANT),
     [0, 0, 1, 1, 1, 1, 1, 1, 0, 0].map(Boolean),
@@ -27,7 +27,7 @@ Deno.test("BlockManager.vacate frees the middle, which stays findable until the 
   assertEquals(blocks.match(text, "", text.length - 1).tokens, 8 * PAGE_TOKENS);
   // Asked again for more, it takes what is new.
   blocks.extend(table, 11 * PAGE_TOKENS);
-  assertEquals(blocks.vacate(table, 2, 9), 1);
+  assertEquals(blocks.vacate(table, text, 2, 9), 1);
   assertEquals(blocks.check([table]), []);
   // All of the space can be had, and the sequence may still leave.
   const other = blocks.allocate(blocks.match([1], "", 0), 16 * PAGE_TOKENS);
@@ -42,7 +42,7 @@ Deno.test("BlockManager finds all of a text again whose middle was taken and is 
   const blocks = new BlockManager(20);
   const text = ids(10 * PAGE_TOKENS + 30);
   const table = fill(blocks, text);
-  assertEquals(blocks.vacate(table, 2, 8), 6);
+  assertEquals(blocks.vacate(table, text, 2, 8), 6);
   // What the sequence goes on with is not findable before.
   text.push(...ids(70, 7));
   blocks.extend(table, text.length);
@@ -68,13 +68,13 @@ Deno.test("BlockManager.vacate takes nothing while another sequence goes on from
   const text = ids(10 * PAGE_TOKENS);
   const table = fill(blocks, text);
   const branch = fill(blocks, [...text, ...ids(3 * PAGE_TOKENS, 7)]);
-  assertEquals(blocks.vacate(table, 2, 8), 0);
+  assertEquals(blocks.vacate(table, text, 2, 8), 0);
   assertEquals(blocks.check([table, branch]), []);
   blocks.release(branch, [...text, ...ids(3 * PAGE_TOKENS, 7)], 13 * PAGE_TOKENS);
   assertEquals(blocks.check([table]), []);
   // What the other left behind is forgotten.
   assertEquals(blocks.pagesCached, 3);
-  assertEquals(blocks.vacate(table, 2, 8), 6);
+  assertEquals(blocks.vacate(table, text, 2, 8), 6);
   assertEquals(blocks.check([table]), []);
   assertEquals([blocks.pagesUsed, blocks.pagesCached], [4, 6]);
 });
@@ -87,11 +87,11 @@ Deno.test("BlockManager.vacate takes nothing while another sequence holds a late
   const own = [...text, ...ids(3 * PAGE_TOKENS, 7)];
   const other = blocks.allocate(blocks.match(own, "", own.length - 1), own.length);
   assertEquals(other.cachedTokens, 10 * PAGE_TOKENS);
-  assertEquals(blocks.vacate(table, 2, 8), 0);
+  assertEquals(blocks.vacate(table, text, 2, 8), 0);
   blocks.index(other, own, own.length, true);
   assertEquals(blocks.check([table, other]), []);
   blocks.release(other, own, own.length);
-  assertEquals(blocks.vacate(table, 2, 8), 6);
+  assertEquals(blocks.vacate(table, text, 2, 8), 6);
   assertEquals(blocks.check([table]), []);
 });
 
@@ -128,7 +128,7 @@ Deno.test("BlockManager.vacate keeps the books sound whatever else goes on", () 
         } else if (one && what === "vacate") {
           const pages = one.table.pages.length;
           const from = Math.min(2, pages);
-          blocks.vacate(one.table, from, Math.max(from, pages - 2));
+          blocks.vacate(one.table, one.ids, from, Math.max(from, pages - 2));
         } else if (one && what === "leave") {
           blocks.release(one.table, one.ids, one.ids.length);
           live = live.filter((other) => other !== one);
