@@ -121,7 +121,7 @@ export class TextEngine implements AsyncDisposable {
 
   /**
    * Starts a generation; iterate it for its events, leave the loop or call `cancel` to stop it.
-   * Throws `CapacityError` when too many wait; `RangeError` for an over-long prompt comes from the iterator.
+   * Throws `CapacityError` when too many wait and `TypeError` for what is no prompt; `RangeError` for an over-long one comes from the iterator.
    */
   generate(prompt: TextPrompt, options: GenerateOptions = {}): Generation {
     const { signal, temperature, topK, topP, minP, seed, ...others } = options;
@@ -189,13 +189,15 @@ function toPath(model: string | URL): string {
   return model instanceof URL || model.startsWith("file:") ? fromFileUrl(model) : model;
 }
 
+/** Throws `TypeError` for what is no prompt: programs without types may pass anything. */
 function toPrompt(prompt: TextPrompt): Prompt {
   if (typeof prompt === "string") return { type: "parts", parts: [{ type: "text", text: prompt }] };
-  return isChat(prompt) ? { type: "chat", messages: prompt } : { type: "parts", parts: prompt };
-}
-
-function isChat(prompt: ChatMessage[] | PromptPart[]): prompt is ChatMessage[] {
-  return prompt.length > 0 && "role" in prompt[0];
+  const all = (field: string) =>
+    Array.isArray(prompt) &&
+    prompt.every((piece: unknown) => typeof piece === "object" && piece !== null && field in piece);
+  if (all("type")) return { type: "parts", parts: prompt as PromptPart[] };
+  if (all("role")) return { type: "chat", messages: prompt as ChatMessage[] };
+  throw new TypeError("prompt: expected a text, messages with a role, or parts with a type");
 }
 
 /** `generation`, cancelled by `signal` while it is being read. */

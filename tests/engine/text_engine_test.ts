@@ -38,6 +38,21 @@ Deno.test("TextEngine.complete takes text, a chat, and parts of text and tokens"
   assertEquals(chat.text, expected("hello\n", 9));
 });
 
+Deno.test("TextEngine.generate refuses at once what is no prompt", async () => {
+  await using engine = await openFake();
+  const none = [
+    { messages: [{ role: "user", content: "x" }] },
+    [1, 2, 3],
+    [null],
+    ["x"],
+    undefined,
+  ];
+  for (const prompt of none) {
+    const wrong = prompt as unknown as string;
+    assertThrows(() => engine.generate(wrong), TypeError, "expected a text, messages with a role");
+  }
+});
+
 Deno.test("TextEngine.complete echoes prompts of any length", async () => {
   const sizes = { contextLength: 2 ** 18, pagesTotal: 2 ** 12, maxBatchTokens: 2 ** 18 };
   await using engine = await openFake(sizes);
