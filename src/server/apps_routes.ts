@@ -117,9 +117,16 @@ function submitApp(
   session: Session,
   body: AppBody,
 ): { request_ids: number[]; variables: Record<string, string>; reads: AppRead[] } {
+  // Before anything is made: a session that goes on must not keep half of what was refused.
+  const criteria = Object.entries(body.outputs).map(([ref, text]) =>
+    [ref, parseCriteria(text)] as const
+  );
+  const readCriteria = body.reads.map(({ criteria, stream }) =>
+    parseCriteria(criteria ?? (stream ? "TTFT" : "latency"))
+  );
+  checkRefs(body);
   const variables = new Map<string, string>();
   for (const { ref, name, content } of body.variables) {
-    if (variables.has(ref)) throw new GraphError("conflict", `variables: ref ${ref} is set twice`);
     variables.set(ref, graph.createVariable(session, name ?? ref, content).id);
   }
   const idOf = (ref: string): string => {
@@ -129,34 +136,44 @@ function submitApp(
     variables.set(ref, id);
     return id;
   };
-  const requestIds = body.calls.map((call) =>
-    graph.submit(session, readOperation(withIds(call, idOf))).requestId
-  );
-  const variableOf = (ref: string, field: string) => {
-    const id = variables.get(ref);
-    if (id === undefined) throw new GraphError("not_found", `${field}: no variable has ref ${ref}`);
-    return session.variable(id);
-  };
-  const criteria = Object.entries(body.outputs).map(([ref, text]) => ({
-    variable: variableOf(ref, "outputs"),
-    criteria: parseCriteria(text),
-  }));
-  const reads = body.reads.map(({ ref, criteria, stream }): AppRead => ({
+  const operations = body.calls.map((call) => readOperation(withIds(call, idOf)));
+  const requestIds = operations.map((operation) => graph.submit(session, operation).requestId);
+  const variableOf = (ref: string) => session.variable(variables.get(ref)!);
+  const reads = body.reads.map(({ ref, stream }, i): AppRead => ({
     ref,
-    variable: variableOf(ref, "reads"),
-    criteria: parseCriteria(criteria ?? (stream ? "TTFT" : "latency")),
+    variable: variableOf(ref),
+    criteria: readCriteria[i],
     stream,
   }));
-  for (const [ref, id] of variables) {
-    const variable = session.variable(id);
-    if (variable.state === "pending" && !variable.producer) {
-      throw new GraphError("invalid", `ref ${ref}: no variable and no output of a call has it`);
+  for (const [ref, wanted] of criteria) graph.demand(session, variableOf(ref), wanted);
+  for (const { variable, criteria } of reads) graph.demand(session, variable, criteria);
+  return { request_ids: requestIds, variables: Object.fromEntries(variables), reads };
+}
+
+/** Throws `GraphError` where a `ref` is set twice, or names neither a variable nor an output of a call. */
+function checkRefs({ variables, calls, outputs, reads }: AppBody): void {
+  const made = new Set<string>();
+  for (const { ref } of variables) {
+    if (made.has(ref)) throw new GraphError("conflict", `variables: ref ${ref} is set twice`);
+    made.add(ref);
+  }
+  const parameters = calls.flatMap((call) => Array.isArray(call.parameters) ? call.parameters : []);
+  for (const parameter of parameters) if (parameter?.is_output) made.add(parameter.ref);
+  for (const parameter of parameters) {
+    if (typeof parameter?.ref === "string" && !made.has(parameter.ref)) {
+      throw new GraphError(
+        "invalid",
+        `ref ${parameter.ref}: no variable and no output of a call has it`,
+      );
     }
   }
-  for (const { variable, criteria: wanted } of [...criteria, ...reads]) {
-    graph.demand(session, variable, wanted);
+  const named = [
+    ...Object.keys(outputs).map((ref) => ["outputs", ref]),
+    ...reads.map(({ ref }) => ["reads", ref]),
+  ];
+  for (const [field, ref] of named) {
+    if (!made.has(ref)) throw new GraphError("not_found", `${field}: no variable has ref ${ref}`);
   }
-  return { request_ids: requestIds, variables: Object.fromEntries(variables), reads };
 }
 
 /** The call with every parameter's `ref` replaced by a variable's id. */

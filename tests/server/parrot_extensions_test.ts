@@ -155,6 +155,25 @@ Deno.test("apps: a whole graph in one request, its description, and errors in Op
     assertEquals(reply.status, status, JSON.stringify(error));
     assertEquals(typeof error.message, "string");
   }
+  // What is refused leaves no call in a session that goes on.
+  for (
+    const bad of [
+      { outputs: { x: "latency" } },
+      { outputs: { d: "soon" } },
+      { reads: [{ ref: "x" }] },
+      { reads: [{ ref: "d", criteria: "soon" }] },
+      { calls: [call("start", "d"), call("nowhere", "x")] },
+      { calls: [call("start", "d"), { template: 5 }] },
+    ]
+  ) {
+    const variables = [{ ref: "start", content: "s" }];
+    const app = { session_id, session_auth, variables, calls: [call("start", "d")], ...bad };
+    const reply = await post(app);
+    assertEquals(Math.floor(reply.status / 100), 4, JSON.stringify(bad));
+    await reply.body?.cancel();
+    const after = await (await server.fetch(new Request(describe))).json();
+    assertEquals(after.nodes.length, 3, JSON.stringify(bad));
+  }
   const wrong = await server.fetch(
     new Request(`http://localhost/v1/apps/${session_id}?session_auth=no`),
   );
