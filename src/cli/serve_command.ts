@@ -117,7 +117,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     python: given.python,
   };
   const sizes = runnerSizes(given);
-  const maxQueue = wholeNumber("max-queue", given["max-queue"], 0);
+  const maxQueue = wholeNumber("max-queue", given["max-queue"], 1);
   try {
     checkBind(options);
   } catch (error) {

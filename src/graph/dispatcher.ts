@@ -221,6 +221,7 @@ export class Dispatcher {
     const { output, transforms, sampling } = chain.generate;
     const ids: number[] = [];
     let text = "";
+    let look = 1;
     try {
       for await (const event of generation) {
         if (this.#tasks.get(chain) !== task) continue;
@@ -236,7 +237,8 @@ export class Dispatcher {
           if (transforms.length === 0) output.append(event.text);
           // From the first token on, so as not to compete with this prompt's own fill; then rarely, since the
           // reader's prompt has to grow by many tokens before anything is done.
-          if (first || ids.length % 64 === 0) {
+          if (ids.length >= look) {
+            look = ids.length + 64;
             this.#ahead?.advance(chain, task.scope, engine, model);
           }
         } else if (event.type === "prompt") {

@@ -153,8 +153,13 @@ async function forward(
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (!response.write(part.value) && !signal.aborted) {
         await new Promise<void>((resolve) => {
-          response.once("drain", resolve);
-          signal.addEventListener("abort", () => resolve(), { once: true });
+          const go = () => {
+            response.off("drain", go);
+            signal.removeEventListener("abort", go);
+            resolve();
+          };
+          response.on("drain", go);
+          signal.addEventListener("abort", go);
         });
       }
     }
