@@ -210,6 +210,33 @@ fn appended_keys_are_attended_exactly() {
 }
 
 #[test]
+fn a_tail_that_outweighs_the_clusters_merges_as_any_part_does() {
+    let (keys, dim) = (3000, 16);
+    let (mut rows, queries, mut values) = head(keys, 300, dim, 4);
+    to_half_grid(&mut rows);
+    to_half_grid(&mut values);
+    let scale = 1.0 / (dim as f32).sqrt();
+    let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
+    let score = |query: &[f32], key: &[f32]| scale * query.iter().zip(key).map(|(a, b)| a * b).sum::<f32>();
+    for (query, above) in queries.chunks_exact(dim).zip([0.5, 2.0, 4.0]) {
+        let mut head = build(&rows, &queries, &values, dim, None);
+        head.set_plan(Plan::Clusters { threshold: 0.05 });
+        let (mut expected, report) = head.attend(query, options).remove(0);
+        assert!(report.rest > 0.02, "{}", report.rest);
+        let most = rows.chunks_exact(dim).map(|key| score(query, key)).fold(f32::MIN, f32::max);
+        let mut key: Vec<f32> = query.iter().map(|x| x * (most + above) / score(query, query)).collect();
+        to_half_grid(&mut key);
+        let value = vec![2.0; dim];
+        head.append(Rows { data: &key, dim }, Rows { data: &value, dim }).unwrap();
+        expected.merge(&Partial { output: value, lse: score(query, &key) });
+        let (found, _) = head.attend(query, options).remove(0);
+        let output: Vec<f64> = expected.output.iter().map(|x| f64::from(*x)).collect();
+        assert!(relative(&found.output, &output) < 1e-3, "{above}: {}", relative(&found.output, &output));
+        assert!((found.lse - expected.lse).abs() < 1e-3, "{above}: {} {}", found.lse, expected.lse);
+    }
+}
+
+#[test]
 fn every_kind_of_plan_converges_to_dense_attention() {
     let (keys, dim) = (3000, 24);
     let (mut rows, queries, mut values) = head(keys, 300, dim, 6);
