@@ -10,6 +10,7 @@ const text = new TextEncoder();
 /** A live socket whose client sees no byte that it does not ask for, as no library's would. */
 class SlowClient {
   readonly #connection: Deno.Conn;
+  #closed = false;
 
   private constructor(connection: Deno.Conn) {
     this.#connection = connection;
@@ -34,23 +35,29 @@ class SlowClient {
     await this.#connection.read(new Uint8Array(4096));
   }
 
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#connection.close();
+  }
+
   /** Bytes until the server closes the connection, or sends none for a while. */
   async rest(): Promise<number> {
     let bytes = 0;
     const part = new Uint8Array(1 << 20);
-    const end = setTimeout(() => this.#connection.close(), 3000);
+    const end = setTimeout(() => this.#close(), 3000);
     try {
       for (let n = await this.#connection.read(part); n !== null;) {
         bytes += n;
         n = await this.#connection.read(part);
       }
-      this.#connection.close();
     } catch (error) {
       const closed = error instanceof Deno.errors.Interrupted ||
         error instanceof Deno.errors.BadResource || error instanceof Deno.errors.ConnectionReset;
       if (!closed) throw error;
     }
     clearTimeout(end);
+    this.#close();
     return bytes;
   }
 }
