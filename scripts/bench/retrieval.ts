@@ -2,6 +2,8 @@
 import { inProject } from "../setup/project.ts";
 import type { Bench } from "./harness.ts";
 import { runNativeBench } from "./native_bench.ts";
+import { conversation } from "./retrieval/conversation.ts";
+import { longestModel } from "./retrieval/longest_model.ts";
 import { measureDecode } from "./retrieval/measure_decode.ts";
 
 /** Retrieval decoding. */
@@ -11,5 +13,6 @@ export const bench: Bench = {
   async run(context) {
     await runNativeBench("retrieval", context, inProject("native", "bench"));
     await measureDecode(context);
+    if (context.full) await conversation(context, await longestModel());
   },
 };

@@ -1,7 +1,7 @@
 import { GgufFile, type GgufValue } from "../formats/gguf.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
-import { checkInput } from "./input_file.ts";
+import { checkInput } from "./check_input.ts";
 import { UsageError } from "./usage_error.ts";
 
 const flags = [

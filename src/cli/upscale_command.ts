@@ -3,7 +3,7 @@ import { decodeImage, encodeImage } from "../formats/image.ts";
 import { upscaleImage } from "../lut/upscale_image.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
-import { checkInput } from "./input_file.ts";
+import { checkInput } from "./check_input.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 

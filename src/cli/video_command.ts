@@ -4,7 +4,7 @@ import { qualities, type Quality } from "../lut/quality_ladder.ts";
 import { VideoUpscaler } from "../lut/video_upscaler.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
-import { checkInput } from "./input_file.ts";
+import { checkInput } from "./check_input.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 import { wholeNumber } from "./whole_number.ts";

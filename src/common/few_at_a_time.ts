@@ -26,6 +26,7 @@ export class FewAtATime {
       await this.#turn(signal);
     } else this.#running++;
     try {
+      signal?.throwIfAborted();
       return await work();
     } finally {
       const next = this.#waiting.shift();
@@ -39,7 +40,7 @@ export class FewAtATime {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const leave = () => {
       const at = this.#waiting.indexOf(resolve);
-      // Absent when its turn has just come: the work, which has the signal too, sees to it.
+      // Absent when its turn has just come.
       if (at < 0) return;
       this.#waiting.splice(at, 1);
       reject(signal!.reason);

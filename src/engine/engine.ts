@@ -1,3 +1,4 @@
+import { asError } from "../common/as_error.ts";
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
@@ -414,8 +415,4 @@ export class Engine implements AsyncDisposable {
     log("error", "KV page books are unsound; dropping the prefix cache", { problems });
     this.#scheduler.reset();
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,3 +1,4 @@
+import { asError } from "../common/as_error.ts";
 import { CapacityError } from "../common/errors.ts";
 import { fromErrorWire } from "./error_wire.ts";
 import { GenerationStream } from "./generation_stream.ts";
@@ -210,8 +211,4 @@ export class HostWork {
     if (!tracked.started) this.#waiting--;
     this.#retry.finished(performance.now());
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

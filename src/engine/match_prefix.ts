@@ -1,20 +1,19 @@
-import { FRESH_TOKENS } from "../retrieval/fresh_tokens.ts";
 import type { BlockManager, CachedPrefix } from "./block_manager.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepLimits } from "./step.ts";
 
 /**
  * What of a sequence comes from the cache. Its last token's logits are needed, those of all positions whose next tokens are to be scored
- * (keys and values do not tell them), and more of it to build an index where there is none yet.
+ * (keys and values do not tell them), and as much of its end as the runner wants to see.
  */
 export function matchPrefix(
   blocks: BlockManager,
   { ids, scope, decode, scores }: Sequence,
-  runner: Pick<StepLimits, "hasIndex">,
+  runner: Pick<StepLimits, "freshTokens">,
 ): CachedPrefix {
   const most = scores?.prompt ? scores.next : Infinity;
   const match = (fresh: number) => blocks.match(ids, scope, Math.min(ids.length - fresh, most));
   const prefix = match(1);
-  const limited = decode.kind === "retrieval" && prefix.tokens > ids.length - FRESH_TOKENS;
-  return limited && !runner.hasIndex?.(prefix.pages, ids.length) ? match(FRESH_TOKENS) : prefix;
+  const fresh = runner.freshTokens?.(decode, prefix.pages, ids.length) ?? 1;
+  return prefix.tokens > ids.length - fresh ? match(fresh) : prefix;
 }

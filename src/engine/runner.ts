@@ -20,6 +20,7 @@ import { packStep } from "./pack_step.ts";
 import { greedy } from "./sampling_defaults.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepRow, type StepRunner } from "./step.ts";
 import { TokenAdjustments } from "./token_adjustments.ts";
+import type { DecodePolicy } from "./types.ts";
 import { type ScorePlan, TokenScorer } from "./token_scorer.ts";
 import { TokenScores } from "./token_scores.ts";
 
@@ -278,8 +279,8 @@ export class GpuStepRunner implements StepRunner {
     });
   }
 
-  hasIndex(pages: readonly number[], promptTokens: number): boolean {
-    return this.#retrieval?.hasIndex(pages, promptTokens) ?? false;
+  freshTokens(decode: DecodePolicy, pages: readonly number[], promptTokens: number): number {
+    return this.#retrieval?.freshTokens(decode, pages, promptTokens) ?? 1;
   }
 
   takeVacant(): VacantPages[] {

@@ -107,8 +107,11 @@ export interface StepRunner extends AsyncDisposable {
   prepare?(): Promise<boolean>;
   /** Pages that sequences no longer need since the last call, asked when no step is in flight. Absent: none ever. */
   takeVacant?(): VacantPages[];
-  /** Whether a prompt of `promptTokens` that begins with these cached pages can decode by an index that there is. Absent: never. */
-  hasIndex?(pages: readonly number[], promptTokens: number): boolean;
+  /**
+   * Tokens at the end of a prompt of `promptTokens` that are to be computed although the cache may hold them; it begins with these cached pages.
+   * Absent: 1, whose logits are needed.
+   */
+  freshTokens?(decode: DecodePolicy, pages: readonly number[], promptTokens: number): number;
   /** Told when the sequence of a slot has left, before another may take it. */
   leave?(slot: number): void;
   /** What retrieval holds and did; absent without it. */
@@ -123,5 +126,5 @@ export type StepLimits = Pick<
   | "pagesTotal"
   | "contextLength"
   | "mixedStepTokens"
-  | "hasIndex"
+  | "freshTokens"
 >;

@@ -154,7 +154,7 @@ export class TextEngine implements AsyncDisposable {
         into.text += event.text;
         // Not as arguments: a long prompt has more tokens than a call may have of those.
         for (const id of event.ids) into.ids.push(id);
-        into.logprobs?.push(...event.logprobs ?? []);
+        for (const scored of event.logprobs ?? []) into.logprobs?.push(scored);
       } else if (event.type === "finished") {
         if (options.signal?.aborted) throw new CancelledError("the completion was cancelled");
         const { type: _, ...rest } = event;

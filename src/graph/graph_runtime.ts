@@ -1,3 +1,4 @@
+import { asError } from "../common/as_error.ts";
 import { log } from "../common/log.ts";
 import type { EnginePool } from "../engine/types.ts";
 import { type Clock, sleep, systemClock } from "./clock.ts";
@@ -332,7 +333,7 @@ export class GraphRuntime implements AsyncDisposable {
     this.#aborts.set(node, abort);
     performNode(node, this.#options, abort.signal).then(
       (values) => this.#finish(node, values),
-      (error) => this.#fail(node, error instanceof Error ? error : new Error(String(error))),
+      (error) => this.#fail(node, asError(error)),
     );
   }
 

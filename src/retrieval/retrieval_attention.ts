@@ -328,10 +328,14 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     this.#shelf.give(prefix);
   }
 
-  /** Whether a prompt of `promptTokens` that begins with these pages finds a prefix that is, or will be, indexed. */
-  hasIndex(pages: readonly number[], promptTokens: number): boolean {
+  /** Tokens at the end of a prompt to be computed though cached: an index is built from a prompt's own queries, unless these pages have one. */
+  freshTokens(decode: RetrievalPolicy, pages: readonly number[], promptTokens: number): number {
+    if (!wantsRetrieval(decode, promptTokens, this.#crossover)) return 1;
     const known = Math.min(coldEnd(promptTokens, this.#window), pages.length);
-    return this.#shelf.find(pages, known, (prefix) => this.#tables.get(prefix)) !== undefined;
+    // The window sees all there is.
+    if (known <= this.#window.first / PAGE_TOKENS) return 1;
+    const found = this.#shelf.find(pages, known, (prefix) => this.#tables.get(prefix));
+    return found ? 1 : FRESH_TOKENS;
   }
 
   /** Pages that became vacant since the last call. */

@@ -1,6 +1,7 @@
 import type { GenerateEvent, GenerateRequest, Generation, ModelInfo } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { fromEngineError } from "./error_map.ts";
+import { unavailable } from "./unavailable.ts";
 import type { TrackedPool } from "./tracked_pool.ts";
 
 /**
@@ -93,15 +94,4 @@ async function* translate(inner: Generation): AsyncGenerator<GenerateEvent> {
   } catch (error) {
     throw fromEngineError(error);
   }
-}
-
-function unavailable(message: string, code: string, seconds: number, cause?: unknown): ApiError {
-  const retryAfterSeconds = seconds;
-  return new ApiError(message, {
-    status: 503,
-    type: "server_error",
-    code,
-    retryAfterSeconds,
-    cause,
-  });
 }

@@ -13,7 +13,10 @@ const refusal = (description: string) => ({
   content: { "application/json": { schema: errorSchema } },
 });
 const refused = refusal("What is wrong, and what was expected.");
-const { 401: keyless, 413: tooLarge, 429: full } = errorResponses;
+const { 401: keyless, 413: tooLarge, 429: full, 503: stopping } = errorResponses;
+const tooMany = refusal(
+  "As many videos as may are under way; `Retry-After` says when to try again.",
+);
 
 /** Adds the picture and video routes to the OpenAPI document; their bodies are no JSON, so they are mounted by hand. */
 export function describeMediaRoutes(router: AppRouter): void {
@@ -64,6 +67,8 @@ export function describeMediaRoutes(router: AppRouter): void {
       200: { description: "The frames as they are done.", content: content("video/x-yuv4mpeg") },
       400: refused,
       401: keyless,
+      429: tooMany,
+      503: stopping,
     },
   });
   router.openAPIRegistry.registerPath({
@@ -86,6 +91,8 @@ export function describeMediaRoutes(router: AppRouter): void {
       401: keyless,
       403: refusal("The request comes from a page of another origin."),
       426: refusal("The request asks for no WebSocket."),
+      429: tooMany,
+      503: stopping,
     },
   });
 }

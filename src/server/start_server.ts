@@ -71,12 +71,7 @@ export async function startServer(
     if (cancelled > 0) log("warn", "generations cancelled at the deadline", { cancelled });
     await Promise.all(listeners.map((listener) => listener.close()));
     // Not by the server's own shutdown: what that has begun, the signal cannot end (Deno 2.9 throws BadResource where nobody can catch it).
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, lastEventMs);
-    let waiting = true;
-    late.promise.then(() => waiting = false);
-    while (waiting && open.size > 0) await Promise.race([late.promise, Promise.all(open)]);
-    clearTimeout(timer);
+    await emptied(open, lastEventMs);
     cut.abort();
     await server.finished;
     await closePool();
@@ -102,4 +97,12 @@ export async function startServer(
     shutdown,
     [Symbol.asyncDispose]: () => shutdown(0),
   };
+}
+
+/** Resolves when all of them have ended, those too that are added meanwhile, or after `ms` milliseconds. */
+async function emptied(open: ReadonlySet<Promise<void>>, ms: number): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<"late">();
+  const timer = setTimeout(() => resolve("late"), ms);
+  while (open.size > 0) if (await Promise.race([late, Promise.all(open)]) === "late") break;
+  clearTimeout(timer);
 }

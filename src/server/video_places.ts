@@ -1,4 +1,5 @@
 import { ApiError } from "./api_error.ts";
+import { unavailable } from "./unavailable.ts";
 
 /** Places for videos that are enlarged at the same time, each of which has a thread and frames of its own. */
 export class VideoPlaces {
@@ -14,14 +15,7 @@ export class VideoPlaces {
 
   /** A place until it is disposed of. Throws `ApiError`: 429 when all are taken, 503 while draining. */
   take(): Disposable {
-    if (this.#draining) {
-      throw new ApiError("the server is shutting down", {
-        status: 503,
-        type: "server_error",
-        code: "shutting_down",
-        retryAfterSeconds: 5,
-      });
-    }
+    if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
     if (this.#taken >= this.#most) {
       throw new ApiError(`${this.#taken} videos are under way, at most ${this.#most} may be`, {
         status: 429,

@@ -113,6 +113,27 @@ test("Engine finds all of a conversation in the cache, whose middle its turns ga
   }
 });
 
+test("Engine indexes a conversation once when it has grown beyond the crossover", async () => {
+  const retrieval = { crossover: 1000, waitForIndex: true, last: 256 };
+  let ready = 0;
+  const onStep = () => ready = Math.max(ready, engine.load().retrieval!.ready);
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 2048, maxSequences: 4, retrieval }),
+    { onStep },
+  );
+  const ids = Array.from({ length: 90 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  let turns = ids.slice(0, 900);
+  const seen: [retrieves: number, read: number][] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    ready = 0;
+    const { out, cached } = await generate(engine, turns, 60);
+    seen.push([ready, turns.length - cached]);
+    turns = [...turns, ...out, ...ids.slice(1000 + 20 * turn, 1020 + 20 * turn)];
+  }
+  // 900, 980, 1060 and 1140 tokens: the first prompt beyond 1,000 has its end read again, for the queries of an index.
+  assertEquals(seen, [[0, 900], [0, 21], [1, 512], [1, 21]]);
+});
+
 test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
   const retrieval = { last: 128, idleBytes: 0 };
   await using engine = await Engine.open(() =>

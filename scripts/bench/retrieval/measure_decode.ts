@@ -1,10 +1,10 @@
-import { modelFiles } from "../../../src/cli/model_files.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
 import { readModelConfig } from "../../../src/model/config.ts";
 import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
 import type { BenchContext } from "../harness.ts";
 import { dumpedTokens } from "./dumped_cache.ts";
 import { FRESH_TOKENS, LongContext } from "./long_decode.ts";
+import { longestModel } from "./longest_model.ts";
 
 /** Tokens of context at which decoding is timed; the longer ones take minutes of index building. */
 const lengths = { quick: [8192, 16384], full: [8192, 32768, 131072] };
@@ -67,17 +67,6 @@ export async function measureDecode(context: BenchContext): Promise<void> {
     context.report({ case: name, metric: "logits_rel_l2", value: found.logitsError, unit: "" });
     context.report({ case: name, metric: "build_s", value: found.buildSeconds, unit: "s" });
   }
-}
-
-/** The embedded model with the longest context. */
-async function longestModel(): Promise<string> {
-  let longest = { path: "", length: 0 };
-  for (const path of await modelFiles([], undefined)) {
-    using file = GgufFile.open(path);
-    const length = readModelConfig(file).contextLength;
-    if (length > longest.length) longest = { path, length };
-  }
-  return longest.path;
 }
 
 /** `count` sentences, no two alike. */
