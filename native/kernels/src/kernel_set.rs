@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use half::f16;
 
-use crate::portable::{Portable, weighted_shape};
+use crate::portable::{Portable, ROWS, weighted_shape};
 use crate::split_weights::Picked;
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
@@ -54,8 +54,11 @@ pub trait Kernels: Send + Sync {
     /// `[sums, stride]`, of which the first weights of each belong to the rows.
     fn add_rows_to_each_f16(&self, weights: &[f32], rows: &[f16], dim: usize, sums: &mut [f32]) {
         let (stride, count) = weighted_shape(weights.len(), rows.len(), dim, sums.len());
-        for (weights, sum) in weights.chunks_exact(stride.max(1)).zip(sums.chunks_exact_mut(dim.max(1))) {
-            self.add_rows_f16(&weights[..count], rows, sum);
+        for start in (0..count).step_by(ROWS) {
+            let end = count.min(start + ROWS);
+            for (weights, sum) in weights.chunks_exact(stride.max(1)).zip(sums.chunks_exact_mut(dim.max(1))) {
+                self.add_rows_f16(&weights[start..end], &rows[start * dim..end * dim], sum);
+            }
         }
     }
 

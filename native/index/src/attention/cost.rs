@@ -2,7 +2,7 @@
 //! read once for all queries of a group costs each a share of it.
 //!
 //! Fitted to these (Zen 5, two cores, ns a key and query; dimension, queries to a group): by bytes 1.45 (64, 4), 1.65 to 2.3 (64, 3), 2.2 to 2.6 (64, 2),
-//! 2.2 (128, 4); exactly 3.3 (64, 4), 4.0 (64, 3), 5.6 to 6.4 (64, 2), 7.3 (128, 4); by clusters, of 128K keys, 51 µs with 2300 centroids, 7030 keys
+//! 2.2 (128, 4); exactly 2.3 (64, 4), 2.9 (64, 3), 4.0 (64, 2), 5.3 (128, 4); by clusters, of 128K keys, 51 µs with 2300 centroids, 7030 keys
 //! scored and 610 values read, 120 with 15,850 and 2870 (64, 4), 110 with 2360, 9800 and 1460, 211 with 16,340 and 3680 (128, 4). In the caches of a
 //! machine all of it takes less, in much the same proportions.
 
@@ -22,7 +22,7 @@ impl Cost {
 
     /// A key and its value among all of them.
     pub fn exact(self) -> f64 {
-        self.width * (9.0 / self.group + 1.1)
+        self.width * (6.6 / self.group + 0.75)
     }
 
     /// The same by bytes.
@@ -56,7 +56,7 @@ mod tests {
         for (dim, group, ns) in [(64, 4, 1.45), (64, 3, 1.8), (64, 2, 2.3), (128, 4, 2.2)] {
             near(Cost::new(dim, group).bytes(), ns);
         }
-        for (dim, group, ns) in [(64, 4, 3.3), (64, 3, 4.0), (64, 2, 5.8), (128, 4, 7.3)] {
+        for (dim, group, ns) in [(64, 4, 2.3), (64, 3, 2.9), (64, 2, 4.0), (128, 4, 5.3)] {
             near(Cost::new(dim, group).exact(), ns);
         }
         for (dim, [clusters, keys, values], ns) in [

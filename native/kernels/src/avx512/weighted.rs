@@ -1,12 +1,13 @@
 //! Weighted sums of rows.
 
 use core::arch::x86_64::*;
+use std::ops::Range;
 
 use half::f16;
 
 use super::{load_f16, load_f32, low16};
 use crate::blocks::LANES;
-use crate::portable::{row, weighted_shape};
+use crate::portable::{ROWS, row, weighted_shape};
 use crate::prefetch::{prefetch, stream};
 
 /// `ahead(i, column)` asks for what comes after the cache line of row `i` that starts there.
@@ -69,28 +70,29 @@ pub(super) fn add_rows_f16(weights: &[f32], rows: &[f16], sum: &mut [f32]) {
     add_rows(weights.iter().copied().zip(rows.chunks_exact(dim)), ahead, sum);
 }
 
-/// `Q` weighted sums from number `first`, 32 columns at a time: rows are widened once for all of them, and each step has 2 Q sums
-/// that do not wait for each other. `dim` is a multiple of 32.
+/// `Q` weighted sums from number `first`, `16 L` columns at a time, over the rows in `range`: rows are widened once for all of them, and each step
+/// has `L Q` sums that do not wait for each other. `dim` is a multiple of `16 L`. (Four sums of 16,640 rows of 64 from memory, Zen 5: 57 µs
+/// with 64 columns at a time, 136 with 32, which read each row in two halves. Exact attention of four queries over 128K keys takes 0.71 of the time.)
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_rows_to<const Q: usize>(
+fn add_rows_to<const Q: usize, const L: usize>(
     weights: &[f32],
     rows: &[f16],
     dim: usize,
-    first: usize,
-    stride: usize,
+    range: &Range<usize>,
+    [first, stride]: [usize; 2],
     sums: &mut [f32],
 ) {
-    let count = rows.len() / dim;
-    let weights: [&[f32]; Q] = std::array::from_fn(|q| &weights[(first + q) * stride..][..count]);
-    for start in (0..dim).step_by(32) {
-        let mut lanes: [[__m512; 2]; Q] = std::array::from_fn(|q| {
-            let sum = &sums[(first + q) * dim + start..][..32];
-            [load_f32(&sum[..16], 0), load_f32(&sum[16..], 0)]
+    let weights: [&[f32]; Q] = std::array::from_fn(|q| &weights[(first + q) * stride..][range.clone()]);
+    let own = &rows[range.start * dim..range.end * dim];
+    for start in (0..dim).step_by(16 * L) {
+        let mut lanes: [[__m512; L]; Q] = std::array::from_fn(|q| {
+            let sum = &sums[(first + q) * dim + start..][..16 * L];
+            std::array::from_fn(|k| load_f32(&sum[16 * k..][..16], 0))
         });
-        for (i, row) in rows.chunks_exact(dim).enumerate() {
-            stream(rows, i * dim + start);
-            let row = &row[start..start + 32];
-            let values = [load_f16(&row[..16], 0), load_f16(&row[16..], 0)];
+        for (i, row) in own.chunks_exact(dim).enumerate() {
+            (start..start + 16 * L).step_by(32).for_each(|column| stream(rows, (range.start + i) * dim + column));
+            let row = &row[start..start + 16 * L];
+            let values: [__m512; L] = std::array::from_fn(|k| load_f16(&row[16 * k..][..16], 0));
             for q in 0..Q {
                 let weight = _mm512_set1_ps(weights[q][i]);
                 for (lane, values) in lanes[q].iter_mut().zip(values) {
@@ -99,7 +101,7 @@ fn add_rows_to<const Q: usize>(
             }
         }
         for (q, lanes) in lanes.into_iter().enumerate() {
-            let sum = &mut sums[(first + q) * dim + start..][..32];
+            let sum = &mut sums[(first + q) * dim + start..][..16 * L];
             for (lane, target) in lanes.into_iter().zip(sum.as_chunks_mut::<LANES>().0) {
                 // SAFETY: the target is 16 elements long.
                 unsafe { _mm512_storeu_ps(target.as_mut_ptr(), lane) };
@@ -112,18 +114,29 @@ fn add_rows_to<const Q: usize>(
 pub(super) fn add_rows_to_each_f16(weights: &[f32], rows: &[f16], dim: usize, sums: &mut [f32]) {
     let (stride, count) = weighted_shape(weights.len(), rows.len(), dim, sums.len());
     let each = sums.len() / dim.max(1);
-    let mut first = 0;
-    while first < each {
-        let left = if dim.is_multiple_of(32) { each - first } else { 1 };
-        first += match left {
-            4.. => (add_rows_to::<4>(weights, rows, dim, first, stride, sums), 4),
-            3 => (add_rows_to::<3>(weights, rows, dim, first, stride, sums), 3),
-            2 => (add_rows_to::<2>(weights, rows, dim, first, stride, sums), 2),
-            _ => {
-                let (weights, sum) = (&weights[first * stride..][..count], &mut sums[first * dim..][..dim]);
-                (add_rows_f16(weights, rows, sum), 1)
+    if each == 1 {
+        return add_rows_f16(&weights[..count], rows, sums);
+    }
+    for start in (0..count).step_by(ROWS) {
+        let range = start..count.min(start + ROWS);
+        let mut first = 0;
+        while first < each {
+            let place = [first, stride];
+            let wide = dim.is_multiple_of(64);
+            first += match if dim.is_multiple_of(32) { each - first } else { 1 } {
+                4.. if wide => (add_rows_to::<4, 4>(weights, rows, dim, &range, place, sums), 4),
+                4.. => (add_rows_to::<4, 2>(weights, rows, dim, &range, place, sums), 4),
+                3 if wide => (add_rows_to::<3, 4>(weights, rows, dim, &range, place, sums), 3),
+                3 => (add_rows_to::<3, 2>(weights, rows, dim, &range, place, sums), 3),
+                2 if wide => (add_rows_to::<2, 4>(weights, rows, dim, &range, place, sums), 2),
+                2 => (add_rows_to::<2, 2>(weights, rows, dim, &range, place, sums), 2),
+                _ => {
+                    let weights = &weights[first * stride..][range.clone()];
+                    let own = &rows[range.start * dim..range.end * dim];
+                    (add_rows_f16(weights, own, &mut sums[first * dim..][..dim]), 1)
+                }
             }
+            .1;
         }
-        .1;
     }
 }
