@@ -71,6 +71,8 @@ export function createApp(
   router.use(requestId());
   router.use(async (c, next) => {
     await next();
+    // What the context was told of headers, an answer that a route made by itself is without. Those of a socket's cannot be set.
+    if (c.res.status !== 101) c.res.headers.set("X-Request-Id", c.get("requestId"));
     metrics.request(routeLabel(routePath(c, -1)), methodLabel(c.req.method), c.res.status);
   });
   if (options.corsOrigins.length > 0) {
@@ -98,28 +100,22 @@ export function createApp(
   router.notFound((c) => {
     const { method, path } = c.req;
     const others = allowed(path);
-    const headers: Record<string, string> = { "X-Request-Id": c.get("requestId") };
     if (others.length === 0) {
       return new ApiError(`no route ${method} ${path}; /openapi.json lists them`, {
         status: 404,
         type: "invalid_request_error",
         code: "not_found",
-      }).toResponse(headers);
+      }).toResponse();
     }
-    headers.Allow = others.join(", ");
     return new ApiError(`method ${method} of ${path}, expected ${others.join(" or ")}`, {
       status: 405,
       type: "invalid_request_error",
       code: "method_not_allowed",
-    }).toResponse(headers);
+    }).toResponse({ Allow: others.join(", ") });
   });
-  router.onError((error, c) => {
-    const { req } = c;
-    const requestId = c.get("requestId");
-    return toApiError(error, requestId, req.header("Content-Type")).toResponse({
-      "X-Request-Id": requestId,
-    });
-  });
+  router.onError((error, c) =>
+    toApiError(error, c.get("requestId"), c.req.header("Content-Type")).toResponse()
+  );
 
   const fetch: FetchHandler = (request) => router.fetch(request);
   return {

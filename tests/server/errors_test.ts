@@ -97,6 +97,31 @@ Deno.test("an unforeseen error hides its text and names the request", async () =
   assertStringIncludes(error.message, "abc123");
 });
 
+Deno.test("every answer says which request it is of", async () => {
+  const { get, post } = testApp({}, {}, [parrotSurface()]);
+  const headers = { "X-Request-Id": "abc-123" };
+  const whole = { prompt, max_tokens: 2 };
+  const messages = [{ role: "user", content: "hello" }];
+  const answers = {
+    completion: await post("/v1/completions", whole, { headers }),
+    stream: await post("/v1/completions", { ...whole, stream: true }, { headers }),
+    chat: await post("/v1/chat/completions", { messages }, { headers }),
+    session: await post("/v1/session", {}, { headers }),
+    models: await get("/v1/models", headers),
+    page: await get("/", headers),
+    unknown: await get("/v1/nothing", headers),
+    method: await get("/v1/completions", headers),
+    invalid: await post("/v1/completions", "{", { headers }),
+  };
+  for (const [name, answer] of Object.entries(answers)) {
+    assertEquals(answer.headers.get("X-Request-Id"), "abc-123", name);
+    await answer.body?.cancel();
+  }
+  const own = await post("/v1/completions", whole);
+  assert(own.headers.get("X-Request-Id"));
+  await own.body?.cancel();
+});
+
 Deno.test("malformed JSON, another content type, an unknown route and a large body have OpenAI's shape", async () => {
   const { post, get } = testApp({}, { maxBodyBytes: 100 });
   const cases: [Response, number][] = [
