@@ -17,7 +17,7 @@ const messageSchema = z.object({
   ], {
     error: "expected a string or an array of text parts; other kinds of part are not supported",
   }).optional(),
-  name: z.string().optional(),
+  name: z.string().nullish(),
   tool_calls: z.array(toolCallSchema).nullish().openapi({
     description: "Of an assistant: the calls that it asked for.",
   }),

@@ -16,8 +16,8 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("json_schema"),
     json_schema: z.object({
-      name: z.string().optional(),
-      description: z.string().optional(),
+      name: z.string().nullish(),
+      description: z.string().nullish(),
       schema: jsonSchemaField,
       strict: z.boolean().nullish().openapi({
         description: "The schema is kept whether this is set or not.",
@@ -50,7 +50,7 @@ export const structuredOutputsSchema = z.strictObject({
 export interface ConstraintFields {
   response_format?: z.infer<typeof responseFormatSchema> | null;
   structured_outputs?: z.infer<typeof structuredOutputsSchema> | null;
-  ignore_eos?: boolean;
+  ignore_eos?: boolean | null;
 }
 
 /**

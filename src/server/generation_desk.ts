@@ -22,10 +22,10 @@ export class GenerationDesk {
   }
 
   /** The name of the model that a request means. Throws `ApiError` 404 for one that is not served. */
-  modelName(name?: string): string {
+  modelName(name?: string | null): string {
     const names = [...new Set(this.#pool.load().map((load) => load.model))];
     if (names.length === 0) throw unavailable("no model is loaded yet", "starting", 1);
-    if (name === undefined) return names[0];
+    if (name === undefined || name === null) return names[0];
     if (names.includes(name)) return name;
     throw new ApiError(`model "${name}" is not served here; served: ${names.join(", ")}`, {
       status: 404,
@@ -46,7 +46,7 @@ export class GenerationDesk {
   }
 
   /** What the pool knows of a model, once it has loaded, whether or not others have. Throws `ApiError` 404 or, for a failed one, 503. */
-  async modelInfo(name?: string): Promise<ModelInfo> {
+  async modelInfo(name?: string | null): Promise<ModelInfo> {
     const id = this.modelName(name);
     const failed = (reason: string, cause?: unknown) =>
       unavailable(`model "${id}" could not be loaded: ${reason}`, "model_failed", 30, cause);

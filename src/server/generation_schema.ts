@@ -71,8 +71,8 @@ export const generationFields = {
   stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)], {
     error: "expected a non-empty string or an array of at most 16 of them",
   }).nullish().openapi({ description: "Generation ends before the first of these strings." }),
-  stop_token_ids: tokenIdsSchema.optional(),
-  ignore_eos: z.boolean().optional().openapi({
+  stop_token_ids: tokenIdsSchema.nullish(),
+  ignore_eos: z.boolean().nullish().openapi({
     description: "Go on past the model's own end tokens.",
   }),
   max_tokens: z.int().min(1).nullish(),
@@ -82,9 +82,9 @@ export const generationFields = {
   }),
   best_of: bestOfField,
   stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   structured_outputs: structuredOutputsSchema.nullish(),
-  sparrow: sparrowSchema.optional(),
+  sparrow: sparrowSchema.nullish(),
 };
 
 const generationSchema = z.object(generationFields);
@@ -104,12 +104,12 @@ export function toGenerateRequest(
 ): GenerateRequest {
   return {
     id,
-    model: fields.model,
+    model: fields.model ?? undefined,
     prompt,
     sampling: toSampling(fields),
     stop: typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? undefined,
-    stopTokens: fields.stop_token_ids,
-    ignoreEos: fields.ignore_eos,
+    stopTokens: fields.stop_token_ids ?? undefined,
+    ignoreEos: fields.ignore_eos ?? undefined,
     constraint: toConstraint(fields),
     criteria: fields.sparrow?.criteria,
     decode: fields.sparrow?.decode,

@@ -46,6 +46,6 @@ export const tokenIdsSchema = z.custom<number[]>(
 ).openapi({ type: "array", items: { type: "integer", minimum: 0 } });
 
 /** A model's name; the default model when absent. */
-export const modelSchema = z.string().optional().openapi({
+export const modelSchema = z.string().nullish().openapi({
   description: "Name of a served model (a model file's stem); the first one when absent.",
 });

@@ -247,6 +247,32 @@ const surfaces = [["/v1/chat/completions", { messages }], ["/v1/completions", {
   prompt: "a",
 }]] as const;
 
+Deno.test("both completion routes read null as a field that is absent, as clients write it", async () => {
+  const { get, post } = testApp({ reply });
+  const { schemas } = (await (await get("/openapi.json")).json()).components;
+  for (const [i, name] of ["ChatCompletionRequest", "CompletionRequest"].entries()) {
+    const [path, body] = surfaces[i];
+    const { properties, required } = schemas[name];
+    const nulls = Object.keys(properties).filter((field) => !required.includes(field))
+      .map((field) => [field, null]);
+    const format = { name: null, description: null, strict: null, schema: { const: 1 } };
+    for (
+      const fields of [
+        Object.fromEntries(nulls),
+        { stream_options: { include_usage: null } },
+        { response_format: { type: "json_schema", json_schema: format } },
+      ]
+    ) {
+      const response = await post(path, { ...body, ...fields });
+      const text = await response.text();
+      assertEquals(response.status, 200, text);
+    }
+  }
+  const nameless = { ...messages[0], name: null, tool_calls: null, tool_call_id: null };
+  const response = await post("/v1/chat/completions", { messages: [nameless] });
+  assertEquals(response.status, 200, await response.text());
+});
+
 Deno.test("both completion routes refuse what neither implements, and accept what says nothing of it", async () => {
   const { post, pool } = testApp({ reply });
   const refused: [Record<string, unknown>, string][] = [
