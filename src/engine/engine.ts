@@ -187,10 +187,11 @@ export class Engine implements AsyncDisposable {
     const context = this.#scheduler.contextLength;
     const room = context - prompt.length;
     if (room < 1) {
+      // In OpenAI's words, by which programs (LiteLLM's) know this failure from others.
       throw new RangeError(
-        `prompt has ${prompt.length} tokens, the context of ${context} takes at most ${
+        `prompt has ${prompt.length} tokens, this model's maximum context length is ${context} tokens, of them at most ${
           context - 1
-        }`,
+        } of the prompt`,
       );
     }
     const maxTokens = request.maxTokens ?? room;

@@ -139,10 +139,10 @@ export class Scheduler {
     );
   }
 
-  /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit. */
+  /** Queues `sequence`. Throws `CapacityError` when the queue is full, `RangeError` when the prompt cannot fit, `TypeError` for an empty one. */
   add(sequence: Sequence, now: number): void {
     if (sequence.promptTokens === 0) {
-      throw new RangeError("prompt has 0 tokens, expected at least 1");
+      throw new TypeError("prompt has 0 tokens, expected at least 1");
     }
     this.checkLength(sequence);
     this.checkCapacity();

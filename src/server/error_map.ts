@@ -86,9 +86,10 @@ const engineRows: readonly Omit<ErrorRow, "exit">[] = [
   },
 ];
 
-function toApiError(error: Error, row: Omit<ErrorRow, "exit">): ApiError {
+function toApiError(error: Error, row: Omit<ErrorRow, "exit">, param?: string): ApiError {
   return new ApiError(error.message, {
     ...row,
+    param,
     retryAfterSeconds: error instanceof CapacityError
       ? error.retryAfterSeconds
       : row.retryAfterSeconds,
@@ -96,10 +97,13 @@ function toApiError(error: Error, row: Omit<ErrorRow, "exit">): ApiError {
   });
 }
 
-/** An error thrown by an engine about one request, as a client sees it. */
-export function fromEngineError(error: unknown): unknown {
-  const row = [...rows, ...engineRows].find((r) => error instanceof r.class);
-  return row === undefined || error instanceof ApiError ? error : toApiError(error as Error, row);
+/** An error thrown by an engine about one request, as a client sees it. `field`: the request's, that has the prompt. */
+export function fromEngineError(error: unknown, field?: string): unknown {
+  if (error instanceof ApiError) return error;
+  const row = rows.find((r) => error instanceof r.class);
+  if (row !== undefined) return toApiError(error as Error, row);
+  const blame = engineRows.find((r) => error instanceof r.class);
+  return blame === undefined ? error : toApiError(error as Error, blame, field);
 }
 
 /** Any error, as a client sees it; undefined when it is the server's own fault and its text is for the log only. */

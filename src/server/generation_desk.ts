@@ -64,15 +64,16 @@ export class GenerationDesk {
   /** Queues a generation. Throws `ApiError`, at once or from the iterator. */
   submit(request: GenerateRequest): Generation {
     if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
+    const field = request.prompt.type === "chat" ? "messages" : "prompt";
     try {
       const inner = this.#pool.submit({ ...request, model: this.modelName(request.model) });
       return {
         id: inner.id,
         cancel: () => inner.cancel(),
-        [Symbol.asyncIterator]: () => translate(inner),
+        [Symbol.asyncIterator]: () => translate(inner, field),
       };
     } catch (error) {
-      throw fromEngineError(error);
+      throw fromEngineError(error, field);
     }
   }
 
@@ -88,10 +89,10 @@ export class GenerationDesk {
   }
 }
 
-async function* translate(inner: Generation): AsyncGenerator<GenerateEvent> {
+async function* translate(inner: Generation, field: string): AsyncGenerator<GenerateEvent> {
   try {
     yield* inner;
   } catch (error) {
-    throw fromEngineError(error);
+    throw fromEngineError(error, field);
   }
 }

@@ -29,9 +29,9 @@ export function checkPromptLength(prompt: Prompt, contextLength: number, param: 
   if (least < contextLength) return;
   const met = characters === 0 ? `${tokens} tokens` : `${characters} characters`;
   throw ApiError.invalid(
-    `${param} has ${met}, the context of ${contextLength} tokens takes at most ${
+    `${param} has ${met}, this model's maximum context length is ${contextLength} tokens, of them at most ${
       contextLength - 1
-    }`,
+    } of the prompt`,
     param,
     "context_length_exceeded",
   );

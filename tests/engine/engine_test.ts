@@ -149,7 +149,7 @@ Deno.test("Engine throws CapacityError at submit, and a bad prompt from the iter
   await assertRejects(
     () => read(engine.submit(request("x".repeat(128)))),
     RangeError,
-    "prompt has 128 tokens, the context of 128 takes at most 127",
+    "prompt has 128 tokens, this model's maximum context length is 128 tokens, of them at most 127 of the prompt",
   );
   await assertRejects(() => read(engine.submit(request("ABC"))), RangeError, "fake alphabet");
   const whole = await read(engine.submit(request("x".repeat(120), { maxTokens: undefined })));

@@ -253,7 +253,7 @@ Deno.test("Scheduler.add refuses a full queue with a retry time and a prompt tha
     RangeError,
     "prompt of 125 tokens and 4 to generate exceed the context of 128",
   );
-  assertThrows(() => bench.add(sequence([])), RangeError, "0 tokens");
+  assertThrows(() => bench.add(sequence([])), TypeError, "0 tokens");
   bench.drain();
 });
 

@@ -106,7 +106,7 @@ Deno.test("TextEngine's pool knows one model and answers about its cache", async
     async () => {
       for await (const _ of pool.submit({ id: "x", prompt, sampling: greedy }));
     },
-    RangeError,
+    TypeError,
     "prompt has 0 tokens",
   );
   assertEquals(await pool.cachedPrefix([1, 2, 3]), 0);

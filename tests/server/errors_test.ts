@@ -29,10 +29,23 @@ Deno.test("an over-long prompt is a 400 with both counts, streamed or not", asyn
     const response = await post("/v1/completions", { prompt: "x".repeat(12), stream });
     assertEquals(response.status, 400);
     const { error } = await response.json();
-    assertEquals(error.code, "context_length_exceeded");
+    assertEquals([error.code, error.param], ["context_length_exceeded", "prompt"]);
     assertStringIncludes(error.message, "12");
     assertStringIncludes(error.message, "10");
   }
+});
+
+Deno.test("an over-long chat names its messages, and is told of as OpenAI tells of one", async () => {
+  const { post } = testApp({ contextLength: 30 });
+  const messages = [{ role: "user", content: "x".repeat(40) }];
+  const response = await post("/v1/chat/completions", { messages });
+  const { error } = await response.json();
+  assertEquals([error.code, error.param], ["context_length_exceeded", "messages"]);
+  const long = await post("/v1/completions", { prompt: Array(30).fill(65) });
+  assertStringIncludes(
+    (await long.json()).error.message,
+    "this model's maximum context length is 30 tokens",
+  );
 });
 
 Deno.test("a prompt that cannot fit is refused before it reaches the engine", async () => {
@@ -182,6 +195,10 @@ Deno.test("fromEngineError and fromAnyError map every class, built-in ones only 
     assertEquals((fromEngineError(error) as ApiError).status, engine);
     assertEquals(fromAnyError(error)?.status, any);
   }
+  const empty = fromEngineError(new TypeError("prompt has 0 tokens"), "prompt") as ApiError;
+  assertEquals([empty.code, empty.param], ["invalid_prompt", "prompt"]);
+  const full = fromEngineError(new CapacityError("full"), "prompt") as ApiError;
+  assertEquals(full.param, undefined);
   const own = ApiError.invalid("x");
   assertEquals(fromEngineError(own), own);
   const other = new Error("bug");
