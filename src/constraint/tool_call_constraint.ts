@@ -1,4 +1,5 @@
 import type { ToolDefinition, ToolForm } from "../common/tools.ts";
+import type { TextConstraint } from "./text_constraint.ts";
 
 /** What a generated text must be where tools may be called: text, calls, or text that turns into calls. */
 export interface ToolCallConstraint {
@@ -12,4 +13,9 @@ export interface ToolCallConstraint {
   choice: "auto" | "required";
   /** Whether there may be several calls. The `llama` form has one in any case. */
   parallel: boolean;
+  /**
+   * What a text without calls has to be; with it a text is that or calls, not one that turns into the other. Only where the choice is `auto`,
+   * and not in the `llama` form, whose calls are JSON too. Default: any text.
+   */
+  answer?: Extract<TextConstraint, { kind: "json_object" | "json_schema" }>;
 }

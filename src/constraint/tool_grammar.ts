@@ -1,6 +1,7 @@
 import { ConstraintError } from "../common/errors.ts";
 import { toolMarks } from "../common/tools.ts";
 import { readJsonSchema } from "./read_json_schema.ts";
+import type { JsonSchema } from "./text_constraint.ts";
 import type { ToolCallConstraint } from "./tool_call_constraint.ts";
 
 /** Calls in one answer at most, so that a model which finds no end comes to one. */
@@ -8,6 +9,9 @@ const MOST_CALLS = 16;
 
 /** Blanks between the tokens of arguments, each optional: models write calls on one line. */
 const WHITESPACE = "\\x20";
+
+/** Blanks between the tokens of an answer, as in JSON without tools (`native/grammar`): a model that finds no end could go on with others. */
+const ANSWER_WHITESPACE = "\\x20|\\n\\x20{0,16}";
 
 const FREE = "/(?s:.*)/";
 
@@ -17,14 +21,20 @@ const FREE = "/(?s:.*)/";
  * @throws {ConstraintError} for a name or a schema that cannot be kept.
  */
 export function toolGrammar(constraint: ToolCallConstraint): string {
-  const { form, tools, choice, parallel } = constraint;
+  const { form, tools, choice, parallel, answer } = constraint;
   if (!Array.isArray(tools) || tools.length === 0) {
     throw new ConstraintError("tool_calls: expected tools, got none");
   }
   const more = (rule: string) => parallel ? ` ${rule}{0,${MOST_CALLS - 1}}` : "";
   const argumentsKey = form === "llama" ? "parameters" : "arguments";
   const auto = choice === "auto";
-  const lines = [auto ? "start: TEXT | begin calls" : "start: first calls", `TEXT: ${FREE}`];
+  if (answer && (!auto || form === "llama")) {
+    throw new ConstraintError(`tool_calls: an answer with choice ${choice} in form ${form}`);
+  }
+  const called = auto && !answer ? "begin calls" : "first calls";
+  const free = !auto ? "" : answer ? "answer | " : "TEXT | ";
+  const lines = [`start: ${free}${called}`, `TEXT: ${FREE}`];
+  if (answer) lines.push(`answer: %json ${JSON.stringify(answerSchema(answer))}`);
   switch (form) {
     case "hermes": {
       const [mark, end] = toolMarks.hermes;
@@ -77,6 +87,13 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
     );
   }
   return lines.join("\n");
+}
+
+function answerSchema(answer: NonNullable<ToolCallConstraint["answer"]>): JsonSchema {
+  const schema = answer.kind === "json_object" ? { type: "object" } : readJsonSchema(answer.schema);
+  if (schema === false) throw new ConstraintError("JSON schema: false allows nothing");
+  const blanks = { whitespace_pattern: ANSWER_WHITESPACE };
+  return { ...(schema === true ? {} : schema), "x-guidance": blanks };
 }
 
 /** The schema of a function's arguments, which are an object whatever else it says; without one there are none. */

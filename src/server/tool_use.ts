@@ -1,11 +1,12 @@
 import { ConstraintError } from "../common/errors.ts";
-import { toolMarks } from "../common/tools.ts";
+import { type ToolForm, toolMarks } from "../common/tools.ts";
 import { grammarSource } from "../constraint/grammar_source.ts";
 import type { ModelInfo, ToolCallConstraint, ToolDefinition } from "../engine/types.ts";
 import { toolTemplate } from "../tokenizer/tool_template.ts";
 import { ApiError } from "./api_error.ts";
 import type { ChatRequest } from "./chat_schema.ts";
 import { checkDepth } from "./check_depth.ts";
+import { toConstraint } from "./constraint_schema.ts";
 import type { SplitterOptions } from "./tool_call_splitter.ts";
 
 /** Of the grammars of all tools, each for itself: above what one grammar may have, so that reading schemas takes no time that is not bounded. */
@@ -44,15 +45,17 @@ export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefin
   checkCompanions(body);
 
   const { form } = toolTemplate(info.chatTemplate ?? "");
+  const constrained = info.canConstrain !== false;
+  const answer = choice === "auto" ? toAnswer(body, form, constrained) : undefined;
   const constraint: ToolCallConstraint = {
     kind: "tool_calls",
     form,
     tools: named === undefined ? tools : tools.filter(({ name }) => name === named),
     choice: choice === "auto" ? "auto" : "required",
     parallel: named === undefined && body.parallel_tool_calls !== false,
+    ...(answer && { answer }),
   };
   checkConstraint(constraint, tools);
-  const constrained = info.canConstrain !== false;
   if (!constrained && choice !== "auto") {
     throw invalid(
       "tool_choice",
@@ -91,30 +94,47 @@ function toDefinitions(tools: NonNullable<ChatRequest["tools"]>): ToolDefinition
 
 /** Refuses each tool's own schema by its path, then what all are together. */
 function checkConstraint(constraint: ToolCallConstraint, tools: readonly ToolDefinition[]): void {
-  const size = (param: string, checked: readonly ToolDefinition[]) => {
+  const size = (
+    param: string,
+    whole: ToolCallConstraint,
+    checked: readonly ToolDefinition[],
+  ) => {
     try {
-      return grammarSource({ ...constraint, tools: checked }).text.length;
+      return grammarSource({ ...whole, tools: checked }).text.length;
     } catch (error) {
       if (!(error instanceof ConstraintError)) throw error;
       throw invalid(param, error.message, "invalid_constraint");
     }
   };
+  const alone = { ...constraint, answer: undefined };
   let total = 0;
   for (const [i, tool] of tools.entries()) {
-    total += size(`tools.${i}.function.parameters`, [tool]);
+    total += size(`tools.${i}.function.parameters`, alone, [tool]);
     if (total > mostCharacters) {
       const most = `more than ${mostCharacters} characters of grammar`;
       throw invalid("tools", `their schemas are together ${most}`, "invalid_constraint");
     }
   }
-  size("tools", tools);
+  size("tools", constraint, tools);
+}
+
+/** What an answer that calls nothing has to be, by `response_format`. Calls are of their own schemas. */
+function toAnswer(
+  body: ChatRequest,
+  form: ToolForm,
+  constrained: boolean,
+): ToolCallConstraint["answer"] {
+  const answer = toConstraint({ response_format: body.response_format });
+  if (answer?.kind !== "json_object" && answer?.kind !== "json_schema") return undefined;
+  const refused = (why: string) =>
+    invalid("response_format", `cannot be combined with tools where tool_choice is auto ${why}`);
+  if (!constrained) throw refused("without the native library, which this server lacks");
+  if (form === "llama") throw refused("for this model, whose calls are JSON objects too");
+  return answer;
 }
 
 function checkCompanions(body: ChatRequest): void {
   const rest = "cannot be combined with tools, unless tool_choice is none";
-  if (body.response_format && body.response_format.type !== "text") {
-    throw invalid("response_format", rest);
-  }
   if (body.structured_outputs) throw invalid("structured_outputs", rest);
   if (body.ignore_eos) throw invalid("ignore_eos", rest);
 }

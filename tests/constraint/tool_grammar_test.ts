@@ -151,6 +151,47 @@ Deno.test("toolGrammar: text without a mark is free, one call is one, a named fu
   });
 });
 
+Deno.test("toolGrammar: with an answer a text is JSON of its schema, or calls from its start", async (t) => {
+  if (!needsNative(t)) return;
+  await compiler(async (compiler) => {
+    const rng = new Rng(17);
+    const schema = {
+      type: "array",
+      items: { anyOf: [{ $ref: "#/$defs/a" }, { enum: ["[TOOL_CALLS]", "<tool_call>"] }] },
+      maxItems: 3,
+      $defs: { a: { type: "integer", minimum: 0, maximum: 99 } },
+    };
+    for (const form of ["hermes", "mistral"] as const) {
+      const answer = { kind: "json_schema" as const, schema };
+      const constraint = constraintOf({ form, choice: "auto", answer, tools: tools.slice(1) });
+      let whole = 0;
+      for (let n = 0; n < 40; n++) {
+        const begin = ["[1", toolMarks[form][0]][n % 2];
+        using text = await compiler.start(constraint);
+        const said = walk(text, begin, rng);
+        if (said === undefined) continue;
+        whole++;
+        if (begin === "[1") assert(conforms(schema, JSON.parse(said)), said);
+        else assert(callsOf(form, said).length > 0, said);
+      }
+      assert(whole >= 20, `${form}: ${whole} of 40 walks ended`);
+      using text = await compiler.start(constraint);
+      assertEquals(allowed(text).includes("H".charCodeAt(0)), false);
+    }
+    const object = constraintOf({ choice: "auto", answer: { kind: "json_object" } });
+    using text = await compiler.start(object);
+    for (const byte of encoder.encode("{\n  ")) {
+      assert(allowed(text).includes(byte));
+      text.accept(byte);
+    }
+    assertEquals(allowed(text).includes("\n".charCodeAt(0)), false);
+    using any = await compiler.start(
+      constraintOf({ choice: "auto", answer: { kind: "json_schema", schema: true } }),
+    );
+    assertEquals(walk(any, "1", rng)?.startsWith("1"), true);
+  });
+});
+
 Deno.test("toolGrammar refuses what cannot be kept", () => {
   const cases: [Partial<ToolCallConstraint>, string][] = [
     [{ tools: [] }, "got none"],
@@ -161,6 +202,13 @@ Deno.test("toolGrammar refuses what cannot be kept", () => {
       '"not" at #/properties/b',
     ],
     [{ form: "xml" as "hermes" }, "form is"],
+    [{ answer: { kind: "json_object" } }, "an answer with choice required"],
+    [{ form: "llama", choice: "auto", answer: { kind: "json_object" } }, "in form llama"],
+    [
+      { choice: "auto", answer: { kind: "json_schema", schema: { not: {} } } },
+      'keyword "not" at #',
+    ],
+    [{ choice: "auto", answer: { kind: "json_schema", schema: false } }, "allows nothing"],
   ];
   for (const [extra, message] of cases) {
     assertThrows(() => toolGrammar(constraintOf(extra)), ConstraintError, message);
