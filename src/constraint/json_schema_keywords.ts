@@ -93,6 +93,8 @@ export const schemaFormats: ReadonlySet<unknown> = new Set([
 export const neutralValues: ReadonlyMap<string, readonly string[]> = new Map([
   ["uniqueItems", ["false"]],
   ["nullable", ["false"]],
+  // Any string is one, to OpenAPI and to Pydantic.
+  ["format", ['"password"', '"binary"', '"path"']],
   ["minProperties", ["0"]],
   ["propertyNames", ['{"type":"string"}', "{}", "true"]],
 ]);

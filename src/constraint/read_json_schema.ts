@@ -9,6 +9,7 @@ import {
   schemaTypes,
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
+import { withoutNumberFormat } from "./number_format.ts";
 import { pointerParts, ReferenceNames } from "./reference_names.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
@@ -73,7 +74,7 @@ class SchemaReader {
       throw new ConstraintError(`JSON schema: more than ${MOST_SCHEMAS} schemas within it`);
     }
     const copy: Record<string, unknown> = {};
-    for (const [keyword, value] of Object.entries(schema)) {
+    for (const [keyword, value] of Object.entries(withoutNumberFormat(schema))) {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
       const own = `${path}/${pointerPart(keyword)}`;

@@ -41,6 +41,7 @@ Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", 
     nullable: false,
     minProperties: 0,
     propertyNames: { type: "string" },
+    format: "password",
   };
   assertEquals(readJsonSchema({ ...neutral, minItems: 1 }), { minItems: 1 });
 });
@@ -292,6 +293,29 @@ Deno.test("readJsonSchema refuses numbers that JSON's parser does not keep, and 
     ...kept,
     minimum: -1.5,
   });
+});
+
+Deno.test("readJsonSchema takes formats of numbers for ranges that keep them", () => {
+  const most = Number.MAX_SAFE_INTEGER;
+  const cases: [Record<string, unknown>, Record<string, unknown>][] = [
+    [{ type: "integer", format: "int32" }, { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 }],
+    [{ type: "integer", format: "uint32", minimum: 0 }, { minimum: 0, maximum: 2 ** 32 - 1 }],
+    [{ type: "number", format: "uint8", minimum: 3, maximum: 300 }, { minimum: 3, maximum: 255 }],
+    [{ type: ["integer", "null"], format: "int64" }, { minimum: -most, maximum: most }],
+    [{ type: "integer", format: "uint64", minimum: -5 }, { minimum: 0, maximum: most }],
+    [{ type: "integer", format: "uint" }, { minimum: 0, maximum: most }],
+    [{ type: "number", format: "double", maximum: 1 }, { maximum: 1 }],
+    [{ format: "float", type: "number" }, {}],
+  ];
+  for (const [schema, range] of cases) {
+    assertEquals(readJsonSchema(schema), { type: schema.type, ...range });
+  }
+  for (const type of [undefined, "string", ["integer", "string"]]) {
+    const schema = { ...(type && { type }), format: "int32" };
+    assertThrows(() => readJsonSchema(schema), ConstraintError, '#/format is "int32"');
+  }
+  const wrong = { type: "integer", format: "int32", minimum: "1" };
+  assertThrows(() => readJsonSchema(wrong), ConstraintError, '#/minimum is "1"');
 });
 
 Deno.test("readJsonSchema gives what references with escapes lead to a name that the compiler finds", () => {
