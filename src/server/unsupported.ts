@@ -89,6 +89,6 @@ export const bestOfCheck: [
   fits: (fields: { best_of?: number | null; n?: number | null }) => boolean,
   refusal: { path: string[]; error: string },
 ] = [
-  ({ best_of, n }) => (best_of ?? 1) <= (n ?? 1),
+  ({ best_of, n }) => (best_of ?? 0) <= (n ?? 1),
   { path: ["best_of"], error: "at most `n` is supported: no choice is left out" },
 ];

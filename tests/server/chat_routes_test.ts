@@ -198,6 +198,7 @@ Deno.test("POST /v1/chat/completions refuses what it does not implement, naming 
     assertEquals(error.type, "invalid_request_error");
     assertEquals(error.param, param);
     assertStringIncludes(error.message, text);
+    assertEquals(error.message.includes("best_of"), false, error.message);
   }
   assertEquals(pool.requests.length, 0);
 });
