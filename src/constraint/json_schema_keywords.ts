@@ -10,7 +10,7 @@ export type KeywordValue =
   | "count"
   | "number"
   | "positive number"
-  | "text"
+  | "pattern"
   | "format"
   | "reference"
   | "annotation";
@@ -40,7 +40,7 @@ export const schemaKeywords: ReadonlyMap<string, KeywordValue> = new Map<string,
   ["maxItems", "count"],
   ["minLength", "count"],
   ["maxLength", "count"],
-  ["pattern", "text"],
+  ["pattern", "pattern"],
   ["format", "format"],
   ["minimum", "number"],
   ["maximum", "number"],

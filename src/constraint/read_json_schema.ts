@@ -1,5 +1,6 @@
 import { ConstraintError } from "../common/errors.ts";
 import { checkConjunctions } from "./conjunction.ts";
+import { withoutOtherFormat } from "./other_formats.ts";
 import { inexactNumber, pointerPart } from "./exact_numbers.ts";
 import { excludeEachOther } from "./excluding_schemas.ts";
 import {
@@ -9,7 +10,6 @@ import {
   schemaTypes,
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
-import { withoutNumberFormat } from "./number_format.ts";
 import { pointerParts, ReferenceNames } from "./reference_names.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
@@ -74,7 +74,7 @@ class SchemaReader {
       throw new ConstraintError(`JSON schema: more than ${MOST_SCHEMAS} schemas within it`);
     }
     const copy: Record<string, unknown> = {};
-    for (const [keyword, value] of Object.entries(withoutNumberFormat(schema))) {
+    for (const [keyword, value] of Object.entries(withoutOtherFormat(schema))) {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
       const own = `${path}/${pointerPart(keyword)}`;
@@ -161,8 +161,10 @@ class SchemaReader {
         }
         checkNumbers(value, path);
         return value;
-      case "text":
-        if (typeof value !== "string") throw wrong(path, value, "a string");
+      case "pattern":
+        if (typeof value !== "string" || looksAround(value)) {
+          throw wrong(path, value, "a regular expression without look-around and back-references");
+        }
         return value;
       case "format":
         if (!schemaFormats.has(value)) {
@@ -193,6 +195,12 @@ class SchemaReader {
 }
 
 const plain = { enumerable: true, configurable: true, writable: true };
+
+/** Whether a regular expression has groups that look ahead or behind, or refers back to groups: by what is no character of a class and not escaped. */
+function looksAround(pattern: string): boolean {
+  const bare = pattern.replace(/\\[^1-9k]/gs, "").replace(/\[\^?\]?[^\]]*\]/g, "");
+  return /\(\?<?[=!]|\\[1-9k]/.test(bare);
+}
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -255,6 +255,13 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ maximum: NaN }, "#/maximum was read as NaN"],
     [{ multipleOf: 0 }, "#/multipleOf is 0"],
     [{ pattern: 3 }, "#/pattern is 3"],
+    ...["^(?!a)b$", "a(?=b)", "(?<=a)b", "(?<!a)b", String.raw`(a)\1`, String.raw`[(?=]\\(?=a)`]
+      .map((pattern): [unknown, string] => [
+        { properties: { a: { pattern } } },
+        `#/properties/a/pattern is ${
+          JSON.stringify(pattern)
+        }, expected a regular expression without`,
+      ]),
     [{ format: "colour" }, '#/format is "colour", expected one of date-time'],
     [{ $ref: "other.json" }, '#/$ref is "other.json", expected a reference within'],
     [{ $ref: "#/$defs/none" }, '#/$ref is "#/$defs/none"'],
@@ -269,6 +276,9 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
   ];
   for (const [schema, text] of cases) {
     assertThrows(() => readJsonSchema(schema), ConstraintError, text);
+  }
+  for (const pattern of ["[(?=]", String.raw`\(\?=[^](?!]`, "(?:a)", "(?<b>a)", String.raw`\\1`]) {
+    assertEquals(readJsonSchema({ pattern }), { pattern });
   }
   // Deep enough for people.
   readJsonSchema(deep(40));
@@ -295,7 +305,7 @@ Deno.test("readJsonSchema refuses numbers that JSON's parser does not keep, and 
   });
 });
 
-Deno.test("readJsonSchema takes formats of numbers for ranges that keep them", () => {
+Deno.test("readJsonSchema takes formats of numbers for ranges that keep them, and names beside a pattern for it", () => {
   const most = Number.MAX_SAFE_INTEGER;
   const cases: [Record<string, unknown>, Record<string, unknown>][] = [
     [{ type: "integer", format: "int32" }, { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 }],
@@ -307,6 +317,10 @@ Deno.test("readJsonSchema takes formats of numbers for ranges that keep them", (
     [{ type: "number", format: "double", maximum: 1 }, { maximum: 1 }],
     [{ format: "float", type: "number" }, {}],
   ];
+  const starts = { type: "string", format: "starts_with", pattern: "^ab.*" };
+  assertEquals(readJsonSchema(starts), { type: "string", pattern: "^ab.*" });
+  const email = { type: "string", format: "email", pattern: "^a" };
+  assertEquals(readJsonSchema(email), email);
   for (const [schema, range] of cases) {
     assertEquals(readJsonSchema(schema), { type: schema.type, ...range });
   }

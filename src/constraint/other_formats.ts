@@ -1,3 +1,5 @@
+import { schemaFormats } from "./json_schema_keywords.ts";
+
 type Range = readonly [least: number, most: number];
 
 const most = Number.MAX_SAFE_INTEGER;
@@ -23,11 +25,13 @@ const ranges: ReadonlyMap<unknown, Range | null> = new Map<unknown, Range | null
 const numeric = new Set<unknown>(["integer", "number", "null"]);
 
 /**
- * `schema` with the range that its `format` of a number means in place of that. The same schema where its format is none of a number's, or its
- * `type` allows more than numbers and null.
+ * `schema` without a `format` that its other keywords can say: one of numbers, where its `type` allows nothing else but null, is a range; a name
+ * of its generator's own beside a `pattern` (Zod's `starts_with`, `ulid` and others) says what that says. The same schema where it has neither.
  */
-export function withoutNumberFormat(schema: Record<string, unknown>): Record<string, unknown> {
+export function withoutOtherFormat(schema: Record<string, unknown>): Record<string, unknown> {
   const { format, ...rest } = schema;
+  if (typeof format !== "string" || schemaFormats.has(format)) return schema;
+  if (typeof rest.pattern === "string") return rest;
   const range = ranges.get(format);
   const types = [schema.type].flat();
   if (range === undefined || !types.every((type) => numeric.has(type))) return schema;
