@@ -19,6 +19,8 @@ export interface SplitterOptions {
   constrained: boolean;
   /** Whether the text is known to be calls and nothing else: what of it is no call yet is nothing. */
   required: boolean;
+  /** Whether calls are known to begin a text if it has any: a mark within other text is text. Not in the `llama` form, where that holds anyway. */
+  leading?: boolean;
 }
 
 const blank = /[ \t\r\n]/;
@@ -106,7 +108,10 @@ export class ToolCallSplitter {
 
   #text(): boolean {
     const held = this.#held;
-    const at = this.#calls < this.#options.most ? held.indexOf(this.#mark) : -1;
+    const { most, leading } = this.#options;
+    const open = this.#calls < most && !(leading && this.#said);
+    const found = open ? held.indexOf(this.#mark) : -1;
+    const at = leading && this.#calls === 0 && found > 0 ? -1 : found;
     if (at >= 0) {
       this.#content(held.slice(0, at));
       this.#raw = this.#mark;
@@ -114,7 +119,7 @@ export class ToolCallSplitter {
       this.#state = "before";
       return true;
     }
-    const keep = this.#calls < this.#options.most ? startIn(held, this.#mark) : 0;
+    const keep = open ? startIn(held, this.#mark) : 0;
     this.#content(held.slice(0, held.length - keep));
     this.#held = held.slice(held.length - keep);
     return false;

@@ -72,6 +72,7 @@ export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefin
       most: constraint.parallel ? Infinity : 1,
       constrained,
       required: constrained && choice !== "auto",
+      ...(answer && { leading: true }),
     },
   };
 }

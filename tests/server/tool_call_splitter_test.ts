@@ -200,6 +200,39 @@ Deno.test("ToolCallSplitter: any text in any pieces gives the same, and loses no
   );
 });
 
+Deno.test("ToolCallSplitter: where calls begin a text or are none, a mark within another is text, wherever it is cut", () => {
+  for (const form of ["hermes", "mistral"] as const) {
+    const options = { form, constrained: true, leading: true };
+    const texts = [
+      '{"a": "<tool_call>\\n{\\"name\\": \\"get\\"}"}',
+      '["<tool_call>", "[TOOL_CALLS]", "[TOOL_CALLS][{"]',
+      '"<tool_c',
+    ];
+    for (const whole of texts) {
+      for (let length = 0; length <= whole.length; length++) {
+        const text = whole.slice(0, length);
+        for (const pieces of [[text], [...text]]) {
+          assertEquals(split(pieces, options), { content: text, calls: [], complete: false });
+        }
+      }
+    }
+    const two = [call("get", '{"a": "<tool_call>"}'), call("put-it", "{}")];
+    const calls = form === "hermes"
+      ? two.map(tagged).join("\n")
+      : `[TOOL_CALLS] [${two.join(", ")}]`;
+    for (const pieces of [[calls], [...calls]]) {
+      assertEquals(split(pieces, options), {
+        content: "",
+        calls: [{ name: "get", arguments: '{"a": "<tool_call>"}' }, {
+          name: "put-it",
+          arguments: "{}",
+        }],
+        complete: true,
+      });
+    }
+  }
+});
+
 Deno.test("ToolCallSplitter passes arguments on as they come where calls are well-formed, and shows no part of a mark", () => {
   const text = `Hm.\n${tagged(call("get", '{"city": "Paris"}'))}`;
   const splitter = new ToolCallSplitter({
