@@ -2,6 +2,7 @@ import { createRoute } from "@hono/zod-openapi";
 import { toChatMessages } from "./chat_messages.ts";
 import { chatChunkSchema, chatCompletionSchema, chatRequestSchema } from "./chat_schema.ts";
 import { chatShape } from "./chat_shape.ts";
+import { constraintField } from "./constraint_schema.ts";
 import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
@@ -75,6 +76,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
     );
     return await answerGenerations(desk, requests, chatShape(id, model, use?.splitter), {
       choicesPerPrompt,
+      constraintField: use ? "tools" : constraintField(body),
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,

@@ -6,6 +6,7 @@ import {
   completionSchema,
   defaultCompletionTokens,
 } from "./completions_schema.ts";
+import { constraintField } from "./constraint_schema.ts";
 import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { ApiError } from "./api_error.ts";
@@ -64,6 +65,7 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
     );
     return await answerGenerations(desk, requests, shapeOf(id, model), {
       choicesPerPrompt,
+      constraintField: constraintField(body),
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,

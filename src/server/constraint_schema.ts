@@ -53,6 +53,12 @@ export interface ConstraintFields {
   ignore_eos?: boolean | null;
 }
 
+/** The field that the constraint of a request comes in, if it has one. */
+export function constraintField(fields: ConstraintFields): string | undefined {
+  if (fields.structured_outputs) return "structured_outputs";
+  return fields.response_format ? "response_format" : undefined;
+}
+
 /**
  * The constraint that a request asks for, if any.
  * Throws `ApiError` 400 for two at once, one that cannot be kept, or one beside `ignore_eos`.

@@ -97,13 +97,22 @@ function toApiError(error: Error, row: Omit<ErrorRow, "exit">, param?: string): 
   });
 }
 
-/** An error thrown by an engine about one request, as a client sees it. `field`: the request's, that has the prompt. */
-export function fromEngineError(error: unknown, field?: string): unknown {
+/** The fields of a request that an engine may find at fault. */
+export interface BlamedFields {
+  /** The field with the prompt. */
+  prompt?: string;
+  /** The field with the constraint. */
+  constraint?: string;
+}
+
+/** An error thrown by an engine about one request, as a client sees it. */
+export function fromEngineError(error: unknown, fields: BlamedFields = {}): unknown {
   if (error instanceof ApiError) return error;
   const row = rows.find((r) => error instanceof r.class);
-  if (row !== undefined) return toApiError(error as Error, row);
+  const constrained = error instanceof ConstraintError ? fields.constraint : undefined;
+  if (row !== undefined) return toApiError(error as Error, row, constrained);
   const blame = engineRows.find((r) => error instanceof r.class);
-  return blame === undefined ? error : toApiError(error as Error, blame, field);
+  return blame === undefined ? error : toApiError(error as Error, blame, fields.prompt);
 }
 
 /** Any error, as a client sees it; undefined when it is the server's own fault and its text is for the log only. */

@@ -45,6 +45,8 @@ export interface AnswerOptions {
   includeUsage: boolean;
   /** Choices of each prompt, `n`; they stand side by side among the requests. */
   choicesPerPrompt: number;
+  /** The field that the requests' constraint came in, for refusals. */
+  constraintField?: string;
   /** Fires when the client leaves before the answer's headers. */
   signal: AbortSignal;
   pingMs: number;
@@ -67,7 +69,7 @@ export async function answerGenerations(
   };
   options.signal.addEventListener("abort", leave);
   try {
-    for (const request of requests) generations.push(desk.submit(request));
+    for (const request of requests) generations.push(desk.submit(request, options.constraintField));
     if (options.signal.aborted) leave();
     if (!options.stream) return Response.json(await collect(generations, requests, shape, options));
     const streams = await Promise.all(

@@ -1,6 +1,6 @@
 import type { GenerateEvent, GenerateRequest, Generation, ModelInfo } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
-import { fromEngineError } from "./error_map.ts";
+import { type BlamedFields, fromEngineError } from "./error_map.ts";
 import { unavailable } from "./unavailable.ts";
 import type { TrackedPool } from "./tracked_pool.ts";
 
@@ -61,19 +61,20 @@ export class GenerationDesk {
     throw failed("the server's log says why");
   }
 
-  /** Queues a generation. Throws `ApiError`, at once or from the iterator. */
-  submit(request: GenerateRequest): Generation {
+  /** Queues a generation, whose constraint came in the field `constraint`. Throws `ApiError`, at once or from the iterator. */
+  submit(request: GenerateRequest, constraint?: string): Generation {
     if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
-    const field = request.prompt.type === "chat" ? "messages" : "prompt";
+    const prompt = request.prompt.type === "chat" ? "messages" : "prompt";
+    const fields = { prompt, constraint };
     try {
       const inner = this.#pool.submit({ ...request, model: this.modelName(request.model) });
       return {
         id: inner.id,
         cancel: () => inner.cancel(),
-        [Symbol.asyncIterator]: () => translate(inner, field),
+        [Symbol.asyncIterator]: () => translate(inner, fields),
       };
     } catch (error) {
-      throw fromEngineError(error, field);
+      throw fromEngineError(error, fields);
     }
   }
 
@@ -89,10 +90,13 @@ export class GenerationDesk {
   }
 }
 
-async function* translate(inner: Generation, field: string): AsyncGenerator<GenerateEvent> {
+async function* translate(
+  inner: Generation,
+  fields: BlamedFields,
+): AsyncGenerator<GenerateEvent> {
   try {
     yield* inner;
   } catch (error) {
-    throw fromEngineError(error, field);
+    throw fromEngineError(error, fields);
   }
 }

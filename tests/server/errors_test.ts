@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
   CancelledError,
   CapacityError,
+  ConstraintError,
   DeviceLostError,
   ModelFormatError,
   OutOfMemoryError,
@@ -110,6 +111,23 @@ Deno.test("an unforeseen error hides its text and names the request", async () =
   assertStringIncludes(error.message, "abc123");
 });
 
+Deno.test("a constraint that only the engine can refuse is the fault of its field", async () => {
+  const { post } = testApp({ failure: { afterTokens: 0, error: new ConstraintError("no") } });
+  const format = { type: "json_object" };
+  const messages = [{ role: "user", content: "hello" }];
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const cases: [string, Record<string, unknown>, string][] = [
+    ["/v1/completions", { prompt, response_format: format }, "response_format"],
+    ["/v1/completions", { prompt, structured_outputs: { regex: "a" } }, "structured_outputs"],
+    ["/v1/chat/completions", { messages, response_format: format }, "response_format"],
+    ["/v1/chat/completions", { messages, response_format: format, tools }, "tools"],
+  ];
+  for (const [path, body, param] of cases) {
+    const { error } = await (await post(path, body)).json();
+    assertEquals([error.code, error.param], ["invalid_constraint", param]);
+  }
+});
+
 Deno.test("every answer says which request it is of", async () => {
   const { get, post } = testApp({}, {}, [parrotSurface()]);
   const headers = { "X-Request-Id": "abc-123" };
@@ -195,9 +213,12 @@ Deno.test("fromEngineError and fromAnyError map every class, built-in ones only 
     assertEquals((fromEngineError(error) as ApiError).status, engine);
     assertEquals(fromAnyError(error)?.status, any);
   }
-  const empty = fromEngineError(new TypeError("prompt has 0 tokens"), "prompt") as ApiError;
+  const empty = fromEngineError(new TypeError("prompt has 0 tokens"), {
+    prompt: "prompt",
+    constraint: "tools",
+  }) as ApiError;
   assertEquals([empty.code, empty.param], ["invalid_prompt", "prompt"]);
-  const full = fromEngineError(new CapacityError("full"), "prompt") as ApiError;
+  const full = fromEngineError(new CapacityError("full"), { prompt: "prompt" }) as ApiError;
   assertEquals(full.param, undefined);
   const own = ApiError.invalid("x");
   assertEquals(fromEngineError(own), own);
