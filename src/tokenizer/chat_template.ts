@@ -1,6 +1,6 @@
-import { Template } from "@huggingface/jinja";
 import { ModelFormatError } from "../common/errors.ts";
 import type { ToolCall, ToolDefinition } from "../common/tools.ts";
+import { PythonTemplate } from "./python_template.ts";
 
 /** One turn of a chat. */
 export interface ChatTurn {
@@ -22,20 +22,19 @@ export interface ChatTemplateContext {
 
 class Refusal extends Error {}
 
-// Makes a template's own raise_exception ours, so that a refusal is told from a failure. The empty expression keeps the
-// engine's trim_blocks from eating a line break at the template's start.
-const prelude = "{% set raise_exception = refuse %}{{ '' }}";
+// Makes a template's own raise_exception ours, so that a refusal is told from a failure.
+const prelude = "{% set raise_exception = refuse %}";
 
 /** A model's own Jinja template for chats (`tokenizer.chat_template`). */
 export class ChatTemplate {
-  readonly #template: Template;
+  readonly #template: PythonTemplate;
   readonly #file: string;
 
   /** Throws `ModelFormatError` when `source` is not a template; `file` is named in errors. */
   constructor(source: string, file: string) {
     this.#file = file;
     try {
-      this.#template = new Template(prelude + source);
+      this.#template = new PythonTemplate(source, prelude);
     } catch (error) {
       throw new ModelFormatError(
         `${file}: tokenizer.chat_template does not parse: ${messageOf(error)}`,

@@ -58,6 +58,68 @@ Deno.test("ChatTemplate keeps line breaks at the template's start", () => {
   assertEquals(new ChatTemplate("\n\na", "test.gguf").render([], context), "\n\na");
 });
 
+Deno.test("ChatTemplate strips the characters that a template names, as Python does, and no others", () => {
+  const render = (source: string) =>
+    new ChatTemplate(source, "test.gguf")
+      .render([{ role: "assistant", content: "<think>\nx\n</think>\n\n    indented\n" }], context);
+  // As Qwen 3 and SmolLM3 take the thoughts of earlier turns out.
+  assertEquals(
+    render(
+      "{%- set content = messages[0].content %}{{- content.split('</think>')[-1].lstrip('\\n') }}",
+    ),
+    "    indented\n",
+  );
+  assertEquals(render("{{ ' x\\n\\n'.rstrip('\\n') }}|{{ 'xxay'.strip('yx') }}"), " x|a");
+  assertEquals(render("{{ '😀 a😀😀'.strip('😀') }}|{{ '\ud83d😀'.lstrip('😀') }}"), " a|\ud83d😀");
+  assertEquals(
+    render("{{ ' x '.strip() }}|{{ ' x '.strip(none) }}|{{ ''.rstrip('a') }}|"),
+    "x|x||",
+  );
+});
+
+Deno.test("ChatTemplate writes lists and mappings as Python does where a template prints them", () => {
+  const parameters = {
+    type: "object",
+    properties: { "it's": { default: 0.5, n: [1, null, true] } },
+  };
+  const tools = [{ name: "f", description: 'a "b"\n\u00a0é', parameters }];
+  const render = (source: string) =>
+    new ChatTemplate(source, "test.gguf").render([], { ...context, tools });
+  const written =
+    `{'type': 'function', 'function': {'name': 'f', 'description': 'a "b"\\n\\xa0é', ` +
+    `'parameters': {'type': 'object', 'properties': {"it's": {'default': 0.5, 'n': [1, None, True]}}}}}`;
+  // SmolLM3's template writes its tools by the first of these.
+  assertEquals(
+    render("{% for tool in tools %}{{ '' ~ (tool | string) ~ '.' }}{% endfor %}"),
+    `${written}.`,
+  );
+  assertEquals(
+    render("{% for tool in tools %}{{ tool }}{{ '' ~ tool }}{% endfor %}"),
+    written + written,
+  );
+  assertEquals(
+    render("{% for tool in tools %}{{ tool | tojson }}{% endfor %}").slice(0, 9),
+    '{"type": ',
+  );
+  assertEquals(
+    render(
+      "{% set x = 6 / 2 %}{{ x }} {{ x | string }} {{ 1 | string }} {{ no_such_name }}|{{ none | string }}|{{ 'a' ~ none_such ~ x }}",
+    ),
+    "3.0 3.0 1 |None|a3.0",
+  );
+  assertEquals(
+    render("{% set x = ('a', 1) %}{% set y = {'t': x, 'u': (1, x)} %}{{ y }}"),
+    "{'t': ('a', 1), 'u': (1, ('a', 1))}",
+  );
+});
+
+Deno.test("ChatTemplate strips the indentation of a block at the template's start", () => {
+  assertEquals(
+    new ChatTemplate("  {% if true %}x{% endif %}", "test.gguf").render([], context),
+    "x",
+  );
+});
+
 Deno.test("ChatTemplate tells a template's refusal from its failure", () => {
   const refusing = new ChatTemplate("{{ raise_exception('roles must alternate') }}", "test.gguf");
   assertThrows(
