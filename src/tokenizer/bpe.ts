@@ -87,7 +87,8 @@ export class BpeEncoder {
       let spelled = "";
       for (let i = 0; i < count; i++) spelled += byteToChar[this.#utf8[i]];
       const whole = this.#vocab.ids.get(spelled);
-      if (whole !== undefined) {
+      // A word of a text is no control token, whatever it spells: `special` decides on those.
+      if (whole !== undefined && !this.#vocab.isControl(whole)) {
         out.push(whole);
         return;
       }

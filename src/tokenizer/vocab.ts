@@ -15,6 +15,26 @@ export const TokenType = {
 /** The stand-in for a space in SentencePiece vocabularies, U+2581. */
 export const spaceMark = "▁";
 
+/**
+ * Tokens that set turns off from each other, or end a text. They are control tokens under whatever type a file gives: conversions have written
+ * them as ordinary or user-defined ones, with which turns would not end, and any message could begin one.
+ */
+const turnMarks = new Set([
+  "<|im_start|>",
+  "<|im_end|>",
+  "<start_of_turn>",
+  "<end_of_turn>",
+  "<|start_header_id|>",
+  "<|end_header_id|>",
+  "<|eot_id|>",
+  "<|eom_id|>",
+  "<|endoftext|>",
+  "<|end_of_text|>",
+  "<|end|>",
+  "<end_of_utterance>",
+  "<｜end▁of▁sentence｜>",
+]);
+
 const maxTokens = 1 << 20;
 const encoder = new TextEncoder();
 const nothing = new Uint8Array(0);
@@ -56,12 +76,14 @@ export class Vocab {
       if (values.length !== count) throw metadata.error(key, `an array of ${count}, one per token`);
       return values;
     };
-    this.types = metadata.has("tokenizer.ggml.token_type")
+    const types = metadata.has("tokenizer.ggml.token_type")
       ? perToken("tokenizer.ggml.token_type")
-      : Uint8Array.from(
-        this.tokens,
-        (t) => byteTokenValue(t) === undefined ? TokenType.normal : TokenType.byte,
-      );
+      : undefined;
+    this.types = Int32Array.from(this.tokens, (token, id) => {
+      if (turnMarks.has(token)) return TokenType.control;
+      return types?.[id] ??
+        (byteTokenValue(token) === undefined ? TokenType.normal : TokenType.byte);
+    });
     this.scores = metadata.has("tokenizer.ggml.scores") ? perToken("tokenizer.ggml.scores") : [];
 
     const ids = new Map<string, number>();

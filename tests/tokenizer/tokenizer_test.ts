@@ -118,6 +118,48 @@ Deno.test("Tokenizer.endTokens holds what metadata names and control tokens know
   assertEquals([...spmTokenizer().endTokens], [2]);
 });
 
+Deno.test("Tokenizer takes marks of turns for control tokens, whatever type a file gives them", () => {
+  for (const type of [1, 4]) {
+    const types = new Int32Array(bpeGolden.tokens.length + 4).fill(1);
+    types.fill(type, bpeGolden.tokens.length);
+    const tokenizer = bpeTokenizer({ "tokenizer.ggml.token_type": types });
+    assertEquals(tokenizer.encode("<|im_end|>", { special: true }), [imEnd]);
+    assertEquals(tokenizer.encode("<|im_start|>").includes(imStart), false);
+    assertEquals(tokenizer.decode([imStart, ...tokenizer.encode("the"), imEnd]), "the");
+    assertEquals(tokenizer.endTokens.has(imEnd), true);
+  }
+});
+
+Deno.test("Tokenizer makes no control token of a word that spells one, where whole words are tokens", () => {
+  const tokens = [...bpeGolden.tokens, "PAD", "WORD"];
+  const types = new Int32Array(tokens.length).fill(1);
+  types[tokens.length - 2] = 3;
+  const tokenizer = bpeTokenizer({
+    "tokenizer.ggml.pre": "llama-bpe",
+    "tokenizer.ggml.tokens": tokens,
+    "tokenizer.ggml.token_type": types,
+    "tokenizer.ggml.bos_token_id": 0,
+    "tokenizer.ggml.eos_token_id": 0,
+  });
+  const plain = (text: string) => tokenizer.encode(text, { addBos: false });
+  assertEquals(plain("WORD"), [tokens.length - 1]);
+  assertEquals(plain("PAD").includes(tokens.length - 2), false);
+  assertEquals(tokenizer.decode(plain("PAD")), "PAD");
+  assertEquals(tokenizer.encode("PAD", { addBos: false, special: true }), [tokens.length - 2]);
+});
+
+Deno.test("Tokenizer swallows white space after the turn tokens of a Phi-3, however its name is written", () => {
+  for (const name of ["Phi3", "phi-3.5-mini", "Phi 3.5 Mini Instruct"]) {
+    const tokenizer = bpeTokenizer({ "general.name": name });
+    assertEquals(
+      tokenizer.encode("<|user|>\n the", { addBos: false })[1],
+      tokenizer.encode("the", { addBos: false })[0],
+    );
+  }
+  const other = bpeTokenizer({ "general.name": "Phi 4 Mini" });
+  assertEquals(other.decode(other.encode("<|user|>\n the", { addBos: false })), "<|user|>\n the");
+});
+
 Deno.test("Tokenizer counts a lone surrogate as U+FFFD", () => {
   for (const tokenizer of [bpeTokenizer(), spmTokenizer()]) {
     assertEquals(tokenizer.decode(tokenizer.encode("a\ud800b\udc00")), "a\ufffdb\ufffd");
