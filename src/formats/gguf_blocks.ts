@@ -46,6 +46,8 @@ const table: [id: number, name: string, elements: number, bytes: number][] = [
   [34, "TQ1_0", 256, 54],
   [35, "TQ2_0", 256, 66],
   [39, "MXFP4", 32, 17],
+  [40, "NVFP4", 64, 36],
+  [41, "Q1_0", 128, 18],
 ];
 
 const byId = new Map<number, GgmlType>(
