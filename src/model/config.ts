@@ -150,6 +150,9 @@ export function layerWindow(
  */
 export function readModelConfig(file: GgufFile): ModelConfig {
   const { metadata, name } = file;
+  if (metadata.integer("split.count", 0, 1 << 16, 0) > 1) {
+    throw metadata.error("split.count", "1: join the parts of a model (llama-gguf-split --merge)");
+  }
   const architecture = readArchitecture(file);
   const {
     feedForward,
@@ -179,6 +182,9 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   if (integer("attention.value_length", 256, headDim) !== headDim) {
     throw metadata.error(key("attention.value_length"), `the key length ${headDim}`);
   }
+  if (!metadata.boolean(key("attention.causal"), true)) {
+    throw metadata.error(key("attention.causal"), "true: a text is made from its beginning on");
+  }
   const experts = metadata.integer(key("expert_count"), 0, 1 << 16, 0);
   if (experts > 0) {
     throw metadata.error(key("expert_count"), "0: mixtures of experts are not supported");
@@ -188,6 +194,13 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   if (embedding.shape.length !== 2 || embedding.shape[0] !== width) {
     throw new ModelFormatError(
       `${name}: token_embd.weight is [${embedding.shape}], expected [${width}, vocabulary]`,
+    );
+  }
+  const tokens = metadata.get("tokenizer.ggml.tokens");
+  if (Array.isArray(tokens) && tokens.length > vocabulary) {
+    throw metadata.error(
+      "tokenizer.ggml.tokens",
+      `at most ${vocabulary}, the rows of token_embd.weight`,
     );
   }
   const { rope, contextLength } = readRope(
@@ -217,13 +230,21 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   if (!(localBase > 0)) throw metadata.error(key("rope.freq_base_swa"), "a number above 0");
   /** A factor that a file of an architecture with scales may name. */
   const scale = (field: string, otherwise: number): number => {
-    if (!scaled) return otherwise;
     const value = metadata.number(key(field), otherwise);
+    // Files hold single precision.
+    if (!scaled && Math.abs(value / otherwise - 1) > 1e-6) {
+      throw metadata.error(key(field), `${otherwise}: ${architecture} has no such scale`);
+    }
+    if (!scaled) return otherwise;
     if (!(value > 0 && value < 1e6)) throw metadata.error(key(field), "a number above 0");
     return value;
   };
   // Files do not say it: of Gemma 3 only the largest, of 62 layers, scales by what its heads would have of its width.
   const usualScale = (architecture === "gemma3" && layers === 62 ? width / heads : headDim) ** -0.5;
+  const normEpsilon = metadata.number(key("attention.layer_norm_rms_epsilon"));
+  if (normEpsilon < 0) {
+    throw metadata.error(key("attention.layer_norm_rms_epsilon"), "a number of at least 0");
+  }
   const brings = (...parts: string[]) =>
     parts.some((part) => file.tensors.has(`blk.0.${part}.bias`));
   return {
@@ -237,7 +258,7 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     hidden: integer("feed_forward_length", 1 << 20),
     vocabulary,
     contextLength,
-    normEpsilon: metadata.number(key("attention.layer_norm_rms_epsilon")),
+    normEpsilon,
     rope,
     rotaryPairs,
     attentionBias: attentionBias === "always" ||
@@ -247,7 +268,7 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     fused,
     tiedEmbeddings: !file.tensors.has("output.weight"),
     postNorms: sandwiched,
-    embeddingScale: sandwiched ? Math.sqrt(width) : scale("embedding_scale", 1),
+    embeddingScale: scale("embedding_scale", sandwiched ? Math.sqrt(width) : 1),
     queryScale: scale("attention.scale", usualScale),
     residualScale: scale("residual_scale", 1),
     logitDivisor: scale("logit_scale", 1),

@@ -51,9 +51,20 @@ function expectedTensors(file: GgufFile, config: ModelConfig): Map<string, numbe
   return shapes;
 }
 
+/** Refuses divisors of frequencies with which nothing can be divided. */
+function checkDivisors(file: GgufFile, name: string): void {
+  const values = file.readFloats(file.tensor(name));
+  const wrong = values.findIndex((value) => !(value > 0 && value < Infinity));
+  if (wrong >= 0) {
+    throw new ModelFormatError(
+      `${file.name}: ${name}[${wrong}] is ${values[wrong]}, expected a finite number above 0`,
+    );
+  }
+}
+
 /**
  * Checks that a file has the tensors of its configuration and no others: one that is not used would change what the model says.
- * @throws {ModelFormatError} naming what is absent, misshapen or too much.
+ * @throws {ModelFormatError} naming what is absent, misshapen or too much, or a divisor of a frequency that is none.
  */
 export function checkTensors(file: GgufFile, config: ModelConfig): void {
   const shapes = expectedTensors(file, config);
@@ -63,6 +74,8 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
       throw new ModelFormatError(`${file.name}: ${name} is [${found}], expected [${shape}]`);
     }
   }
+  const divisors = [ROPE_FACTORS, ...Object.values(LONG_ROPE_FACTORS)];
+  for (const name of divisors) if (shapes.has(name)) checkDivisors(file, name);
   const extra = [...file.tensors.keys()].filter((name) => !shapes.has(name));
   if (extra.length > 0) {
     const more = extra.length > LISTED ? ` and ${extra.length - LISTED} more` : "";

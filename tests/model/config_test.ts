@@ -51,11 +51,13 @@ function tensorsOf(architecture: string): Record<string, number[]> {
   return shapes;
 }
 
-/** A file with `fields` of the architecture and `tensors` changed, undefined ones left out. */
+/** A file with `fields` of the architecture and `tensors` changed, undefined ones left out, and `other` fields; every weight is `value`. */
 function fileOf(
   architecture: string,
   fields: Record<string, GgufInput> = {},
   tensors: Record<string, number[] | undefined> = {},
+  other: Record<string, GgufInput> = {},
+  value = 1,
 ): GgufFile {
   const all: Record<string, GgufInput> = {
     embedding_length: u32(width),
@@ -77,10 +79,16 @@ function fileOf(
       ...Object.fromEntries(
         Object.entries(all).map(([key, value]) => [`${architecture}.${key}`, value]),
       ),
+      ...other,
     },
     tensors: shapes.flatMap(([name, shape]): GgufTensorInput[] =>
       shape
-        ? [{ name, shape, type: "F32", values: new Float32Array(shape.reduce((a, b) => a * b)) }]
+        ? [{
+          name,
+          shape,
+          type: "F32",
+          values: new Float32Array(shape.reduce((a, b) => a * b)).fill(value),
+        }]
         : []
     ),
   }));
@@ -146,7 +154,7 @@ Deno.test("readModelConfig gives most layers of gemma3 a window and a rotation o
   refused("blk.1.post_ffw_norm.weight", "gemma3", {}, { "blk.1.post_ffw_norm.weight": undefined });
 });
 
-Deno.test("readModelConfig reads granite's four scales, and none of other architectures", () => {
+Deno.test("readModelConfig reads granite's four scales, and refuses them of other architectures", () => {
   const fields = {
     embedding_scale: f32(12),
     residual_scale: f32(0.25),
@@ -163,6 +171,13 @@ Deno.test("readModelConfig reads granite's four scales, and none of other archit
   const usual = [1, 1, headDim ** -0.5, 1];
   assertEquals(scales("granite", {}), usual);
   assertEquals(scales("llama", {}), usual);
+  for (const [field, value] of Object.entries(fields)) {
+    refused(`llama.${field} is `, "llama", { [field]: value });
+  }
+  // What they would be anyway.
+  const said = { logit_scale: f32(1), "attention.scale": f32(headDim ** -0.5) };
+  assertEquals(scales("llama", said), usual);
+  assertEquals(scales("gemma3", { embedding_scale: f32(Math.sqrt(width)) })[0], Math.sqrt(width));
   for (const field of Object.keys(fields)) {
     for (const value of [0, -1, NaN, Infinity]) {
       refused(`granite.${field} is `, "granite", { [field]: f32(value) });
@@ -227,6 +242,14 @@ Deno.test("readModelConfig refuses what is not supported, with field, value and 
       architecture,
     );
   }
+  refused("llama.attention.causal is false, expected true", "llama", { "attention.causal": false });
+  refused("llama.attention.layer_norm_rms_epsilon is -1, expected", "llama", {
+    "attention.layer_norm_rms_epsilon": f32(-1),
+  });
+  refused("split.count is 3, expected 1: join the parts", "llama", {}, {}, {
+    "split.count": u32(3),
+  });
+  assertEquals(readModelConfig(fileOf("llama", {}, {}, { "split.count": u32(1) })).layers, 2);
   refused("qwen3.expert_count is 8, expected 0", "qwen3", { expert_count: u32(8) });
   refused(
     'llama.rope.scaling.type is "dynamic", expected "none", "linear", "yarn" or "longrope"',
@@ -320,6 +343,24 @@ Deno.test("readModelConfig reads RoPE scaling as llama.cpp does", () => {
   refuse("scaling.yarn_beta_slow", -1, "a number above 0");
 });
 
+Deno.test("readModelConfig refuses more tokens than the embedding has rows", () => {
+  const tokens = Array.from({ length: vocabulary + 1 }, (_, i) => `t${i}`);
+  const file = (count: number): Parameters<typeof fileOf> => [
+    "llama",
+    {},
+    {},
+    { "tokenizer.ggml.tokens": tokens.slice(0, count) },
+  ];
+  refused(
+    `tokenizer.ggml.tokens is an array of ${vocabulary + 1}, expected at most ${vocabulary}`,
+    ...file(vocabulary + 1),
+  );
+  // Embeddings are often padded.
+  for (const count of [vocabulary, vocabulary - 1]) {
+    assertEquals(readModelConfig(fileOf(...file(count))).vocabulary, vocabulary);
+  }
+});
+
 Deno.test("checkTensors names absent and misshapen tensors", () => {
   for (const part of ["q", "k", "v"]) {
     const name = `blk.1.attn_${part}.bias`;
@@ -333,6 +374,16 @@ Deno.test("checkTensors names absent and misshapen tensors", () => {
     "blk.1.attn_k_norm.weight": [24],
   });
   refused("rope_freqs.weight is [12], expected [6]", "llama", {}, { "rope_freqs.weight": [12] });
+  for (const value of [0, -1, NaN, Infinity]) {
+    refused(
+      `rope_freqs.weight[0] is ${value}, expected a finite number above 0`,
+      "llama",
+      {},
+      { "rope_freqs.weight": [6] },
+      {},
+      value,
+    );
+  }
 });
 
 Deno.test("checkTensors refuses tensors that the model would not use, and lists them", () => {
