@@ -64,7 +64,8 @@ export class BpeEncoder {
 
   /** Appends the tokens of `text` to `out`. Throws `RangeError` for text that the vocabulary cannot spell. */
   encode(text: string, out: number[]): void {
-    this.#pretokenizer.split(text, (word) => {
+    const form = this.#pretokenizer.composes ? text.normalize("NFC") : text;
+    this.#pretokenizer.split(form, (word) => {
       const known = this.#cache.get(word);
       if (known) {
         for (let i = 0; i < known.length; i++) out.push(known[i]);

@@ -57,6 +57,8 @@ interface Scheme {
   wholeWords?: boolean;
   /** Whether a beginning-of-sequence token is added when the metadata does not say. */
   addBos?: boolean;
+  /** Characters are composed (NFC) first: `e` and an accent become one. GGUF has no field for what tokenizer files call their normalizer. */
+  composes?: boolean;
 }
 
 const schemes: Scheme[] = [
@@ -121,9 +123,9 @@ const schemes: Scheme[] = [
     addBos: true,
   },
   { names: ["dbrx", "smaug-bpe", "chatglm-bpe", "glm4"], patterns: [gpt4(String.raw`\p{N}{1,3}`)] },
+  { names: ["qwen2"], patterns: [gpt4(String.raw`\p{N}`)], composes: true },
   {
     names: [
-      "qwen2",
       "stablelm2",
       "hunyuan",
       "deepseek-r1-qwen",
@@ -189,6 +191,8 @@ const schemes: Scheme[] = [
 export interface Pretokenizer {
   readonly wholeWords: boolean;
   readonly addBos: boolean;
+  /** Whether text is to be in Unicode's form C. */
+  readonly composes: boolean;
   /** Calls `emit` with each word of `text`, in order; the words concatenated are `text`. */
   split(text: string, emit: (word: string) => void): void;
 }
@@ -240,6 +244,7 @@ export function pretokenizer(name: string, file = "metadata"): Pretokenizer {
   return {
     wholeWords: scheme.wholeWords ?? false,
     addBos: scheme.addBos ?? false,
+    composes: scheme.composes ?? false,
     split: (text, emit) => cut(text, stages, 0, emit),
   };
 }

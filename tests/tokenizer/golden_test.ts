@@ -7,16 +7,18 @@ for (const pre of Object.keys(bpeGolden.ids)) {
     bpeGolden.texts.forEach((text, i) => {
       const ids = tokenizer.encode(text, { addBos: false });
       assertEquals(ids, bpeGolden.ids[pre][i], JSON.stringify(text));
-      assertEquals(tokenizer.decode(ids), text);
+      assertEquals(tokenizer.decode(ids), pre === "qwen2" ? text.normalize("NFC") : text);
     });
   });
 }
 
 Deno.test("Tokenizer cuts words under deepseek-r1-qwen, the distilled Qwen models' name, as under qwen2", () => {
   const tokenizer = bpeTokenizer({ "tokenizer.ggml.pre": "deepseek-r1-qwen" });
-  bpeGolden.texts.forEach((text, i) =>
-    assertEquals(tokenizer.encode(text, { addBos: false }), bpeGolden.ids.qwen2[i], text)
-  );
+  bpeGolden.texts.forEach((text, i) => {
+    // But for their file normalising nothing.
+    if (text !== text.normalize("NFC")) return;
+    assertEquals(tokenizer.encode(text, { addBos: false }), bpeGolden.ids.qwen2[i], text);
+  });
 });
 
 Deno.test("Tokenizer gives sentencepiece's ids and text", () => {
