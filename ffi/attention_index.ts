@@ -100,6 +100,10 @@ export class AttentionIndex implements Disposable {
   static build(options: AttentionIndexOptions): AttentionIndex {
     const library = loadNative();
     const queries = options.queries ?? new Float32Array(0);
+    const { recall = 0.95 } = options;
+    if (!(recall >= 0 && recall <= 1)) {
+      throw new RangeError(`recall is ${recall}, expected a number from 0 to 1`);
+    }
     const out = new BigUint64Array(1);
     check(
       library,
@@ -112,7 +116,7 @@ export class AttentionIndex implements Disposable {
         u32Argument("seed", options.seed ?? 1),
         u32Argument("clusterSize", options.clusterSize ?? 64, 1),
         u32Argument("maxQueries", options.maxQueries ?? 0),
-        options.recall ?? 0.95,
+        recall,
         u32Argument("k", options.k ?? 100, 1),
         strategyMask(options.strategies),
         out,

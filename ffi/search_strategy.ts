@@ -6,8 +6,12 @@ export type SearchStrategy = "graph" | "clusters" | "flat";
 
 const order: readonly SearchStrategy[] = ["graph", "clusters", "flat"];
 
-/** The native side's mask of the allowed strategies; 0 stands for all. */
+/** The native side's mask of the allowed strategies; 0 stands for all. @throws {RangeError} for one that there is not. */
 export function strategyMask(strategies: readonly SearchStrategy[] = []): number {
+  const unknown = strategies.find((strategy) => !order.includes(strategy));
+  if (unknown !== undefined) {
+    throw new RangeError(`strategies: ${JSON.stringify(unknown)}, expected ${order.join(", ")}`);
+  }
   return strategies.reduce((mask, strategy) => mask | 1 << order.indexOf(strategy), 0);
 }
 

@@ -12,7 +12,7 @@ const ranges = {
 
 /**
  * Throws `TypeError` for a temperature below 0, a `topK` that is no integer of at least 0, a `topP` or `minP` outside [0, 1], a seed that is no
- * integer, a penalty that is no finite number, or a bias that is none or for a token outside the vocabulary.
+ * integer, a penalty that is no finite number of single precision, or a bias that is none or for a token outside the vocabulary.
  */
 export function checkSampling(sampling: SamplingOptions, vocabulary: number): void {
   for (const [name, { from, to, whole }] of Object.entries(ranges)) {
@@ -25,8 +25,9 @@ export function checkSampling(sampling: SamplingOptions, vocabulary: number): vo
   }
   for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
     const value = sampling[name] ?? 0;
-    if (!Number.isFinite(value)) {
-      throw new TypeError(`${name} is ${value}, expected a finite number`);
+    // The GPU's numbers are of single precision: an infinite penalty of what was never generated would be none.
+    if (!Number.isFinite(Math.fround(value))) {
+      throw new TypeError(`${name} is ${value}, expected a number of single precision`);
     }
   }
   for (const [id, bias] of Object.entries(sampling.logitBias ?? {})) {

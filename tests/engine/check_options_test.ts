@@ -16,6 +16,8 @@ Deno.test("sampling out of range is refused by name", () => {
     [{ minP: -0.1 }, "minP is -0.1"],
     [{ topK: -1 }, "topK is -1, expected an integer of at least 0"],
     [{ topK: 1.5 }, "topK is 1.5"],
+    [{ presencePenalty: NaN }, "presencePenalty is NaN, expected a number"],
+    [{ frequencyPenalty: 1e39 }, "frequencyPenalty is 1e+39, expected a number of single"],
     [{ seed: 1.5 }, "seed is 1.5, expected an integer of at most 53 bits"],
   ];
   for (const [own, message] of wrong) {

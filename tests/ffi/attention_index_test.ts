@@ -115,6 +115,12 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
     const build = () => AttentionIndex.build({ keys, dim: 2, [name]: value });
     assertThrows(build, RangeError, `${name} is ${value}, expected an integer from`);
   }
+  for (const recall of [-0.1, 1.1, NaN]) {
+    const build = () => AttentionIndex.build({ keys, dim: 2, recall });
+    assertThrows(build, RangeError, `recall is ${recall}, expected a number from 0 to 1`);
+  }
+  const strategies = ["graph", "trees" as "flat"] as const;
+  assertThrows(() => AttentionIndex.build({ keys, dim: 2, strategies }), RangeError, '"trees"');
   assertThrows(() => AttentionIndex.load("/nowhere/index"), Error, "/nowhere/index");
   const index = AttentionIndex.build({ keys, dim: 2 });
   assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
