@@ -1,4 +1,6 @@
 import { Template } from "@huggingface/jinja";
+import { pythonContains } from "./python_contains.ts";
+import { pythonEqual } from "./python_equal.ts";
 import { pythonText } from "./python_text.ts";
 import { stripCharacters } from "./strip_characters.ts";
 
@@ -8,22 +10,25 @@ interface Node {
   [field: string]: unknown;
 }
 
-/** What may stand for text as it is: only these can hold lists and mappings that a template prints. */
-const NAMES = new Set(["Identifier", "MemberExpression"]);
+/** What may be a list or a mapping and can be looked at twice, unlike a call. */
+const NAMES = new Set(["Identifier", "MemberExpression", "ArrayLiteral", "ObjectLiteral"]);
 /** Fields that hold what is printed in turn. */
 const BLOCKS = new Set(["body", "alternate", "defaultBlock"]);
 const STRIPS = new Set(["strip", "lstrip", "rstrip"]);
 
 /** What rewritten templates call. */
 const helpers = {
+  python_contains: pythonContains,
+  python_equal: pythonEqual,
   python_text: pythonText,
   python_strip: stripCharacters,
 };
 
 /**
- * A Jinja template that means what it does in Python, for which templates of chats were written. The engine differs silently in three
- * things, which are written anew in its syntax tree: `strip('\n')` (and `lstrip`, `rstrip`) takes off all white space, `x | string` and
- * `{{ x }}` of a list or mapping are JSON or fail, and `~` writes a mapping as `[object Map]`.
+ * A Jinja template that means what it does in Python, for which templates of chats were written. The engine differs in some
+ * things, most of them silently, which are written anew in its syntax tree: `strip('\n')` (and `lstrip`, `rstrip`) takes off all white space;
+ * `x | string` and `{{ x }}` of a list or mapping are JSON or fail, and `~` writes a mapping as `[object Map]`; `''` equals false, and a list
+ * no other; and what is undefined may not be looked for with `in`. Line breaks are those of Unix, as there.
  */
 export class PythonTemplate {
   readonly #template: Template;
@@ -34,7 +39,7 @@ export class PythonTemplate {
    * @throws {Error} when it does not parse.
    */
   constructor(source: string, prelude = "") {
-    this.#template = new Template(source);
+    this.#template = new Template(source.replace(/\r\n?/g, "\n"));
     const { parsed } = this.#template;
     parsed.body.unshift(...new Template(prelude).parsed.body);
     rewrite(parsed as unknown as Node);
@@ -78,14 +83,37 @@ function replacement(node: Node): Node {
   }
   if (node.type === "FilterExpression" && filter.type === "Identifier") {
     if (filter.value === "string") {
-      return asText(node.operand as Node);
+      const x = node.operand as Node;
+      return NAMES.has(x.type) ? asText(x) : expression("python_text(x)", { x });
     }
   }
-  if (node.type === "BinaryExpression" && operator.value === "~") {
-    if (NAMES.has(left.type)) node.left = asText(left);
-    if (NAMES.has(right.type)) node.right = asText(right);
+  if (node.type === "BinaryExpression") {
+    const parts = { x: left, y: right };
+    switch (operator.value) {
+      case "==":
+        return equality(left, right);
+      case "!=":
+        return expression("not x", { x: equality(left, right) });
+      case "in":
+        return expression("python_contains(x, y)", parts);
+      case "not in":
+        return expression("not python_contains(x, y)", parts);
+      case "~":
+        if (NAMES.has(left.type)) node.left = asText(left);
+        if (NAMES.has(right.type)) node.right = asText(right);
+    }
   }
   return node;
+}
+
+/** A call would not tell none from what is undefined, which are not equal. */
+function equality(x: Node, y: Node): Node {
+  if (isNone(y)) return expression("x is none", { x });
+  return isNone(x) ? equality(y, x) : expression("python_equal(x, y)", { x, y });
+}
+
+function isNone({ type, value }: Node): boolean {
+  return type === "Identifier" && (value === "none" || value === "None");
 }
 
 /** A call would not tell 1.0 from 1, nor none from what is undefined. */

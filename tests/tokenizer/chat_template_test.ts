@@ -113,6 +113,48 @@ Deno.test("ChatTemplate writes lists and mappings as Python does where a templat
   );
 });
 
+Deno.test("ChatTemplate compares values as Python does", () => {
+  const yes = [
+    "'' != false",
+    "'' != 0",
+    "'1' != 1",
+    "true == 1",
+    "1 == 1.0",
+    "[1, ['a']] == [1, ['a']]",
+    "[] == []",
+    "[1] != [2]",
+    "{'a': [1]} == {'a': [1]}",
+    "{'a': 1} != {'b': 1}",
+    "[] != {}",
+    "no_such != none",
+    "none == none",
+    "None == none",
+    "none != ''",
+    "messages[0] == messages[1]",
+    "messages[0] != messages[2]",
+    "'x' in 'xy'",
+    "true in [1]",
+    "[1] in [[1]]",
+    "none in [1, none]",
+    "no_such not in [1]",
+    "1 not in {'a': 1}",
+    "'a' in {'a': 1}",
+    "'a' not in no_such",
+  ];
+  const messages = ["a", "a", "b"].map((content) => ({ role: "user", content }));
+  for (const condition of yes) {
+    const template = new ChatTemplate(`{{ 1 if ${condition} else 0 }}`, "test.gguf");
+    assertEquals(template.render(messages, context), "1", condition);
+  }
+  const wrong = new ChatTemplate("{{ 1 in 'a1' }}", "test.gguf");
+  assertThrows(() => wrong.render([], context), ModelFormatError, "number in string");
+});
+
+Deno.test("ChatTemplate reads line breaks of any system as Python does", () => {
+  const source = "a\r\n{% if true %}\r\nb{{ 'c\r\nd' }}\r{% endif %}\r\ne";
+  assertEquals(new ChatTemplate(source, "test.gguf").render([], context), "a\nbc\nd\ne");
+});
+
 Deno.test("ChatTemplate strips the indentation of a block at the template's start", () => {
   assertEquals(
     new ChatTemplate("  {% if true %}x{% endif %}", "test.gguf").render([], context),
