@@ -1,7 +1,9 @@
 import type { Vocab } from "./vocab.ts";
 
+const nothing = new Uint8Array(0);
+
 /**
- * Turns tokens into text as they come. Bytes that do not yet make a whole code point are held back; bytes that can
+ * Turns tokens into text as they come. Ids past the vocabulary stand for nothing. Bytes that do not yet make a whole code point are held back; bytes that can
  * make none come out as U+FFFD, one per maximal subpart as the Unicode standard (§3.9) and the web's decoders have it.
  */
 export class StreamDecoder {
@@ -21,7 +23,11 @@ export class StreamDecoder {
       visible?: ReadonlySet<number>;
     },
   ) {
-    this.#bytesOf = (id) => special || visible?.has(id) ? vocab.spelling(id) : vocab.bytes(id);
+    this.#bytesOf = (id) => {
+      // A model may have more rows than tokens, and choose one.
+      if (id >= vocab.size) return nothing;
+      return special || visible?.has(id) ? vocab.spelling(id) : vocab.bytes(id);
+    };
     this.#stripSpace = stripSpace;
   }
 

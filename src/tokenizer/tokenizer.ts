@@ -197,7 +197,7 @@ export class Tokenizer {
   /** The text of `ids`; control tokens are left out unless `special`. Throws `RangeError` for an id out of range. */
   decode(ids: Iterable<number>, { special = false }: { special?: boolean } = {}): string {
     const decoder = this.streamDecoder({ special });
-    return decoder.pushAll(ids) + decoder.flush();
+    return decoder.pushAll(Array.from(ids, (id) => this.vocab.checked(id))) + decoder.flush();
   }
 
   /** Control tokens that are written as one of `texts`. */

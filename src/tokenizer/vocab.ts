@@ -115,15 +115,16 @@ export class Vocab {
 
   /** The bytes that token `id` stands for; none for a control token. Throws `RangeError` for an id out of range. */
   bytes(id: number): Uint8Array {
-    return this.#bytes[id] ??= this.isControl(this.#checked(id)) ? nothing : this.#spell(id);
+    return this.#bytes[id] ??= this.isControl(this.checked(id)) ? nothing : this.#spell(id);
   }
 
   /** The text of token `id` as UTF-8, control tokens spelt out. */
   spelling(id: number): Uint8Array {
-    return this.isControl(this.#checked(id)) ? encoder.encode(this.tokens[id]) : this.bytes(id);
+    return this.isControl(this.checked(id)) ? encoder.encode(this.tokens[id]) : this.bytes(id);
   }
 
-  #checked(id: number): number {
+  /** `id` itself. Throws `RangeError` for one out of range. */
+  checked(id: number): number {
     if (!Number.isInteger(id) || id < 0 || id >= this.size) {
       throw new RangeError(`token id is ${id}, expected an integer in [0, ${this.size})`);
     }

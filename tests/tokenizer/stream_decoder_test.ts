@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { bpeTokenizer, spmGolden, spmTokenizer } from "./fixtures.ts";
 
@@ -21,6 +21,19 @@ Deno.test("StreamDecoder turns bytes that can make no code point into U+FFFD, as
   assertEquals(push(0xff, 0x80), ["\ufffd", "\ufffd"]);
   assertEquals(push(0xf0, 0x9f), ["", ""]);
   assertEquals(decoder.flush(), "\ufffd");
+});
+
+Deno.test("StreamDecoder makes no text of ids past the vocabulary, as models with padded embeddings choose", () => {
+  for (const tokenizer of [bpeTokenizer(), spmTokenizer()]) {
+    const [the] = tokenizer.encode("the", { addBos: false });
+    for (const special of [false, true]) {
+      const decoder = tokenizer.streamDecoder({ special });
+      const ids = [tokenizer.size, the, tokenizer.size + 100];
+      assertEquals(ids.map((id) => decoder.push(id)), ["", tokenizer.decode([the]), ""]);
+      assertEquals(decoder.flush(), "");
+    }
+    assertThrows(() => tokenizer.decode([the, tokenizer.size]), RangeError, "token id");
+  }
 });
 
 Deno.test("StreamDecoder gives the whole decoder's text for any tokens, always well-formed", () => {
