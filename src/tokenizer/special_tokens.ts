@@ -27,7 +27,7 @@ export class SpecialTokens {
     this.#marks = new LiteralSet([...control, ...marks]);
 
     // GGUF has no field for it; Phi-3's is the one llama-style vocabulary whose added tokens do this.
-    if (/phi[- ]?3/i.test(metadata.string("general.name", ""))) {
+    if (/(?<![a-z])phi[- ]?3/i.test(metadata.string("general.name", ""))) {
       for (const [text, id] of [...userDefined, ...control]) {
         if (text !== "<unk>" && text !== "<s>" && text !== "<|endoftext|>") {
           this.#swallowing.add(id);
