@@ -251,7 +251,7 @@ export class Tokenizer {
   ): number[] {
     const chat = this.#toolChat(messages, tools);
     const mark = unusedMark(chat);
-    const disarm = (text: string) => this.#special.disarm(text, mark, this.tools.native);
+    const disarm = (text: string) => this.#special.disarm(text, mark, this.tools.calls);
     const rendered = this.#render(
       chat.messages.map((message) => mapStrings(message, disarm)),
       { addGenerationPrompt, tools: chat.tools.map((tool) => mapStrings(tool, disarm)) },
@@ -267,13 +267,15 @@ export class Tokenizer {
     messages: readonly ChatTurn[],
     tools: readonly ToolDefinition[],
   ): { messages: readonly ChatTurn[]; tools: readonly ToolDefinition[] } {
-    const { native, form } = this.tools;
+    const { native, calls, form } = this.tools;
     if (!native) {
       const takesSystem = tools.length === 0 || this.#takesSystem;
       return { messages: writtenTools(messages, tools, takesSystem), tools: [] };
     }
     return {
-      messages: form === "mistral" ? shortCallIds(messages) : messages,
+      messages: calls
+        ? form === "mistral" ? shortCallIds(messages) : messages
+        : writtenTools(messages, []),
       // Some templates go through all of it, there or not.
       tools: tools.map(({ name, description = "", parameters }) => ({
         name,

@@ -6,7 +6,7 @@ import { shortCallIds } from "../../src/tokenizer/short_call_ids.ts";
 import { toolTemplate } from "../../src/tokenizer/tool_template.ts";
 import { writtenTools } from "../../src/tokenizer/written_tools.ts";
 import { addedTokens, bpeGolden, bpeTokenizer } from "./fixtures.ts";
-import { hermes, llama, mistral } from "./tool_templates.ts";
+import { hermes, llama, mistral, smollm3 } from "./tool_templates.ts";
 
 const plain =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}" +
@@ -31,9 +31,9 @@ const render = (template: string, messages: ChatTurn[], tools?: ToolDefinition[]
   new ChatTemplate(template, "test.gguf").render(messages, { ...context, tools });
 
 Deno.test("toolTemplate knows the four forms, and takes unknown ones for none", () => {
-  assertEquals(toolTemplate(hermes), { form: "hermes", native: true });
-  assertEquals(toolTemplate(mistral), { form: "mistral", native: true });
-  assertEquals(toolTemplate(llama), { form: "llama", native: true });
+  assertEquals(toolTemplate(hermes), { form: "hermes", native: true, calls: true });
+  assertEquals(toolTemplate(mistral), { form: "mistral", native: true, calls: true });
+  assertEquals(toolTemplate(llama), { form: "llama", native: true, calls: true });
   const others = [
     plain,
     "",
@@ -48,7 +48,10 @@ Deno.test("toolTemplate knows the four forms, and takes unknown ones for none", 
     // Writes calls of a history but cannot describe tools.
     hermes.replaceAll("tools", "list"),
   ];
-  for (const other of others) assertEquals(toolTemplate(other), { form: "hermes", native: false });
+  for (const other of others) {
+    assertEquals(toolTemplate(other), { form: "hermes", native: false, calls: false });
+  }
+  assertEquals(toolTemplate(smollm3), { form: "hermes", native: true, calls: false });
 });
 
 Deno.test("templates get tools, calls and results as Hugging Face's do", () => {
@@ -80,6 +83,18 @@ Deno.test("templates get tools, calls and results as Hugging Face's do", () => {
     three,
     '{"name": "get", "parameters": {"a": "é"}}<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n42',
   );
+});
+
+Deno.test("calls and results are written into the messages of a template that writes tools only", () => {
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": smollm3 });
+  const text = tokenizer.applyChatTemplate(chat, { tools });
+  assertStringIncludes(text, `<tools>\n{'type': 'function', 'function': {'name': 'get', `);
+  assertStringIncludes(
+    text,
+    '<|im_start|>assistant\n<tool_call>\n{"name":"get","arguments":{"a":"é"}}\n</tool_call><|im_end|>\n' +
+      "<|im_start|>user\n<tool_response>\n42\n</tool_response><|im_end|>\n",
+  );
+  assertEquals(tokenizer.decode(tokenizer.encodeChat(chat, { tools }), { special: true }), text);
 });
 
 Deno.test("templates that go through all of a tool find it there", () => {

@@ -82,3 +82,22 @@ export const llama = `{{- bos_token }}
 {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}`;
+
+export const smollm3 = `{{- "<|im_start|>system\\n" -}}
+{%- if tools -%}
+{%- set ns = namespace(listed="<tools>\\n") -%}
+{%- for tool in tools[:] -%}{%- set ns.listed = ns.listed ~ (tool | string) ~ "\\n" -%}{%- endfor -%}
+{{- ns.listed + "</tools>\\n<tool_call>\\n{\\"name\\": <function-name>, \\"arguments\\": <args-json-object>}\\n</tool_call>" -}}
+{%- endif -%}
+{{- "<|im_end|>\\n" -}}
+{%- for message in messages -%}
+{%- set content = message.content if message.content is string else "" -%}
+{%- if message.role == "user" -%}
+{{- "<|im_start|>" + message.role + "\\n" + content + "<|im_end|>\\n" -}}
+{%- elif message.role == "assistant" -%}
+{% generation %}{{- "<|im_start|>assistant\\n" + content.lstrip("\\n") + "<|im_end|>\\n" -}}{% endgeneration %}
+{%- elif message.role == "tool" -%}
+{{- "<|im_start|>user\\n" + content + "<|im_end|>\\n" -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\n" -}}{%- endif -%}`;
