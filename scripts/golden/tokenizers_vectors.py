@@ -92,6 +92,7 @@ PRETOKENIZERS = {
     "llama-bpe": split(LLAMA3) + [byte_level()],
     "smaug-bpe": split(LLAMA3) + [byte_level()],
     "qwen2": split(LLAMA3.replace("{1,3}", "")) + [byte_level()],
+    "seed-coder": split(LLAMA3.replace("{1,3}", "{1}").replace(r"\p{N}]+[\r\n]*", r"\p{N}\r\n]+")) + [byte_level()],
     "tekken": split(f"{LEAD}{UPPER}*{LOWER}+|{LEAD}{UPPER}+{LOWER}*|\\p{{N}}{REST}") + [byte_level()],
     "gpt-4o": split(f"{LEAD}{UPPER}*{LOWER}+{CONTRACTION}|{LEAD}{UPPER}+{LOWER}*{CONTRACTION}|\\p{{N}}{{1,3}}{REST}")
     + [byte_level()],

@@ -137,6 +137,13 @@ const schemes: Scheme[] = [
     ],
     patterns: [gpt4(String.raw`\p{N}`)],
   },
+  {
+    names: ["seed-coder"],
+    patterns: [
+      String
+        .raw`${anyContraction}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|${spaces}`,
+    ],
+  },
   { names: ["ufakzeka"], patterns: [gpt4(String.raw`\p{N}`, "")] },
   {
     names: ["minicpm5"],
