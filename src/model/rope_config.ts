@@ -99,6 +99,9 @@ export function readRope(
     const long = { originalContext, magnitude };
     return { rope: { base, dimensions, scale: 1, long }, contextLength };
   }
+  if (type !== "yarn" && metadata.number(key("scaling.attn_factor"), 1) !== 1) {
+    throw metadata.error(key("scaling.attn_factor"), "1 without YaRN or LongRoPE");
+  }
   if (type === "none") return { rope: { base, dimensions, scale: 1 }, contextLength };
   if (type === "linear") {
     return { rope: { base, dimensions, scale: factor > 0 ? factor : 1 }, contextLength };

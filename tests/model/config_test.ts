@@ -303,6 +303,16 @@ Deno.test("readModelConfig reads RoPE scaling as llama.cpp does", () => {
   assertEquals(rope(factor).rope, { base: 10000, dimensions: 12, scale: 4 });
   assertEquals(rope({ ...factor, "rope.scaling.type": "none" }).rope.scale, 1);
   assertEquals(rope({ ...factor, "rope.scaling.type": "linear" }).rope.scale, 4);
+  // There cos and sin grow by it under any scaling.
+  for (const type of ["none", "linear"]) {
+    const magnitude = (value: number) => ({
+      ...factor,
+      "rope.scaling.type": type,
+      "rope.scaling.attn_factor": f32(value),
+    });
+    refused("qwen2.rope.scaling.attn_factor is 0.5, expected 1", "qwen2", magnitude(0.5));
+    assertEquals(rope(magnitude(1)).rope.yarn, undefined);
+  }
 
   const yarn = { ...factor, "rope.scaling.type": "yarn" };
   const base = { "rope.freq_base": f32(1e6), "rope.dimension_count": u32(8) };
