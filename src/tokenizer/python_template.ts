@@ -10,8 +10,14 @@ interface Node {
   [field: string]: unknown;
 }
 
-/** What may be a list or a mapping and can be looked at twice, unlike a call. */
-const NAMES = new Set(["Identifier", "MemberExpression", "ArrayLiteral", "ObjectLiteral"]);
+/** What may be a list or a mapping. */
+const NAMES = new Set([
+  "Identifier",
+  "MemberExpression",
+  "ArrayLiteral",
+  "ObjectLiteral",
+  "CallExpression",
+]);
 /** Fields that hold what is printed in turn. */
 const BLOCKS = new Set(["body", "alternate", "defaultBlock"]);
 const STRIPS = new Set(["strip", "lstrip", "rstrip"]);
@@ -83,8 +89,7 @@ function replacement(node: Node): Node {
   }
   if (node.type === "FilterExpression" && filter.type === "Identifier") {
     if (filter.value === "string") {
-      const x = node.operand as Node;
-      return NAMES.has(x.type) ? asText(x) : expression("python_text(x)", { x });
+      return asText(node.operand as Node);
     }
   }
   if (node.type === "BinaryExpression") {
@@ -116,11 +121,18 @@ function isNone({ type, value }: Node): boolean {
   return type === "Identifier" && (value === "none" || value === "None");
 }
 
-/** A call would not tell 1.0 from 1, nor none from what is undefined. */
+/** A call would not tell 1.0 from 1, nor none from what is undefined; but what calls something itself may be done once only. */
 function asText(x: Node): Node {
-  return expression("x | string if x is number else 'None' if x is none else python_text(x)", {
-    x,
-  });
+  return calls(x)
+    ? expression("python_text(x)", { x })
+    : expression("x | string if x is number else 'None' if x is none else python_text(x)", { x });
+}
+
+/** Whether there is a call in `value`, a part of the syntax tree. */
+function calls(value: unknown): boolean {
+  if (value instanceof Map) return [...value].some(calls);
+  if (Array.isArray(value)) return value.some(calls);
+  return isNode(value) && (value.type === "CallExpression" || Object.values(value).some(calls));
 }
 
 /** The expression `source` with `parts` where it names them. */

@@ -107,6 +107,19 @@ Deno.test("ChatTemplate writes lists and mappings as Python does where a templat
     ),
     "3.0 3.0 1 |None|a3.0",
   );
+  // A call is made once, whatever is made of its result.
+  assertEquals(
+    render(
+      "{% set n = namespace(i=0) %}{% macro next() %}{% set n.i = n.i + 1 %}{{ n.i }}{% endmacro %}" +
+        "{{ next() }}{{ next() ~ '' }}{{ next() | string }}{{ {'a': next()}['a'] ~ {'b': [next()]} }}",
+    ),
+    "1234{'b': ['5']}",
+  );
+  assertEquals(
+    render("{{ tools[0].function.get('parameters').type }}{{ {'a': [1]}.get('a') }}"),
+    "object[1]",
+  );
+  assertEquals(render("{{ {'a': ['x']}.get('a') ~ {'a': 'y'}.get('a') }}"), "['x']y");
   assertEquals(
     render("{% set x = ('a', 1) %}{% set y = {'t': x, 'u': (1, x)} %}{{ y }}"),
     "{'t': ('a', 1), 'u': (1, ('a', 1))}",
