@@ -13,6 +13,11 @@ function make(tag, className, ...children) {
   return element;
 }
 
+/** What a text is made of: what stands between backticks in it is code. */
+function prose(text) {
+  return text.split("`").map((part, i) => i % 2 === 0 ? part : make("code", "", part));
+}
+
 /** Follows a `$ref` within the document. */
 function resolve(api, schema) {
   let found = schema ?? {};
@@ -65,7 +70,7 @@ function fieldList(api, schema, depth = 0) {
     );
     if (schema.required?.includes(name)) item.append(" ", make("span", "required", "required"));
     const description = property.description ?? found.description;
-    if (description) item.append(make("span", "description", description));
+    if (description) item.append(make("span", "description", ...prose(description)));
     if (depth < 4) {
       for (const inner of objectsIn(api, found)) item.append(fieldList(api, inner, depth + 1));
     }
@@ -89,10 +94,10 @@ function routeSection(api, path, method, route, id) {
     "section",
     "route",
     make("h3", "", make("span", "method", method), make("code", "", path)),
-    make("p", "", route.summary ?? ""),
+    make("p", "", ...prose(route.summary ?? "")),
   );
   section.id = id;
-  if (route.description) section.append(make("p", "quiet", route.description));
+  if (route.description) section.append(make("p", "quiet", ...prose(route.description)));
   if (route.parameters?.length > 0) {
     const properties = Object.fromEntries(
       route.parameters.map((
@@ -110,7 +115,7 @@ function routeSection(api, path, method, route, id) {
     const details = make(
       "details",
       "",
-      make("summary", "", make("code", "", status), ` ${response.description ?? ""}`),
+      make("summary", "", make("code", "", status), " ", ...prose(response.description ?? "")),
       bodyOf(api, response.content),
     );
     details.open = false;

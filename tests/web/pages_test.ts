@@ -1,0 +1,32 @@
+import { assert, assertEquals } from "@std/assert";
+import { serve } from "../../src/server/serve.ts";
+import { ChromiumPage, findChromium } from "../support/chromium.ts";
+import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+
+const chromium = await findChromium();
+if (chromium === undefined) console.log("skipped: all pages in a browser (no chromium on PATH)");
+
+Deno.test({
+  name: "pages are no wider than a phone, and the API documentation sets names in it as code",
+  ignore: chromium === undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string, { width: 390, height: 844 });
+    for (const path of ["/", "/apps", "/video", "/docs"]) {
+      await page.goto(`${server.url}${path}`);
+      if (path === "/docs") await page.waitFor("document.querySelector('.route') !== null");
+      // Without a scroll bar the two are the same: what is wider than the window counts as scrolled.
+      const [wide, window] = await page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]",
+      );
+      assertEquals([path, wide], [path, window]);
+    }
+    const text: string = await page.evaluate("document.querySelector('#routes').textContent");
+    assertEquals(text.match(/`[^`]*`?/g), null);
+    const codes = await page.evaluate(
+      "[...document.querySelectorAll('summary code')].map((code) => code.textContent)",
+    );
+    assert(codes.includes("Retry-After"));
+    assertEquals(page.errors, []);
+  },
+});
