@@ -3,7 +3,9 @@ import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import { checkDecode } from "./check_decode.ts";
+import { checkRequest } from "./check_request.ts";
 import { checkLogprobs, checkSampling } from "./check_sampling.ts";
+import { checkScheduler } from "./check_scheduler.ts";
 import { ConstrainedStarts } from "./constrained_starts.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
@@ -66,8 +68,13 @@ export class Engine implements AsyncDisposable {
   #constrained: ConstrainedStarts | undefined;
   readonly #loop: Promise<void>;
 
-  /** Opens the model and starts the loop. Rejects with whatever `open` rejects with. */
+  /**
+   * Opens the model and starts the loop. Rejects with `TypeError` for a decode policy that there is not, `RangeError` for scheduler options out of
+   * range, and whatever `open` rejects with.
+   */
   static async open(open: ModelOpener, options: EngineOptions = {}): Promise<Engine> {
+    checkDecode(options.decode);
+    checkScheduler(options.scheduler);
     return new Engine(open, await open(), options);
   }
 
@@ -201,6 +208,7 @@ export class Engine implements AsyncDisposable {
     checkSampling(request.sampling, this.#model.info.vocabularySize);
     checkLogprobs(request.logprobs);
     checkDecode(request.decode);
+    checkRequest(request);
     const { logprobs: top, echo = false } = request;
     const sequence = new Sequence({
       id: request.id,
@@ -214,10 +222,12 @@ export class Engine implements AsyncDisposable {
       scores: top === undefined ? undefined : new TokenScores({ top, prompt: echo }),
       constraint,
     });
-    this.#scheduler.add(sequence, now);
     const { codec } = this.#model;
     const added = echo && request.prompt.type === "parts" && codec.addsBos(request.prompt.parts);
-    return new ActiveRequest(request, sequence, codec, listener, now, Number(added));
+    const active = new ActiveRequest(request, sequence, codec, listener, now, Number(added));
+    // Last: what throws after it would leave a sequence behind that nobody reads, and all others would be failed with it.
+    this.#scheduler.add(sequence, now);
+    return active;
   }
 
   #encode(prompt: Prompt): number[] {

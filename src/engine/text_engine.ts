@@ -39,12 +39,14 @@ export interface TextEngineOptions extends Omit<ModelOptions, "path"> {
   scheduler?: Partial<SchedulerOptions>;
 }
 
+const isolates: readonly TextEngineOptions["isolate"][] = ["worker", "own", "process"];
+
 /** Options of one generation; sampling is greedy unless a temperature is given. */
 export interface GenerateOptions
   extends
     Partial<SamplingOptions>,
     Omit<GenerateRequest, "id" | "model" | "prompt" | "sampling" | "engine"> {
-  /** Cancels the generation. */
+  /** Cancels the generation. One that is aborted already keeps it from starting: its reason is thrown. */
   signal?: AbortSignal;
 }
 
@@ -86,10 +88,16 @@ export class TextEngine implements AsyncDisposable {
 
   /**
    * Loads a model.
-   * @throws `Deno.errors.NotFound` without the file, `ModelFormatError` for a bad one, `OutOfMemoryError` when it does not fit.
+   * @throws `Deno.errors.NotFound` without the file, `ModelFormatError` for a bad one, `OutOfMemoryError` when it does not fit, `RangeError` for
+   * sizes out of range, `TypeError` for a `model`, an `isolate` or a decode policy that is none.
    */
   static async open(options: TextEngineOptions): Promise<TextEngine> {
     const { model, isolate = "worker", decode, scheduler, ...rest } = options;
+    if (!isolates.includes(isolate)) {
+      throw new TypeError(
+        `isolate is ${JSON.stringify(isolate)}, expected ${isolates.join(", ")}`,
+      );
+    }
     const modelOptions = { ...rest, path: toPath(model) };
     const engine = { decode, scheduler };
     if (isolate === "own") {
@@ -121,7 +129,8 @@ export class TextEngine implements AsyncDisposable {
 
   /**
    * Starts a generation; iterate it for its events, leave the loop or call `cancel` to stop it.
-   * Throws `CapacityError` when too many wait and `TypeError` for what is no prompt; `RangeError` for an over-long one comes from the iterator.
+   * Throws `CapacityError` when too many wait and `TypeError` for what is no prompt. From the iterator come `RangeError` for a prompt of no tokens, an
+   * over-long one or a `maxTokens` out of range, `TypeError` for other options out of range, and `ConstraintError`.
    */
   generate(prompt: TextPrompt, options: GenerateOptions = {}): Generation {
     const { signal, temperature, topK, topP, minP, seed, ...others } = options;
@@ -142,7 +151,7 @@ export class TextEngine implements AsyncDisposable {
     return signal ? linked(generation, signal) : generation;
   }
 
-  /** Runs a generation to its end. Throws `CancelledError` when `signal` cancels it. */
+  /** Runs a generation to its end. Throws as `generate`, and `CancelledError` when `signal` cancels it on its way. */
   async complete(prompt: TextPrompt, options: GenerateOptions = {}): Promise<Completion> {
     const scored = options.logprobs !== undefined;
     const empty = () => ({ text: "", ids: [] as number[], ...(scored && { logprobs: [] }) });
@@ -156,7 +165,11 @@ export class TextEngine implements AsyncDisposable {
         for (const id of event.ids) into.ids.push(id);
         for (const scored of event.logprobs ?? []) into.logprobs?.push(scored);
       } else if (event.type === "finished") {
-        if (options.signal?.aborted) throw new CancelledError("the completion was cancelled");
+        if (options.signal?.aborted) {
+          throw new CancelledError("the completion was cancelled", {
+            cause: options.signal.reason,
+          });
+        }
         const { type: _, ...rest } = event;
         return { ...answer, ...(options.echo && { prompt: echoed }), ...rest };
       }
@@ -164,12 +177,16 @@ export class TextEngine implements AsyncDisposable {
     throw new Error("the generation ended without saying why");
   }
 
-  /** Tokens of `text`. */
-  tokenize(text: string, options: { addBos?: boolean; special?: boolean } = {}): Promise<number[]> {
-    return this.#pool.tokenize(text, options);
+  /** Tokens of `text`. Rejects with `TypeError` for what is no text. */
+  async tokenize(
+    text: string,
+    options: { addBos?: boolean; special?: boolean } = {},
+  ): Promise<number[]> {
+    if (typeof text !== "string") throw new TypeError(`tokenize: expected a text, got ${text}`);
+    return await this.#pool.tokenize(text, options);
   }
 
-  /** Text of `ids`. */
+  /** Text of `ids`. Rejects with `RangeError` for one outside the vocabulary. */
   detokenize(ids: number[]): Promise<string> {
     return this.#pool.detokenize(ids);
   }
@@ -186,18 +203,33 @@ export class TextEngine implements AsyncDisposable {
 }
 
 function toPath(model: string | URL): string {
+  if (typeof model !== "string" && !(model instanceof URL)) {
+    throw new TypeError(`model is ${model}, expected the path or file: URL of a GGUF file`);
+  }
   return model instanceof URL || model.startsWith("file:") ? fromFileUrl(model) : model;
 }
 
 /** Throws `TypeError` for what is no prompt: programs without types may pass anything. */
 function toPrompt(prompt: TextPrompt): Prompt {
   if (typeof prompt === "string") return { type: "parts", parts: [{ type: "text", text: prompt }] };
-  const all = (field: string) =>
+  const all = (fits: (piece: Record<string, unknown>) => boolean) =>
     Array.isArray(prompt) &&
-    prompt.every((piece: unknown) => typeof piece === "object" && piece !== null && field in piece);
-  if (all("type")) return { type: "parts", parts: prompt as PromptPart[] };
-  if (all("role")) return { type: "chat", messages: prompt as ChatMessage[] };
-  throw new TypeError("prompt: expected a text, messages with a role, or parts with a type");
+    prompt.every((piece: unknown) =>
+      typeof piece === "object" && piece !== null && fits(piece as Record<string, unknown>)
+    );
+  if (all(isPart)) return { type: "parts", parts: prompt as PromptPart[] };
+  if (all(isMessage)) return { type: "chat", messages: prompt as ChatMessage[] };
+  throw new TypeError(
+    "prompt: expected a text, messages with a role and content, or parts with a type and their text or ids",
+  );
+}
+
+function isPart({ type, text, ids }: Record<string, unknown>): boolean {
+  return type === "text" ? typeof text === "string" : type === "tokens" && Array.isArray(ids);
+}
+
+function isMessage({ role, content }: Record<string, unknown>): boolean {
+  return typeof role === "string" && typeof content === "string";
 }
 
 /** `generation`, cancelled by `signal` while it is being read. */

@@ -1,9 +1,11 @@
 import { assertThrows } from "@std/assert";
 import { checkDecode } from "../../src/engine/check_decode.ts";
+import { checkRequest } from "../../src/engine/check_request.ts";
 import { checkSampling } from "../../src/engine/check_sampling.ts";
+import { checkScheduler } from "../../src/engine/check_scheduler.ts";
 import { checkSizes } from "../../src/engine/check_sizes.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
-import type { DecodePolicy, SamplingOptions } from "../../src/engine/types.ts";
+import type { DecodePolicy, GenerateRequest, SamplingOptions } from "../../src/engine/types.ts";
 
 Deno.test("sampling out of range is refused by name", () => {
   checkSampling(greedy, 10);
@@ -62,4 +64,32 @@ Deno.test("sizes of an engine are positive integers", () => {
     }
   }
   assertThrows(() => checkSizes({ maxKvBytes: 0 }), RangeError, "maxKvBytes is 0");
+});
+
+Deno.test("lists, criteria and priority of a request are refused where they are none", () => {
+  checkRequest({});
+  checkRequest({ stop: ["a", ""], visible: [], stopTokens: [-1, 5], criteria: "throughput" });
+  checkRequest({ priority: -Infinity });
+  const wrong: [unknown, string][] = [
+    [{ stop: "x" }, 'stop is "x", expected an array of strings'],
+    [{ stop: [5] }, "stop is [5]"],
+    [{ visible: 4 }, "visible is 4, expected an array of strings"],
+    [{ stopTokens: ["a"] }, 'stopTokens is ["a"], expected an array of integers'],
+    [{ criteria: "fast" }, 'criteria is "fast", expected "latency" or "throughput"'],
+    [{ priority: NaN }, "priority is NaN, expected a number"],
+  ];
+  for (const [request, message] of wrong) {
+    assertThrows(() => checkRequest(request as GenerateRequest), TypeError, message);
+  }
+});
+
+Deno.test("options of a scheduler are positive integers, its patience no less than nothing", () => {
+  checkScheduler();
+  checkScheduler({ maxWaiting: 1, latencyRows: Infinity, patienceMs: 0, overdueShare: 8 });
+  for (const name of ["maxWaiting", "mixedStepTokens", "latencyRows", "overdueShare"]) {
+    for (const value of [0, -1, 1.5, NaN]) {
+      assertThrows(() => checkScheduler({ [name]: value }), RangeError, `${name} is ${value}`);
+    }
+  }
+  assertThrows(() => checkScheduler({ patienceMs: -1 }), RangeError, "patienceMs is -1");
 });

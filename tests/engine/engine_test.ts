@@ -157,6 +157,20 @@ Deno.test("Engine throws CapacityError at submit, and a bad prompt from the iter
   assertEquals(engine.load().waiting, 0);
 });
 
+Deno.test("Engine fails a request that cannot be begun, and no other one with it", async () => {
+  await using engine = await openEngine();
+  const other = read(engine.submit(request("hello there")));
+  const wrong: Partial<GenerateRequest>[] = [
+    { stop: "x" as unknown as string[] },
+    { visible: 4 as unknown as string[] },
+  ];
+  for (const options of wrong) {
+    await assertRejects(() => read(engine.submit(request("a", options))), TypeError);
+  }
+  assertEquals((await other).ids.length, 12);
+  assertEquals([engine.load().running, engine.load().waiting], [0, 0]);
+});
+
 Deno.test("Engine fails what was running when the device is lost, reopens it and goes on", async () => {
   const runners: FakeRunner[] = [];
   const opener = async () => {

@@ -3,7 +3,7 @@ import { CancelledError, ModelFormatError } from "../../src/common/errors.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { LocalEnginePool } from "../../src/engine/local_engine_pool.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
-import { TextEngine } from "../../src/engine/text_engine.ts";
+import { TextEngine, type TextEngineOptions } from "../../src/engine/text_engine.ts";
 import {
   FakeCodec,
   type FakeModelOptions,
@@ -45,6 +45,11 @@ Deno.test("TextEngine.generate refuses at once what is no prompt", async () => {
     [1, 2, 3],
     [null],
     ["x"],
+    [{ role: "user" }],
+    [{ role: "user", content: 5 }],
+    [{ type: "image" }],
+    [{ type: "text" }],
+    [{ type: "tokens", ids: 5 }],
     undefined,
   ];
   for (const prompt of none) {
@@ -82,10 +87,11 @@ Deno.test("TextEngine stops at an abort signal, before and while it generates", 
   assertEquals(last, "cancelled");
   const again = new AbortController();
   const timer = setTimeout(() => again.abort(), 10);
-  await assertRejects(
+  const { cause } = await assertRejects(
     () => engine.complete("a", { maxTokens: 900, signal: again.signal }),
     CancelledError,
   );
+  assertEquals(cause, again.signal.reason);
   clearTimeout(timer);
   // The step in flight holds the pages until it is read.
   await engine.complete("a", { maxTokens: 1 });
@@ -160,4 +166,29 @@ Deno.test("TextEngine.open rejects without the file, and for a file that is no m
       "GGUF",
     );
   }
+});
+
+Deno.test("TextEngine.open refuses options that there are not, in every isolate", async () => {
+  const wrong: [Record<string, unknown>, typeof Error, string][] = [
+    [{ model: undefined }, TypeError, "model is undefined, expected the path"],
+    [{ isolate: "thread" }, TypeError, 'isolate is "thread", expected worker, own, process'],
+    ...(["own", "worker"] as const).flatMap((isolate): [
+      Record<string, unknown>,
+      typeof Error,
+      string,
+    ][] => [
+      [{ isolate, decode: { kind: "sparse" } }, TypeError, 'decode.kind is "sparse"'],
+      [{ isolate, scheduler: { maxWaiting: -1 } }, RangeError, "maxWaiting is -1"],
+    ]),
+  ];
+  for (const [options, type, message] of wrong) {
+    const given = { model, ...options } as unknown as TextEngineOptions;
+    await assertRejects(() => TextEngine.open(given), type, message);
+  }
+});
+
+Deno.test("TextEngine.tokenize rejects what is no text", async () => {
+  await using engine = await openFake();
+  const wrong = 5 as unknown as string;
+  await assertRejects(() => engine.tokenize(wrong), TypeError, "expected a text, got 5");
 });
