@@ -1,3 +1,4 @@
+import { floatsArgument } from "./floats_argument.ts";
 import { Handle } from "./handle.ts";
 import { loadNative, type NativeLibrary } from "./load.ts";
 import { type SearchStrategy, strategyMask, strategyOf } from "./search_strategy.ts";
@@ -95,11 +96,13 @@ export class AttentionIndex implements Disposable {
    *
    * @throws {RangeError} for shapes that do not fit, options out of range, or elements that are not finite or beyond ±65504 (keys are held in
    * half precision).
+   * @throws {TypeError} for arrays of another type than `Float32Array`.
    * @throws {Error} without the native library.
    */
   static build(options: AttentionIndexOptions): AttentionIndex {
     const library = loadNative();
-    const queries = options.queries ?? new Float32Array(0);
+    const keys = floatsArgument("keys", options.keys);
+    const queries = floatsArgument("queries", options.queries ?? new Float32Array(0));
     const { recall = 0.95 } = options;
     if (!(recall >= 0 && recall <= 1)) {
       throw new RangeError(`recall is ${recall}, expected a number from 0 to 1`);
@@ -108,9 +111,9 @@ export class AttentionIndex implements Disposable {
     check(
       library,
       library.symbols.sparrow_index_build(
-        options.keys as Float32Array<ArrayBuffer>,
-        options.keys.length,
-        queries as Float32Array<ArrayBuffer>,
+        keys,
+        keys.length,
+        queries,
         queries.length,
         u32Argument("dim", options.dim, 1),
         u32Argument("seed", options.seed ?? 1),
@@ -152,6 +155,7 @@ export class AttentionIndex implements Disposable {
    * The keys of largest inner product with each of the `queries` (`[count, dim]`).
    *
    * @throws {RangeError} for queries that are not whole vectors of finite numbers, or options out of range.
+   * @throws {TypeError} for an array of another type, or after disposal.
    */
   search(queries: Float32Array, options: SearchOptions = {}): SearchHits {
     const { dim } = this.info;
@@ -164,7 +168,7 @@ export class AttentionIndex implements Disposable {
       this.#library,
       this.#library.symbols.sparrow_index_search(
         this.#handle.id,
-        queries as Float32Array<ArrayBuffer>,
+        floatsArgument("queries", queries),
         queries.length,
         k,
         u32Argument("effort", options.effort ?? 0),
@@ -178,13 +182,13 @@ export class AttentionIndex implements Disposable {
     return { ids, scores, scanned };
   }
 
-  /** Adds keys (`[count, dim]`), numbered on from the last. @throws {RangeError} as `build`. */
+  /** Adds keys (`[count, dim]`), numbered on from the last. Throws as `build`. */
   append(keys: Float32Array): void {
     check(
       this.#library,
       this.#library.symbols.sparrow_index_append(
         this.#handle.id,
-        keys as Float32Array<ArrayBuffer>,
+        floatsArgument("keys", keys),
         keys.length,
       ),
     );

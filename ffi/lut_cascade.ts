@@ -2,6 +2,7 @@ import { Handle } from "./handle.ts";
 import { loadNative } from "./load.ts";
 import { isaNumber, type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
+import { u32Argument } from "./u32_argument.ts";
 
 /** Offsets (dy, dx) of the four pixels that index a table, most significant axis first; at most 3 places either way. */
 export type LutPattern = readonly (readonly [dy: number, dx: number])[];
@@ -117,8 +118,8 @@ export class LutCascade implements Disposable {
         threadCount(options),
         plane,
         BigInt(plane.length),
-        width,
-        height,
+        u32Argument("width", width),
+        u32Argument("height", height),
         out,
         BigInt(out.length),
       ),

@@ -1,6 +1,7 @@
 import { loadNative } from "./load.ts";
 import { type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
+import { u32Argument } from "./u32_argument.ts";
 
 /**
  * Bicubic enlargement (a = -0.5, replicated borders) of one plane by 1 to 4. It has one instruction set, the compiler's.
@@ -21,8 +22,8 @@ export function enlargePlane(
       threadCount(options),
       plane,
       BigInt(plane.length),
-      width,
-      height,
+      u32Argument("width", width),
+      u32Argument("height", height),
       scale,
       out,
       BigInt(out.length),

@@ -3,6 +3,7 @@ import { loadNative } from "./load.ts";
 import { concatInt8, type LutPattern, packPatterns } from "./lut_cascade.ts";
 import { isaNumber, type LutRunOptions, threadCount } from "./lut_isa.ts";
 import { check } from "./status.ts";
+import { u32Argument } from "./u32_argument.ts";
 
 /** A 3x3 convolution on 7-bit activations: `(bias + sum(weight * activation)) >> shift`. */
 export interface LutLayer {
@@ -114,8 +115,8 @@ export class LutFusion implements Disposable {
         BigInt(frame.length),
         previous,
         BigInt(previous.length),
-        width,
-        height,
+        u32Argument("width", width),
+        u32Argument("height", height),
         residual ? 1 : 0,
         out,
         BigInt(out.length),

@@ -15,22 +15,30 @@ export function lutIsaAvailable(isa: LutIsa): boolean {
   return out[0] === 1;
 }
 
-/** The number that the ABI gives a set; 255 is "the best of this machine". */
+/** The number that the ABI gives a set; 255 is "the best of this machine". @throws {RangeError} for one that there is not. */
 export function isaNumber(isa: LutIsa | undefined): number {
-  return isa === undefined ? 255 : lutIsas.indexOf(isa);
+  if (isa === undefined) return 255;
+  const number = lutIsas.indexOf(isa);
+  if (number < 0) throw new RangeError(`isa is ${isa}, expected one of ${lutIsas.join(", ")}`);
+  return number;
 }
 
 /** How a call on the CPU runs. */
 export interface LutRunOptions {
   /** Default: the strongest that the machine has. */
   isa?: LutIsa;
-  /** Default: `navigator.hardwareConcurrency`. */
+  /** From 1 to 256. Default: one for each core, at most 256. */
   threads?: number;
   /** Where the result goes; default: a new array. */
   out?: Uint8Array<ArrayBuffer>;
 }
 
-/** `options.threads`, or one for each core. */
+/** Threads that the native library takes at most. */
+const mostThreads = 256;
+
+/** `options.threads`, or one for each core. @throws {RangeError} when it is no integer from 1 to 256. */
 export function threadCount(options: LutRunOptions | undefined): number {
-  return options?.threads ?? navigator.hardwareConcurrency;
+  const threads = options?.threads ?? Math.min(navigator.hardwareConcurrency, mostThreads);
+  if (Number.isInteger(threads) && threads >= 1 && threads <= mostThreads) return threads;
+  throw new RangeError(`threads is ${threads}, expected an integer from 1 to ${mostThreads}`);
 }

@@ -6,6 +6,7 @@
 import { decode as decodePng, encode as encodePng } from "fast-png";
 import jpeg from "jpeg-js";
 import { ModelFormatError } from "../common/errors.ts";
+import { checkImage } from "./check_image.ts";
 import { checkPngData } from "./check_png_data.ts";
 import { plainPng, type PngChunks, readPngChunks } from "./png_chunks.ts";
 import { jpegOrientation } from "./jpeg_orientation.ts";
@@ -65,12 +66,22 @@ export function decodeImage(
   }
 }
 
-/** Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which drops alpha. */
+/**
+ * Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which drops alpha.
+ * @throws {RangeError} for another format, a quality out of range, sides that are no positive integers, or data of another length.
+ */
 export function encodeImage(
   image: RgbaImage,
   format: ImageFormat,
   quality = 92,
 ): Uint8Array<ArrayBuffer> {
+  if (format !== "png" && format !== "jpeg") {
+    throw new RangeError(`format is ${format}, expected png or jpeg`);
+  }
+  if (!(quality >= 1 && quality <= 100)) {
+    throw new RangeError(`quality is ${quality}, expected a number from 1 to 100`);
+  }
+  checkImage(image);
   if (format === "png") return new Uint8Array(encodePng({ ...image, depth: 8 }));
   const { width, height, channels, data } = image;
   const rgba = new Uint8Array(width * height * 4).fill(255);

@@ -1,6 +1,12 @@
 import { LutCascade, type LutStage } from "../../ffi/lut_cascade.ts";
 import { LutFusion, type LutFusionModel } from "../../ffi/lut_fusion.ts";
-import { lutIsaAvailable, lutIsas, type LutRunOptions } from "../../ffi/lut_isa.ts";
+import {
+  isaNumber,
+  lutIsaAvailable,
+  lutIsas,
+  type LutRunOptions,
+  threadCount,
+} from "../../ffi/lut_isa.ts";
 import type { LumaPath } from "./luma_path.ts";
 
 /** Luma on the CPU, by the Rust library. */
@@ -12,9 +18,12 @@ export class NativePath implements LumaPath {
 
   /**
    * One bank of weights for each model.
+   * @throws {RangeError} for an instruction set that there is not, or threads out of range.
    * @throws {Error} without the native library.
    */
   constructor(models: readonly LutFusionModel[], options: Omit<LutRunOptions, "out"> = {}) {
+    isaNumber(options.isa);
+    threadCount(options);
     this.#banks = models.map((model) => LutFusion.open(model));
     this.#options = options;
     const best = lutIsas.findLast((isa) => lutIsaAvailable(isa))!;

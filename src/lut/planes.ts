@@ -1,18 +1,14 @@
+import { checkImage } from "../formats/check_image.ts";
 import type { RgbaImage } from "../formats/image.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
-/** An image's colours as studio BT.601 planes (4:4:4), the space that the tables were trained in, and its alpha, if any. */
+/** An image's colours as studio BT.601 planes (4:4:4), the space that the tables were trained in, and its alpha, if any. Throws as `checkImage`. */
 export function planesOf(
-  { width, height, channels, data }: RgbaImage,
+  image: RgbaImage,
 ): { frame: VideoFrame; alpha: Uint8Array<ArrayBuffer> | undefined } {
+  checkImage(image);
+  const { width, height, channels, data } = image;
   const count = width * height;
-  if (data.length !== count * channels) {
-    throw new RangeError(
-      `an image of ${width}x${height} pixels of ${channels} bytes has ${data.length} bytes, expected ${
-        count * channels
-      }`,
-    );
-  }
   const bytes = new Uint8Array(3 * count);
   for (let i = 0; i < count; i++) {
     const r = data[i * channels], g = data[i * channels + 1], b = data[i * channels + 2];

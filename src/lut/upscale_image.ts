@@ -20,7 +20,7 @@ export interface ImageUpscaleOptions {
  * Enlarges one still image by an integer: luma by the fusion net (or the two-stage tables), colour differences and alpha by
  * bicubic. A pure function of planes, and so a starting estimate for slower methods.
  *
- * @throws {RangeError} for data of another length than the size says, or a scale that has no such model.
+ * @throws {RangeError} for data of another length than the size says, or a scale or model that there is not.
  */
 export function upscaleImage(
   image: RgbaImage,
@@ -42,7 +42,7 @@ export function upscaleImage(
 
 /**
  * Enlarges one plane of studio luma.
- * @throws {RangeError} when the scale has no such model.
+ * @throws {RangeError} for a plane of another length than the size says, or a scale or model that there is not.
  */
 export function enlargeLuma(
   plane: Uint8Array<ArrayBuffer>,
@@ -57,8 +57,12 @@ export function enlargeLuma(
       `a plane of ${width}x${height} has ${plane.length} bytes, expected ${width * height}`,
     );
   }
+  const { model = "fusion" } = options;
+  if (model !== "fusion" && model !== "two_stage") {
+    throw new RangeError(`model is ${model}, expected fusion or two_stage`);
+  }
   using file = LutModelFile.open(options.path);
-  if (options.model !== "two_stage") {
+  if (model === "fusion") {
     const bank = new BankChooser(file.bank(), { still: true }).choose(plane, width, height);
     using fusion = LutFusion.open(file.fusion(scale)[bank]);
     return fusion.run(plane, plane, width, height);

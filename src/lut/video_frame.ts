@@ -19,7 +19,7 @@ export interface VideoFrame {
   timestamp?: number;
 }
 
-/** Columns and rows of a chroma plane; halves round up. */
+/** Columns and rows of a chroma plane; halves round up. Throws `RangeError` for a layout that there is not. */
 export function chromaSize(
   layout: ChromaLayout,
   width: number,
@@ -34,6 +34,8 @@ export function chromaSize(
       return [width, height];
     case "mono":
       return [0, 0];
+    default:
+      throw new RangeError(`layout is ${layout as unknown}, expected 420, 422, 444 or mono`);
   }
 }
 

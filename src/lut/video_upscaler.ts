@@ -92,7 +92,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
 
   /**
    * Opens the embedded model (or `options.model`).
-   * @throws {RangeError} for a scale, quality, budget or queue that there is not.
+   * @throws {RangeError} for a scale, quality, budget, queue, instruction set or number of threads that there is not.
    * @throws {ModelFormatError} when the model file is not one.
    * @throws {Error} without the native library.
    */
@@ -121,14 +121,14 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     }
   }
 
-  /** One frame; its predecessor is the frame of the call before. */
+  /** One frame; its predecessor is the frame of the call before. Rejects with `RangeError` for sides or planes that do not fit. */
   async upscaleFrame(frame: VideoFrame): Promise<VideoFrame> {
     const start = performance.now();
     const { width, height } = frame;
+    const [cw, ch] = chromaSize(frame.layout, width, height);
     const before = this.#predecessor(frame);
     const quality = this.#ladder.quality;
     const luma = this.#luma(quality, frame, before);
-    const [cw, ch] = chromaSize(frame.layout, width, height);
     const chroma = (plane: Uint8Array<ArrayBuffer>) => {
       if (plane.length === 0) return plane;
       const big = enlargePlane(plane, cw, ch, this.scale, this.#cpu);

@@ -121,9 +121,21 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
   }
   const strategies = ["graph", "trees" as "flat"] as const;
   assertThrows(() => AttentionIndex.build({ keys, dim: 2, strategies }), RangeError, '"trees"');
+  for (const other of [Float64Array.of(1, 2), [1, 2], new Uint8Array(8), undefined]) {
+    const floats = other as unknown as Float32Array;
+    assertThrows(
+      () => AttentionIndex.build({ keys: floats, dim: 2 }),
+      TypeError,
+      "keys is of type",
+    );
+  }
   assertThrows(() => AttentionIndex.load("/nowhere/index"), Error, "/nowhere/index");
   const index = AttentionIndex.build({ keys, dim: 2 });
   assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
+  const bytes = new Uint8Array(2) as unknown as Float32Array;
+  const words = "is of type Uint8Array, expected Float32Array";
+  assertThrows(() => index.search(bytes), TypeError, `queries ${words}`);
+  assertThrows(() => index.append(bytes), TypeError, `keys ${words}`);
   assertThrows(() => index.search(keys, { k: 0.5 }), RangeError, "k is 0.5");
   index[Symbol.dispose]();
   index[Symbol.dispose]();

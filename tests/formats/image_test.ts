@@ -18,6 +18,21 @@ Deno.test("decodeImage gives back an encoded PNG bit for bit, alpha included", (
   }
 });
 
+Deno.test("encodeImage refuses another format, a quality out of range and data of another length", () => {
+  const image = gradient(3);
+  for (const format of ["png", "jpeg"] as const) {
+    const short = { ...image, data: image.data.subarray(1) };
+    assertThrows(() => encodeImage(short, format), RangeError, "has 1151 bytes, expected 1152");
+    const empty = { ...image, width: 0, height: 0, data: new Uint8Array() };
+    assertThrows(() => encodeImage(empty, format), RangeError, "0x0 pixels, expected positive");
+  }
+  const webp = "webp" as "png";
+  assertThrows(() => encodeImage(image, webp), RangeError, "format is webp, expected png or jpeg");
+  for (const quality of [0, 101, NaN]) {
+    assertThrows(() => encodeImage(image, "jpeg", quality), RangeError, `quality is ${quality}`);
+  }
+});
+
 Deno.test("decodeImage gives back a smooth JPEG within a few levels", () => {
   const image = gradient(3);
   image.data.forEach((_, i) => image.data[i] = 60 + Math.floor(i / 3) % 24 * 4);

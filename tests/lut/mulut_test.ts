@@ -115,6 +115,10 @@ Deno.test("LutCascade refuses tables of a wrong size and frames that do not fit"
   );
   using cascade = LutCascade.open([stage]);
   assertThrows(() => cascade.run(new Uint8Array(5), 2, 3), RangeError, "5 pixels, expected 6");
-  assertThrows(() => cascade.run(new Uint8Array(6), 2, 3, { threads: 0 }), RangeError, "0 threads");
+  assertThrows(
+    () => cascade.run(new Uint8Array(6), 2, 3, { threads: 0 }),
+    RangeError,
+    "threads is 0",
+  );
   assert(cascade.run(new Uint8Array(6).fill(9), 2, 3).every((value) => value === 9));
 });

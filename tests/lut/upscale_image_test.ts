@@ -60,7 +60,13 @@ Deno.test("enlargeLuma's two stages give the turned result for a turned picture"
 Deno.test("upscaleImage and VideoUpscaler refuse what does not fit by its numbers", async () => {
   const image = { width: 4, height: 3, channels: 3 as const, data: new Uint8Array(35) };
   assertThrows(() => upscaleImage(image, 2), RangeError, "has 35 bytes, expected 36");
+  const odd = { ...image, channels: 5 as 3, data: new Uint8Array(60) };
+  assertThrows(() => upscaleImage(odd, 2), RangeError, "5 channels, expected 3 or 4");
+  const turned = { ...image, width: -4, height: -3, data: new Uint8Array(36) };
+  assertThrows(() => upscaleImage(turned, 2), RangeError, "-4x-3 pixels, expected positive");
   const plane = new Uint8Array(12);
+  const model = "net" as "fusion";
+  assertThrows(() => enlargeLuma(plane, 4, 3, 2, { model }), RangeError, "model is net");
   assertThrows(() => enlargeLuma(plane, 4, 4, 2), RangeError, "4x4 has 12 bytes, expected 16");
   assertThrows(
     () => enlargeLuma(plane, 4, 3, 5 as 4),
@@ -72,6 +78,9 @@ Deno.test("upscaleImage and VideoUpscaler refuse what does not fit by its number
     [{ quality: "best" as "full" }, "quality is best, expected full, gate, bicubic"],
     [{ budgetMs: 0 }, "budgetMs is 0, expected more than 0"],
     [{ queue: 0 }, "queue is 0, expected a positive integer"],
+    [{ run: { threads: 0 } }, "threads is 0, expected an integer from 1 to 256"],
+    [{ run: { threads: NaN } }, "threads is NaN"],
+    [{ run: { isa: "mmx" as "avx2" } }, "isa is mmx, expected one of scalar, avx2"],
   ];
   for (const [options, words] of wrong) {
     await assertRejects(() => VideoUpscaler.open(options), RangeError, words);

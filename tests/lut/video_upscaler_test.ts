@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
+import { threadCount } from "../../ffi/lut_isa.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { LutModelFile } from "../../src/lut/model_file.ts";
 import { NativePath } from "../../src/lut/native_path.ts";
@@ -72,6 +73,35 @@ Deno.test("VideoUpscaler keeps layout and timestamps at every scale and odd size
         ]);
       }
     }
+  }
+});
+
+Deno.test("VideoUpscaler refuses frames that do not fit by their numbers, and goes on", async (t) => {
+  if (!needsNative(t)) return;
+  await using upscaler = await VideoUpscaler.open({ scale: 2 });
+  const good = picture(new Rng(2), "420", 16, 8, 0);
+  const wrong: [Partial<VideoFrame>, string][] = [
+    [{ width: -16, height: -8 }, "width is -16, expected an integer"],
+    [{ width: NaN }, "width is NaN"],
+    [{ height: 8.5 }, "height is 8.5"],
+    [{ layout: "411" as "420" }, "layout is 411, expected 420, 422, 444 or mono"],
+    [{ y: new Uint8Array(5) }, "the frame has 5 pixels, expected 128"],
+  ];
+  for (const [part, words] of wrong) {
+    await assertRejects(() => upscaler.upscaleFrame({ ...good, ...part }), RangeError, words);
+  }
+  assertEquals((await upscaler.upscaleFrame(good)).y.length, 512);
+});
+
+Deno.test("threadCount is one for each core, as many as the native library takes", () => {
+  const own = Object.getOwnPropertyDescriptor(navigator, "hardwareConcurrency");
+  Object.defineProperty(navigator, "hardwareConcurrency", { value: 384, configurable: true });
+  try {
+    assertEquals(threadCount(undefined), 256);
+    assertEquals(threadCount({ threads: 3 }), 3);
+  } finally {
+    if (own) Object.defineProperty(navigator, "hardwareConcurrency", own);
+    else Reflect.deleteProperty(navigator, "hardwareConcurrency");
   }
 });
 
