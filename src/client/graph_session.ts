@@ -44,6 +44,7 @@ export class GraphSession implements AsyncDisposable {
   /** Settles when the server has answered all batches; rejects with a refusal that `flushed` has not told yet. */
   #sending: Promise<void> = Promise.resolve();
   #session: { id: number; auth: string } | undefined;
+  #closed = false;
   #refs = 0;
   /** Its variables, and what they were, or are to be, sent with. */
   readonly #batches = new WeakMap<RemoteVariable, Batch>();
@@ -72,7 +73,7 @@ export class GraphSession implements AsyncDisposable {
     return this.#session?.id;
   }
 
-  /** A variable with a value. */
+  /** A variable with a value. Throws `TypeError` after disposal. */
   variable(name: string, content: string): RemoteVariable {
     const variable = this.#make(name);
     this.#open().variables.push({ ref: variable.ref, name, content });
@@ -81,7 +82,7 @@ export class GraphSession implements AsyncDisposable {
 
   /**
    * Calls a semantic function; its outputs can be passed on, and read, at once.
-   * @throws {TypeError} for an input that is missing, or a variable of another session.
+   * @throws {TypeError} for an input that is missing, neither text nor a variable, or a variable of another session, and after disposal.
    */
   call<Input extends string, Output extends string>(
     semantic: SemanticFunction<Input, Output>,
@@ -121,12 +122,12 @@ export class GraphSession implements AsyncDisposable {
     return outputs;
   }
 
-  /** A variable that holds another one after `transforms`, which the server applies. */
+  /** A variable that holds another one after `transforms`, which the server applies. Throws as `call`. */
   transform(source: RemoteVariable, transforms: Transform[]): RemoteVariable {
     return this.#unary("transform", source, { transforms });
   }
 
-  /** An image variable that holds another one enlarged. */
+  /** An image variable that holds another one enlarged. Throws as `call`. */
   upscale(source: RemoteVariable, options: UpscaleOptions): RemoteVariable {
     return this.#unary("upscale", source, { options });
   }
@@ -140,6 +141,7 @@ export class GraphSession implements AsyncDisposable {
 
   /** What a request carries to be let in. */
   credentials(): Record<string, string> {
+    this.#checkOpen();
     if (!this.#session) throw new Error("The session is not open yet: nothing was sent");
     return { session_id: String(this.#session.id), session_auth: this.#session.auth };
   }
@@ -155,8 +157,9 @@ export class GraphSession implements AsyncDisposable {
     return sending;
   }
 
-  /** Ends the session in the server; unfinished work stops. */
+  /** Ends the session in the server; unfinished work stops. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     this.#batch = undefined;
     await this.#sending.catch(() => {});
     if (!this.#session) return;
@@ -181,6 +184,9 @@ export class GraphSession implements AsyncDisposable {
 
   #source(input: string, value: InputValue): Record<string, unknown> {
     if (typeof value === "string") return { value };
+    if (!(value instanceof RemoteVariable)) {
+      throw new TypeError(`call: input ${input} is ${value}, expected a text or a variable`);
+    }
     // Refs count within a session: the same one names something else here.
     if (!this.#batches.has(value)) {
       throw new TypeError(
@@ -190,7 +196,12 @@ export class GraphSession implements AsyncDisposable {
     return value.id === undefined ? { ref: value.ref } : { var_id: value.id };
   }
 
+  #checkOpen(): void {
+    if (this.#closed) throw new TypeError("This graph session was disposed of and cannot be used.");
+  }
+
   #make(name: string): RemoteVariable {
+    this.#checkOpen();
     const variable = new RemoteVariable(this.#home, name, `${name}#${this.#refs++}`);
     const batch = this.#open();
     this.#batches.set(variable, batch);

@@ -51,7 +51,7 @@ export class GraphTransport {
       new Request(url, {
         method,
         headers,
-        body: options.json === undefined ? undefined : JSON.stringify(options.json),
+        body: options.json === undefined ? undefined : JSON.stringify(options.json, finite),
         signal: options.signal,
       }),
     );
@@ -74,6 +74,12 @@ export class GraphTransport {
       );
     }
   }
+}
+
+/** JSON has no such numbers: they would arrive as null, and the server would take its default. */
+function finite(name: string, value: unknown): unknown {
+  if (typeof value !== "number" || Number.isFinite(value)) return value;
+  throw new TypeError(`${name} is ${value}, expected a finite number`);
 }
 
 /** The message of an error body, in Parrot's shape or OpenAI's. */

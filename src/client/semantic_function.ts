@@ -1,3 +1,4 @@
+import { toStructuredOutputs } from "../constraint/structured_outputs.ts";
 import type { TextConstraint } from "../constraint/text_constraint.ts";
 import type { Transform } from "../graph/transform.ts";
 
@@ -75,11 +76,13 @@ export function input<const Name extends string>(
   return { kind: "input", name: checkName(name), transforms: options.transforms };
 }
 
-/** An output of a semantic function. */
+/** An output of a semantic function. Throws `ConstraintError` for a constraint of no known kind or without what it holds to, `TypeError` for a name that is none. */
 export function output<const Name extends string>(
   name: Name,
   options: OutputOptions = {},
 ): OutputSlot<Name> {
+  // Here, where it is written: on the wire what is not known or not given would be no constraint at all.
+  if (options.constraint !== undefined) toStructuredOutputs(options.constraint);
   return { kind: "output", name: checkName(name), options };
 }
 
@@ -92,8 +95,8 @@ export function output<const Name extends string>(
  * const translate = semanticFunction`Translate into French: ${input("text")}\nFrench: ${output("french")}`;
  * ```
  *
- * Throws `TypeError` when an output comes first, comes twice, or is an input too, or when the text itself holds
- * something that reads like a slot.
+ * Throws `TypeError` for a slot that is neither, when an output comes first, comes twice, or is an input too, or when the text itself
+ * holds something that reads like a slot.
  */
 export function semanticFunction<const Slots extends readonly Slot[]>(
   strings: TemplateStringsArray,
@@ -109,8 +112,11 @@ export function semanticFunction<const Slots extends readonly Slot[]>(
       );
     }
     template += text;
+    if (i === slots.length) break;
     const slot = slots[i];
-    if (!slot) continue;
+    if (slot?.kind !== "input" && slot?.kind !== "output") {
+      throw new TypeError(`semanticFunction: a slot is ${slot}, expected input() or output()`);
+    }
     if (slot.kind === "output" && template === "") {
       throw new TypeError(`semanticFunction: output ${slot.name} has nothing before it`);
     }

@@ -38,9 +38,22 @@ export function readStructuredOutputs(outputs: unknown): [field: string, TextCon
   return asked.filter((one): one is [string, TextConstraint] => one[1] !== undefined);
 }
 
-/** `constraint` as `readStructuredOutputs` reads it. */
+/**
+ * `constraint` as `readStructuredOutputs` reads it.
+ * @throws {ConstraintError} for a kind that there is not, or one without its schema, pattern, choices or grammar: it would be none on the wire.
+ */
 export function toStructuredOutputs(constraint: TextConstraint): StructuredOutputs {
-  switch (constraint.kind) {
+  const outputs = toFields(constraint);
+  if (Object.values(outputs).some(given)) return outputs;
+  throw new ConstraintError(
+    `constraint is ${
+      JSON.stringify(constraint)
+    }, expected a kind of json_object, json_schema, regex, choice or grammar, and what it holds to`,
+  );
+}
+
+function toFields(constraint: TextConstraint): StructuredOutputs {
+  switch (constraint?.kind) {
     case "json_object":
       return { json_object: true };
     case "json_schema":
@@ -51,6 +64,8 @@ export function toStructuredOutputs(constraint: TextConstraint): StructuredOutpu
       return { choice: constraint.choices };
     case "grammar":
       return { grammar: constraint.grammar };
+    default:
+      return {};
   }
 }
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   GraphRequestError,
   GraphSession,
@@ -6,6 +6,7 @@ import {
   output,
   semanticFunction,
 } from "../../src/client/mod.ts";
+import { ConstraintError } from "../../src/common/errors.ts";
 import type { TextConstraint } from "../../src/engine/types.ts";
 import { createApp } from "../../src/server/app.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
@@ -72,4 +73,14 @@ Deno.test("GraphSession: a constraint that cannot be kept is refused with its ca
     'keyword "uniqueItems" at # is not supported',
   );
   assertEquals(server.pool.requests.length, 0);
+});
+
+Deno.test("output refuses a constraint that would be none on the wire", () => {
+  for (const wrong of [{ kind: "other" }, { kind: "regex" }, { kind: "choice" }, "json"]) {
+    assertThrows(
+      () => output("said", { constraint: wrong as TextConstraint }),
+      ConstraintError,
+      `constraint is ${JSON.stringify(wrong)}, expected a kind of json_object`,
+    );
+  }
 });

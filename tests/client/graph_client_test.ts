@@ -25,6 +25,14 @@ Deno.test("semanticFunction keeps slots in order and refuses what cannot run", (
   assertThrows(() => semanticFunction`x ${input("y")}`, TypeError, "no output");
   assertThrows(() => semanticFunction`x {{y}} ${output("z")}`, TypeError, "slot");
   assertThrows(() => input("a b"), TypeError, "a b");
+  for (const slot of ["y", undefined, { kind: "other" }]) {
+    const other = slot as unknown as ReturnType<typeof input>;
+    assertThrows(
+      () => semanticFunction`x ${other} ${output("z")}`,
+      TypeError,
+      "expected input() or output()",
+    );
+  }
 });
 
 Deno.test("GraphSession sends a whole graph in one request, and reads its end", async () => {
@@ -66,6 +74,39 @@ Deno.test("GraphSession refuses variables of another session, sent or not", asyn
     await other.call(echo, { text: await theirs.get() }).said.get(),
     "[Say [Say a: ]: ]",
   );
+});
+
+Deno.test("GraphSession names inputs and numbers that are none", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  await using session = new GraphSession({ fetch: server.fetch });
+  for (const value of [5, null, {}]) {
+    assertThrows(
+      () => session.call(echo, { text: value as unknown as string }),
+      TypeError,
+      `call: input text is ${value}, expected a text or a variable`,
+    );
+  }
+  const endless = semanticFunction`Say ${input("text")}: ${output("said", { maxTokens: NaN })}`;
+  await assertRejects(
+    () => session.call(endless, { text: "a" }).said.get(),
+    TypeError,
+    "max_gen_length is NaN, expected a finite number",
+  );
+  assertEquals(await session.call(echo, { text: "a" }).said.get(), "[Say a: ]");
+});
+
+Deno.test("GraphSession is of no use after it was disposed of", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  const session = new GraphSession({ fetch: server.fetch });
+  const { said } = session.call(echo, { text: "a" });
+  await said.get();
+  await session[Symbol.asyncDispose]();
+  await session[Symbol.asyncDispose]();
+  const words = "graph session was disposed of";
+  assertThrows(() => session.call(echo, { text: "a" }), TypeError, words);
+  assertThrows(() => session.variable("a", "b"), TypeError, words);
+  await assertRejects(() => session.describe(), TypeError, words);
+  await assertRejects(() => said.get(), TypeError, words);
 });
 
 Deno.test("GraphSession streams, transforms, and tells of failures", async () => {
