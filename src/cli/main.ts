@@ -11,6 +11,7 @@ import type { CommandContext } from "./command.ts";
 import { commands } from "./commands.ts";
 import { commandHelp, overviewHelp } from "./help.ts";
 import { nearest } from "./nearest.ts";
+import { OutputClosed } from "./output_closed.ts";
 import { Reporter } from "./reporter.ts";
 import { systemTerminal } from "./terminal.ts";
 import { UsageError } from "./usage_error.ts";
@@ -43,6 +44,8 @@ export async function main(
       signal: stop.signal,
     }, listen);
   } catch (error) {
+    // As a shell tells of a process that SIGPIPE ended.
+    if (error instanceof OutputClosed) return 141;
     const wrongUsage = error instanceof UsageError;
     const message = error instanceof Error ? error.message : String(error);
     const hint = wrongUsage ? "\n`sparrow COMMAND --help` shows what there is." : "";

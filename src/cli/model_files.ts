@@ -14,7 +14,11 @@ export async function modelFiles(
 ): Promise<string[]> {
   const found = [...files];
   for (const file of files) {
-    if (!await isFile(file)) throw new UsageError(`--model ${file}: no such file`);
+    if (await isFile(file)) continue;
+    const folder = await isFolder(file);
+    throw new UsageError(
+      `--model ${file}: ${folder ? "is a folder, expected a file" : "no such file"}`,
+    );
   }
   if (folder !== undefined) {
     const inside = await ggufFilesIn(folder);
@@ -48,18 +52,27 @@ async function ggufFilesIn(folder: string): Promise<string[]> {
     const names = await Array.fromAsync(Deno.readDir(folder), (entry) => entry.name);
     return names.filter((name) => name.endsWith(".gguf")).sort().map((name) => join(folder, name));
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      throw new UsageError(`--models ${folder}: no such folder`);
+    if (error instanceof Deno.errors.NotADirectory) {
+      throw new UsageError(`--models ${folder}: is a file, expected a folder`);
     }
-    throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new UsageError(`--models ${folder}: no such folder`);
   }
 }
 
 async function isFile(path: string): Promise<boolean> {
+  return (await infoOf(path))?.isFile === true;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await infoOf(path))?.isDirectory === true;
+}
+
+async function infoOf(path: string): Promise<Deno.FileInfo | undefined> {
   try {
-    return (await Deno.stat(path)).isFile;
+    return await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }

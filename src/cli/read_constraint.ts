@@ -1,6 +1,7 @@
 import { ConstraintError } from "../common/errors.ts";
 import { grammarSource } from "../constraint/grammar_source.ts";
 import type { TextConstraint } from "../constraint/text_constraint.ts";
+import { checkInput } from "./check_input.ts";
 import { UsageError } from "./usage_error.ts";
 
 /**
@@ -15,6 +16,7 @@ export async function readConstraint(
     throw new UsageError("--schema and --regex: expected one of them");
   }
   if (schema === undefined && regex === undefined) return undefined;
+  if (schema !== undefined) await checkInput(schema);
   try {
     const constraint: TextConstraint = schema === undefined
       ? { kind: "regex", pattern: regex! }
@@ -22,9 +24,7 @@ export async function readConstraint(
     grammarSource(constraint);
     return constraint;
   } catch (error) {
-    const ours = error instanceof ConstraintError || error instanceof SyntaxError ||
-      error instanceof Deno.errors.NotFound;
-    if (!ours) throw error;
+    if (!(error instanceof ConstraintError || error instanceof SyntaxError)) throw error;
     const flag = schema === undefined ? "--regex" : `--schema ${schema}`;
     throw new UsageError(`${flag}: ${error.message}`);
   }

@@ -10,6 +10,7 @@ import type {
 import { blamesRequest } from "../server/error_map.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, type FlagValues, parseFlags } from "./flags.ts";
+import { loadedModels } from "./loaded_models.ts";
 import { modelFiles } from "./model_files.ts";
 import { numberBetween } from "./number_between.ts";
 import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
@@ -92,7 +93,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const models = await modelFiles(given.model, undefined);
   const sizes = runnerSizes(flagged);
   await using pool = await context.openPool({ models, ...(sizes && { sizes }) });
-  const [info] = await pool.models();
+  const [info] = await loadedModels(pool);
   const words = given.rest.join(" ");
   if (words !== "") return await answerOnce(words, given, info, pool, context);
   if (!Deno.stdin.isTerminal()) {

@@ -4,6 +4,7 @@ import { serve, type ServeOptions } from "../server/serve.ts";
 import { checkBind } from "../server/start_server.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
+import { loadedModels } from "./loaded_models.ts";
 import { modelFiles } from "./model_files.ts";
 import { numberBetween } from "./number_between.ts";
 import { Reporter } from "./reporter.ts";
@@ -142,7 +143,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
     const stopped = new Promise<"stopped">((resolve) =>
       context.signal.addEventListener("abort", () => resolve("stopped"))
     );
-    const loaded = await Promise.race([pool.models(), stopped]);
+    const loaded = await Promise.race([loadedModels(pool), stopped]);
     if (loaded !== "stopped") {
       const ms = Math.round(performance.now() - start);
       const text = loaded.map((model) => `${model.id} on ${model.device}`).join(", ");

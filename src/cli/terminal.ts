@@ -1,3 +1,4 @@
+import { OutputClosed } from "./output_closed.ts";
 import type { ReportTarget } from "./reporter.ts";
 
 const encoder = new TextEncoder();
@@ -8,10 +9,16 @@ export interface Terminal {
   readonly err: ReportTarget;
 }
 
-/** The terminal that the process was started on. */
+/** The terminal that the process was started on. Writing to `out` throws `OutputClosed` once nobody reads it. */
 export const systemTerminal: Terminal = {
   out: {
-    write: (text) => writeAll(Deno.stdout, text),
+    write: (text) => {
+      try {
+        writeAll(Deno.stdout, text);
+      } catch (error) {
+        throw error instanceof Deno.errors.BrokenPipe ? new OutputClosed() : error;
+      }
+    },
     isInteractive: Deno.stdout.isTerminal(),
   },
   err: {

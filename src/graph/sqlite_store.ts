@@ -1,5 +1,6 @@
 // deno-lint-ignore no-external-import -- built into Deno
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { asError } from "../common/as_error.ts";
 import type { Criteria } from "./criteria.ts";
 import type { GraphStore, StoredEntry, StoredSession, StoredValue } from "./graph_store.ts";
 import type { RawOutput } from "./node.ts";
@@ -49,19 +50,19 @@ export class SqliteStore implements GraphStore {
   readonly #insertValue: StatementSync;
   readonly #insertDemand: StatementSync;
 
-  /** Opens or makes `path`. Throws when it is not a database, is locked, or is of another version. */
+  /** Opens or makes `path`. Throws, by its name, when it is not a database, is locked, or is of another version. */
   constructor(path: string) {
-    this.#database = new DatabaseSync(path);
+    this.#database = opened(path);
     try {
       this.#database.exec("PRAGMA journal_mode = WAL");
       this.#database.exec("PRAGMA synchronous = NORMAL");
       this.#database.exec("PRAGMA foreign_keys = ON");
       // Held until the file is closed, so that a second server fails at once instead of mixing its writes in.
       this.#database.exec("PRAGMA locking_mode = EXCLUSIVE");
-      this.#migrate(path);
+      this.#migrate();
     } catch (error) {
       this.#database.close();
-      throw error;
+      throw named(path, error);
     }
     const prepare = (sql: string) => this.#database.prepare(sql);
     this.#insertSession = prepare("INSERT INTO session VALUES (?, ?, ?, ?)");
@@ -137,11 +138,11 @@ export class SqliteStore implements GraphStore {
     this.#database.close();
   }
 
-  #migrate(path: string): void {
+  #migrate(): void {
     const [row] = this.#rows("PRAGMA user_version");
     const version = row.user_version as number;
     if (version > VERSION) {
-      throw new RangeError(`${path}: store version ${version}, expected at most ${VERSION}`);
+      throw new RangeError(`store version ${version}, expected at most ${VERSION}`);
     }
     this.#database.exec(schema);
     this.#database.exec(`PRAGMA user_version = ${VERSION}`);
@@ -151,6 +152,19 @@ export class SqliteStore implements GraphStore {
     // Session ids reach 2^53 - 1, which numbers hold exactly.
     return this.#database.prepare(sql).all() as Record<string, unknown>[];
   }
+}
+
+function opened(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path);
+  } catch (error) {
+    throw named(path, error);
+  }
+}
+
+/** SQLite names no file. */
+function named(path: string, error: unknown): Error {
+  return new Error(`open the store ${path}: ${asError(error).message}`, { cause: error });
 }
 
 function textOf(bytes: unknown): string {

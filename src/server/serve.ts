@@ -39,7 +39,8 @@ export interface RunningServer extends AsyncDisposable {
 
 /**
  * Serves on a port. Resolves as soon as it listens: `/ready` tells when the models have loaded. Rejects with
- * `TypeError` for a bind beyond loopback without a key, `Deno.errors.AddrInUse` when the port is taken.
+ * `TypeError` for a bind beyond loopback without a key, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
+ * address when it cannot be bound otherwise.
  */
 export function serve(options: ServeOptions = {}): Promise<RunningServer> {
   return startServer(options, defaultSurfaces(options));

@@ -1,3 +1,4 @@
+import { asError } from "../common/as_error.ts";
 import { log } from "../common/log.ts";
 import { createApp } from "./app.ts";
 import type { Surface } from "./context.ts";
@@ -51,7 +52,10 @@ export async function startServer(
     );
   } catch (error) {
     await closePool();
-    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    if (!(error instanceof Deno.errors.AddrInUse)) {
+      const { message } = asError(error);
+      throw new Error(`serve: port ${port} of ${host}: ${message}`, { cause: error });
+    }
     throw new Deno.errors.AddrInUse(
       `serve: port ${port} of ${host} is taken; port 0 picks a free one`,
     );

@@ -2,6 +2,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { commands } from "../../src/cli/commands.ts";
 import { cli } from "./support.ts";
 
+const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+
 Deno.test("sparrow --help lists every command", async () => {
   for (const args of [[], ["--help"], ["-h"], ["help"]]) {
     const { code, out } = await cli(args);
@@ -69,4 +71,16 @@ Deno.test("sparrow inspect says that a file is not there", async () => {
   const { code, err } = await cli(["inspect", "/nowhere/model.gguf"]);
   assert(code > 0);
   assertStringIncludes(JSON.parse(err).message, "/nowhere/model.gguf");
+});
+
+Deno.test("sparrow ends in silence when nobody reads its output any more", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", main, "inspect", "--json", "models/sparrow-mini.gguf"],
+    cwd: new URL("../..", import.meta.url),
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  await child.stdout.cancel();
+  const { code } = await child.status;
+  assertEquals([code, await new Response(child.stderr).text()], [141, ""]);
 });

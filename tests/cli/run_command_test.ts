@@ -146,7 +146,8 @@ Deno.test("sparrow run constrains its text by a schema or a regular expression, 
     for (
       const [flags, text] of [
         [["--schema", file, "--regex", "a"], "expected one of them"],
-        [["--schema", `${folder}/none.json`], "none.json"],
+        [["--schema", `${folder}/none.json`], "none.json: no such file"],
+        [["--schema", folder], "is a folder, expected a file"],
         [["--schema", `${folder}/no.json`], "no.json: "],
         [["--schema", `${folder}/bad.json`], 'keyword "not" at #'],
         [["--regex", "a\\"], "--regex: regular expression: ends in a backslash"],

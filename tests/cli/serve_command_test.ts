@@ -107,6 +107,8 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     [["--model", model, "--max-body-mb", "0"], "--max-body-mb: expected a number from 0.001 to"],
     [["--model", model, "--drain=-1"], "--drain: expected a number from 0 to"],
     [["--models", "/nowhere"], "--models /nowhere: no such folder"],
+    [["--models", model], `--models ${model}: is a file, expected a folder`],
+    [["--model", folder], `--model ${folder}: is a folder, expected a file`],
     [["--model", model, "--model", model], 'called "tiny_llama_f32"'],
   ];
   for (const [args, text] of cases) {
@@ -115,4 +117,12 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     assertStringIncludes(JSON.parse(err).message, text);
     assertEquals(opened, []);
   }
+});
+
+Deno.test("sparrow serve takes sizes that do not fit for wrong usage", async () => {
+  const error = new RangeError("plan KV memory: contextLength is 9, the KV memory holds 5 tokens");
+  const args = ["serve", "--port", "0", "--parrot-port", "0", "--model", model];
+  const { code, err } = await cli(args, { fake: { opening: error } });
+  assertEquals(code, 2);
+  assertStringIncludes(JSON.parse(err).message, `${error.message} (--context and --kv-memory`);
 });

@@ -262,11 +262,13 @@ Deno.test("SqliteStore refuses a file of another kind, and one that is in use", 
       path,
       "this is no database, but long enough to be read as one".repeat(20),
     );
-    assertThrows(() => new SqliteStore(path), Error, "database");
+    const named = `open the store ${path}: `;
+    assertThrows(() => new SqliteStore(path), Error, `${named}file is not a database`);
+    assertThrows(() => new SqliteStore("/nowhere/store"), Error, "open the store /nowhere/store: ");
     await Deno.remove(path);
     const store = new SqliteStore(path);
     store.load();
-    assertThrows(() => new SqliteStore(path), Error, "locked");
+    assertThrows(() => new SqliteStore(path), Error, `${named}database is locked`);
     store.close();
   });
 });

@@ -58,6 +58,15 @@ Deno.test("serve says that a port is taken, and leaves a given pool open", async
   assertEquals((await response.json()).choices[0].text, "ok");
 });
 
+Deno.test("serve names the address that cannot be bound", async () => {
+  const pool = new FakeEnginePool();
+  await assertRejects(
+    () => serve({ port: 0, host: "192.0.2.1", insecure: true, pool }),
+    Error,
+    "serve: port 0 of 192.0.2.1: ",
+  );
+});
+
 Deno.test("serve opens and closes the listeners of surfaces", async () => {
   const calls: string[] = [];
   const surface: Surface = {

@@ -33,6 +33,8 @@ export interface FakePoolOptions {
   maxQueue?: number;
   /** Default 4096. */
   contextLength?: number;
+  /** No model can be opened, for this. */
+  opening?: Error;
   /** Every request fails so, after this many tokens. */
   failure?: { afterTokens: number; error: Error };
 }
@@ -56,8 +58,8 @@ export class FakeEnginePool implements EnginePool {
   /** What `load` says of every engine's state. */
   state: EngineLoad["state"] = "ready";
   readonly #options:
-    & Required<Omit<FakePoolOptions, "failure" | "template">>
-    & Pick<FakePoolOptions, "failure" | "template">;
+    & Required<Omit<FakePoolOptions, "failure" | "opening" | "template">>
+    & Pick<FakePoolOptions, "failure" | "opening" | "template">;
   readonly #waiting: FakeGeneration[] = [];
   readonly #running = new Set<FakeGeneration>();
   readonly #cache = new Map<string, number[][]>();
@@ -79,6 +81,7 @@ export class FakeEnginePool implements EnginePool {
   }
 
   models(): Promise<ModelInfo[]> {
+    if (this.#options.opening) return Promise.reject(this.#options.opening);
     return Promise.resolve(this.#options.models.map((id) => ({
       id,
       architecture: "fake",
