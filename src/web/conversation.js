@@ -51,24 +51,35 @@ export function addMessage(role, given = "") {
     setRunning(running) {
       article.classList.toggle("running", running);
     },
-    /** Shows figures below the text, and a button that copies it. @param {string} figures */
+    /** Shows figures below the text, and where the browser can, a button that copies it. @param {string} figures */
     finish(figures) {
       const follow = atEnd();
       article.classList.remove("running");
-      const copy = document.createElement("button");
-      copy.type = "button";
-      copy.className = "plain";
-      copy.textContent = "Copy";
-      copy.addEventListener("click", async () => {
-        await navigator.clipboard.writeText(text.textContent ?? "");
-        copy.textContent = "Copied";
-        setTimeout(() => copy.textContent = "Copy", 1500);
-      });
-      meta.replaceChildren(figures, copy);
+      meta.replaceChildren(figures);
+      // Browsers give the clipboard to pages over HTTPS and of this machine only.
+      if (navigator.clipboard) meta.append(copyButton(text));
       if (follow) log.scrollTop = log.scrollHeight;
     },
     remove() {
       article.remove();
     },
   };
+}
+
+/** A button that copies what `text` shows. @param {HTMLElement} text */
+function copyButton(text) {
+  const copy = document.createElement("button");
+  copy.type = "button";
+  copy.className = "plain";
+  copy.textContent = "Copy";
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text.textContent ?? "");
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "Not allowed";
+    }
+    setTimeout(() => copy.textContent = "Copy", 1500);
+  });
+  return copy;
 }

@@ -162,6 +162,9 @@ $("file").onchange = () => $("file").files[0] && openFile($("file").files[0]);
 $("camera").onclick = async () => {
   stop();
   try {
+    if (!navigator.mediaDevices) {
+      throw new Error("browsers give it to pages over HTTPS and of this machine only.");
+    }
     camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
     video.srcObject = camera;
     await new Promise((resolve) => video.onloadeddata = resolve);

@@ -30,3 +30,37 @@ Deno.test({
     assertEquals(page.errors, []);
   },
 });
+
+Deno.test({
+  name:
+    "pages say on a phone, and where the browser gives neither clipboard nor camera, what there is",
+  ignore: chromium === undefined,
+  fn: async () => {
+    const reply = () => "A small bird sang in the garden.";
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({ reply }) });
+    await using page = await ChromiumPage.open(chromium as string, { width: 390, height: 844 });
+    await page.goto(server.url);
+    await page.waitFor("!document.querySelector('#send').disabled");
+    const ask = async (answers: number) => {
+      await page.type("Tell me of a bird");
+      await page.press("Enter");
+      await page.waitFor(`document.querySelectorAll('.assistant .meta').length === ${answers}`);
+      await page.waitFor("!document.querySelector('#send').hidden");
+    };
+    await ask(1);
+    // One line of small print, not a letter a line.
+    const height = "document.querySelector('.meta button').getBoundingClientRect().height";
+    assert(await page.evaluate(height) < 30);
+    // As in pages of other machines over plain HTTP.
+    const without = (name: string) =>
+      page.evaluate(`Object.defineProperty(navigator, '${name}', { value: undefined }) && 0`);
+    await without("clipboard");
+    await ask(2);
+    assertEquals(await page.evaluate("document.querySelectorAll('.meta button').length"), 1);
+    await page.goto(`${server.url}/video`);
+    await without("mediaDevices");
+    await page.click("#camera");
+    await page.waitFor("document.body.textContent.includes('The camera cannot be used: browsers')");
+    assertEquals(page.errors, []);
+  },
+});
