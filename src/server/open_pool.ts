@@ -1,4 +1,6 @@
 import { basename, extname } from "@std/path";
+import { checkScheduler } from "../engine/check_scheduler.ts";
+import { checkSizes } from "../engine/check_sizes.ts";
 import { HostedEnginePool } from "../engine/engine_pool.ts";
 import type { RunnerOptions } from "../engine/runner.ts";
 import type { EnginePool } from "../engine/types.ts";
@@ -19,14 +21,21 @@ export interface PoolOptions {
   sizes?: RunnerSizes;
 }
 
-/** Opens a pool of engines, each in a process of its own; they load in the background. Throws `TypeError` without models. */
-export function openPool({ models = [], maxQueue, sizes }: PoolOptions): Promise<EnginePool> {
-  const pool = new HostedEnginePool({
+/**
+ * Opens a pool of engines, each in a process of its own; they load in the background. Rejects with `TypeError` without models and `RangeError` for
+ * a queue or sizes out of range.
+ */
+// deno-lint-ignore require-await -- asynchronous, so that a refusal rejects instead of being thrown at the call
+export async function openPool(
+  { models = [], maxQueue, sizes = {} }: PoolOptions,
+): Promise<EnginePool> {
+  checkScheduler({ maxWaiting: maxQueue });
+  checkSizes(sizes);
+  return new HostedEnginePool({
     models: models.map((path) => ({
       id: basename(path, extname(path)),
       model: { path, ...sizes },
     })),
     supervision: maxQueue === undefined ? {} : { maxWaiting: maxQueue },
   });
-  return Promise.resolve(pool);
 }

@@ -47,7 +47,7 @@ export type ResolvedAppOptions =
   & Required<Omit<AppOptions, "allowedHosts">>
   & Pick<AppOptions, "allowedHosts">;
 
-/** Fills in defaults. Throws `RangeError` for a limit that is not a positive number. */
+/** Fills in defaults. Throws `RangeError` for a limit that is not a positive number, a time below 0, and a key that no header carries. */
 export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions {
   const resolved = {
     apiKeys: [],
@@ -63,6 +63,11 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
   for (const name of ["maxBodyBytes", "maxVideos", "pingMs"] as const) {
     if (!(resolved[name] > 0)) {
       throw new RangeError(`${name}: expected a positive number, got ${resolved[name]}`);
+    }
+  }
+  for (const name of ["acceptMs", "drainMs"] as const) {
+    if (!(resolved[name] >= 0)) {
+      throw new RangeError(`${name}: expected milliseconds of at least 0, got ${resolved[name]}`);
     }
   }
   if (resolved.apiKeys.some((key) => key.length === 0)) {

@@ -39,7 +39,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /**
  * Serves on a port. Resolves as soon as it listens: `/ready` tells when the models have loaded. Rejects with
- * `TypeError` for a bind beyond loopback without a key, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
+ * `TypeError` for a bind beyond loopback without a key, `RangeError` for options out of range, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
  * address when it cannot be bound otherwise.
  */
 export function serve(options: ServeOptions = {}): Promise<RunningServer> {

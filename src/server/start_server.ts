@@ -1,6 +1,6 @@
 import { asError } from "../common/as_error.ts";
 import { log } from "../common/log.ts";
-import { createApp } from "./app.ts";
+import { type App, createApp } from "./app.ts";
 import type { Surface } from "./context.ts";
 import { Departures } from "./departures.ts";
 import { isLoopback } from "./host_name.ts";
@@ -27,14 +27,20 @@ export async function startServer(
   checkBind(options);
   const guarded = isLoopback(host) && (options.apiKeys?.length ?? 0) === 0;
   const pool = options.pool ?? await openPool(options);
-  const app = createApp({
-    pool,
-    surfaces,
-    options: { ...options, allowedHosts: guarded ? options.allowedHosts ?? [] : undefined },
-  });
   const closePool = async () => {
     if (options.pool === undefined) await pool[Symbol.asyncDispose]();
   };
+  let app: App;
+  try {
+    app = createApp({
+      pool,
+      surfaces,
+      options: { ...options, allowedHosts: guarded ? options.allowedHosts ?? [] : undefined },
+    });
+  } catch (error) {
+    await closePool();
+    throw error;
+  }
 
   const cut = new AbortController();
   const open = new Set<Promise<void>>();
@@ -51,6 +57,7 @@ export async function startServer(
       },
     );
   } catch (error) {
+    await app.shutdown(0);
     await closePool();
     if (!(error instanceof Deno.errors.AddrInUse)) {
       const { message } = asError(error);
@@ -64,6 +71,7 @@ export async function startServer(
     listeners = await app.listen();
   } catch (error) {
     await server.shutdown();
+    await app.shutdown(0);
     await closePool();
     throw error;
   }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Surface } from "../../src/server/context.ts";
-import { serve } from "../../src/server/serve.ts";
+import { serve, type ServeOptions } from "../../src/server/serve.ts";
 import { startServer } from "../../src/server/start_server.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
 import { until } from "../support/test_app.ts";
@@ -56,6 +56,32 @@ Deno.test("serve says that a port is taken, and leaves a given pool open", async
     body: JSON.stringify({ prompt: "x" }),
   });
   assertEquals((await response.json()).choices[0].text, "ok");
+});
+
+Deno.test("serve that is refused leaves no engine, store or port open", async () => {
+  const model = new URL("../golden/models/tiny_llama_q8_0.gguf", import.meta.url).pathname;
+  const folder = await Deno.makeTempDir();
+  const store = `${folder}/sessions`;
+  const pool = new FakeEnginePool();
+  await using server = await serve({ port: 0, pool });
+  const wrong: [ServeOptions, new (message: string) => Error, string][] = [
+    [{ apiKeys: [""] }, RangeError, "an empty key"],
+    [{ drainMs: NaN }, RangeError, "drainMs: expected milliseconds of at least 0, got NaN"],
+    [{ maxQueue: 0 }, RangeError, "maxWaiting is 0"],
+    [{ sizes: { contextLength: -1 } }, RangeError, "contextLength is -1"],
+    [{ store: "/nowhere/store" }, Error, "open the store /nowhere/store"],
+    [{ port: server.port, store }, Deno.errors.AddrInUse, "is taken"],
+    [{ parrotPort: server.port, store }, Deno.errors.AddrInUse, "is taken"],
+  ];
+  try {
+    for (const [options, type, words] of wrong) {
+      const given = { port: 0, models: [model], ...options };
+      await assertRejects(() => serve(given), type, words);
+    }
+    await using _ = await serve({ port: 0, store, pool });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("serve names the address that cannot be bound", async () => {
