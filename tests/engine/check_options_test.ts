@@ -66,6 +66,24 @@ Deno.test("sizes of an engine are positive integers", () => {
   assertThrows(() => checkSizes({ maxKvBytes: 0 }), RangeError, "maxKvBytes is 0");
 });
 
+Deno.test("an engine's element type is one of two, and no amount of its retrieval is below nothing", () => {
+  checkSizes({ kvType: "f32", retrieval: false });
+  checkSizes({ kvType: "f16", retrieval: { crossover: Infinity, tail: 0, idleBytes: 1.5 } });
+  const other = "f8" as "f16";
+  assertThrows(
+    () => checkSizes({ kvType: other }),
+    RangeError,
+    "kvType is f8, expected f16 or f32",
+  );
+  for (const name of ["crossover", "tail", "idleBytes"]) {
+    for (const value of [-1, NaN]) {
+      const retrieval = { [name]: value };
+      const words = `retrieval.${name} is ${value}, expected a number of at least 0`;
+      assertThrows(() => checkSizes({ retrieval }), RangeError, words);
+    }
+  }
+});
+
 Deno.test("lists, criteria and priority of a request are refused where they are none", () => {
   checkRequest({});
   checkRequest({ stop: ["a", ""], visible: [], stopTokens: [-1, 5], criteria: "throughput" });
