@@ -1,5 +1,6 @@
 import { basename } from "@std/path";
 import { apiKeyFromEnvironment } from "../common/env.ts";
+import { resolveAppOptions } from "../server/options.ts";
 import { serve, type ServeOptions } from "../server/serve.ts";
 import { checkBind } from "../server/start_server.ts";
 import type { Command, CommandContext } from "./command.ts";
@@ -121,6 +122,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const maxQueue = wholeNumber("max-queue", given["max-queue"], 1);
   try {
     checkBind(options);
+    resolveAppOptions(options);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

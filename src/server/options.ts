@@ -47,7 +47,10 @@ export type ResolvedAppOptions =
   & Required<Omit<AppOptions, "allowedHosts">>
   & Pick<AppOptions, "allowedHosts">;
 
-/** Fills in defaults. Throws `RangeError` for a limit that is not a positive number, a time below 0, and a key that no header carries. */
+/**
+ * Fills in defaults. Throws `RangeError` for a limit that is not a positive number, a time below 0, a key that no header carries, and an origin or
+ * a host that no browser would send like that.
+ */
 export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions {
   const resolved = {
     apiKeys: [],
@@ -78,5 +81,33 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
       "apiKeys: a key has characters that no header carries, expected visible ASCII",
     );
   }
+  const noOrigin = resolved.corsOrigins.find((origin) => !isOrigin(origin));
+  if (noOrigin !== undefined) {
+    throw new RangeError(
+      `corsOrigins: ${
+        JSON.stringify(noOrigin)
+      }, expected an origin such as https://example.com, or *`,
+    );
+  }
+  const noHost = resolved.allowedHosts?.find((host) => !isHost(host));
+  if (noHost !== undefined) {
+    throw new RangeError(
+      `allowedHosts: ${
+        JSON.stringify(noHost)
+      }, expected a name in small letters and without a port, such as gpu.lan`,
+    );
+  }
   return resolved;
+}
+
+/** Extensions and applications have schemes of their own, whose origins URLs do not know. */
+function isOrigin(text: string): boolean {
+  if (text === "*" || text === "null") return true;
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/.test(text)) return false;
+  return !/^https?:/.test(text) || URL.canParse(text) && new URL(text).origin === text;
+}
+
+function isHost(text: string): boolean {
+  const url = `http://${text}/`;
+  return URL.canParse(url) && new URL(url).hostname === text;
 }
