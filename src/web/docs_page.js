@@ -34,11 +34,9 @@ function typeName(api, given) {
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   const options = schema.anyOf ?? schema.oneOf;
   if (options) return [...new Set(options.map((option) => typeName(api, option)))].join(" | ");
-  if (schema.type === "array") {
-    const items = schema.prefixItems?.[0] ?? schema.items ?? {};
-    return `array of ${typeName(api, items)}`;
-  }
-  const type = [schema.type ?? "any"].flat().join(" | ");
+  const items = schema.prefixItems?.[0] ?? schema.items ?? {};
+  const type = [schema.type ?? "any"].flat()
+    .map((name) => name === "array" ? `array of ${typeName(api, items)}` : name).join(" | ");
   const range = [
     schema.minimum === undefined ? "" : `≥ ${schema.minimum}`,
     schema.exclusiveMinimum === undefined ? "" : `> ${schema.exclusiveMinimum}`,
@@ -52,7 +50,7 @@ function typeName(api, given) {
 function objectsIn(api, given) {
   const schema = resolve(api, given);
   if (schema.properties) return [schema];
-  if (schema.type === "array") return objectsIn(api, schema.items);
+  if ([schema.type].flat().includes("array")) return objectsIn(api, schema.items);
   return (schema.anyOf ?? schema.oneOf ?? []).flatMap((option) => objectsIn(api, option));
 }
 

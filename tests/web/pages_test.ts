@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { serve } from "../../src/server/serve.ts";
 import { ChromiumPage, findChromium } from "../support/chromium.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
@@ -23,6 +23,8 @@ Deno.test({
     }
     const text: string = await page.evaluate("document.querySelector('#routes').textContent");
     assertEquals(text.match(/`[^`]*`?/g), null);
+    // An array that may be null has its fields, too.
+    assertStringIncludes(text, "tool_calls array of object | null");
     const codes = await page.evaluate(
       "[...document.querySelectorAll('summary code')].map((code) => code.textContent)",
     );
