@@ -27,6 +27,7 @@ export interface UpscaleFileOptions {
  *
  * @throws {RangeError} when both paths lead to one file, before anything is written.
  * @throws {ModelFormatError} for an input that is damaged, cut or none; what could be read of it is in the output. But for y4m it has ffmpeg's words.
+ * @throws {Deno.errors.NotFound} for a y4m that is not there.
  * @throws {Error} with ffmpeg's words when it cannot write the output, or is not installed.
  */
 export async function upscaleFile(
