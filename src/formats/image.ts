@@ -31,6 +31,9 @@ export type ImageFormat = "png" | "jpeg";
 /** Pixels that a file may have unless the caller says otherwise: 100 megapixels, 400 MB as RGBA. */
 const mostPixels = 100_000_000;
 
+/** A JPEG's header has 16 bits for each side. */
+const longestJpegSide = 65535;
+
 /** The format of a file's first bytes, or undefined. */
 export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
   if (bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[2] === 0x4e && bytes[3] === 0x47) {
@@ -68,7 +71,8 @@ export function decodeImage(
 
 /**
  * Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which drops alpha.
- * @throws {RangeError} for another format, a quality out of range, sides that are no positive integers, or data of another length.
+ * @throws {RangeError} for another format, a quality out of range, sides that are no positive integers (or past 65,535 of a JPEG), or data of another
+ * length.
  */
 export function encodeImage(
   image: RgbaImage,
@@ -84,6 +88,11 @@ export function encodeImage(
   checkImage(image);
   if (format === "png") return new Uint8Array(encodePng({ ...image, depth: 8 }));
   const { width, height, channels, data } = image;
+  if (Math.max(width, height) > longestJpegSide) {
+    throw new RangeError(
+      `encode a JPEG: the image is ${width}x${height}, expected at most ${longestJpegSide} a side; a PNG may be larger`,
+    );
+  }
   const rgba = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
     for (let c = 0; c < 3; c++) rgba[4 * i + c] = data[channels * i + c];

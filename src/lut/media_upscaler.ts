@@ -1,3 +1,4 @@
+import { ModelFormatError } from "../common/errors.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
 import type { LutScale } from "./model_file.ts";
@@ -17,9 +18,16 @@ export interface MediaUpscaleOptions {
  * its own kind. It is what an application graph's upscale nodes run.
  */
 export class LutMediaUpscaler {
+  readonly #maxPixels: number | undefined;
+
+  /** `maxPixels`: most pixels of a picture or frame that is taken; default what `decodeImage` and y4m admit. */
+  constructor({ maxPixels }: { maxPixels?: number } = {}) {
+    this.#maxPixels = maxPixels;
+  }
+
   /**
    * @throws {RangeError} for an enlargement that tables do not have, or another kind of media.
-   * @throws {ModelFormatError} for damaged media.
+   * @throws {ModelFormatError} for damaged media, or more pixels than are taken.
    */
   async upscale(
     dataUrl: string,
@@ -37,11 +45,11 @@ export class LutMediaUpscaler {
         const out = await upscaleImageFile(bytes, (width, height) => ({
           scale: wantedScale(options, width, height),
           format: kind === "image/png" ? "png" : "jpeg",
-        }), { name: "data URL", signal });
+        }), { name: "data URL", maxPixels: this.#maxPixels, signal });
         return `data:${kind};base64,${encodeBase64(out)}`;
       }
       case "video/x-yuv4mpeg": {
-        const out = await video(bytes, options, signal);
+        const out = await video(bytes, options, this.#maxPixels, signal);
         return `data:${kind};base64,${encodeBase64(out)}`;
       }
       default:
@@ -55,10 +63,16 @@ export class LutMediaUpscaler {
 async function video(
   bytes: Uint8Array<ArrayBuffer>,
   options: MediaUpscaleOptions,
+  maxPixels: number | undefined,
   signal: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const reader = await Y4mReader.open(new Blob([bytes]).stream(), "data URL");
   const { header } = reader;
+  if (maxPixels !== undefined && header.width * header.height > maxPixels) {
+    throw new ModelFormatError(
+      `data URL: frames are ${header.width}x${header.height}, expected at most ${maxPixels} pixels`,
+    );
+  }
   const scale = wantedScale(options, header.width, header.height);
   using upscaler = await WorkerUpscaler.open({ scale });
   const parts = [encodeY4mHeader(enlargedHeader(header, scale))];

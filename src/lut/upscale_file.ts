@@ -163,8 +163,8 @@ function encoderSink(output: string, source: Source, { crf }: UpscaleFileOptions
   const { layout, aspect } = source.header;
   if (layout !== "420") {
     throw new RangeError(
-      `write ${output}: the input is 4:${
-        layout.slice(1).split("").join(":")
+      `write ${output}: the input is ${
+        layout === "mono" ? layout : [...layout].join(":")
       }, expected 4:2:0 for an encoder; write .y4m`,
     );
   }

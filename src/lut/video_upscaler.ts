@@ -130,7 +130,8 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     const quality = this.#ladder.quality;
     const luma = this.#luma(quality, frame, before);
     const chroma = (plane: Uint8Array<ArrayBuffer>) => {
-      if (plane.length === 0) return plane;
+      // An array of its own: workers give results away with the buffer behind them.
+      if (plane.length === 0) return new Uint8Array(0);
       const big = enlargePlane(plane, cw, ch, this.scale, this.#cpu);
       const [w, h] = chromaSize(frame.layout, width * this.scale, height * this.scale);
       return crop(big, cw * this.scale, w, h);

@@ -2,6 +2,7 @@ import { GraphRuntime, type GraphRuntimeOptions } from "../graph/graph_runtime.t
 import { pythonSandbox } from "../graph/python_sandbox.ts";
 import { SqliteStore } from "../graph/sqlite_store.ts";
 import { LutMediaUpscaler } from "../lut/media_upscaler.ts";
+import { maxFramePixels } from "./frame_limit.ts";
 import { appsRoutes } from "./apps_routes.ts";
 import type { Listener, Surface } from "./context.ts";
 import type { ApplicationOptions } from "./options.ts";
@@ -29,7 +30,7 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
         pool: context.pool,
         store: options.store === undefined ? undefined : new SqliteStore(options.store),
         nativeFunctions: options.allowNativeCalls ? pythonSandbox(options.python) : undefined,
-        upscaler: new LutMediaUpscaler(),
+        upscaler: new LutMediaUpscaler({ maxPixels: maxFramePixels }),
         ...options.graph,
         planner: { sharePrefixes: context.options.sharePrefixes, ...options.graph?.planner },
       });

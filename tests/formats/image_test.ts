@@ -42,6 +42,15 @@ Deno.test("decodeImage gives back a smooth JPEG within a few levels", () => {
   assert(worst <= 12, `differs by ${worst}`);
 });
 
+Deno.test("encodeImage refuses a JPEG whose sides its header cannot hold", () => {
+  const image = (width: number): RgbaImage => (
+    { width, height: 1, channels: 3, data: new Uint8Array(3 * width).fill(99) }
+  );
+  assertEquals(decodeImage(encodeImage(image(65535), "jpeg")).width, 65535);
+  assertThrows(() => encodeImage(image(65536), "jpeg"), RangeError, "at most 65535 a side");
+  assertEquals(decodeImage(encodeImage(image(65536), "png")).width, 65536);
+});
+
 Deno.test("decodeImage refuses a PNG whose data is longer or shorter than its pixels, before it is inflated", () => {
   const png = (width: number, height: number, raw: number, interlaced = 0, colour = 2) => {
     const chunk = (type: string, data: Uint8Array) => {

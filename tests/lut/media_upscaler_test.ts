@@ -33,26 +33,32 @@ Deno.test("LutMediaUpscaler enlarges every frame of a y4m node", async (t) => {
   const header = {
     width: 8,
     height: 6,
-    layout: "444" as const,
     rate: [25, 1] as const,
     interlacing: "p",
     aspect: [1, 1] as const,
     comments: [],
   };
-  const clip = new Blob([
-    encodeY4mHeader(header),
-    y4mFrameMark,
-    new Uint8Array(144).fill(99),
-    y4mFrameMark,
-    new Uint8Array(144).fill(120),
-  ]);
-  const url = `data:video/x-yuv4mpeg;base64,${new Uint8Array(await clip.arrayBuffer()).toBase64()}`;
-  const out = await new LutMediaUpscaler().upscale(url, { scale: 2 }, never);
-  const reader = await Y4mReader.open(
-    new Blob([Uint8Array.fromBase64(out.slice(out.indexOf(",") + 1))]).stream(),
-  );
-  assertEquals([reader.header.width, reader.header.height, reader.header.layout], [16, 12, "444"]);
-  assertEquals((await Array.fromAsync(reader)).length, 2);
+  for (const [layout, bytes] of [["444", 144], ["mono", 48]] as const) {
+    const clip = new Blob([
+      encodeY4mHeader({ ...header, layout }),
+      ...[99, 120, 121].flatMap((grey) => [y4mFrameMark, new Uint8Array(bytes).fill(grey)]),
+    ]);
+    const url = `data:video/x-yuv4mpeg;base64,${
+      new Uint8Array(await clip.arrayBuffer()).toBase64()
+    }`;
+    const out = await new LutMediaUpscaler().upscale(url, { scale: 2 }, never);
+    const reader = await Y4mReader.open(
+      new Blob([Uint8Array.fromBase64(out.slice(out.indexOf(",") + 1))]).stream(),
+    );
+    const { width, height } = reader.header;
+    assertEquals([width, height, reader.header.layout], [16, 12, layout]);
+    assertEquals((await Array.fromAsync(reader)).length, 3);
+    await assertRejects(
+      () => new LutMediaUpscaler({ maxPixels: 47 }).upscale(url, { scale: 2 }, never),
+      ModelFormatError,
+      "at most 47 pixels",
+    );
+  }
 });
 
 Deno.test("LutMediaUpscaler says what it cannot do", async () => {
@@ -64,6 +70,11 @@ Deno.test("LutMediaUpscaler says what it cannot do", async () => {
   await refused("data:image/png;base64,%%%", {}, "not base64");
   await refused(png, { scale: 2.5 }, "by 2, 3 or 4");
   await refused(png, { scale: 2, width: 99 }, "by 2, 3 or 4");
+  await assertRejects(
+    () => new LutMediaUpscaler({ maxPixels: 95 }).upscale(png, {}, never),
+    ModelFormatError,
+    "at most 95",
+  );
   await assertRejects(
     () => upscaler.upscale("data:image/png;base64,AAAA", {}, never),
     ModelFormatError,

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { GraphSession, input, output, semanticFunction } from "../../src/client/mod.ts";
 import { decodeImage, encodeImage } from "../../src/formats/image.ts";
 import { needsNative } from "../support/needs_native.ts";
@@ -24,4 +24,17 @@ Deno.test("one graph mixes text and pixels: a call reads the picture that an ups
   const enlarged = decodeImage(new Uint8Array(await big.bytes()), "enlarged");
   assertEquals([enlarged.width, enlarged.height], [24, 16]);
   assertEquals(/^\d+ characters$/.test(await text.get()), true);
+});
+
+Deno.test("an upscale node refuses a picture of more pixels than the other routes take", async () => {
+  await using server = await startParrot();
+  await using session = new GraphSession({ fetch: server.fetch });
+  const data = new Uint8Array(12);
+  const huge = encodeImage({ width: 2, height: 2, channels: 3, data }, "png");
+  new DataView(huge.buffer).setUint32(16, 1 << 20);
+  const big = session.upscale(
+    session.variable("picture", `data:image/png;base64,${huge.toBase64()}`),
+    { scale: 2 },
+  );
+  await assertRejects(() => big.get(), Error, "at most 2088960");
 });
