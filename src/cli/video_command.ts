@@ -31,7 +31,7 @@ const flags = [
 export const videoCommand: Command = {
   usage: "INPUT OUTPUT [FLAGS]",
   about:
-    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio, subtitles and times kept. " +
+    "Enlarges a video. Files ending in .y4m need nothing else; other containers go through ffmpeg, with audio, subtitles and times kept; interlaced video comes out progressive. " +
     "A y4m without a frame rate counts as 25 frames a second. A cut or damaged input gives what there is of it, then an error: exit code 3.",
   flags,
   examples: [
@@ -73,6 +73,8 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
     await upscaleFile(upscaler, input, output, {
       signal,
       crf,
+      onLeftOut: (stream) =>
+        report.event("left_out", `${output} has no room for ${stream}`, { output, stream }),
       onFrame: (done, total) => {
         frames = done;
         if (total !== undefined) report.progress("upscale", done, total, "frames");

@@ -154,6 +154,8 @@ export function rawMatroskaHead(
       integer(0xd7, 1),
       integer(0x73c5, 1),
       integer(0x83, 1),
+      // Absent, it means English.
+      text(0x22b59c, "und"),
       text(0x86, "V_UNCOMPRESSED"),
       video,
     ]),

@@ -1,10 +1,15 @@
+import { carriedStreams } from "./carried_streams.ts";
 import { ffmpegPath } from "./ffmpeg_process.ts";
-import { probeSound, type VideoColour } from "./probe_video.ts";
+import type { VideoColour } from "./probe_video.ts";
 
 /** How to encode. */
 export interface EncodeOptions {
-  /** File whose audio, subtitles and title are copied. */
+  /** File whose audio, subtitles and title are taken over. */
   soundFrom?: string;
+  /** Called with a stream of that file, in words, for which the new one has no room. */
+  onLeftOut?: (stream: string) => void;
+  /** Language of the pictures by ISO 639-2, absent when unknown. */
+  language?: string;
   colour?: VideoColour;
   /** Width to height of a pixel; 0:0 or absent is unknown. */
   aspect?: readonly [number, number];
@@ -40,7 +45,8 @@ export async function encoderArguments(
   }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
   return [
     ..."-v error -y -copyts -f matroska -i -".split(" "),
-    ...await soundArguments(options.soundFrom, webm),
+    ...await soundArguments(path, options),
+    ...(options.language === undefined ? [] : ["-metadata:s:v:0", `language=${options.language}`]),
     ..."-fps_mode passthrough".split(" "),
     // Without it times snap to a guess of the frame rate. AVI knows nothing but a rate.
     ...(/\.avi$/i.test(path) ? [] : ["-enc_time_base:v", clockOf(codec)]),
@@ -63,16 +69,12 @@ function rateArguments(webm: boolean, crf: number): string[] {
     : ["-preset", "veryfast", "-crf", String(crf)];
 }
 
-async function soundArguments(from: string | undefined, webm: boolean): Promise<string[]> {
-  if (from === undefined) return ["-map", "0:v"];
-  const fits = !webm || (await probeSound(from)).every((name) => /^(opus|vorbis)$/.test(name));
-  return [
-    "-copyts",
-    "-i",
-    ffmpegPath(from),
-    ..."-map 0:v -map 1:a? -map 1:s? -map_metadata 1 -c:a".split(" "),
-    fits ? "copy" : "libopus",
-    "-c:s",
-    webm ? "webvtt" : "copy",
-  ];
+async function soundArguments(
+  path: string,
+  { soundFrom, onLeftOut }: EncodeOptions,
+): Promise<string[]> {
+  if (soundFrom === undefined) return ["-map", "0:v"];
+  const { args, leftOut } = await carriedStreams(soundFrom, path);
+  for (const stream of leftOut) onLeftOut?.(stream);
+  return ["-copyts", "-i", ffmpegPath(soundFrom), ...args, "-map_metadata", "1"];
 }

@@ -37,21 +37,31 @@ const slowed = 1000;
 
 /**
  * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the microsecond. Samples keep their range.
- * `probe` is what `probeVideo` said of the file, asked for when absent.
+ * Interlaced frames are made progressive, one of each. `probe` is what `probeVideo` said of the file, asked for when absent. `signal` ends the
+ * process even while it waits for its input.
  * @throws {IncompleteVideoError} with ffmpeg's words when it fails, or complains and gives fewer frames than the file declares,
  * after all frames it gave. Leaving the loop ends the process.
  */
-export async function* decodeVideo(path: string, probe?: VideoProbe): AsyncGenerator<VideoFrame> {
+export async function* decodeVideo(
+  path: string,
+  probe?: VideoProbe,
+  signal?: AbortSignal,
+): AsyncGenerator<VideoFrame> {
   const asked = probe ?? await probeVideo(path);
   const child = ffmpegProgram("ffmpeg", [
     ..."-v error -nostdin -copyts -i".split(" "),
     ffmpegPath(path),
     // The clock is named: by default times snap to a guess of the frame rate.
-    ..."-map 0:v:0 -fps_mode passthrough -enc_time_base:v 1:1000 -c:v rawvideo -vf".split(" "),
-    `${decodedColour(asked).filters},settb=1/1000000,setpts=PTS*${slowed}`,
+    ..."-map 0:V:0 -fps_mode passthrough -enc_time_base:v 1:1000 -c:v rawvideo -vf".split(" "),
+    // Enlarged, the lines of two fields could not be told apart any more.
+    `${asked.interlaced ? "bwdif=mode=send_frame:deint=interlaced," : ""}${
+      decodedColour(asked).filters
+    },settb=1/1000000,setpts=PTS*${slowed}`,
     ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
   ]).spawn();
   const complaint = new Response(child.stderr).text();
+  const stop = () => killProcess(child);
+  signal?.addEventListener("abort", stop);
   let size = { width: 0, height: 0 }, broken: unknown, whole = false, count = 0, last = 0;
   try {
     for await (const { timestamp, bytes } of readRawMatroska(child.stdout, (s) => size = s, path)) {
@@ -63,6 +73,7 @@ export async function* decodeVideo(path: string, probe?: VideoProbe): AsyncGener
   } catch (error) {
     broken = error;
   } finally {
+    signal?.removeEventListener("abort", stop);
     if (!whole) killProcess(child);
     await Promise.all([child.status, complaint]);
   }
@@ -139,7 +150,13 @@ export class VideoEncoder implements AsyncDisposable {
     const { child, writer, complaint } = this.#running;
     await writer.close().catch(() => {}); // the process's own status says why
     const [{ success }, words] = await Promise.all([child.status, complaint]);
-    if (!success) throw new Error(`encode ${this.#path}: ${firstComplaint(words)}`);
+    // ffmpeg 5 ends well where the last bytes found no room.
+    const lost = words.split("\n").find((line) =>
+      /Error (writing trailer|closing file)/.test(line)
+    );
+    if (!success || lost !== undefined) {
+      throw new Error(`encode ${this.#path}: ${firstComplaint(lost ?? words)}`);
+    }
   }
 
   /** Stops the process, if it still runs, leaving what was written as a valid file where the format allows. */

@@ -1,5 +1,5 @@
 import { ModelFormatError } from "../common/errors.ts";
-import { ffmpegPath, ffmpegProgram, firstComplaint } from "./ffmpeg_process.ts";
+import { ffmpegPath, ffmpegProgram, firstComplaint, killProcess } from "./ffmpeg_process.ts";
 
 /** What ffmpeg said of an input's first video stream. */
 export interface VideoProbe {
@@ -17,6 +17,12 @@ export interface VideoProbe {
   start: number;
   /** Average frames a second, 0 when unknown. */
   rate: number;
+  /** The same as a fraction; 0:0 when unknown. */
+  rateRatio: readonly [number, number];
+  /** Whether its frames are two fields each, of different times. */
+  interlaced: boolean;
+  /** ISO 639-2 code of its language, or undefined. */
+  language: string | undefined;
   /** Width to height of a pixel of the upright picture; 0:0 is unknown. */
   aspect: readonly [number, number];
   /** ffmpeg's name of the pixel format. */
@@ -34,15 +40,15 @@ export interface VideoColour {
 }
 
 /**
- * Asks ffprobe about `path`.
+ * Asks ffprobe about `path`. A cover is no video stream. `signal` ends the asking, which may wait for ever for a pipe or a network.
  * @throws {Error} when ffmpeg is not installed or cannot read the file, with its own words.
  */
-export async function probeVideo(path: string): Promise<VideoProbe> {
+export async function probeVideo(path: string, signal?: AbortSignal): Promise<VideoProbe> {
   const { streams, format } = await ask(path, [
-    ..."-select_streams v:0 -show_entries".split(" "),
-    "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,color_range,color_space," +
-    "color_primaries,color_transfer:stream_side_data=rotation:stream_tags=DURATION:format=duration,start_time",
-  ]);
+    ..."-select_streams V:0 -show_entries".split(" "),
+    "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
+    "color_primaries,color_transfer:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time",
+  ], signal);
   const stream = streams?.[0];
   if (!stream?.width) throw new ModelFormatError(`read ${path}: no video stream was found in it`);
   const [n, d] = ratio(stream.avg_frame_rate, "/");
@@ -63,6 +69,9 @@ export async function probeVideo(path: string): Promise<VideoProbe> {
     wholeFile: !Number.isFinite(own),
     start: Number(format?.start_time) || 0,
     rate: d > 0 ? n / d : 0,
+    rateRatio: [n, d],
+    interlaced: /^(tt|bb|tb|bt)$/.test(stream.field_order ?? ""),
+    language: stream.tags?.language === "und" ? undefined : stream.tags?.language,
     aspect: upright(ratio(stream.sample_aspect_ratio, ":")),
     pixels: stream.pix_fmt ?? "unknown",
     colour: {
@@ -74,19 +83,22 @@ export async function probeVideo(path: string): Promise<VideoProbe> {
   };
 }
 
-/** ffmpeg's names of the codecs of a file's sound streams. */
-export async function probeSound(path: string): Promise<string[]> {
-  const { streams } = await ask(
-    path,
-    "-select_streams a -show_entries stream=codec_name".split(" "),
+/** Kind and codec of a file's streams of sound and subtitles, in their order. */
+export async function probeOthers(
+  path: string,
+): Promise<{ kind: "audio" | "subtitle"; codec: string }[]> {
+  const { streams } = await ask(path, ["-show_entries", "stream=codec_type,codec_name"]);
+  return (streams ?? []).flatMap(({ codec_type: kind, codec_name: codec = "unknown" }) =>
+    kind === "audio" || kind === "subtitle" ? [{ kind, codec }] : []
   );
-  return (streams ?? []).map((stream) => stream.codec_name ?? "unknown");
 }
 
 /** What is read of ffprobe's answer. */
 interface Answer {
   streams?: {
     codec_name?: string;
+    codec_type?: string;
+    field_order?: string;
     width?: number;
     height?: number;
     nb_frames?: string;
@@ -98,15 +110,20 @@ interface Answer {
     color_space?: string;
     color_primaries?: string;
     color_transfer?: string;
-    tags?: { DURATION?: string };
+    tags?: { DURATION?: string; language?: string };
     side_data_list?: { rotation?: number }[];
   }[];
   format?: { duration?: string; start_time?: string };
 }
 
-async function ask(path: string, what: string[]): Promise<Answer> {
+async function ask(path: string, what: string[], signal?: AbortSignal): Promise<Answer> {
   const args = ["-v", "error", "-of", "json", ...what, ffmpegPath(path)];
-  const { success, stdout, stderr } = await ffmpegProgram("ffprobe", args).output();
+  const child = ffmpegProgram("ffprobe", args).spawn();
+  const stop = () => killProcess(child);
+  signal?.addEventListener("abort", stop);
+  const { success, stdout, stderr } = await child.output();
+  signal?.removeEventListener("abort", stop);
+  signal?.throwIfAborted();
   if (!success) {
     throw new ModelFormatError(`read ${path}: ${firstComplaint(new TextDecoder().decode(stderr))}`);
   }

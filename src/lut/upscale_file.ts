@@ -16,16 +16,18 @@ export interface UpscaleFileOptions {
   signal?: AbortSignal;
   /** Constant rate factor of the encoder; default 18. */
   crf?: number;
+  /** Called with each stream of sound or subtitles that the output's container has no room for, in words. */
+  onLeftOut?: (stream: string) => void;
 }
 
 /**
  * Enlarges a video file into another. Files that end in `.y4m` are read and written here; any other goes through ffmpeg, which
- * copies audio, subtitles and the title; every frame keeps its time, to the microsecond. A y4m without a rate counts as 25 frames
- * a second. Ends with the number of frames.
+ * takes over audio, subtitles (coded anew where the container asks for it) and the title; every frame keeps its time, to the microsecond.
+ * Interlaced video becomes progressive. A y4m without a rate counts as 25 frames a second. Ends with the number of frames.
  *
  * What was written before a failure or an abort is a valid, shorter file.
  *
- * @throws {RangeError} when both paths lead to one file, before anything is written.
+ * @throws {RangeError} when both paths lead to one file, or the input is a pipe and no y4m, before anything is written.
  * @throws {ModelFormatError} for an input that is damaged, cut or none; what could be read of it is in the output. But for y4m it has ffmpeg's words.
  * @throws {Deno.errors.NotFound} for a y4m that is not there.
  * @throws {Error} with ffmpeg's words when it cannot write the output, or is not installed.
@@ -39,7 +41,7 @@ export async function upscaleFile(
   if (await sameFile(input, output)) {
     throw new RangeError(`write ${output}: it is the input ${input} itself, expected another file`);
   }
-  await using source = await openSource(input);
+  await using source = await openSource(input, options.signal);
   await using sink = isY4m(output)
     ? new Y4mSink(output, source.header, upscaler.scale)
     : encoderSink(output, source, options);
@@ -70,6 +72,7 @@ interface Source extends AsyncDisposable {
   header: Y4mHeader;
   /** The container it came from; absent for y4m. */
   path?: string;
+  language?: string;
   colour: VideoColour;
 }
 
@@ -85,7 +88,7 @@ function isY4m(path: string): boolean {
   return /\.y4m$/i.test(path);
 }
 
-async function openSource(input: string): Promise<Source> {
+async function openSource(input: string, signal?: AbortSignal): Promise<Source> {
   if (isY4m(input)) {
     const file = await Deno.open(input);
     const reader = await Y4mReader.open(file.readable, input);
@@ -101,32 +104,52 @@ async function openSource(input: string): Promise<Source> {
       },
     };
   }
-  const probe = await probeVideo(input);
+  if (await isPipe(input)) {
+    throw new RangeError(
+      `read ${input}: it is a pipe, which can be read but once; expected a file, or y4m`,
+    );
+  }
+  const probe = await probeVideo(input, signal);
   const { colour } = decodedColour(probe);
+  const stop = new AbortController();
   return {
-    frames: decodeVideo(input, probe),
+    frames: decodeVideo(input, probe, stop.signal),
     total: probe.frames,
     header: {
       width: probe.width,
       height: probe.height,
       layout: "420",
-      rate: [Math.round(probe.rate * 1000), 1000],
+      rate: probe.rateRatio,
       interlacing: "p",
       aspect: probe.aspect,
       comments: colour.range === "pc" ? [fullRange] : [],
     },
     path: input,
+    language: probe.language,
     colour,
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => {
+      stop.abort();
+      return Promise.resolve();
+    },
   };
+}
+
+async function isPipe(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFifo === true;
+  } catch (error) {
+    // An address, or ffmpeg says it better.
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** A y4m file, created with its first frame. */
 class Y4mSink implements Sink {
   readonly #output: string;
   readonly #header: Y4mHeader;
-  #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>> | undefined;
-  #open = true;
+  #file: Deno.FsFile | undefined;
+  #finished = false;
 
   constructor(output: string, source: Y4mHeader, scale: number) {
     this.#output = output;
@@ -135,31 +158,41 @@ class Y4mSink implements Sink {
 
   async write(frame: VideoFrame): Promise<void> {
     // The frames' own size: a container's may be that before rotation or cropping.
-    const writer = await this.#begun({ ...this.#header, width: frame.width, height: frame.height });
-    for (const chunk of y4mChunks(frame)) await writer.write(chunk);
+    const { width, height } = frame;
+    await this.#append({ ...this.#header, width, height }, y4mChunks(frame));
   }
 
   async finish(): Promise<void> {
-    if (!this.#open) return;
-    await this.#begun(this.#header);
+    if (this.#finished) return;
+    await this.#append(this.#header, []);
     await this[Symbol.asyncDispose]();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#open) return;
-    this.#open = false;
-    await this.#writer?.close();
+  [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#finished) this.#file?.close();
+    this.#finished = true;
+    return Promise.resolve();
   }
 
-  async #begun(header: Y4mHeader): Promise<WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>> {
-    if (this.#writer) return this.#writer;
-    this.#writer = (await Deno.create(this.#output)).writable.getWriter();
-    await this.#writer.write(encodeY4mHeader(header));
-    return this.#writer;
+  async #append(header: Y4mHeader, chunks: Uint8Array<ArrayBuffer>[]): Promise<void> {
+    try {
+      if (!this.#file) {
+        this.#file = await Deno.create(this.#output);
+        await writeWhole(this.#file, encodeY4mHeader(header));
+      }
+      for (const chunk of chunks) await writeWhole(this.#file, chunk);
+    } catch (error) {
+      throw new Error(`write ${this.#output}: ${(error as Error).message}`, { cause: error });
+    }
   }
 }
 
-function encoderSink(output: string, source: Source, { crf }: UpscaleFileOptions): Sink {
+/** Not by the file's own stream, which ends well where its last bytes found no room. */
+async function writeWhole(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+}
+
+function encoderSink(output: string, source: Source, options: UpscaleFileOptions): Sink {
   const { layout, aspect } = source.header;
   if (layout !== "420") {
     throw new RangeError(
@@ -168,5 +201,7 @@ function encoderSink(output: string, source: Source, { crf }: UpscaleFileOptions
       }, expected 4:2:0 for an encoder; write .y4m`,
     );
   }
-  return new VideoEncoder(output, { soundFrom: source.path, colour: source.colour, aspect, crf });
+  const { path: soundFrom, language, colour } = source;
+  const { crf, onLeftOut } = options;
+  return new VideoEncoder(output, { soundFrom, language, colour, aspect, crf, onLeftOut });
 }

@@ -101,3 +101,26 @@ Deno.test({
       );
     }),
 });
+
+Deno.test({
+  name:
+    "decodeVideo and probeVideo end with their process on an abort, even while it waits for its input",
+  ignore: !ffmpeg || Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      await writeClip(`${folder}/clip.mkv`);
+      const probe = await probeVideo(`${folder}/clip.mkv`);
+      const pipe = `${folder}/pipe.mkv`;
+      await new Deno.Command("mkfifo", { args: [pipe] }).output();
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(new Error("stop")), 200);
+      await Promise.all([
+        assertRejects(() => probeVideo(pipe, controller.signal), Error, "stop"),
+        assertRejects(
+          () => decodeVideo(pipe, probe, controller.signal).next(),
+          Error,
+          "pipe.mkv",
+        ),
+      ]);
+    }),
+});

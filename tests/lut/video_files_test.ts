@@ -21,6 +21,12 @@ async function tool(name: string, line: string, cwd: string): Promise<string> {
   return new TextDecoder().decode(stdout).trim();
 }
 
+/** What ffprobe says of `entries`, a line for each stream, their kinds left out. */
+async function streams(path: string, entries: string): Promise<string[]> {
+  const out = await tool("ffprobe", `-show_entries ${entries} -of csv=p=0 ${path}`, ".");
+  return out.split("\n").filter((line) => line !== "");
+}
+
 /** Tests `body` in a folder of its own with an upscaler by 2 (or `scale`) in the quickest quality. */
 function fileTest(
   name: string,
@@ -257,4 +263,107 @@ fileTest(
     }
   },
   3,
+);
+
+fileTest(
+  "upscaleFile brings sound and subtitles into containers that do not take their codecs, and says what it leaves out",
+  async (upscale, make, folder) => {
+    await Deno.writeTextFile(`${folder}/s.srt`, "1\n00:00:00,000 --> 00:00:00,500\nHello\n");
+    const clip = "-f lavfi -i testsrc2=s=32x32:r=10:d=0.5 -f lavfi -i sine=d=0.5 -i s.srt";
+    const maps = "-map 0 -map 1 -map 1 -map 2";
+    await make(`${clip} ${maps} -c:a:0 pcm_s16le -c:a:1 aac -metadata:s:a:1 language=deu in.mkv`);
+    await make(`${clip} ${maps} -c:s mov_text in.mp4`);
+    const codecs = (output: string) => streams(`${folder}/${output}`, "stream=codec_name");
+    await upscale("in.mkv", "out.mp4");
+    assertEquals(await codecs("out.mp4"), ["h264", "aac", "aac", "mov_text"]);
+    const languages = await streams(`${folder}/out.mp4`, "stream_tags=language");
+    assertEquals(languages.slice(0, 3), ["und", "und", "deu"]);
+    await upscale("in.mp4", "out.mkv");
+    assertEquals(await codecs("out.mkv"), ["h264", "aac", "aac", "subrip"]);
+    await upscale("in.mp4", "out.webm");
+    assertEquals(await codecs("out.webm"), ["vp9", "opus", "opus", "webvtt"]);
+    using upscaler = await VideoUpscaler.open({ scale: 2, quality: "bicubic" });
+    const leftOut: string[] = [];
+    await upscaleFile(upscaler, `${folder}/in.mkv`, `${folder}/out.avi`, {
+      onLeftOut: (stream) => leftOut.push(stream),
+    });
+    assertEquals(leftOut, ["subtitle 1 (ass)"]);
+    assertEquals(await codecs("out.avi"), ["h264", "pcm_s16le", "aac"]);
+  },
+);
+
+fileTest("upscaleFile takes no cover for a video", async (upscale, make, folder) => {
+  await make("-f lavfi -i color=red:s=32x32 -frames:v 1 cover.png");
+  await make("-f lavfi -i sine=d=0.5 -i cover.png -map 0 -map 1 -c:v copy song.mp3");
+  await assertRejects(() => upscale("song.mp3", "out.mp4"), ModelFormatError, "no video stream");
+  await assertRejects(() => Deno.stat(`${folder}/out.mp4`), Deno.errors.NotFound);
+});
+
+fileTest(
+  "upscaleFile keeps the language of the pictures, and gives none of its own",
+  async (upscale, make, folder) => {
+    const clip = "-y -f lavfi -i testsrc2=s=32x32:r=10:d=0.2";
+    const language = () => streams(`${folder}/out.mp4`, "stream_tags=language");
+    await make(`${clip} in.mp4`);
+    await upscale("in.mp4", "out.mp4");
+    assertEquals(await language(), ["und"]);
+    await make(`${clip} -metadata:s:v language=fra in.mp4`);
+    await upscale("in.mp4", "out.mp4");
+    assertEquals(await language(), ["fra"]);
+  },
+);
+
+fileTest(
+  "upscaleFile makes interlaced video progressive, frame for frame",
+  async (upscale, make, folder) => {
+    // A bar that moves between the fields: all rows of one time are alike.
+    const bar =
+      "nullsrc=s=64x48:r=50:d=0.4,geq=lum=if(between(X-mod(4*N\\,64)\\,0\\,9)\\,220\\,30)";
+    await make(
+      `-f lavfi -i ${bar}:cb=128:cr=128,tinterlace=interleave_top,fieldorder=tff ` +
+        "-c:v mpeg2video -flags +ildct+ilme -top 1 -q:v 1 -pix_fmt yuv420p in.mkv",
+    );
+    assertEquals((await probeVideo(`${folder}/in.mkv`)).interlaced, true);
+    assertEquals(await upscale("in.mkv", "out.y4m"), 10);
+    const { header, frames } = await y4m(`${folder}/out.y4m`);
+    for (const luma of frames) {
+      for (let y = 8; y < 88; y++) {
+        for (let x = 0; x < 128; x++) {
+          const step = Math.abs(luma[y * 128 + x] - luma[(y + 1) * 128 + x]);
+          assert(step < 60, `rows ${y} and ${y + 1} differ by ${step} at ${x}`);
+        }
+      }
+    }
+    assertEquals([header.interlacing, ...header.rate], ["p", 25, 1]);
+  },
+);
+
+fileTest("upscaleFile gives a y4m the exact rate", async (upscale, make, folder) => {
+  await make("-f lavfi -i testsrc2=s=32x32:r=30000/1001:d=0.3 in.mkv");
+  await upscale("in.mkv", "out.y4m");
+  assertEquals((await y4m(`${folder}/out.y4m`)).header.rate, [30000, 1001]);
+});
+
+fileTest(
+  "upscaleFile says that an output cannot be written, a full disk at the last byte included",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=32x32:r=10:d=0.5 in.mkv");
+    for (const kind of ["mkv", "y4m"]) {
+      await Deno.symlink("/dev/full", `${folder}/full.${kind}`);
+      for (const [name, words] of [["full", "No space left"], ["none/x", "No such file"]]) {
+        const output = `${name}.${kind}`;
+        const { message } = await assertRejects(() => upscale("in.mkv", output), Error, "", output);
+        assertStringIncludes(message, output);
+        assertStringIncludes(message, words);
+      }
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile refuses a pipe that ffmpeg would read twice",
+  async (upscale, _make, folder) => {
+    await new Deno.Command("mkfifo", { args: [`${folder}/in.mkv`] }).output();
+    await assertRejects(() => upscale("in.mkv", "out.mkv"), RangeError, "it is a pipe");
+  },
 );
