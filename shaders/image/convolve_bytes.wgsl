@@ -35,11 +35,12 @@ fn pack(sum: vec4<i32>, shift: vec4<i32>) -> u32 {
 }
 
 @compute @workgroup_size(32)
-fn convolve(@builtin(global_invocation_id) id: vec3<u32>) {
-  // Rows end to end, so that no narrow frame leaves invocations idle.
+fn convolve(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  // Rows end to end, so that no narrow frame leaves invocations idle; on along y, for frames of more workgroups than fit one dimension.
   let columns = (shape.width + #(PIXELS - 1)u) / #(PIXELS)u;
-  let x0 = id.x % columns * #(PIXELS)u;
-  let y0 = id.x / columns;
+  let at = id.y * groups.x * 32u + id.x;
+  let x0 = at % columns * #(PIXELS)u;
+  let y0 = at / columns;
   if (y0 >= shape.height) {
     return;
   }

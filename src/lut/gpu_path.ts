@@ -42,6 +42,9 @@ function fusePixels(scale: number): number {
   return scale === 4 ? 1 : 4;
 }
 
+/** What WebGPU promises of one dimension of a dispatch. */
+const mostWorkgroups = 65535;
+
 const uniforms = {
   stage: new UniformStruct(lutShaders.stage.source, "StageShape"),
   fuse: new UniformStruct(lutShaders.fuse.source, "FuseShape"),
@@ -150,6 +153,7 @@ export class GpuPath implements LumaPath {
     // Reading blocks: the caller may do what else there is first.
     await undefined;
     const padded = new Uint8Array(plan.readback.read());
+    this.#gpu.check();
     const row = width * scale;
     if (row === stride) return padded;
     const out = new Uint8Array(row * height * scale);
@@ -241,7 +245,9 @@ export class GpuPath implements LumaPath {
           HIDDEN: hidden ? 1 : 0,
         });
         const result = build.words(`convolution ${i}`, w * h * groups * 4);
-        build.step(pipeline, [ceilDiv(ceilDiv(w, pixels) * h, 32), 1, groups], {
+        const workgroups = ceilDiv(ceilDiv(w, pixels) * h, 32);
+        const rows = ceilDiv(workgroups, mostWorkgroups);
+        build.step(pipeline, [ceilDiv(workgroups, rows), rows, groups], {
           shape,
           activations: from,
           weights: build.upload(`convolution ${i} weights`, weights),

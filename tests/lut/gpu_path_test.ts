@@ -124,3 +124,21 @@ gpuTest(
     }
   },
 );
+
+gpuTest(
+  "GpuPath.fuse gives the bytes of the Rust library for more workgroups than one dimension has",
+  async () => {
+    if (!needsNative({ name: "GpuPath.fuse" } as Deno.TestContext)) return;
+    const rng = new Rng(6);
+    const models = [randomFusion(rng, 2, 1)];
+    using device = new GpuPath(gpu, models, { pixels: 1 });
+    using native = new NativePath(models);
+    const [w, h] = [2050, 1025];
+    const frame = roughFrame(rng, w, h);
+    const [given, expected] = [
+      await device.fuse(frame, frame, w, h),
+      native.fuse(frame, frame, w, h),
+    ];
+    assertEquals(given.findIndex((byte, i) => byte !== expected[i]), -1);
+  },
+);
