@@ -69,7 +69,7 @@ export type { Quality } from "./src/lut/quality_ladder.ts";
 export type { LumaPath } from "./src/lut/luma_path.ts";
 export type { PatternName } from "./src/lut/patterns.ts";
 export type { LutScale } from "./src/lut/model_file.ts";
-export type { ChromaLayout, VideoFrame } from "./src/lut/video_frame.ts";
+export type { ChromaLayout, ChromaSiting, VideoFrame } from "./src/lut/video_frame.ts";
 export { upscaleFile, type UpscaleFileOptions } from "./src/lut/upscale_file.ts";
 export { enlargeLuma, type ImageUpscaleOptions, upscaleImage } from "./src/lut/upscale_image.ts";
 export { decodeImage, encodeImage, type ImageFormat, type RgbaImage } from "./src/formats/image.ts";

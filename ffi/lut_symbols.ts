@@ -106,8 +106,19 @@ export const lutSymbols = {
   },
   sparrow_lut_fusion_close: { names: ["id"], parameters: ["u64"], result: "i32" },
   sparrow_lut_enlarge: {
-    names: ["threads", "source", "source_len", "width", "height", "scale", "out", "out_len"],
-    parameters: ["u32", "buffer", "usize", "u32", "u32", "u32", "buffer", "usize"],
+    names: [
+      "threads",
+      "source",
+      "source_len",
+      "width",
+      "height",
+      "scale",
+      "across",
+      "down",
+      "out",
+      "out_len",
+    ],
+    parameters: ["u32", "buffer", "usize", "u32", "u32", "u32", "u32", "u32", "buffer", "usize"],
     result: "i32",
   },
 } as const satisfies SymbolTable;

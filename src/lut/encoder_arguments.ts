@@ -31,10 +31,13 @@ export async function encoderArguments(
   const webm = /\.webm$/i.test(path);
   const codec = options.codec ?? (webm ? "libvpx-vp9" : "libx264");
   const odd = codec === "libx264" && (width % 2 === 1 || height % 2 === 1);
-  const { range, space, primaries, transfer } = options.colour ?? {};
+  const { range, space, primaries, transfer, siting } = options.colour ?? {};
+  const from = `in_h_chr_pos=${siting === "center" ? 128 : 0}:in_v_chr_pos=${
+    siting === "topleft" ? 0 : 128
+  }`;
   const [n, d] = options.aspect ?? [0, 0];
   const filters = [
-    ...(odd ? [`scale=in_range=${range ?? "tv"}:out_range=${range ?? "tv"}`] : []),
+    ...(odd ? [`scale=in_range=${range ?? "tv"}:out_range=${range ?? "tv"}:${from}`] : []),
     ...(n > 0 && d > 0 ? [`setsar=${n}/${d}`] : []),
   ];
   const tags = Object.entries({
@@ -42,6 +45,7 @@ export async function encoderArguments(
     colorspace: space,
     color_primaries: primaries,
     color_trc: transfer,
+    chroma_sample_location: siting,
   }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
   return [
     ..."-v error -y -copyts -f matroska -i -".split(" "),

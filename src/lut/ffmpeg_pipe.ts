@@ -48,15 +48,16 @@ export async function* decodeVideo(
   signal?: AbortSignal,
 ): AsyncGenerator<VideoFrame> {
   const asked = probe ?? await probeVideo(path);
+  const { filters, siting } = decodedColour(asked);
   const child = ffmpegProgram("ffmpeg", [
     ..."-v error -nostdin -copyts -i".split(" "),
     ffmpegPath(path),
     // The clock is named: by default times snap to a guess of the frame rate.
     ..."-map 0:V:0 -fps_mode passthrough -enc_time_base:v 1:1000 -c:v rawvideo -vf".split(" "),
     // Enlarged, the lines of two fields could not be told apart any more.
-    `${asked.interlaced ? "bwdif=mode=send_frame:deint=interlaced," : ""}${
-      decodedColour(asked).filters
-    },settb=1/1000000,setpts=PTS*${slowed}`,
+    `${
+      asked.interlaced ? "bwdif=mode=send_frame:deint=interlaced," : ""
+    }${filters},settb=1/1000000,setpts=PTS*${slowed}`,
     ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
   ]).spawn();
   const complaint = new Response(child.stderr).text();
@@ -67,7 +68,7 @@ export async function* decodeVideo(
     for await (const { timestamp, bytes } of readRawMatroska(child.stdout, (s) => size = s, path)) {
       last = timestamp / slowed;
       count++;
-      yield frameOf(bytes, "420", size.width, size.height, last);
+      yield frameOf(bytes, "420", size.width, size.height, last, siting);
     }
     whole = true;
   } catch (error) {

@@ -37,6 +37,8 @@ export interface VideoColour {
   space?: string;
   primaries?: string;
   transfer?: string;
+  /** Where chroma lies. */
+  siting?: string;
 }
 
 /**
@@ -47,13 +49,13 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   const { streams, format } = await ask(path, [
     ..."-select_streams V:0 -show_entries".split(" "),
     "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
-    "color_primaries,color_transfer:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time",
+    "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time",
   ], signal);
   const stream = streams?.[0];
   if (!stream?.width) throw new ModelFormatError(`read ${path}: no video stream was found in it`);
   const [n, d] = ratio(stream.avg_frame_rate, "/");
   const known = (text: unknown) =>
-    typeof text === "string" && text !== "unknown" && text !== "reserved" ? text : undefined;
+    typeof text === "string" && !/^(unknown|reserved|unspecified)$/.test(text) ? text : undefined;
   const own = Number(stream.duration ?? clock(stream.tags?.DURATION));
   const seconds = Number.isFinite(own) ? own : Number(format?.duration);
   const turned = (stream.side_data_list ?? []).some((one) =>
@@ -79,6 +81,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
       space: known(stream.color_space),
       primaries: known(stream.color_primaries),
       transfer: known(stream.color_transfer),
+      siting: known(stream.chroma_location),
     },
   };
 }
@@ -110,6 +113,7 @@ interface Answer {
     color_space?: string;
     color_primaries?: string;
     color_transfer?: string;
+    chroma_location?: string;
     tags?: { DURATION?: string; language?: string };
     side_data_list?: { rotation?: number }[];
   }[];

@@ -6,7 +6,7 @@ import { decodeVideo, IncompleteVideoError, VideoEncoder } from "./ffmpeg_pipe.t
 import { probeVideo, type VideoColour } from "./probe_video.ts";
 import type { VideoUpscaler } from "./video_upscaler.ts";
 import type { VideoFrame } from "./video_frame.ts";
-import { enlargedHeader, y4mChunks, y4mFrames } from "./y4m_video.ts";
+import { enlargedHeader, y4mChunks, y4mColour, y4mFrames, y4mSiting } from "./y4m_video.ts";
 
 /** What to tell while a file is under way. */
 export interface UpscaleFileOptions {
@@ -84,6 +84,8 @@ interface Sink extends AsyncDisposable {
 /** What mjpegtools and ffmpeg write into a y4m of full range. */
 const fullRange = "COLORRANGE=FULL";
 
+const ffmpegSiting = { centre: "center", left: "left", topleft: "topleft" } as const;
+
 function isY4m(path: string): boolean {
   return /\.y4m$/i.test(path);
 }
@@ -96,7 +98,10 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
       frames: y4mFrames(reader),
       total: undefined,
       header: reader.header,
-      colour: reader.header.comments.includes(fullRange) ? { range: "pc" } : {},
+      colour: {
+        range: reader.header.comments.includes(fullRange) ? "pc" : undefined,
+        siting: ffmpegSiting[y4mSiting(reader.header)],
+      },
       // A failure before the first frame would leave the file open. Not awaited: a pipe may be stuck in a read.
       [Symbol.asyncDispose]: () => {
         reader.cancel().catch(() => {});
@@ -110,7 +115,7 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
     );
   }
   const probe = await probeVideo(input, signal);
-  const { colour } = decodedColour(probe);
+  const { colour, siting } = decodedColour(probe);
   const stop = new AbortController();
   return {
     frames: decodeVideo(input, probe, stop.signal),
@@ -119,6 +124,7 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
       width: probe.width,
       height: probe.height,
       layout: "420",
+      colour: y4mColour(siting),
       rate: probe.rateRatio,
       interlacing: "p",
       aspect: probe.aspect,

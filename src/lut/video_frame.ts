@@ -1,6 +1,12 @@
 /** How the chroma planes relate to the luma plane: `mono` has none. */
 export type ChromaLayout = "420" | "422" | "444" | "mono";
 
+/**
+ * Where subsampled chroma lies: between the luma samples that it stands for, at the left ones (MPEG-2 and after it; 4:2:2 too), or at the
+ * upper left one.
+ */
+export type ChromaSiting = "centre" | "left" | "topleft";
+
 /** One picture of 8-bit planes, row-major, no padding. */
 export interface VideoFrame {
   /** Luma columns. */
@@ -15,6 +21,8 @@ export interface VideoFrame {
   u: Uint8Array<ArrayBuffer>;
   /** Second chroma plane. */
   v: Uint8Array<ArrayBuffer>;
+  /** Where chroma of 4:2:0 and 4:2:2 lies, and lies in the enlarged frame; default centre. */
+  siting?: ChromaSiting;
   /** Seconds from the stream's origin, where the source has one. Passed through untouched. */
   timestamp?: number;
 }
@@ -52,6 +60,7 @@ export function frameOf(
   width: number,
   height: number,
   timestamp?: number,
+  siting?: ChromaSiting,
 ): VideoFrame {
   const [w, h] = chromaSize(layout, width, height);
   const luma = width * height, chroma = w * h;
@@ -62,6 +71,7 @@ export function frameOf(
     y: bytes.subarray(0, luma),
     u: bytes.subarray(luma, luma + chroma),
     v: bytes.subarray(luma + chroma, luma + 2 * chroma),
+    ...(siting === undefined ? {} : { siting }),
     ...(timestamp === undefined ? {} : { timestamp }),
   };
 }

@@ -1,4 +1,4 @@
-import { enlargePlane } from "../../ffi/lut_enlarge.ts";
+import { enlargePlane, type PlaneSiting } from "../../ffi/lut_enlarge.ts";
 import type { LutRunOptions } from "../../ffi/lut_isa.ts";
 import { BankChooser } from "./bank_chooser.ts";
 import { blendExperts } from "./blend_experts.ts";
@@ -51,7 +51,7 @@ const gateTolerance = 0.1;
 
 /**
  * Enlarges video by look-up tables. Luma goes through the fusion net (or a cheaper step when the budget is short), chroma
- * through bicubic; range and matrix stay as they are, timestamps pass untouched. Each frame may use its predecessor, so one
+ * through bicubic; range, matrix and siting stay as they are, timestamps pass untouched. Each frame may use its predecessor, so one
  * upscaler serves one stream; a change of size or a scene cut starts afresh.
  *
  * Source: "Online Streaming Video Super-Resolution with Convolutional Look-Up Table" (IEEE TIP 33, 2024), rebuilt on
@@ -129,10 +129,11 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     const before = this.#predecessor(frame);
     const quality = this.#ladder.quality;
     const luma = this.#luma(quality, frame, before);
+    const siting = chromaSiting(frame);
     const chroma = (plane: Uint8Array<ArrayBuffer>) => {
       // An array of its own: workers give results away with the buffer behind them.
       if (plane.length === 0) return new Uint8Array(0);
-      const big = enlargePlane(plane, cw, ch, this.scale, this.#cpu);
+      const big = enlargePlane(plane, cw, ch, this.scale, { ...this.#cpu, siting });
       const [w, h] = chromaSize(frame.layout, width * this.scale, height * this.scale);
       return crop(big, cw * this.scale, w, h);
     };
@@ -145,6 +146,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
       y: await luma,
       u,
       v,
+      ...(frame.siting === undefined ? {} : { siting: frame.siting }),
       ...(frame.timestamp === undefined ? {} : { timestamp: frame.timestamp }),
     };
     this.#previous = frame;
@@ -231,6 +233,11 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     this.#path.setStages([blendExperts(this.#singles, this.#levels)]);
     this.#blended = this.#levels;
   }
+}
+
+function chromaSiting({ layout, siting = "centre" }: VideoFrame): PlaneSiting {
+  const across = (layout === "420" || layout === "422") && siting !== "centre" ? 1 : 2;
+  return [across, layout === "420" && siting === "topleft" ? 1 : 2];
 }
 
 /** The first `width` columns and `height` rows: chroma of an odd size enlarges to more than its luma needs. */

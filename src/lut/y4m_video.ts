@@ -1,16 +1,33 @@
 import { y4mFrameMark, type Y4mHeader, type Y4mReader } from "../formats/y4m.ts";
-import { frameOf, type VideoFrame } from "./video_frame.ts";
+import { type ChromaSiting, frameOf, type VideoFrame } from "./video_frame.ts";
 
 /** Frames a second of a y4m stream that does not say, as ffmpeg has it. */
 const assumedRate = [25, 1] as const;
 
+const sitings: Readonly<Record<string, ChromaSiting>> = {
+  "420mpeg2": "left",
+  "420paldv": "topleft",
+  "422": "left",
+};
+
+/** Where the chroma of a y4m stream lies, by its `C` tag. */
+export function y4mSiting({ layout, colour = layout }: Y4mHeader): ChromaSiting {
+  return sitings[colour] ?? "centre";
+}
+
+/** The `C` tag of 4:2:0 with chroma there. */
+export function y4mColour(siting: ChromaSiting): string {
+  return { centre: "420jpeg", left: "420mpeg2", topleft: "420paldv" }[siting];
+}
+
 /** The frames of a y4m stream, timed by its rate; 25 frames a second are assumed where it has none. */
 export async function* y4mFrames(reader: Y4mReader): AsyncGenerator<VideoFrame> {
   const { width, height, layout, rate } = reader.header;
+  const siting = y4mSiting(reader.header);
   const [n, d] = rate[0] > 0 && rate[1] > 0 ? rate : assumedRate;
   let index = 0;
   for await (const bytes of reader) {
-    yield frameOf(bytes, layout, width, height, index * d / n);
+    yield frameOf(bytes, layout, width, height, index * d / n, siting);
     index++;
   }
 }

@@ -77,7 +77,7 @@ export function describeMediaRoutes(router: AppRouter): void {
     tags: ["Pictures and video"],
     summary: "A WebSocket of frames",
     description:
-      "Send {width, height, scale, quality, budget_ms} as JSON, of which all but the size may be absent, then one 4:2:0 frame (Y, Cb, Cr) a " +
+      "Send {width, height, scale, quality, budget_ms} as JSON, of which all but the size may be absent, then one 4:2:0 frame (Y, Cb, Cr; chroma lies in the middle of its four luma samples) a " +
       "binary message. Answers are {type: ready, width, height, device}, an enlarged frame for each frame, in order, {type: dropped} in place of one " +
       "that found four unanswered or not taken from the socket, and {type: error, message}. Another JSON message starts anew. " +
       `A frame has at most ${maxFramePixels} pixels, and ${maxFrameSide} a side. The socket of a client that leaves more untaken than four enlarged frames and a megabyte, or ` +

@@ -367,3 +367,37 @@ fileTest(
     await assertRejects(() => upscale("in.mkv", "out.mkv"), RangeError, "it is a pipe");
   },
 );
+
+fileTest(
+  "upscaleFile leaves chroma where it lies, says where, and puts it left where it has to be halved",
+  async (upscale, make, folder) => {
+    const ramp = "nullsrc=s=48x16:r=5:d=0.2,format=yuv444p,geq=lum=128:cb=X*4+20:cr=128";
+    await make(`-f lavfi -i ${ramp} -c:v ffv1 whole.mkv`);
+    const halved = (across: number) =>
+      `-i whole.mkv -vf scale=out_h_chr_pos=${across}:out_v_chr_pos=128,format=yuv420p`;
+    await make(`${halved(0)} -c:v ffv1 left.mkv`);
+    await make(`${halved(128)} -c:v mjpeg -q:v 1 -color_range tv -strict unofficial centre.avi`);
+    for (
+      const [input, colour, offset] of [
+        ["whole.mkv", "420mpeg2", 0],
+        ["left.mkv", "420mpeg2", 0],
+        ["centre.avi", "420jpeg", 0.5],
+      ] as const
+    ) {
+      await upscale(input, "big.y4m");
+      const { header, frames } = await y4m(`${folder}/big.y4m`);
+      assertEquals(header.colour, colour);
+      const row = frames[0].subarray(96 * 32 + 48 * 8, 96 * 32 + 48 * 9);
+      const errors = [...row].slice(6, -6).map((value, i) =>
+        value - (20 + 4 * ((2 * (i + 6) + offset + 0.5) / 2 - 0.5))
+      );
+      const mean = errors.reduce((a, b) => a + b) / errors.length;
+      assert(Math.abs(mean) <= 0.6, `${input}: ${mean} of 4 a column`);
+      await upscale("big.y4m", "again.mp4");
+      assertEquals(
+        (await probeVideo(`${folder}/again.mp4`)).colour.siting,
+        offset > 0 ? "center" : "left",
+      );
+    }
+  },
+);

@@ -51,6 +51,53 @@ async function* pictures(
   }
 }
 
+Deno.test("VideoUpscaler leaves chroma where it lies beside luma", async (t) => {
+  if (!needsNative(t)) return;
+  const [width, height] = [48, 32];
+  for (const scale of [2, 3, 4] as const) {
+    using upscaler = await VideoUpscaler.open({ scale, quality: "bicubic" });
+    for (
+      const [layout, siting, across, down] of [
+        ["420", undefined, 0.5, 0.5],
+        ["420", "centre", 0.5, 0.5],
+        ["420", "left", 0, 0.5],
+        ["420", "topleft", 0, 0],
+        ["422", "left", 0, 0],
+        ["444", "left", 0, 0],
+      ] as const
+    ) {
+      const [w, h] = chromaSize(layout, width, height);
+      const [stepX, stepY] = [width / w, height / h];
+      // Ramps of 2 a luma column in u and 4 a luma row in v, sampled where the chroma lies.
+      const frame = frameOf(
+        new Uint8Array(frameBytes(layout, width, height)).fill(99),
+        layout,
+        width,
+        height,
+        0,
+        siting,
+      );
+      const ramps = (scaled: number, x: number, y: number) =>
+        [[2, x, stepX, across], [4, y, stepY, down]].map(([slope, at, step, offset]) =>
+          20 + slope * ((at * step + offset + 0.5) / scaled - 0.5)
+        );
+      for (let y = 0; y < h; y++) {
+        for (let x = 0; x < w; x++) [frame.u[y * w + x], frame.v[y * w + x]] = ramps(1, x, y);
+      }
+      const out = await upscaler.upscaleFrame(frame);
+      assertEquals(out.siting, siting);
+      for (let y = 3 * scale; y < (h - 3) * scale; y++) {
+        for (let x = 3 * scale; x < (w - 3) * scale; x++) {
+          const at = y * w * scale + x;
+          const [u, v] = ramps(scale, x, y);
+          const off = Math.max(Math.abs(out.u[at] - u), Math.abs(out.v[at] - v));
+          assert(off <= 0.76, `x${scale} ${layout} ${siting}: ${off} at ${x}, ${y}`);
+        }
+      }
+    }
+  }
+});
+
 Deno.test("VideoUpscaler keeps layout and timestamps at every scale and odd size", async (t) => {
   if (!needsNative(t)) return;
   const rng = new Rng(2);

@@ -256,7 +256,8 @@ pub extern "C" fn sparrow_lut_fusion_close(id: u64) -> i32 {
     guard(|| FUSIONS.remove(id))
 }
 
-/// Bicubic enlargement of one plane by 1 to 4.
+/// Bicubic enlargement of one plane by 1 to 4. `across` and `down` say where its samples lie, in quarters: 2 in the middle, 1 at the first of two
+/// luma samples.
 ///
 /// # Safety
 /// `source` must be readable and `out` writable for their lengths, apart from each other.
@@ -268,12 +269,16 @@ pub unsafe extern "C" fn sparrow_lut_enlarge(
     width: u32,
     height: u32,
     scale: u32,
+    across: u32,
+    down: u32,
     out: *mut u8,
     out_len: usize,
 ) -> i32 {
     guard(|| {
         // SAFETY: by this function's own contract.
         let (source, out) = unsafe { (args::input("source", source, source_len)?, args::output("out", out, out_len)?) };
-        Ok(with_threads(threads as usize, || enlarge(source, width as usize, height as usize, scale as usize, out))??)
+        Ok(with_threads(threads as usize, || {
+            enlarge(source, width as usize, height as usize, scale as usize, [across, down], out)
+        })??)
     })
 }

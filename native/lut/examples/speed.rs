@@ -62,7 +62,7 @@ fn main() {
                 let b = fastest(|| two.run(isa, &frame, w, h, &mut out).unwrap());
                 let c = fastest(|| fusion.run(isa, &frame, &frame, w, h, false, &mut out).unwrap());
                 let d = fastest(|| fusion.run(isa, &frame, &frame, w, h, true, &mut out).unwrap());
-                let e = fastest(|| enlarge(&frame[..160 * 90], 160, 90, 4, &mut out[..640 * 360]).unwrap());
+                let e = fastest(|| enlarge(&frame[..160 * 90], 160, 90, 4, [2, 2], &mut out[..640 * 360]).unwrap());
                 println!("{threads} threads {:10} one stage {a:.2} ms, two stages {b:.2}, fused {c:.2}, with residual {d:.2}, one chroma plane {e:.2}", isa.name());
             });
         }

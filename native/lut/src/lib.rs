@@ -29,7 +29,7 @@ mod threads;
 
 pub use cascade::{Cascade, Stage, StageShape};
 pub use conv::{Layer, Net};
-pub use enlarge::enlarge;
+pub use enlarge::{Siting, enlarge};
 pub use error::Error;
 pub use fusion::{Experts, Fusion};
 pub use geometry::Pattern;

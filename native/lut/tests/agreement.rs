@@ -199,10 +199,33 @@ fn bicubic_keeps_flat_areas_and_odd_sizes() {
     for (w, h) in [(1, 1), (3, 2), (70, 5)] {
         for scale in 1..=4 {
             let mut out = vec![0; w * h * scale * scale];
-            enlarge(&vec![77; w * h], w, h, scale, &mut out).unwrap();
+            enlarge(&vec![77; w * h], w, h, scale, [2, 2], &mut out).unwrap();
             assert!(out.iter().all(|&v| v == 77));
         }
     }
+}
+
+#[test]
+fn bicubic_keeps_samples_where_they_lie() {
+    // A ramp of 8 a sample, read where the result's samples lie.
+    let (w, h) = (24, 16);
+    for scale in 1..=4 {
+        for siting in [[2, 2], [1, 2], [2, 1], [1, 1]] {
+            for axis in 0..2 {
+                let source: Vec<u8> = (0..w * h).map(|i| (8 * if axis == 0 { i % w } else { i / w }) as u8).collect();
+                let mut out = vec![0; w * h * scale * scale];
+                enlarge(&source, w, h, scale, siting, &mut out).unwrap();
+                let side = [w, h][axis] * scale;
+                for at in 2 * scale..side - 2 * scale {
+                    let offset = f64::from(siting[axis]) / 4.0;
+                    let expected = 8.0 * ((at as f64 + offset) / scale as f64 - offset);
+                    let found = out[if axis == 0 { 5 * w * scale + at } else { at * w * scale + 5 }];
+                    assert!((f64::from(found) - expected).abs() < 0.7, "x{scale} {siting:?}: {found} at {at}, {expected}");
+                }
+            }
+        }
+    }
+    assert!(enlarge(&[0], 1, 1, 2, [0, 2], &mut [0; 4]).is_err());
 }
 
 #[test]
