@@ -1,10 +1,10 @@
 import { ModelFormatError } from "../common/errors.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
-import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
+import { encodeY4mHeader } from "../formats/y4m.ts";
 import type { LutScale } from "./model_file.ts";
 import { upscaleImageFile } from "./upscale_image_file.ts";
 import { WorkerUpscaler } from "./worker_upscaler.ts";
-import { enlargedHeader, y4mChunks, y4mFrames } from "./y4m_video.ts";
+import { enlargedHeader, openY4mVideo, y4mChunks, y4mFrames } from "./y4m_video.ts";
 
 /** What a node of the application graph asks for; the fields that tables cannot honour are refused. */
 export interface MediaUpscaleOptions {
@@ -66,7 +66,7 @@ async function video(
   maxPixels: number | undefined,
   signal: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = await Y4mReader.open(new Blob([bytes]).stream(), "data URL");
+  const reader = await openY4mVideo(new Blob([bytes]).stream(), "data URL");
   const { header } = reader;
   if (maxPixels !== undefined && header.width * header.height > maxPixels) {
     throw new ModelFormatError(

@@ -1,12 +1,19 @@
 import { ModelFormatError } from "../common/errors.ts";
 import { sameFile } from "../common/same_file.ts";
-import { encodeY4mHeader, type Y4mHeader, Y4mReader } from "../formats/y4m.ts";
+import { encodeY4mHeader, type Y4mHeader } from "../formats/y4m.ts";
 import { decodedColour } from "./decoded_colour.ts";
 import { decodeVideo, IncompleteVideoError, VideoEncoder } from "./ffmpeg_pipe.ts";
 import { probeVideo, type VideoColour } from "./probe_video.ts";
 import type { VideoUpscaler } from "./video_upscaler.ts";
 import type { VideoFrame } from "./video_frame.ts";
-import { enlargedHeader, y4mChunks, y4mColour, y4mFrames, y4mSiting } from "./y4m_video.ts";
+import {
+  enlargedHeader,
+  openY4mVideo,
+  y4mChunks,
+  y4mColour,
+  y4mFrames,
+  y4mSiting,
+} from "./y4m_video.ts";
 
 /** What to tell while a file is under way. */
 export interface UpscaleFileOptions {
@@ -93,7 +100,7 @@ function isY4m(path: string): boolean {
 async function openSource(input: string, signal?: AbortSignal): Promise<Source> {
   if (isY4m(input)) {
     const file = await Deno.open(input);
-    const reader = await Y4mReader.open(file.readable, input);
+    const reader = await openY4mVideo(file.readable, input);
     return {
       frames: y4mFrames(reader),
       total: undefined,

@@ -1,4 +1,5 @@
-import { y4mFrameMark, type Y4mHeader, type Y4mReader } from "../formats/y4m.ts";
+import { ModelFormatError } from "../common/errors.ts";
+import { y4mFrameMark, type Y4mHeader, Y4mReader } from "../formats/y4m.ts";
 import { type ChromaSiting, frameOf, type VideoFrame } from "./video_frame.ts";
 
 /** Frames a second of a y4m stream that does not say, as ffmpeg has it. */
@@ -18,6 +19,25 @@ export function y4mSiting({ layout, colour = layout }: Y4mHeader): ChromaSiting 
 /** The `C` tag of 4:2:0 with chroma there. */
 export function y4mColour(siting: ChromaSiting): string {
   return { centre: "420jpeg", left: "420mpeg2", topleft: "420paldv" }[siting];
+}
+
+/**
+ * Opens a y4m stream to be enlarged.
+ * @throws {ModelFormatError} as `Y4mReader.open`, and for interlaced frames: enlarged, the lines of two fields could not be told apart any more.
+ */
+export async function openY4mVideo(
+  stream: AsyncIterable<Uint8Array>,
+  name: string,
+): Promise<Y4mReader> {
+  const reader = await Y4mReader.open(stream, name);
+  const { interlacing } = reader.header;
+  if (/^[tbm]$/.test(interlacing)) {
+    await reader.cancel();
+    throw new ModelFormatError(
+      `${name}: interlacing is ${interlacing}, expected p: make it progressive first, as ffmpeg's filter bwdif does`,
+    );
+  }
+  return reader;
 }
 
 /** The frames of a y4m stream, timed by its rate; 25 frames a second are assumed where it has none. */

@@ -49,7 +49,7 @@ export function describeMediaRoutes(router: AppRouter): void {
     tags: ["Pictures and video"],
     summary: "Enlarge a video stream: y4m in, y4m out while the body still arrives",
     description:
-      `A body of any length; at most ${maxFramePixels} pixels a frame. What goes wrong after the first frame cuts the answer off.`,
+      `A body of any length, not interlaced; at most ${maxFramePixels} pixels a frame. What goes wrong after the first frame cuts the answer off.`,
     request: {
       query: z.object({
         scale,

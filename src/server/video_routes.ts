@@ -1,8 +1,8 @@
-import { encodeY4mHeader, Y4mReader } from "../formats/y4m.ts";
+import { encodeY4mHeader, type Y4mReader } from "../formats/y4m.ts";
 import { ModelFormatError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
-import { enlargedHeader, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
+import { enlargedHeader, openY4mVideo, y4mChunks, y4mFrames } from "../lut/y4m_video.ts";
 import { checkOrigin } from "./access_middleware.ts";
 import { ApiError } from "./api_error.ts";
 import { answeredProtocol } from "./auth.ts";
@@ -89,7 +89,7 @@ export function videoRoutes(
 /** The header of the body. Throws `ApiError`, since the file is the client's. */
 async function openBody(body: ReadableStream<Uint8Array>): Promise<Y4mReader> {
   try {
-    return await Y4mReader.open(body, "body");
+    return await openY4mVideo(body, "body");
   } catch (error) {
     if (error instanceof ModelFormatError) throw ApiError.invalid(error.message);
     throw error;

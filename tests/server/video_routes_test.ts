@@ -115,6 +115,15 @@ Deno.test("POST /v1/videos/upscale refuses bad parameters and other formats with
   }
 });
 
+Deno.test("POST /v1/videos/upscale refuses interlaced frames", async () => {
+  for (const interlacing of ["t", "b", "m"]) {
+    const response = await post("", encodeY4mHeader({ ...header, interlacing }));
+    assertEquals(response.status, 400);
+    const { error } = await response.json();
+    assertStringIncludes(error.message, `interlacing is ${interlacing}, expected p`);
+  }
+});
+
 Deno.test("the live socket answers frames in order, refuses wrong ones, drops what is late, and ends with the server", async (t) => {
   if (!needsNative(t)) return;
   await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
