@@ -43,19 +43,31 @@ async function start() {
 function connect() {
   stopSocket();
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(`${scheme}//${location.host}/v1/videos/live`, socketProtocols());
+  const own = socket = new WebSocket(
+    `${scheme}//${location.host}/v1/videos/live`,
+    socketProtocols(),
+  );
   socket.binaryType = "arraybuffer";
-  socket.onopen = () =>
-    socket.send(JSON.stringify({
+  let opened = false;
+  socket.onopen = () => {
+    opened = true;
+    own.send(JSON.stringify({
       width: small.width,
       height: small.height,
       scale: Number($("scale").value),
       quality: $("quality").value,
     }));
+  };
   socket.onmessage = ({ data }) =>
     typeof data === "string" ? onText(JSON.parse(data)) : onFrame(data);
   socket.onclose = () => {
-    if (ready) status("The server closed the connection.");
+    // One that was left may close when its successor is ready.
+    if (socket !== own) return;
+    status(
+      opened
+        ? "The server closed the connection."
+        : "The server takes no more videos at the moment, or cannot be reached.",
+    );
     ready = undefined;
   };
 }

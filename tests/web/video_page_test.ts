@@ -42,6 +42,13 @@ Deno.test({
     await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
     await using page = await ChromiumPage.open(chromium as string);
     await page.goto(`${server.url}/video`);
+    await page.evaluate(`(() => {
+      globalThis.sockets = [];
+      const Plain = WebSocket;
+      globalThis.WebSocket = class extends Plain {
+        constructor(...given) { super(...given); sockets.push(this); }
+      };
+    })()`);
     await page.evaluate(dropClip);
     const frames = "Number(document.body.dataset.frames ?? 0)";
     await page.waitFor(`${frames} >= 5`, 30_000);
@@ -77,6 +84,10 @@ Deno.test({
       "(() => { const s = document.querySelector('#scale'); s.value = 2; s.dispatchEvent(new Event('change')); })()",
     );
     await page.waitFor("document.querySelector('#after').width === 320", 30_000);
+    // The socket before may close only now.
+    await page.evaluate("sockets[0].onclose(new CloseEvent('close'))");
+    const kept = await page.evaluate(frames);
+    await page.waitFor(`${frames} >= ${kept + 3}`, 30_000);
     await page.click("#stop");
     assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
     assertEquals(page.errors, []);
@@ -101,5 +112,23 @@ Deno.test({
     await page.type("s~same?/+");
     await page.press("Enter");
     await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 5", 30_000);
+  },
+});
+
+Deno.test({
+  name: "video page says when the server takes no more videos",
+  ignore: missing !== undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}), maxVideos: 1 });
+    const other = new WebSocket(`${server.url.replace("http", "ws")}/v1/videos/live`);
+    await new Promise((resolve) => other.onopen = resolve);
+    await using page = await ChromiumPage.open(chromium as string);
+    await page.goto(`${server.url}/video`);
+    await page.evaluate(dropClip);
+    const status = "document.querySelector('#status').textContent";
+    await page.waitFor(`${status}.includes('takes no more videos')`, 30_000);
+    const closed = new Promise((resolve) => other.onclose = resolve);
+    other.close();
+    await closed;
   },
 });
