@@ -6,6 +6,8 @@ import type { VideoColour } from "./probe_video.ts";
 export interface EncodeOptions {
   /** File whose audio, subtitles and title are taken over. */
   soundFrom?: string;
+  /** Whether the clock of that file `restarts`, and the frames' times do not. */
+  restarts?: boolean;
   /** Called with a stream of that file, in words, for which the new one has no room. */
   onLeftOut?: (stream: string) => void;
   /** Language of the pictures by ISO 639-2, absent when unknown. */
@@ -25,12 +27,13 @@ export interface EncodeOptions {
  */
 export async function encoderArguments(
   path: string,
-  { width, height }: { width: number; height: number },
+  { width, height, timestamp = 0 }: { width: number; height: number; timestamp?: number },
   options: EncodeOptions,
 ): Promise<string[]> {
   const webm = /\.webm$/i.test(path);
   const codec = options.codec ?? (webm ? "libvpx-vp9" : "libx264");
   const odd = codec === "libx264" && (width % 2 === 1 || height % 2 === 1);
+  const joined = options.restarts && options.soundFrom !== undefined;
   const { range, space, primaries, transfer, siting } = options.colour ?? {};
   const from = `in_h_chr_pos=${siting === "center" ? 128 : 0}:in_v_chr_pos=${
     siting === "topleft" ? 0 : 128
@@ -48,7 +51,10 @@ export async function encoderArguments(
     chroma_sample_location: siting,
   }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
   return [
-    ..."-v error -y -copyts -f matroska -i -".split(" "),
+    ..."-v error -y".split(" "),
+    // Without the first flag ffmpeg joins times that jump, and has every input start at 0.
+    ...(options.restarts ? ["-itsoffset", timestamp.toFixed(6)] : ["-copyts"]),
+    ..."-f matroska -i -".split(" "),
     ...await soundArguments(path, options),
     ...(options.language === undefined ? [] : ["-metadata:s:v:0", `language=${options.language}`]),
     ..."-fps_mode passthrough".split(" "),
@@ -59,6 +65,8 @@ export async function encoderArguments(
     ...(options.codec === undefined ? rateArguments(webm, options.crf ?? 18) : []),
     ...tags,
     ffmpegPath(path),
+    // As `decodeVideo` has it.
+    ...(joined ? "-map 1:V:0 -map 1:a? -map 1:s? -c copy -f null -".split(" ") : []),
   ];
 }
 
@@ -80,5 +88,5 @@ async function soundArguments(
   if (soundFrom === undefined) return ["-map", "0:v"];
   const { args, leftOut } = await carriedStreams(soundFrom, path);
   for (const stream of leftOut) onLeftOut?.(stream);
-  return ["-copyts", "-i", ffmpegPath(soundFrom), ...args, "-map_metadata", "1"];
+  return ["-i", ffmpegPath(soundFrom), ...args, "-map_metadata", "1"];
 }

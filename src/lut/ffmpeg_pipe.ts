@@ -8,7 +8,7 @@ import { rawMatroskaFrameHead, rawMatroskaHead, readRawMatroska } from "../forma
 import { decodedColour } from "./decoded_colour.ts";
 import { type EncodeOptions, encoderArguments } from "./encoder_arguments.ts";
 import { ffmpegPath, ffmpegProgram, firstComplaint, killProcess } from "./ffmpeg_process.ts";
-import { probeVideo, type VideoProbe } from "./probe_video.ts";
+import { probeOthers, probeVideo, type VideoProbe } from "./probe_video.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
 /** ffmpeg gave fewer frames than the file declares, or failed: those that it gave are all there will be. */
@@ -36,7 +36,8 @@ export class IncompleteVideoError extends ModelFormatError {
 const slowed = 1000;
 
 /**
- * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the microsecond. Samples keep their range.
+ * The first video stream of a file as upright 4:2:0 frames with their own timestamps, to the microsecond (where the container's clock
+ * `restarts`, counted from the file's start, without its jumps). Samples keep their range.
  * Interlaced frames are made progressive, one of each. `probe` is what `probeVideo` said of the file, asked for when absent. `signal` ends the
  * process even while it waits for its input.
  * @throws {IncompleteVideoError} with ffmpeg's words when it fails, or complains and gives fewer frames than the file declares,
@@ -49,8 +50,11 @@ export async function* decodeVideo(
 ): AsyncGenerator<VideoFrame> {
   const asked = probe ?? await probeVideo(path);
   const { filters, siting } = decodedColour(asked);
+  const joined = asked.restarts && (await probeOthers(path)).length > 0;
   const child = ffmpegProgram("ffmpeg", [
-    ..."-v error -nostdin -copyts -i".split(" "),
+    ..."-v error -nostdin".split(" "),
+    ...(asked.restarts ? [] : ["-copyts"]),
+    "-i",
     ffmpegPath(path),
     // The clock is named: by default times snap to a guess of the frame rate.
     ..."-map 0:V:0 -fps_mode passthrough -enc_time_base:v 1:1000 -c:v rawvideo -vf".split(" "),
@@ -59,6 +63,8 @@ export async function* decodeVideo(
       asked.interlaced ? "bwdif=mode=send_frame:deint=interlaced," : ""
     }${filters},settb=1/1000000,setpts=PTS*${slowed}`,
     ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
+    // Times are joined by the streams that are read: the encoder reads the same ones.
+    ...(joined ? "-map 0:a? -map 0:s? -c copy -f null -".split(" ") : []),
   ]).spawn();
   const complaint = new Response(child.stderr).text();
   const stop = () => killProcess(child);

@@ -13,8 +13,13 @@ export interface VideoProbe {
   duration: number | undefined;
   /** Whether `duration` is that of the file's longest stream, since the container has none of this one's. */
   wholeFile: boolean;
-  /** Seconds at which the file's first stream starts. */
+  /** Seconds at which the file's first stream starts; 0 where `restarts`. */
   start: number;
+  /**
+   * Whether the container's clock starts anywhere and may jump, as in broadcasts: its times mean something only after ffmpeg has joined them,
+   * from 0 on.
+   */
+  restarts: boolean;
   /** Average frames a second, 0 when unknown. */
   rate: number;
   /** The same as a fraction; 0:0 when unknown. */
@@ -49,7 +54,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   const { streams, format } = await ask(path, [
     ..."-select_streams V:0 -show_entries".split(" "),
     "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
-    "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time",
+    "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time,format_name",
   ], signal);
   const stream = streams?.[0];
   if (!stream?.width) throw new ModelFormatError(`read ${path}: no video stream was found in it`);
@@ -61,6 +66,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   const turned = (stream.side_data_list ?? []).some((one) =>
     Math.abs(one.rotation ?? 0) % 180 === 90
   );
+  const restarts = /(^|,)(mpegts|mpeg|hls)(,|$)/.test(format?.format_name ?? "");
   const upright = <T>(pair: readonly [T, T]): readonly [T, T] => turned ? [pair[1], pair[0]] : pair;
   const [width, height] = upright([stream.width, stream.height ?? 0]);
   return {
@@ -69,7 +75,8 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
     frames: stream.nb_frames ? Number(stream.nb_frames) : undefined,
     duration: Number.isFinite(seconds) ? seconds : undefined,
     wholeFile: !Number.isFinite(own),
-    start: Number(format?.start_time) || 0,
+    start: restarts ? 0 : Number(format?.start_time) || 0,
+    restarts,
     rate: d > 0 ? n / d : 0,
     rateRatio: [n, d],
     interlaced: /^(tt|bb|tb|bt)$/.test(stream.field_order ?? ""),
@@ -117,7 +124,7 @@ interface Answer {
     tags?: { DURATION?: string; language?: string };
     side_data_list?: { rotation?: number }[];
   }[];
-  format?: { duration?: string; start_time?: string };
+  format?: { duration?: string; start_time?: string; format_name?: string };
 }
 
 async function ask(path: string, what: string[], signal?: AbortSignal): Promise<Answer> {

@@ -30,7 +30,7 @@ export interface UpscaleFileOptions {
 /**
  * Enlarges a video file into another. Files that end in `.y4m` are read and written here; any other goes through ffmpeg, which
  * takes over audio, subtitles (coded anew where the container asks for it) and the title; every frame keeps its time, to the microsecond.
- * Interlaced video becomes progressive. A y4m without a rate counts as 25 frames a second. Ends with the number of frames.
+ * Times of broadcasts (MPEG-TS and PS) count from their start, joined where the clock jumps. Interlaced video becomes progressive. A y4m without a rate counts as 25 frames a second. Ends with the number of frames.
  *
  * What was written before a failure or an abort is a valid, shorter file.
  *
@@ -80,6 +80,7 @@ interface Source extends AsyncDisposable {
   /** The container it came from; absent for y4m. */
   path?: string;
   language?: string;
+  restarts?: boolean;
   colour: VideoColour;
 }
 
@@ -139,6 +140,7 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
     },
     path: input,
     language: probe.language,
+    restarts: probe.restarts,
     colour,
     [Symbol.asyncDispose]: () => {
       stop.abort();
@@ -214,7 +216,15 @@ function encoderSink(output: string, source: Source, options: UpscaleFileOptions
       }, expected 4:2:0 for an encoder; write .y4m`,
     );
   }
-  const { path: soundFrom, language, colour } = source;
+  const { path: soundFrom, language, restarts, colour } = source;
   const { crf, onLeftOut } = options;
-  return new VideoEncoder(output, { soundFrom, language, colour, aspect, crf, onLeftOut });
+  return new VideoEncoder(output, {
+    soundFrom,
+    language,
+    restarts,
+    colour,
+    aspect,
+    crf,
+    onLeftOut,
+  });
 }

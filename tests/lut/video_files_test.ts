@@ -401,3 +401,26 @@ fileTest(
     }
   },
 );
+
+fileTest(
+  "upscaleFile counts a broadcast's times from its start, and joins them where its clock jumps",
+  async (upscale, make, folder) => {
+    await make(
+      "-f lavfi -i testsrc2=s=32x32:r=10:d=1 -f lavfi -i sine=d=1 -bf 0 -output_ts_offset 34000 one.ts",
+    );
+    const one = await Deno.readFile(`${folder}/one.ts`);
+    await Deno.writeFile(`${folder}/two.ts`, new Uint8Array([...one, ...one]));
+    for (const [input, frames] of [["one.ts", 10], ["two.ts", 20]] as const) {
+      assertEquals(await upscale(input, "out.mkv"), frames);
+      await make(`-y -i ${input} -c copy copy.mkv`);
+      for (const stream of ["v:0", "a:0"]) {
+        const [given, expected] = [
+          await times(`${folder}/out.mkv`, stream),
+          await times(`${folder}/copy.mkv`, stream),
+        ];
+        assertEquals(given.length, expected.length);
+        given.forEach((at, i) => assert(Math.abs(at - expected[i]) < 0.003, `${stream}: ${at}`));
+      }
+    }
+  },
+);
