@@ -113,11 +113,15 @@ function declaredFrames({ frames, duration, rate }: VideoProbe): string | undefi
   return duration && rate ? `about ${Math.round(duration * rate)}` : undefined;
 }
 
+/** Seconds for which a last picture has to stay to be repeated, and seconds before the end at which it is. */
+const longStay = 0.5, repeated = 0.04;
+
 /** A running encoder: frames in, a file out. */
 export class VideoEncoder implements AsyncDisposable {
   readonly #path: string;
   readonly #options: EncodeOptions;
   #running: Running | undefined;
+  #last: VideoFrame | undefined;
   #closed = false;
 
   /** Nothing is started or written before the first frame, whose size decides how to encode. */
@@ -129,6 +133,7 @@ export class VideoEncoder implements AsyncDisposable {
   /** Hands over one 4:2:0 frame; waits while the encoder is behind. */
   async write(frame: VideoFrame): Promise<void> {
     const running = this.#running ??= await this.#start(frame);
+    this.#last = frame;
     const { writer } = running;
     try {
       if (!running.begun) {
@@ -145,11 +150,15 @@ export class VideoEncoder implements AsyncDisposable {
   }
 
   /**
-   * Ends the file, which is then whole.
+   * Ends the file, which is then whole. A picture that stays for long before `end` (seconds) is repeated shortly before it: encoders give none
+   * a length, so that it would go at once.
    * @throws {Error} with ffmpeg's words when it fails; when no frame was written, since no container holds none.
    */
-  async finish(): Promise<void> {
+  async finish(end?: number): Promise<void> {
     if (this.#closed) return;
+    if (this.#last && end !== undefined && end - (this.#last.timestamp ?? 0) > longStay) {
+      await this.write({ ...this.#last, timestamp: end - repeated });
+    }
     this.#closed = true;
     if (!this.#running) {
       throw new Error(`encode ${this.#path}: no frame was given, expected 1 or more`);

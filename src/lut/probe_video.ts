@@ -13,6 +13,8 @@ export interface VideoProbe {
   duration: number | undefined;
   /** Whether `duration` is that of the file's longest stream, since the container has none of this one's. */
   wholeFile: boolean;
+  /** Seconds at which its last picture goes, by the container, or undefined; always where `restarts`. */
+  end: number | undefined;
   /** Seconds at which the file's first stream starts; 0 where `restarts`. */
   start: number;
   /**
@@ -53,7 +55,7 @@ export interface VideoColour {
 export async function probeVideo(path: string, signal?: AbortSignal): Promise<VideoProbe> {
   const { streams, format } = await ask(path, [
     ..."-select_streams V:0 -show_entries".split(" "),
-    "stream=width,height,nb_frames,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
+    "stream=width,height,nb_frames,start_time,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
     "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time,format_name",
   ], signal);
   const stream = streams?.[0];
@@ -62,6 +64,8 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   const known = (text: unknown) =>
     typeof text === "string" && !/^(unknown|reserved|unspecified)$/.test(text) ? text : undefined;
   const own = Number(stream.duration ?? clock(stream.tags?.DURATION));
+  // Matroska's tag counts from 0.
+  const end = stream.duration === undefined ? own : own + (Number(stream.start_time) || 0);
   const seconds = Number.isFinite(own) ? own : Number(format?.duration);
   const turned = (stream.side_data_list ?? []).some((one) =>
     Math.abs(one.rotation ?? 0) % 180 === 90
@@ -75,6 +79,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
     frames: stream.nb_frames ? Number(stream.nb_frames) : undefined,
     duration: Number.isFinite(seconds) ? seconds : undefined,
     wholeFile: !Number.isFinite(own),
+    end: restarts || !Number.isFinite(end) ? undefined : end,
     start: restarts ? 0 : Number(format?.start_time) || 0,
     restarts,
     rate: d > 0 ? n / d : 0,
@@ -112,6 +117,7 @@ interface Answer {
     width?: number;
     height?: number;
     nb_frames?: string;
+    start_time?: string;
     duration?: string;
     avg_frame_rate?: string;
     sample_aspect_ratio?: string;

@@ -30,6 +30,7 @@ export interface UpscaleFileOptions {
 /**
  * Enlarges a video file into another. Files that end in `.y4m` are read and written here; any other goes through ffmpeg, which
  * takes over audio, subtitles (coded anew where the container asks for it) and the title; every frame keeps its time, to the microsecond.
+ * A last picture that stays half a second or longer is written twice, since encoders give it no length.
  * Times of broadcasts (MPEG-TS and PS) count from their start, joined where the clock jumps. Interlaced video becomes progressive. A y4m without a rate counts as 25 frames a second. Ends with the number of frames.
  *
  * What was written before a failure or an abort is a valid, shorter file.
@@ -68,13 +69,16 @@ export async function upscaleFile(
       { cause: error },
     );
   }
-  await sink.finish();
+  // Where an edit list leaves pictures out, the container's length is not theirs.
+  await sink.finish(source.total === undefined || source.total === done ? source.end : undefined);
   return done;
 }
 
 interface Source extends AsyncDisposable {
   frames: AsyncIterable<VideoFrame>;
   total: number | undefined;
+  /** Seconds at which the last picture goes, where that is known. */
+  end?: number;
   /** What a y4m of these frames says. */
   header: Y4mHeader;
   /** The container it came from; absent for y4m. */
@@ -86,7 +90,7 @@ interface Source extends AsyncDisposable {
 
 interface Sink extends AsyncDisposable {
   write(frame: VideoFrame): Promise<void>;
-  finish(): Promise<void>;
+  finish(end?: number): Promise<void>;
 }
 
 /** What mjpegtools and ffmpeg write into a y4m of full range. */
@@ -128,6 +132,7 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
   return {
     frames: decodeVideo(input, probe, stop.signal),
     total: probe.frames,
+    end: probe.end,
     header: {
       width: probe.width,
       height: probe.height,

@@ -424,3 +424,22 @@ fileTest(
     }
   },
 );
+
+fileTest(
+  "upscaleFile lets a last picture stay as long as it did, the only one included",
+  async (upscale, make, folder) => {
+    const duration = async (name: string) =>
+      Number(await tool("ffprobe", `-show_entries format=duration -of csv=p=0 ${name}`, folder));
+    await make("-f lavfi -i testsrc2=s=32x32:r=1/4:d=12 slides.mp4");
+    await make("-f lavfi -i testsrc2=s=32x32:r=1/4:d=4 one.mp4");
+    for (const [input, frames, seconds] of [["slides.mp4", 3, 12], ["one.mp4", 1, 4]] as const) {
+      for (const output of ["out.mp4", "out.mkv"]) {
+        assertEquals(await upscale(input, output), frames);
+        const stays = await duration(output);
+        assert(Math.abs(stays - seconds) < 0.05, `${input}: ${stays} s, expected ${seconds}`);
+        const at = await times(`${folder}/${output}`);
+        assertEquals(at.slice(0, frames), [0, 4, 8].slice(0, frames));
+      }
+    }
+  },
+);
