@@ -113,9 +113,13 @@ export function createApp(
       code: "method_not_allowed",
     }).toResponse({ Allow: others.join(", ") });
   });
-  router.onError((error, c) =>
-    toApiError(error, c.get("requestId"), c.req.header("Content-Type")).toResponse()
-  );
+  router.onError((error, c) => {
+    const { req } = c;
+    // Deno tells of a body that was cut before it tells of the client that left.
+    const left = req.raw.signal.aborted ||
+      error instanceof Deno.errors.BadResource && error.message.includes("request body");
+    return toApiError(error, c.get("requestId"), left, req.header("Content-Type")).toResponse();
+  });
 
   const fetch: FetchHandler = (request) => router.fetch(request);
   return {
@@ -137,7 +141,12 @@ export function createApp(
   };
 }
 
-function toApiError(error: Error, requestId: string, contentType: string | undefined): ApiError {
+function toApiError(
+  error: Error,
+  requestId: string,
+  left: boolean,
+  contentType: string | undefined,
+): ApiError {
   if (error instanceof HTTPException) {
     // Not read as JSON all the same: a form or plain text is what a browser sends to any host for any page; with JSON's
     // type it asks first.
@@ -153,6 +162,10 @@ function toApiError(error: Error, requestId: string, contentType: string | undef
   }
   const known = fromAnyError(error);
   if (known !== undefined) return known;
+  // A body that ended early, or work that was given up: no failure of ours, and nobody reads the answer.
+  if (left) {
+    return new ApiError("the client left", { status: 499, type: "invalid_request_error" });
+  }
   log("error", "a request failed", { requestId, error: error.stack ?? String(error) });
   return new ApiError(`internal error; the server's log has it under request ${requestId}`, {
     status: 500,

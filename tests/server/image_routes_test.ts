@@ -56,3 +56,26 @@ Deno.test("POST /v1/images/upscale refuses what is no picture, is damaged, or is
     assertStringIncludes((await response.json()).error.message, words);
   }
 });
+
+Deno.test("POST /v1/images/upscale counts a client that leaves as one, while it sends and while it waits", async (t) => {
+  if (!needsNative(t)) return;
+  const png = encodeImage(picture, "png");
+  for (const whole of [false, true]) {
+    const client = new AbortController();
+    const body = new ReadableStream<Uint8Array>({
+      start(stream) {
+        stream.enqueue(png);
+        if (whole) stream.close();
+        else client.signal.addEventListener("abort", () => stream.error(new Error("cut")));
+      },
+    });
+    const request = new Request("http://localhost/v1/images/upscale", {
+      method: "POST",
+      body,
+      signal: client.signal,
+    });
+    const answer = testApp({}, {}, [videoSurface()]).app.fetch(request);
+    setTimeout(() => client.abort(), 20);
+    assertEquals((await answer).status, 499);
+  }
+});

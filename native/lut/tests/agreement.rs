@@ -220,7 +220,10 @@ fn bicubic_keeps_samples_where_they_lie() {
                     let offset = f64::from(siting[axis]) / 4.0;
                     let expected = 8.0 * ((at as f64 + offset) / scale as f64 - offset);
                     let found = out[if axis == 0 { 5 * w * scale + at } else { at * w * scale + 5 }];
-                    assert!((f64::from(found) - expected).abs() < 0.7, "x{scale} {siting:?}: {found} at {at}, {expected}");
+                    assert!(
+                        (f64::from(found) - expected).abs() < 0.7,
+                        "x{scale} {siting:?}: {found} at {at}, {expected}"
+                    );
                 }
             }
         }
