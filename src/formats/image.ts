@@ -70,7 +70,7 @@ export function decodeImage(
 }
 
 /**
- * Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which drops alpha.
+ * Encodes as PNG, or as JPEG of the given quality (1 to 100, default 92), which has no alpha: what is transparent is laid on white.
  * @throws {RangeError} for another format, a quality out of range, sides that are no positive integers (or past 65,535 of a JPEG), or data of another
  * length.
  */
@@ -95,7 +95,10 @@ export function encodeImage(
   }
   const rgba = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
-    for (let c = 0; c < 3; c++) rgba[4 * i + c] = data[channels * i + c];
+    const alpha = channels === 4 ? data[4 * i + 3] / 255 : 1;
+    for (let c = 0; c < 3; c++) {
+      rgba[4 * i + c] = Math.round(255 + (data[channels * i + c] - 255) * alpha);
+    }
   }
   return new Uint8Array(jpeg.encode({ width, height, data: rgba }, quality).data);
 }

@@ -3,6 +3,7 @@ import { LutCascade } from "../../ffi/lut_cascade.ts";
 import { LutFusion } from "../../ffi/lut_fusion.ts";
 import type { RgbaImage } from "../formats/image.ts";
 import { BankChooser } from "./bank_chooser.ts";
+import { bleedColours } from "./bleed_colours.ts";
 import { checkUpscale } from "./check_upscale.ts";
 import { LutModelFile, type LutScale } from "./model_file.ts";
 import { imageOf, planesOf } from "./planes.ts";
@@ -18,7 +19,7 @@ export interface ImageUpscaleOptions {
 
 /**
  * Enlarges one still image by an integer: luma by the fusion net (or the two-stage tables), colour differences and alpha by
- * bicubic. A pure function of planes, and so a starting estimate for slower methods.
+ * bicubic; what is fully transparent takes its colour from what is visible beside it. A pure function of planes, and so a starting estimate for slower methods.
  *
  * @throws {RangeError} for data of another length than the size says, or a scale or model that there is not.
  */
@@ -27,7 +28,7 @@ export function upscaleImage(
   scale: LutScale,
   options: ImageUpscaleOptions = {},
 ): RgbaImage {
-  const { frame: { width, height, y, u, v }, alpha } = planesOf(image);
+  const { frame: { width, height, y, u, v }, alpha } = planesOf(bleedColours(image));
   const big = (plane: Uint8Array<ArrayBuffer>) => enlargePlane(plane, width, height, scale);
   const frame: VideoFrame = {
     width: width * scale,

@@ -42,6 +42,16 @@ Deno.test("decodeImage gives back a smooth JPEG within a few levels", () => {
   assert(worst <= 12, `differs by ${worst}`);
 });
 
+Deno.test("encodeImage lays what is transparent on white in a JPEG", () => {
+  const data = Uint8Array.from(
+    { length: 16 * 16 * 4 },
+    (_, i) => [0, 0, 0, i < 512 ? 0 : 128][i % 4],
+  );
+  const back = decodeImage(encodeImage({ width: 16, height: 16, channels: 4, data }, "jpeg"));
+  assert(back.data[0] >= 253, `transparent black became ${back.data[0]}`);
+  assert(Math.abs(back.data.at(-1)! - 127) <= 3, `half of it became ${back.data.at(-1)}`);
+});
+
 Deno.test("encodeImage refuses a JPEG whose sides its header cannot hold", () => {
   const image = (width: number): RgbaImage => (
     { width, height: 1, channels: 3, data: new Uint8Array(3 * width).fill(99) }

@@ -86,3 +86,22 @@ Deno.test("upscaleImage and VideoUpscaler refuse what does not fit by its number
     await assertRejects(() => VideoUpscaler.open(options), RangeError, words);
   }
 });
+
+Deno.test("upscaleImage mixes no colour of what is fully transparent into the seam", (t) => {
+  if (!needsNative(t)) return;
+  const [width, height] = [40, 24];
+  const data = new Uint8Array(width * height * 4);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (x - y > 8) data.set([200, 60, 40, 255], 4 * (y * width + x));
+    }
+  }
+  for (const scale of [2, 3, 4] as const) {
+    const big = upscaleImage({ width, height, channels: 4, data }, scale);
+    for (let at = 0; at < big.data.length; at += 4) {
+      if (big.data[at + 3] < 16) continue;
+      const off = Math.max(...[200, 60, 40].map((value, c) => Math.abs(big.data[at + c] - value)));
+      assert(off <= 4, `x${scale}: ${big.data.subarray(at, at + 4)} at ${at / 4}`);
+    }
+  }
+});
