@@ -1,5 +1,5 @@
 import { extname } from "@std/path";
-import { ffmpegPath, ffmpegProgram } from "./ffmpeg_process.ts";
+import { ffmpegPath, startFfmpeg } from "./ffmpeg_process.ts";
 import { probeOthers } from "./probe_video.ts";
 
 /** How sound and subtitles get into a file. */
@@ -56,7 +56,7 @@ export async function carriedStreams(from: string, to: string): Promise<CarriedS
 /** Whether ffmpeg begins a file `to` that holds what `args` say of `from`. */
 async function begins(from: string, args: readonly string[], to: string): Promise<boolean> {
   const line = ["-v", "error", "-nostdin", "-y", "-i", ffmpegPath(from), ...args, "-t", "0", to];
-  return (await ffmpegProgram("ffmpeg", line).output()).success;
+  return (await startFfmpeg("ffmpeg", line).output()).success;
 }
 
 async function first<T>(

@@ -7,7 +7,7 @@ import { ModelFormatError } from "../common/errors.ts";
 import { rawMatroskaFrameHead, rawMatroskaHead, readRawMatroska } from "../formats/raw_matroska.ts";
 import { decodedColour } from "./decoded_colour.ts";
 import { type EncodeOptions, encoderArguments } from "./encoder_arguments.ts";
-import { ffmpegPath, ffmpegProgram, firstComplaint, killProcess } from "./ffmpeg_process.ts";
+import { ffmpegPath, firstComplaint, killProcess, startFfmpeg } from "./ffmpeg_process.ts";
 import { probeOthers, probeVideo, type VideoProbe } from "./probe_video.ts";
 import { frameOf, type VideoFrame } from "./video_frame.ts";
 
@@ -51,7 +51,7 @@ export async function* decodeVideo(
   const asked = probe ?? await probeVideo(path);
   const { filters, siting } = decodedColour(asked);
   const joined = asked.restarts && (await probeOthers(path)).length > 0;
-  const child = ffmpegProgram("ffmpeg", [
+  const child = startFfmpeg("ffmpeg", [
     ..."-v error -nostdin".split(" "),
     ...(asked.restarts ? [] : ["-copyts"]),
     "-i",
@@ -65,7 +65,7 @@ export async function* decodeVideo(
     ..."-f matroska -avoid_negative_ts make_non_negative -".split(" "),
     // Times are joined by the streams that are read: the encoder reads the same ones.
     ...(joined ? "-map 0:a? -map 0:s? -c copy -f null -".split(" ") : []),
-  ]).spawn();
+  ]);
   const complaint = new Response(child.stderr).text();
   const stop = () => killProcess(child);
   signal?.addEventListener("abort", stop);
@@ -183,7 +183,7 @@ export class VideoEncoder implements AsyncDisposable {
 
   async #start(frame: VideoFrame): Promise<Running> {
     const args = await encoderArguments(this.#path, frame, this.#options);
-    const child = ffmpegProgram("ffmpeg", args, "piped").spawn();
+    const child = startFfmpeg("ffmpeg", args, "piped");
     child.stdout.cancel().catch(() => {}); // the file is named: nothing comes
     const writer = child.stdin.getWriter();
     // A process that has died rejects the write that finds out; the words are then in `finish`.

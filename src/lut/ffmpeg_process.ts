@@ -1,10 +1,13 @@
-/** One run of ffmpeg or ffprobe with its output and its complaints piped. */
-export function ffmpegProgram(
+/**
+ * Starts ffmpeg or ffprobe with its output and its complaints piped.
+ * @throws {Error} when it is not installed.
+ */
+export function startFfmpeg(
   name: "ffmpeg" | "ffprobe",
   args: string[],
   stdin: "null" | "piped" = "null",
-): Deno.Command {
-  return new Deno.Command(name, {
+): Deno.ChildProcess {
+  const command = new Deno.Command(name, {
     args,
     stdin,
     stdout: "piped",
@@ -12,6 +15,14 @@ export function ffmpegProgram(
     // Ctrl-C reaches a terminal's whole process group: ffmpeg would end before the frames that it still has to be given.
     detached: Deno.build.os !== "windows",
   });
+  try {
+    return command.spawn();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new Error(`${name} is not installed, which all video files but .y4m need`, {
+      cause: error,
+    });
+  }
 }
 
 /** Kills `child` if it still runs. */

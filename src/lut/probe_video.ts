@@ -1,5 +1,5 @@
 import { ModelFormatError } from "../common/errors.ts";
-import { ffmpegPath, ffmpegProgram, firstComplaint, killProcess } from "./ffmpeg_process.ts";
+import { ffmpegPath, firstComplaint, killProcess, startFfmpeg } from "./ffmpeg_process.ts";
 
 /** What ffmpeg said of an input's first video stream. */
 export interface VideoProbe {
@@ -135,7 +135,7 @@ interface Answer {
 
 async function ask(path: string, what: string[], signal?: AbortSignal): Promise<Answer> {
   const args = ["-v", "error", "-of", "json", ...what, ffmpegPath(path)];
-  const child = ffmpegProgram("ffprobe", args).spawn();
+  const child = startFfmpeg("ffprobe", args);
   const stop = () => killProcess(child);
   signal?.addEventListener("abort", stop);
   const { success, stdout, stderr } = await child.output();

@@ -79,6 +79,19 @@ Deno.test("sparrow video and upscale refuse to write their input, by any path", 
     }
   }));
 
+Deno.test("sparrow video says that ffmpeg is not installed", (t) =>
+  inFolder(async (folder) => {
+    if (!needsNative(t)) return;
+    await Deno.writeTextFile(`${folder}/in.mp4`, "a file");
+    const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", main, "video", `${folder}/in.mp4`, `${folder}/out.mp4`],
+      env: { PATH: folder },
+    }).output();
+    assertEquals(code, 1);
+    assertStringIncludes(new TextDecoder().decode(stderr), "ffprobe is not installed");
+  }));
+
 /** Starts the program itself: signals go to processes. */
 function start(args: string[]): Deno.ChildProcess {
   const main = new URL("../../src/cli/main.ts", import.meta.url).pathname;
