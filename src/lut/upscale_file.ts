@@ -129,8 +129,9 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
   const probe = await probeVideo(input, signal);
   const { colour, siting } = decodedColour(probe);
   const stop = new AbortController();
+  const frames = decodeVideo(input, probe, stop.signal);
   return {
-    frames: decodeVideo(input, probe, stop.signal),
+    frames,
     total: probe.frames,
     end: probe.end,
     header: {
@@ -147,9 +148,10 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
     language: probe.language,
     restarts: probe.restarts,
     colour,
-    [Symbol.asyncDispose]: () => {
+    // The upscaler reads ahead: its last read may still be under way.
+    [Symbol.asyncDispose]: async () => {
       stop.abort();
-      return Promise.resolve();
+      await frames.return(undefined).catch(() => {});
     },
   };
 }

@@ -129,7 +129,7 @@ Deno.test("a constraint that only the engine can refuse is the fault of its fiel
 });
 
 Deno.test("every answer says which request it is of", async () => {
-  const { get, post } = testApp({}, {}, [parrotSurface()]);
+  const { get, post, app } = testApp({}, {}, [parrotSurface()]);
   const headers = { "X-Request-Id": "abc-123" };
   const whole = { prompt, max_tokens: 2 };
   const messages = [{ role: "user", content: "hello" }];
@@ -151,6 +151,7 @@ Deno.test("every answer says which request it is of", async () => {
   const own = await post("/v1/completions", whole);
   assert(own.headers.get("X-Request-Id"));
   await own.body?.cancel();
+  await app.shutdown(0);
 });
 
 Deno.test("malformed JSON, another content type, an unknown route and a large body have OpenAI's shape", async () => {
