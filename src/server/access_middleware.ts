@@ -11,7 +11,7 @@ const open = new Set([...pagePaths, "/openapi.json", "/health", "/ready"]);
 
 /**
  * Lets a request in: its host must be one that the server answers for, and its key one of the server's. Leaves the
- * caller's `cacheScope`. A server that is guarded by host names alone refuses pages of others too. Paths under `ownAuth` are left to their surface.
+ * caller's `cacheScope` and `tenant`. A server that is guarded by host names alone refuses pages of others too. Paths under `ownAuth` are left to their surface.
  */
 export function accessMiddleware(
   { auth, options }: ServerContext,
@@ -27,6 +27,7 @@ export function accessMiddleware(
       (socket ? socketKey(c.req.header("Sec-WebSocket-Protocol")) : undefined);
     const identity = auth.identify(key);
     c.set("cacheScope", identity?.cacheScope ?? "");
+    c.set("tenant", identity?.tenant ?? "");
     const free = open.has(url.pathname) || url.pathname.startsWith("/web/") ||
       ownAuth.some((prefix) => url.pathname.startsWith(prefix));
     if (identity === undefined && !free) {

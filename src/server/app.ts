@@ -29,6 +29,7 @@ import { modelsRoutes } from "./models_routes.ts";
 import { openapiRoutes } from "./openapi_routes.ts";
 import { type AppOptions, resolveAppOptions } from "./options.ts";
 import { pageRoutes } from "./page_routes.ts";
+import { responsesRoutes } from "./responses_routes.ts";
 import { defaultSurfaces, type SurfaceOptions } from "./surfaces.ts";
 import { tokenizeRoutes } from "./tokenize_routes.ts";
 import { TrackedPool } from "./tracked_pool.ts";
@@ -88,6 +89,7 @@ export function createApp(
 
   modelsRoutes(router, context);
   chatRoutes(router, context);
+  responsesRoutes(router, context);
   completionsRoutes(router, context);
   tokenizeRoutes(router, context);
   healthRoutes(router, context);

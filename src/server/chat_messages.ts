@@ -1,7 +1,7 @@
 import type { ChatMessage, ToolCall } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
+import { callArguments } from "./call_arguments.ts";
 import type { ChatRequest } from "./chat_schema.ts";
-import { checkDepth } from "./check_depth.ts";
 
 type WireMessage = ChatRequest["messages"][number];
 
@@ -44,25 +44,8 @@ function toToolCalls({ role, tool_calls }: WireMessage, at: string): ToolCall[] 
   }
   return tool_calls.map(({ id, function: { name, arguments: text } }, k) => {
     const param = `${at}.tool_calls.${k}.function.arguments`;
-    return { id, name, arguments: toArguments(text, param) };
+    return { id, name, arguments: callArguments(text, param) };
   });
-}
-
-function toArguments(text: string, param: string): ToolCall["arguments"] {
-  // Some clients send this for a function without arguments.
-  if (text.trim() === "") return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
-    throw invalid(param, `expected a JSON object as text (got ${JSON.stringify(shown)})`);
-  }
-  checkDepth(value, param);
-  return value as ToolCall["arguments"];
 }
 
 function toResult(

@@ -76,7 +76,7 @@ export function chatRoutes(router: AppRouter, context: ServerContext): void {
     );
     return await answerGenerations(desk, requests, chatShape(id, model, use?.splitter), {
       choicesPerPrompt,
-      constraintField: use ? "tools" : constraintField(body),
+      blamed: { constraint: use ? "tools" : constraintField(body) },
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,

@@ -1,6 +1,7 @@
 import type { ScoredToken } from "../engine/types.ts";
 import type { AnswerPiece, WholeAnswer, WireShape } from "./generation_answer.ts";
 import { type AnswerPart, type SplitterOptions, ToolCallSplitter } from "./tool_call_splitter.ts";
+import { wireId } from "./wire_id.ts";
 import { chatLogprobs } from "./wire_logprobs.ts";
 import { wireUsage } from "./wire_usage.ts";
 
@@ -31,7 +32,9 @@ export function chatShape(id: string, model: string, splitter?: SplitterOptions)
     return stream;
   };
   return {
-    opening: (index) => chunk(index, { role: "assistant", content: splitter ? null : "" }, null),
+    opening: (index) => [
+      chunk(index, { role: "assistant", content: splitter ? null : "" }, null),
+    ],
     delta: (piece, index) => {
       if (!splitter) return [chunk(index, { content: piece.text }, null, piece.logprobs)];
       const stream = streamOf(index, splitter);
@@ -73,7 +76,7 @@ function toMessage({ text, reason }: WholeAnswer, options?: SplitterOptions) {
     if (part.type === "content") content += part.text;
     else if (part.type === "call") {
       const call = { name: part.name, arguments: "" };
-      tool_calls.push({ id: callId(), type: "function", function: call });
+      tool_calls.push({ id: wireId("call"), type: "function", function: call });
     } else tool_calls.at(-1)!.function.arguments += part.text;
   }
   const called = tool_calls.length > 0;
@@ -126,7 +129,7 @@ class StreamedCalls {
     if (part.type === "call") {
       const call = { name: part.name, arguments: "" };
       const index = this.#calls++;
-      return { tool_calls: [{ index, id: callId(), type: "function", function: call }] };
+      return { tool_calls: [{ index, id: wireId("call"), type: "function", function: call }] };
     }
     return { tool_calls: [{ index: this.#calls - 1, function: { arguments: part.text } }] };
   }
@@ -134,8 +137,4 @@ class StreamedCalls {
 
 function ended(reason: "stop" | "length", splitter: ToolCallSplitter): string {
   return reason === "stop" && splitter.complete ? "tool_calls" : reason;
-}
-
-function callId(): string {
-  return `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
 }

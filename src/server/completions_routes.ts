@@ -65,7 +65,7 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
     );
     return await answerGenerations(desk, requests, shapeOf(id, model), {
       choicesPerPrompt,
-      constraintField: constraintField(body),
+      blamed: { constraint: constraintField(body) },
       stream: body.stream ?? false,
       includeUsage: body.stream_options?.include_usage ?? false,
       signal: c.req.raw.signal,

@@ -13,6 +13,8 @@ export interface AppEnv {
     requestId: string;
     /** The scope within which the caller's cached prefixes are shared. */
     cacheScope: string;
+    /** Whose responses and sessions are the caller's. */
+    tenant: string;
   };
 }
 

@@ -1,8 +1,10 @@
-import { ApiError } from "./api_error.ts";
+import { ApiError, type ApiErrorBody } from "./api_error.ts";
 import { sumUsage } from "./choices.ts";
+import type { BlamedFields } from "./error_map.ts";
 import type { GenerationDesk } from "./generation_desk.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import { eventStreamResponse, sseData } from "./sse.ts";
+import { streamError } from "./stream_error.ts";
 import type {
   FinishReason,
   GenerateEvent,
@@ -14,8 +16,8 @@ import type {
 
 /** How a surface writes generations on the wire, one choice each. */
 export interface WireShape {
-  /** The first event of a stream, if it has one before the text. */
-  opening?(choice: number): unknown;
+  /** The events of a stream before the text. */
+  opening?(choice: number): unknown[];
   /** The events that a piece makes, perhaps none. */
   delta(piece: AnswerPiece, choice: number): unknown[];
   /** The last events of a choice. `end`: the end token that ended the text, where log probabilities are asked for. */
@@ -24,6 +26,10 @@ export interface WireShape {
   usage(usage: GenerateUsage): unknown;
   /** The answer without a stream. */
   whole(answers: readonly WholeAnswer[], usage: GenerateUsage): unknown;
+  /** How an event is written, where that is not as its data alone, with `[DONE]` after the last. */
+  written?(event: unknown): string;
+  /** The last event of a stream that failed, where that is not OpenAI's error body. */
+  failed?(error: ApiErrorBody): unknown;
 }
 
 /** Some of what a generation puts out, of its prompt if that is echoed. */
@@ -35,6 +41,8 @@ export interface AnswerPiece {
 
 /** What one generation put out. */
 export interface WholeAnswer extends AnswerPiece {
+  /** As it came. */
+  pieces: readonly AnswerPiece[];
   reason: "stop" | "length";
   end?: ScoredToken;
 }
@@ -45,8 +53,8 @@ export interface AnswerOptions {
   includeUsage: boolean;
   /** Choices of each prompt, `n`; they stand side by side among the requests. */
   choicesPerPrompt: number;
-  /** The field that the requests' constraint came in, for refusals. */
-  constraintField?: string;
+  /** The fields that parts of the requests came in, for refusals. */
+  blamed?: BlamedFields;
   /** Fires when the client leaves before the answer's headers. */
   signal: AbortSignal;
   pingMs: number;
@@ -69,7 +77,7 @@ export async function answerGenerations(
   };
   options.signal.addEventListener("abort", leave);
   try {
-    for (const request of requests) generations.push(desk.submit(request, options.constraintField));
+    for (const request of requests) generations.push(desk.submit(request, options.blamed));
     if (options.signal.aborted) leave();
     if (!options.stream) return Response.json(await collect(generations, requests, shape, options));
     const streams = await Promise.all(
@@ -96,19 +104,16 @@ async function collect(
   { choicesPerPrompt }: AnswerOptions,
 ): Promise<unknown> {
   const answers = await Promise.all(generations.map(async (generation, index) => {
-    const texts: string[] = [];
-    const logprobs: ScoredToken[] | undefined = requests[index].logprobs === undefined
-      ? undefined
-      : [];
+    const pieces: AnswerPiece[] = [];
     for await (const event of generation) {
-      if (event.type === "delta" || event.type === "prompt") {
-        texts.push(event.text);
-        logprobs?.push(...event.logprobs ?? []);
-      }
+      if (event.type === "delta" || event.type === "prompt") pieces.push(event);
       if (event.type === "finished") {
         const { usage, end } = event;
         const reason = notCancelled(event.reason);
-        return { text: texts.join(""), logprobs, reason, usage, end };
+        const text = pieces.map((piece) => piece.text).join("");
+        const scored = requests[index].logprobs !== undefined;
+        const logprobs = scored ? pieces.flatMap((piece) => piece.logprobs ?? []) : undefined;
+        return { text, pieces, logprobs, reason, usage, end };
       }
     }
     throw new Error(`generation ${generation.id} ended without its "finished" event`);
@@ -122,9 +127,9 @@ async function* writeEvents(
   { includeUsage, choicesPerPrompt }: AnswerOptions,
   cancel: () => void,
 ): AsyncGenerator<string> {
+  const write = shape.written ?? sseData;
   for (const choice of streams.keys()) {
-    const opening = shape.opening?.(choice);
-    if (opening !== undefined) yield sseData(opening);
+    for (const data of shape.opening?.(choice) ?? []) yield write(data);
   }
   const usages: GenerateUsage[] = [];
   try {
@@ -132,20 +137,22 @@ async function* writeEvents(
       // A token inside a code point has no text yet, and a control token never.
       const piece = event.type === "delta" || event.type === "prompt" ? event : undefined;
       if (piece && (piece.text !== "" || piece.logprobs?.length)) {
-        for (const data of shape.delta(piece, choice)) yield sseData(data);
+        for (const data of shape.delta(piece, choice)) yield write(data);
       }
       if (event.type === "finished") {
         const events = shape.end(notCancelled(event.reason), choice, event.end);
-        for (const data of events) yield sseData(data);
+        for (const data of events) yield write(data);
         usages[choice] = event.usage;
       }
     }
   } catch (error) {
     cancel();
-    throw error;
+    if (!shape.failed) throw error;
+    yield write(shape.failed(streamError(error)));
+    return;
   }
-  if (includeUsage) yield sseData(shape.usage(sumUsage(usages, choicesPerPrompt)));
-  yield "data: [DONE]\n\n";
+  if (includeUsage) yield write(shape.usage(sumUsage(usages, choicesPerPrompt)));
+  if (!shape.written) yield "data: [DONE]\n\n";
 }
 
 /**

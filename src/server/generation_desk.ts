@@ -61,11 +61,14 @@ export class GenerationDesk {
     throw failed("the server's log says why");
   }
 
-  /** Queues a generation, whose constraint came in the field `constraint`. Throws `ApiError`, at once or from the iterator. */
-  submit(request: GenerateRequest, constraint?: string): Generation {
+  /**
+   * Queues a generation. `blamed`: the fields that its parts came in, by default those of OpenAI's completions. Throws `ApiError`, at once or from
+   * the iterator.
+   */
+  submit(request: GenerateRequest, blamed: BlamedFields = {}): Generation {
     if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
     const prompt = request.prompt.type === "chat" ? "messages" : "prompt";
-    const fields = { prompt, constraint };
+    const fields = { ...blamed, prompt: blamed.prompt ?? prompt };
     try {
       const inner = this.#pool.submit({ ...request, model: this.modelName(request.model) });
       return {

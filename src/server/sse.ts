@@ -1,6 +1,4 @@
-import { ApiError } from "./api_error.ts";
-import { fromAnyError } from "./error_map.ts";
-import { log } from "../common/log.ts";
+import { streamError } from "./stream_error.ts";
 
 /** How an event stream behaves. */
 export interface EventStreamOptions {
@@ -49,7 +47,7 @@ export function eventStreamResponse(
         else text = step.value;
       } catch (error) {
         last = true;
-        text = sseData(streamError(error));
+        text = sseData({ error: streamError(error) });
       }
       if (left) return;
       lastWrite = performance.now();
@@ -74,15 +72,4 @@ export function eventStreamResponse(
       "X-Accel-Buffering": "no",
     },
   });
-}
-
-function streamError(error: unknown): ReturnType<ApiError["body"]> {
-  const known = fromAnyError(error);
-  if (known !== undefined) return known.body();
-  log("error", "a stream failed", { error: error instanceof Error ? error.stack : String(error) });
-  return new ApiError("internal error; the server's log says more", {
-    status: 500,
-    type: "server_error",
-    code: "internal",
-  }).body();
 }

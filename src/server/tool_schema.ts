@@ -1,14 +1,15 @@
 import { z } from "@hono/zod-openapi";
 
-const namePattern = /^[A-Za-z0-9_-]{1,64}$/;
+/** Names of functions, as OpenAI has them. */
+export const toolNamePattern = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** Tools of one request at most, as OpenAI has it. */
-const mostTools = 128;
+export const mostTools = 128;
 
 const toolSchema = z.object({
   type: z.literal("function"),
   function: z.object({
-    name: z.string().regex(namePattern, 'expected 1 to 64 letters, digits, "_" or "-"'),
+    name: z.string().regex(toolNamePattern, 'expected 1 to 64 letters, digits, "_" or "-"'),
     description: z.string().nullish(),
     parameters: z.record(z.string(), z.unknown()).nullish().openapi({
       description: "JSON schema of the arguments, an object. Default: there are none.",

@@ -23,11 +23,22 @@ export interface ToolUse {
   splitter: SplitterOptions;
 }
 
+/** The fields of a chat that have to do with tools. */
+export type ToolRequest = Pick<
+  ChatRequest,
+  | "tools"
+  | "tool_choice"
+  | "parallel_tool_calls"
+  | "response_format"
+  | "structured_outputs"
+  | "ignore_eos"
+>;
+
 /**
  * How the tools of a request are used; undefined where there are none, or none may be called.
  * Throws `ApiError` 400 for tools that cannot be kept, beside fields that do not go with them, or that a choice needs and are not there.
  */
-export function toToolUse(body: ChatRequest, info: ModelInfo): ToolUse | undefined {
+export function toToolUse(body: ToolRequest, info: ModelInfo): ToolUse | undefined {
   const tools = toDefinitions(body.tools ?? []);
   const choice = body.tool_choice ?? "auto";
   const named = typeof choice === "object" ? choice.function.name : undefined;
@@ -121,7 +132,7 @@ function checkConstraint(constraint: ToolCallConstraint, tools: readonly ToolDef
 
 /** What an answer that calls nothing has to be, by `response_format`. Calls are of their own schemas. */
 function toAnswer(
-  body: ChatRequest,
+  body: ToolRequest,
   form: ToolForm,
   constrained: boolean,
 ): ToolCallConstraint["answer"] {
@@ -134,7 +145,7 @@ function toAnswer(
   return answer;
 }
 
-function checkCompanions(body: ChatRequest): void {
+function checkCompanions(body: ToolRequest): void {
   const rest = "cannot be combined with tools, unless tool_choice is none";
   if (body.structured_outputs) throw invalid("structured_outputs", rest);
   if (body.ignore_eos) throw invalid("ignore_eos", rest);

@@ -25,7 +25,11 @@ function neutralSchema([values, why]: Neutral): z.ZodType<unknown> {
   ).optional().openapi({ description: `Only ${written} is supported: ${why}.` });
 }
 
-/** Refused by both completion surfaces. */
+function onlyNull(why: string): z.ZodType<null | undefined> {
+  return neutralSchema([[], why]) as z.ZodType<null | undefined>;
+}
+
+/** Refused by all completion surfaces. */
 const unsupported = onlyNeutral({
   guided_json: [[], "use `structured_outputs.json`"],
   guided_regex: [[], "use `structured_outputs.regex`"],
@@ -71,6 +75,22 @@ export const unsupportedInChat = {
     web_search_options: [[], "the server searches nothing"],
     prediction: [[], "answers are not predicted"],
   }),
+};
+
+/** Refused by `/v1/responses`. */
+export const unsupportedInResponses = {
+  ...unsupported,
+  ...onlyNeutral({
+    background: [[false], "a response is answered at once; `stream` tells of its progress"],
+    conversation: [[], "use `previous_response_id`"],
+    prompt: [[], "the server keeps no prompt templates"],
+    truncation: [["disabled"], "prompts are read whole or refused"],
+    modalities: [[["text"]], "answers are text"],
+    messages: [[], "use `input`"],
+  }),
+  structured_outputs: onlyNull("use `text.format`"),
+  response_format: onlyNull("use `text.format`"),
+  max_tokens: onlyNull("use `max_output_tokens`"),
 };
 
 /** Refused in a message of a chat. */

@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { ResponseStore, type StoredResponse } from "../../src/server/response_store.ts";
+
+function stored(id: string, text: string): StoredResponse {
+  const content = [{ type: "output_text" as const, text, annotations: [], logprobs: [] }];
+  const response = {
+    id,
+    object: "response" as const,
+    created_at: 0,
+    status: "completed" as const,
+    error: null,
+    incomplete_details: null,
+    model: "fake",
+    output: [{
+      type: "message" as const,
+      id: `item of ${id}`,
+      status: "completed" as const,
+      role: "assistant" as const,
+      content,
+    }],
+    usage: null,
+  };
+  return { response, messages: [{ role: "assistant", content: text }] };
+}
+
+Deno.test("ResponseStore forgets those unused for longest once there is no room", () => {
+  const one = JSON.stringify(stored("a", "x".repeat(100))).length;
+  const store = new ResponseStore(3 * one);
+  const kept = () => ["a", "b", "c", "d"].filter((id) => store.item("", `item of ${id}`));
+  for (const id of ["a", "b", "c"]) store.put("", stored(id, "x".repeat(100)));
+  assertEquals(kept(), ["a", "b", "c"]);
+  store.get("", "a");
+  store.put("", stored("d", "x".repeat(100)));
+  assertEquals(kept(), ["a", "c", "d"]);
+  // Of what is too large for all of the room nothing is kept, and nothing else goes for it.
+  store.put("", stored("b", "x".repeat(4 * one)));
+  assertEquals(kept(), ["a", "c", "d"]);
+  store.delete("", "c");
+  store.put("", stored("b", "x".repeat(100)));
+  assertEquals(kept(), ["a", "b", "d"]);
+});
+
+Deno.test("ResponseStore shows a tenant's responses to nobody else", () => {
+  const store = new ResponseStore(1 << 20);
+  store.put("mine", stored("a", "x"));
+  assertEquals(store.get("theirs", "a"), undefined);
+  assertEquals(store.item("theirs", "item of a"), undefined);
+  assertEquals(store.delete("theirs", "a"), false);
+  assertEquals(store.get("mine", "a")?.response.id, "a");
+});
