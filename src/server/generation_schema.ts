@@ -40,9 +40,8 @@ const integerSchema = z.number().refine(Number.isInteger, "expected an integer")
   type: "integer",
 });
 
-/** Fields of both completion surfaces. */
-export const generationFields = {
-  model: modelSchema,
+/** Fields of every surface that generates. */
+export const samplingFields = {
   temperature: z.number().min(0).max(2).nullish().openapi({
     description: "0 is greedy. Default 1.",
   }),
@@ -72,6 +71,14 @@ export const generationFields = {
     error: "expected a non-empty string or an array of at most 16 of them",
   }).nullish().openapi({ description: "Generation ends before the first of these strings." }),
   stop_token_ids: tokenIdsSchema.nullish(),
+  stream: z.boolean().nullish(),
+  sparrow: sparrowSchema.nullish(),
+};
+
+/** Fields of both completion surfaces. */
+export const generationFields = {
+  model: modelSchema,
+  ...samplingFields,
   ignore_eos: z.boolean().nullish().openapi({
     description: "Go on past the model's own end tokens.",
   }),
@@ -81,10 +88,8 @@ export const generationFields = {
       "Choices for each prompt, 128 in all at most. Choice k has the k-th seed from `seed` on. Default 1.",
   }),
   best_of: bestOfField,
-  stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   structured_outputs: structuredOutputsSchema.nullish(),
-  sparrow: sparrowSchema.nullish(),
 };
 
 const generationSchema = z.object(generationFields);

@@ -1,10 +1,10 @@
 import { z } from "@hono/zod-openapi";
 import { responseFormatSchema } from "./constraint_schema.ts";
-import { generationFields } from "./generation_schema.ts";
+import { samplingFields } from "./generation_schema.ts";
 import { chatLogprobsFields } from "./logprobs_schema.ts";
 import { responseItemSchema } from "./response_item.ts";
 import { modelSchema, timingsSchema } from "./schema_common.ts";
-import { mostTools, toolFields, toolNamePattern } from "./tool_schema.ts";
+import { functionFields, mostTools, toolFields } from "./tool_schema.ts";
 import { unsupportedInResponses } from "./unsupported.ts";
 
 const jsonSchemaFormat = responseFormatSchema.options[2].shape.json_schema;
@@ -20,31 +20,8 @@ const formatSchema = z.discriminatedUnion("type", [
 
 const toolSchema = z.object({
   type: z.literal("function", "only functions are supported: the server runs no tools of its own"),
-  name: z.string().regex(toolNamePattern, 'expected 1 to 64 letters, digits, "_" or "-"'),
-  description: z.string().nullish(),
-  parameters: z.record(z.string(), z.unknown()).nullish().openapi({
-    description: "JSON schema of the arguments, an object. Default: there are none.",
-  }),
-  strict: z.boolean().nullish().openapi({
-    description: "The schema is kept whether this is set or not.",
-  }),
+  ...functionFields,
 }).openapi("ResponseTool");
-
-/** Sampling and what is this server's own, as on the other completion surfaces. */
-const {
-  temperature,
-  top_p,
-  top_k,
-  min_p,
-  presence_penalty,
-  frequency_penalty,
-  logit_bias,
-  seed,
-  stop,
-  stop_token_ids,
-  stream,
-  sparrow,
-} = generationFields;
 
 /** A text is what a user says. It is read as an item at once, so that a refusal names the item and field at fault, not the union. */
 const inputSchema = z.preprocess(
@@ -76,17 +53,7 @@ export const responseRequestSchema = z.object({
   max_output_tokens: z.int().min(1).nullish().openapi({
     description: "At most this many tokens. Default: to the end of the context.",
   }),
-  temperature,
-  top_p,
-  top_k,
-  min_p,
-  presence_penalty,
-  frequency_penalty,
-  logit_bias,
-  seed,
-  stop,
-  stop_token_ids,
-  stream,
+  ...samplingFields,
   top_logprobs: chatLogprobsFields.top_logprobs.openapi({
     description:
       "Log probabilities of the text, and of so many of the likeliest tokens in each place.",
@@ -106,7 +73,6 @@ export const responseRequestSchema = z.object({
   metadata: z.record(z.string(), z.string()).nullish().openapi({
     description: "Returned as it is.",
   }),
-  sparrow,
   ...unsupportedInResponses,
 }).openapi("ResponseRequest");
 

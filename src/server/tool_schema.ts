@@ -1,23 +1,25 @@
 import { z } from "@hono/zod-openapi";
 
-/** Names of functions, as OpenAI has them. */
-export const toolNamePattern = /^[A-Za-z0-9_-]{1,64}$/;
+const namePattern = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** Tools of one request at most, as OpenAI has it. */
 export const mostTools = 128;
 
+/** What a request says of a function. */
+export const functionFields = {
+  name: z.string().regex(namePattern, 'expected 1 to 64 letters, digits, "_" or "-"'),
+  description: z.string().nullish(),
+  parameters: z.record(z.string(), z.unknown()).nullish().openapi({
+    description: "JSON schema of the arguments, an object. Default: there are none.",
+  }),
+  strict: z.boolean().nullish().openapi({
+    description: "The schema is kept whether this is set or not.",
+  }),
+};
+
 const toolSchema = z.object({
   type: z.literal("function"),
-  function: z.object({
-    name: z.string().regex(toolNamePattern, 'expected 1 to 64 letters, digits, "_" or "-"'),
-    description: z.string().nullish(),
-    parameters: z.record(z.string(), z.unknown()).nullish().openapi({
-      description: "JSON schema of the arguments, an object. Default: there are none.",
-    }),
-    strict: z.boolean().nullish().openapi({
-      description: "The schema is kept whether this is set or not.",
-    }),
-  }),
+  function: z.object(functionFields),
 }).openapi("Tool");
 
 /** Fields of `/v1/chat/completions` that have to do with tools. */
