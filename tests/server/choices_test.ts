@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { sumUsage } from "../../src/server/choices.ts";
-import { readEvents, testApp, until } from "../support/test_app.ts";
+import { readEvents, testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const echo = (_: unknown, prompt: string) => `${prompt.toUpperCase()}!`;
 const messages = [{ role: "user", content: "good morning" }];

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { readEvents, testApp, until } from "../support/test_app.ts";
+import { readEvents, testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const reply = () => "once upon a time there was";
 

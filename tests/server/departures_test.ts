@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Departures, openConnections } from "../../src/server/departures.ts";
 import { serve } from "../../src/server/serve.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
-import { until } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const ignore = Deno.build.os !== "linux";
 const body = '{"prompt":"x"}';
@@ -101,7 +101,7 @@ Deno.test({
     await send("127.0.0.1", server.port, parts, async (client) => {
       await until(() => pool.load()[0].running === 1, "the generation runs");
       client.close();
-      await until(() => pool.load()[0].running === 0, "the generation is stopped", 5000);
+      await until(() => pool.load()[0].running === 0, "the generation is stopped");
     });
   },
 });

@@ -1,6 +1,7 @@
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
-import { testApp, until } from "../support/test_app.ts";
+import { testApp } from "../support/test_app.ts";
 import { defaultSurfaces } from "../../src/server/surfaces.ts";
+import { until } from "../support/until.ts";
 
 /** Calls that continue each other; each takes `tokens` tokens. */
 function chain(names: string[], tokens: number) {

@@ -3,7 +3,7 @@ import OpenAI, { APIError, AuthenticationError, NotFoundError, RateLimitError } 
 import { DeviceLostError } from "../../src/common/errors.ts";
 import { serve } from "../../src/server/serve.ts";
 import { FakeEnginePool, type FakePoolOptions } from "../support/fake_engine_pool.ts";
-import { until } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const messages = [{ role: "user" as const, content: "hello" }];
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { testApp, until } from "../support/test_app.ts";
+import { testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 Deno.test("GET /v1/models lists the models, the default first", async () => {
   const { get } = testApp({ models: ["small", "large"] });

@@ -4,7 +4,8 @@ import type { GenerateRequest } from "../../src/engine/types.ts";
 import { ResponseOutput } from "../../src/server/response_output.ts";
 import { serve } from "../../src/server/serve.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
-import { testApp, until } from "../support/test_app.ts";
+import { testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const path = "/v1/responses";
 const parameters = {

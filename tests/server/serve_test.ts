@@ -3,7 +3,7 @@ import type { Surface } from "../../src/server/context.ts";
 import { serve, type ServeOptions } from "../../src/server/serve.ts";
 import { startServer } from "../../src/server/start_server.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
-import { until } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 Deno.test("serve on port 0 picks a port and says where", async () => {
   const pool = new FakeEnginePool();

@@ -6,7 +6,8 @@ import { serve } from "../../src/server/serve.ts";
 import { conforms } from "../oracle/json_schema.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
 import { hasAdapter } from "../support/needs_adapter.ts";
-import { readEvents, testApp, until } from "../support/test_app.ts";
+import { readEvents, testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const path = "/v1/chat/completions";
 const messages = [{ role: "user" as const, content: "What is the weather in Paris?" }];

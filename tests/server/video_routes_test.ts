@@ -6,7 +6,8 @@ import { serve } from "../../src/server/serve.ts";
 import { videoSurface } from "../../src/server/video_surface.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
 import { needsNative } from "../support/needs_native.ts";
-import { testApp, until } from "../support/test_app.ts";
+import { testApp } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 nativeProblem();
 

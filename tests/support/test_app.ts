@@ -44,12 +44,3 @@ export async function readEvents(response: Response): Promise<any[]> {
     return data === "[DONE]" ? data : JSON.parse(data);
   });
 }
-
-/** Resolves once `condition` holds; throws after `ms`. */
-export async function until(condition: () => boolean, what: string, ms = 2000): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`not so within ${ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}

@@ -1,10 +1,8 @@
-import { assert } from "@std/assert";
-
-/** Waits until a condition holds; fails after 5 s, naming it. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 5000;
+/** Resolves once `condition` holds; throws after `ms`, naming it. */
+export async function until(condition: () => boolean, what: string, ms = 5000): Promise<void> {
+  const end = performance.now() + ms;
   while (!condition()) {
-    assert(performance.now() < end, `${what}: not within 5 s`);
+    if (performance.now() > end) throw new Error(`${what}: not within ${ms} ms`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { type RunningServer, serve } from "../../src/server/serve.ts";
 import { ChromiumPage, findChromium } from "../support/chromium.ts";
 import { FakeEnginePool, type FakePoolOptions } from "../support/fake_engine_pool.ts";
-import { until } from "../support/test_app.ts";
+import { until } from "../support/until.ts";
 
 const chromium = await findChromium();
 if (chromium === undefined) console.log("skipped: the pages in a browser (no chromium on PATH)");
