@@ -19,6 +19,8 @@ export interface AppOptions {
   maxBodyBytes?: number;
   /** Videos that are enlarged at a time, streamed and live ones together. Default 16. */
   maxVideos?: number;
+  /** Milliseconds without a byte of a video after which another may have its place, where there is no other. Default 60 000. */
+  videoIdleMs?: number;
   /** Milliseconds between comments on a silent stream. Default 15 000. */
   pingMs?: number;
   /**
@@ -58,6 +60,7 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
     corsOrigins: [],
     maxBodyBytes: 32 * 1024 * 1024,
     maxVideos: 16,
+    videoIdleMs: 60_000,
     pingMs: 15_000,
     acceptMs: 1_000,
     drainMs: 25_000,
@@ -68,7 +71,7 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
       throw new RangeError(`${name}: expected a positive number, got ${resolved[name]}`);
     }
   }
-  for (const name of ["acceptMs", "drainMs"] as const) {
+  for (const name of ["acceptMs", "drainMs", "videoIdleMs"] as const) {
     if (!(resolved[name] >= 0)) {
       throw new RangeError(`${name}: expected milliseconds of at least 0, got ${resolved[name]}`);
     }

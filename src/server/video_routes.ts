@@ -11,6 +11,7 @@ import { maxFramePixels } from "./frame_limit.ts";
 import type { VideoPlaces } from "./video_places.ts";
 import { readVideoQuery } from "./video_query.ts";
 import { VideoSession } from "./video_session.ts";
+import { watchedBody } from "./watched_body.ts";
 
 /**
  * Video over HTTP and WebSocket.
@@ -27,10 +28,11 @@ export function videoRoutes(
   router.post("/v1/videos/upscale", async (c) => {
     const { scale, quality, budgetMs } = readVideoQuery(c.req.query());
     using held = new DisposableStack();
-    held.use(places.take());
-    const body = c.req.raw.body;
-    if (!body) throw ApiError.invalid("the body is empty, expected a y4m stream");
-    const reader = await openBody(body);
+    const given = c.req.raw.body;
+    if (!given) throw ApiError.invalid("the body is empty, expected a y4m stream");
+    const place = held.use(places.take(() => body.fail(idle())));
+    const body = watchedBody(given, place.touch);
+    const reader = await openBody(body.body);
     const { width, height } = reader.header;
     if (width * height > maxFramePixels) {
       await reader.cancel();
@@ -48,6 +50,7 @@ export function videoRoutes(
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       async pull(controller) {
         try {
+          place.touch();
           const { done, value } = await chunks.next();
           if (done) controller.close();
           else controller.enqueue(value);
@@ -76,7 +79,7 @@ export function videoRoutes(
     checkOrigin(c.req.header("origin"), new URL(c.req.url), options);
     const protocol = answeredProtocol(c.req.header("sec-websocket-protocol"));
     using held = new DisposableStack();
-    const place = held.use(places.take());
+    const place = held.use(places.take(() => session.close(1013, idleWords)));
     const { socket, response } = upgrade(c.req.raw, protocol);
     const session = new VideoSession(socket, maxFramePixels, place);
     held.move();
@@ -84,6 +87,12 @@ export function videoRoutes(
     socket.addEventListener("close", () => sessions.delete(session));
     return response;
   });
+}
+
+const idleWords = "nothing came for long, and another video needed the place";
+
+function idle(): ApiError {
+  return new ApiError(idleWords, { status: 408, type: "invalid_request_error", code: "idle" });
 }
 
 /** The header of the body. Throws `ApiError`, since the file is the client's. */

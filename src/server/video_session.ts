@@ -1,6 +1,7 @@
 import { WorkerUpscaler } from "../lut/worker_upscaler.ts";
 import { frameBytes, frameOf } from "../lut/video_frame.ts";
 import { maxFrameSide } from "./frame_limit.ts";
+import type { VideoPlace } from "./video_places.ts";
 import { readVideoQuery } from "./video_query.ts";
 
 /** Frames that a client may have unanswered, or answered and not taken; one sent beyond is dropped, since late live video is worth nothing. */
@@ -21,7 +22,7 @@ const maxStarts = 16;
 export class VideoSession {
   readonly #socket: WebSocket;
   readonly #maxPixels: number;
-  readonly #place: Disposable;
+  readonly #place: VideoPlace;
   #upscaler: WorkerUpscaler | undefined;
   #width = 0;
   #height = 0;
@@ -30,13 +31,14 @@ export class VideoSession {
   #inFlight = 0;
 
   /** `place` is given back when the session ends. */
-  constructor(socket: WebSocket, maxPixels: number, place: Disposable) {
+  constructor(socket: WebSocket, maxPixels: number, place: VideoPlace) {
     this.#socket = socket;
     this.#maxPixels = maxPixels;
     this.#place = place;
     socket.binaryType = "arraybuffer";
     let last = Promise.resolve();
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      place.touch();
       if (typeof data !== "string") return this.#frame(data);
       if (++this.#starts > maxStarts) return this.close();
       last = last.then(() => this.#configure(data)).catch((error: Error) => this.#fail(error))
@@ -46,12 +48,12 @@ export class VideoSession {
     socket.onerror = () => this.close();
   }
 
-  /** Ends the session. Idempotent. */
-  close(): void {
+  /** Ends the session, with a code of RFC 6455 and up to 123 bytes of words for the client. Idempotent. */
+  close(code = 1001, reason?: string): void {
     this.#upscaler?.[Symbol.dispose]();
     this.#upscaler = undefined;
     this.#place[Symbol.dispose]();
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(1001);
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.close(code, reason);
   }
 
   async #configure(text: string): Promise<void> {

@@ -17,7 +17,8 @@ export function videoSurface(): Surface {
     name: "video",
     streamed: ["/v1/videos/upscale"],
     mount(router, context) {
-      places = new VideoPlaces(context.options.maxVideos);
+      const { maxVideos, videoIdleMs } = context.options;
+      places = new VideoPlaces(maxVideos, videoIdleMs);
       imageRoutes(router);
       videoRoutes(router, sessions, places, context);
       describeMediaRoutes(router);

@@ -60,12 +60,12 @@ function connect() {
   };
   socket.onmessage = ({ data }) =>
     typeof data === "string" ? onText(JSON.parse(data)) : onFrame(data);
-  socket.onclose = () => {
+  socket.onclose = ({ reason }) => {
     // One that was left may close when its successor is ready.
     if (socket !== own) return;
     status(
       opened
-        ? "The server closed the connection."
+        ? `The server closed the connection${reason ? `: ${reason}` : ""}.`
         : "The server takes no more videos at the moment, or cannot be reached.",
     );
     ready = undefined;

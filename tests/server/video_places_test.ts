@@ -103,6 +103,42 @@ Deno.test("places of videos that fail or are left are given back", async (t) => 
   }
 });
 
+Deno.test("a video that was idle for long makes way for another, and no other does", async (t) => {
+  if (!needsNative(t)) return;
+  await using server = await start({ maxVideos: 2, videoIdleMs: 400 });
+  const address = `${server.url}/v1/videos/upscale?scale=2&quality=bicubic`;
+  // One that has not begun, and one that goes on.
+  const silent = fetch(address, { method: "POST", body: new TransformStream().readable });
+  const lively = await video(server.url);
+  const crowded = await video(server.url);
+  assertEquals(crowded.answer.status, 429);
+  await crowded.answer.body?.cancel();
+  for (let i = 0; i < 8; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 75));
+    await lively.sending.write(frame);
+  }
+  const live = new WebSocket(`${server.url.replace("http", "ws")}/v1/videos/live`);
+  await new Promise((resolve, reject) => {
+    live.onopen = resolve;
+    live.onerror = reject;
+  });
+  const refusal = await silent;
+  assertEquals([refusal.status, (await refusal.json()).error.code], [408, "idle"]);
+
+  const closed = new Promise<CloseEvent>((resolve) => live.onclose = resolve);
+  for (let i = 0; i < 8; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 75));
+    await lively.sending.write(frame);
+  }
+  const last = await video(server.url);
+  assertEquals(last.answer.status, 200);
+  const { code, reason } = await closed;
+  assertEquals(code, 1013);
+  assertStringIncludes(reason, "another video");
+  await Promise.all([lively.sending.close(), last.sending.close()]);
+  assertEquals([await frames(lively.answer), await frames(last.answer)], [17, 1]);
+});
+
 Deno.test("a server that stops lets videos end that are under way, and takes no other", async (t) => {
   if (!needsNative(t)) return;
   const server = await start();
