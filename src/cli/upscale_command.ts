@@ -4,6 +4,7 @@ import { upscaleImage } from "../lut/upscale_image.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { checkInput } from "./check_input.ts";
+import { checkOutput } from "./check_output.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -44,6 +45,7 @@ async function run(args: string[], { report }: CommandContext): Promise<number> 
     throw new UsageError(`--two-stage enlarges by 4 only, got --scale ${scale}`);
   }
   await checkInput(input);
+  await checkOutput(output);
   if (await sameFile(input, output)) {
     throw new UsageError(`input ${input} and output ${output} are the same file`);
   }

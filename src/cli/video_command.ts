@@ -5,6 +5,7 @@ import { VideoUpscaler } from "../lut/video_upscaler.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { type Flag, parseFlags } from "./flags.ts";
 import { checkInput } from "./check_input.ts";
+import { checkOutput } from "./check_output.ts";
 import { readScale } from "./read_scale.ts";
 import { UsageError } from "./usage_error.ts";
 import { wholeNumber } from "./whole_number.ts";
@@ -58,6 +59,7 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
     throw new UsageError(`--budget: expected milliseconds above 0, got ${given.budget}`);
   }
   await checkInput(input);
+  await checkOutput(output);
   if (await sameFile(input, output)) {
     throw new UsageError(`input ${input} and output ${output} are the same file`);
   }
@@ -82,7 +84,9 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
     });
   } catch (error) {
     // Whatever was thrown, it is that we were told to stop.
-    if (!signal.aborted) throw error;
+    if (!signal.aborted) {
+      throw error instanceof RangeError ? new UsageError(error.message) : error;
+    }
     report.event("stopped", `stopped: ${output} has ${frames} frames`, { output, frames });
     return 130;
   }

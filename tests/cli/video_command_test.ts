@@ -42,12 +42,17 @@ Deno.test("an input that is no file is wrong usage, one that is no video or pict
   inFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/text.mp4`, "not a video");
     const output = `${folder}/out.png`;
+    const lost = `${folder}/none/out.png`;
+    await new Deno.Command("mkfifo", { args: [`${folder}/pipe.mkv`] }).output();
     for (
       const [line, exit, words] of [
         [["upscale", `${folder}/none.png`, output], 2, "none.png: no such file"],
         [["video", `${folder}/none.mp4`, `${folder}/out.mp4`], 2, "none.mp4: no such file"],
         [["inspect", `${folder}/none.gguf`], 2, "none.gguf: no such file"],
         [["upscale", folder, output], 2, "is a folder, expected a file"],
+        [["upscale", `${folder}/text.mp4`, lost], 2, "none/out.png: there is no such folder"],
+        [["video", `${folder}/text.mp4`, lost], 2, "none/out.png: there is no such folder"],
+        [["video", `${folder}/pipe.mkv`, `${folder}/out.mp4`], 2, "it is a pipe"],
         [["upscale", `${folder}/text.mp4`, output], 3, "text.mp4"],
         [["inspect", `${folder}/text.mp4`], 3, "text.mp4"],
         ...(await hasFfmpeg()
