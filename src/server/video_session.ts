@@ -49,7 +49,7 @@ export class VideoSession {
   }
 
   /** Ends the session, with a code of RFC 6455 and up to 123 bytes of words for the client. Idempotent. */
-  close(code = 1001, reason?: string): void {
+  close(code = 1001, reason = ""): void {
     this.#upscaler?.[Symbol.dispose]();
     this.#upscaler = undefined;
     this.#place[Symbol.dispose]();
