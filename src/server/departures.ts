@@ -16,6 +16,8 @@ export class Departures {
   readonly #everyMs: number;
   readonly #watched = new Set<Watched>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The latest look. */
+  #looking = Promise.resolve();
 
   /** `port`: the local port of the connections. `everyMs`: between looks, taken only while somebody waits for an answer. */
   constructor(port: () => number, everyMs = usualMs) {
@@ -51,9 +53,18 @@ export class Departures {
     }
   }
 
+  /** Resolves when no look is under way any more, once nobody waits for an answer. */
+  async ended(): Promise<void> {
+    await this.#looking;
+  }
+
   #watch(watched: Watched): void {
     this.#watched.add(watched);
-    this.#timer ??= setTimeout(() => this.#look(), this.#everyMs);
+    if (this.#timer === undefined) this.#lookLater();
+  }
+
+  #lookLater(): void {
+    this.#timer = setTimeout(() => this.#looking = this.#look(), this.#everyMs);
   }
 
   #rest(): void {
@@ -70,9 +81,7 @@ export class Departures {
     }
     this.#rest();
     // What cannot be read now cannot be read later.
-    if (open && this.#watched.size > 0) {
-      this.#timer = setTimeout(() => this.#look(), this.#everyMs);
-    }
+    if (open && this.#watched.size > 0) this.#lookLater();
   }
 }
 

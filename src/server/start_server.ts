@@ -86,6 +86,7 @@ export async function startServer(
     await emptied(open, lastEventMs);
     cut.abort();
     await server.finished;
+    await departures.ended();
     await closePool();
   };
   const finished = Promise.withResolvers<void>();

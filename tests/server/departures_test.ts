@@ -63,6 +63,7 @@ for (const [listen, hostname] of [["127.0.0.1", "127.0.0.1"], ["::", "127.0.0.1"
         });
       });
       await server.shutdown();
+      await departures.ended();
     },
   });
 }
