@@ -121,7 +121,7 @@ export const responseSchema = z.object({
   output: z.array(outputSchema),
   usage: z.object({
     input_tokens: z.int(),
-    input_tokens_details: z.object({ cached_tokens: z.int() }),
+    input_tokens_details: z.object({ cached_tokens: z.int(), cache_write_tokens: z.literal(0) }),
     output_tokens: z.int(),
     output_tokens_details: z.object({ reasoning_tokens: z.literal(0) }),
     total_tokens: z.int(),

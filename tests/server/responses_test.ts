@@ -40,6 +40,8 @@ Deno.test("a response has OpenAI's fields, whole and streamed alike", async () =
   const content = [{ type: "output_text", text: "Good day.", annotations: [], logprobs: [] }];
   assertEquals(message, { type: "message", role: "assistant", status: "completed", content });
   assertEquals(rest.usage.total_tokens, rest.usage.input_tokens + rest.usage.output_tokens);
+  // OpenAI's clients have both numbers always.
+  assertEquals(rest.usage.input_tokens_details, { cached_tokens: 0, cache_write_tokens: 0 });
   const { status, error, instructions, metadata, model, store } = rest;
   assertEquals([status, error, instructions, metadata, model, store], [
     "completed",
