@@ -31,8 +31,8 @@ export class ResponseOutput {
     const events = (this.#splitter?.finish() ?? []).flatMap((part) => this.#add(part));
     if (this.items.length === 0) events.push(...this.#begin("message"));
     const last = this.items.at(-1)!;
-    // What was cut behind a call's arguments is its closing mark.
-    const whole = reason === "stop" || last.type === "function_call" && isJson(last.arguments);
+    // What was cut behind a call's arguments is its closing mark; a stop string may cut within them.
+    const whole = last.type === "function_call" ? isJson(last.arguments) : reason === "stop";
     return [...events, ...this.#close(whole ? "completed" : "incomplete")];
   }
 

@@ -14,6 +14,7 @@ import { responseItemSchema } from "./response_item.ts";
 import { responseShape } from "./response_shape.ts";
 import { ResponseStore } from "./response_store.ts";
 import {
+  type OutputItem,
   responseEventSchema,
   type ResponseObject,
   responseRequestSchema,
@@ -177,18 +178,27 @@ function before(
   );
 }
 
-/** A response as the conversation goes on with it. A call that was cut is none. */
+/** A response as the conversation goes on with it. A call that could not be sent back, as one that was cut, is none. */
 function said({ output }: ResponseObject): ChatMessage[] {
   let content = "";
   const toolCalls: ToolCall[] = [];
   for (const item of output) {
     if (item.type === "message") content += item.content.map(({ text }) => text).join("");
-    else if (item.status === "completed") {
-      const { call_id: id, name } = item;
-      toolCalls.push({ id, name, arguments: callArguments(item.arguments, "output") });
-    }
+    else toolCalls.push(...readable(item));
   }
   return [{ role: "assistant", content, ...(toolCalls.length > 0 && { toolCalls }) }];
+}
+
+function readable(
+  { call_id: id, name, arguments: text, status }: Extract<OutputItem, { type: "function_call" }>,
+): ToolCall[] {
+  if (status !== "completed") return [];
+  try {
+    return [{ id, name, arguments: callArguments(text, "output") }];
+  } catch (error) {
+    if (error instanceof ApiError) return [];
+    throw error;
+  }
 }
 
 function notFound(id: string): ApiError {

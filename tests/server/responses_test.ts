@@ -144,6 +144,27 @@ Deno.test("calls are items of their own, whole and streamed, and a cut call says
   }
 });
 
+Deno.test("a call that cannot be sent back, cut by a stop string or nested too deep, is answered all the same", async () => {
+  const nested = `${'{"a":'.repeat(101)}1${"}".repeat(101)}`;
+  const deep = `<tool_call>\n{"name": "get_time", "arguments": ${nested}}\n</tool_call>`;
+  for (const [reply, stop, status] of [[call, "TC", "incomplete"], [deep, "zzz", "completed"]]) {
+    const { post, get, pool } = testApp({ reply: () => reply });
+    const body = { input: "Time?", tools, tool_choice: "required", stop };
+    const response = await post(path, body);
+    const whole = await response.json();
+    assertEquals([response.status, whole.status, whole.output[0].status], [
+      200,
+      "completed",
+      status,
+    ], JSON.stringify(whole).slice(0, 300));
+    const last = (await eventsOf(await post(path, { ...body, stream: true }))).at(-1);
+    assertEquals([last.type, last.response.output[0].status], ["response.completed", status]);
+    assertEquals((await get(`${path}/${whole.id}`)).status, 200);
+    await post(path, { input: "Go on", previous_response_id: whole.id });
+    assertEquals(chatOf(pool.requests.at(-1)!)[1], { role: "assistant", content: "" });
+  }
+});
+
 Deno.test("a stored response is gone on with, by its id or its items', read and deleted", async () => {
   const { post, get, app, pool } = testApp({ reply: () => `Wait.\n${call}` });
   const ask = async (body: Record<string, unknown>) => await (await post(path, body)).json();
