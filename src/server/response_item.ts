@@ -40,7 +40,7 @@ export type ResponseItem = z.infer<(typeof schemas)[keyof typeof schemas]>;
 /** One item of a request's `input`. Its fields are checked by the schema of its type, so that a refusal names them. */
 export const responseItemSchema = z.unknown().transform((value, context): ResponseItem => {
   const item = typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
-  // OpenAI's clients leave out the type of messages and references.
+  // OpenAI's clients leave out the type of messages and references, or send null.
   const type = item.type ?? ("id" in item && !("role" in item) ? "item_reference" : "message");
   if (typeof type !== "string" || !Object.hasOwn(schemas, type)) {
     const message = `expected one of ${
@@ -49,7 +49,8 @@ export const responseItemSchema = z.unknown().transform((value, context): Respon
     context.addIssue({ code: "custom", path: ["type"], message });
     return z.NEVER;
   }
-  const read = schemas[type as keyof typeof schemas].safeParse(value);
+  const given = item.type === null ? { ...item, type } : value;
+  const read = schemas[type as keyof typeof schemas].safeParse(given);
   if (read.success) return read.data;
   for (const { path, message } of read.error.issues) {
     context.addIssue({ code: "custom", path, message });

@@ -76,11 +76,11 @@ Deno.test("items become the chat that they stand for", async () => {
   const { post, pool } = testApp({ reply: () => "ab" });
   const input = [
     { role: "developer", content: "Use tools." },
-    { type: "message", role: "user", content: [{ type: "input_text", text: "Time?" }] },
+    { type: null, role: "user", content: [{ type: "input_text", text: "Time?" }] },
     { type: "reasoning", id: "rs_1", summary: [] },
     { id: "msg_1", role: "assistant", content: [{ type: "output_text", text: "Wait." }] },
     { type: "function_call", call_id: "c1", name: "get_time", arguments: '{"zone":"UTC"}' },
-    { type: "function_call", call_id: "c2", name: "get_time", arguments: "" },
+    { type: "function_call", call_id: "c2", name: "get_time", arguments: "", status: null },
     { type: "function_call_output", call_id: "c2", output: "noon" },
     { type: "function_call_output", call_id: "c1", output: [{ type: "input_text", text: "one" }] },
   ];
@@ -182,7 +182,7 @@ Deno.test("a stored response is gone on with, by its id or its items', read and 
     { role: "tool", content: "noon", name: "get_time", toolCallId: item.call_id },
   ];
   assertEquals(chatOf(pool.requests[1]), said);
-  const references = [{ type: "item_reference", id: message.id }, { id: item.id }];
+  const references = [{ type: "item_reference", id: message.id }, { type: null, id: item.id }];
   await ask({ input: [{ role: "user", content: "Time?" }, ...references, result] });
   assertEquals(chatOf(pool.requests[2]), said);
 
