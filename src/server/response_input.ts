@@ -1,4 +1,4 @@
-import type { ChatMessage } from "../engine/types.ts";
+import type { ChatMessage, ToolCall } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { callArguments } from "./call_arguments.ts";
 import type { ResponseItem } from "./response_item.ts";
@@ -25,10 +25,13 @@ export function toConversation(
   for (const { toolCalls = [] } of before) {
     for (const { id, name } of toolCalls) names.set(id, name);
   }
+  /** Those of the last message, if it is an assistant's that an item before has given a call. */
+  let calls: ToolCall[] | undefined;
   for (const [i, given] of input.entries()) {
     const item = given.type === "item_reference" ? referred(given.id, stored, i) : given;
     switch (item.type) {
       case "message":
+        calls = undefined;
         messages.push({
           role: item.role === "developer" ? "system" : item.role,
           content: toText(item.content),
@@ -38,10 +41,12 @@ export function toConversation(
         const { call_id: id, name } = item;
         names.set(id, name);
         const call = { id, name, arguments: callArguments(item.arguments, `input.${i}.arguments`) };
-        const last = messages.at(-1);
-        if (last?.role === "assistant") {
-          messages[messages.length - 1] = { ...last, toolCalls: [...last.toolCalls ?? [], call] };
-        } else messages.push({ role: "assistant", content: "", toolCalls: [call] });
+        if (calls === undefined) {
+          const spoken = messages.at(-1)?.role === "assistant" ? messages.pop() : undefined;
+          calls = [...spoken?.toolCalls ?? []];
+          messages.push({ role: "assistant", content: "", ...spoken, toolCalls: calls });
+        }
+        calls.push(call);
         break;
       }
       case "function_call_output": {
@@ -50,6 +55,7 @@ export function toConversation(
           throw invalid(`input.${i}.call_id`, `${shown(item.call_id)} is no call before it`);
         }
         const content = toText(item.output);
+        calls = undefined;
         messages.push({ role: "tool", content, name, toolCallId: item.call_id });
       }
     }

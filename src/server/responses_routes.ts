@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { ChatMessage, ToolCall } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { callArguments } from "./call_arguments.ts";
+import { checkDepth } from "./check_depth.ts";
 import { toConstraint } from "./constraint_schema.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
 import { errorResponses } from "./error_responses.ts";
@@ -106,6 +107,9 @@ export function responsesRoutes(router: AppRouter, context: ServerContext): void
       );
     }
     checkLogitBias(body, info.vocabularySize);
+    const format = body.text?.format;
+    // Kept and answered as it is, what its grammar leaves out too.
+    if (format?.type === "json_schema") checkDepth(format.schema, "text.format.schema");
     const messages = toConversation(body.input, {
       before: before(store, tenant, body.previous_response_id),
       stored: (id) => store.item(tenant, id),

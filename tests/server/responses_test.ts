@@ -268,6 +268,28 @@ Deno.test("what a response cannot keep is refused by the name of its own field",
   assertEquals((await post(path, { input: "x", model: "none" })).status, 404);
 });
 
+Deno.test("what a response repeats of a request and stores is of bounded depth", async () => {
+  const { post, pool } = testApp({ reply: () => call });
+  const schema = { type: "object", default: JSON.parse("[".repeat(20_000) + "]".repeat(20_000)) };
+  const text = { format: { type: "json_schema", name: "a", schema } };
+  for (const fields of [{}, { tools, tool_choice: "required" }, { stream: true }]) {
+    const response = await post(path, { input: "x", text, ...fields });
+    const { error } = await response.json();
+    assertEquals([response.status, error.param], [400, "text.format.schema"]);
+  }
+  assertEquals(pool.requests, []);
+});
+
+Deno.test("many calls in a row are read in time that grows with their number alone", async () => {
+  const { post } = testApp();
+  const item = { type: "function_call", call_id: "c", name: "a", arguments: "" };
+  const began = performance.now();
+  const response = await post(path, { input: new Array(80_000).fill(item) });
+  assertEquals((await response.json()).error.code, "context_length_exceeded");
+  const ms = performance.now() - began;
+  assert(ms < 6000, `${ms} ms`);
+});
+
 Deno.test("a text's form is the schema that it names", async () => {
   const { post, pool } = testApp({ reply: () => "{}" });
   const schema = { type: "object", properties: { a: { type: "boolean" } }, required: ["a"] };
