@@ -37,29 +37,49 @@ const schemas = {
 /** What a conversation is made of on `/v1/responses`. */
 export type ResponseItem = z.infer<(typeof schemas)[keyof typeof schemas]>;
 
-/** One item of a request's `input`. Its fields are checked by the schema of its type, so that a refusal names them. */
-export const responseItemSchema = z.unknown().transform((value, context): ResponseItem => {
+/** The kinds of items, for the API's document. */
+export const responseItemSchema = z.union(Object.values(schemas)).openapi({
+  description:
+    "`message` (the default): a text or text parts. `function_call`: as it was answered. `function_call_output`: its result. " +
+    "`item_reference`: an item of a stored response. `reasoning` is read over.",
+});
+
+/**
+ * Items of a request. The fields of each are checked by the schema of its type, so that a refusal names them; what follows the first item at
+ * fault is not looked at, since it may be millions that are.
+ */
+export const responseItemsSchema = z.array(
+  z.unknown(),
+  "expected a text or an array of items",
+).min(1, "expected one or more items").transform((values, context): ResponseItem[] => {
+  const items: ResponseItem[] = [];
+  for (const [i, value] of values.entries()) {
+    const read = readItem(value);
+    if (!read.success) {
+      for (const { path, message } of read.issues) {
+        context.addIssue({ code: "custom", path: [i, ...path], message });
+      }
+      return z.NEVER;
+    }
+    items.push(read.data);
+  }
+  return items;
+});
+
+type ReadItem =
+  | { success: true; data: ResponseItem }
+  | { success: false; issues: { path: PropertyKey[]; message: string }[] };
+
+function readItem(value: unknown): ReadItem {
   const item = typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
   // OpenAI's clients leave out the type of messages and references, or send null.
   const type = item.type ?? ("id" in item && !("role" in item) ? "item_reference" : "message");
   if (typeof type !== "string" || !Object.hasOwn(schemas, type)) {
-    const message = `expected one of ${
-      Object.keys(schemas).join(", ")
-    }; other items are not supported`;
-    context.addIssue({ code: "custom", path: ["type"], message });
-    return z.NEVER;
+    const kinds = Object.keys(schemas).join(", ");
+    const message = `expected one of ${kinds}; other items are not supported`;
+    return { success: false, issues: [{ path: ["type"], message }] };
   }
   const given = item.type === null ? { ...item, type } : value;
   const read = schemas[type as keyof typeof schemas].safeParse(given);
-  if (read.success) return read.data;
-  for (const { path, message } of read.error.issues) {
-    context.addIssue({ code: "custom", path, message });
-  }
-  return z.NEVER;
-}).openapi({
-  type: "object",
-  description:
-    "`message` (the default): `role` of system, developer, user or assistant, and `content`, a text or text parts. `function_call`: `call_id`, `name` and " +
-    "`arguments`, as answered. `function_call_output`: its result, `call_id` and `output`. `item_reference`: `id` of an item of a stored response. " +
-    "`reasoning` is read over.",
-});
+  return read.success ? read : { success: false, issues: read.error.issues };
+}

@@ -55,7 +55,12 @@ const readRoute = createRoute({
   path: "/v1/responses/{id}",
   tags,
   summary: "Read a stored response",
-  request: { params },
+  request: {
+    params,
+    query: z.object({
+      stream: z.literal("false", "only false is supported: it is read whole").optional(),
+    }),
+  },
   responses: {
     200: {
       description: "The response as it was answered.",

@@ -2,7 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { responseFormatSchema } from "./constraint_schema.ts";
 import { samplingFields } from "./generation_schema.ts";
 import { chatLogprobsFields } from "./logprobs_schema.ts";
-import { responseItemSchema } from "./response_item.ts";
+import { responseItemsSchema } from "./response_item.ts";
 import { modelSchema, timingsSchema } from "./schema_common.ts";
 import { functionFields, mostTools, toolFields } from "./tool_schema.ts";
 import { unsupportedInResponses } from "./unsupported.ts";
@@ -26,10 +26,7 @@ const toolSchema = z.object({
 /** A text is what a user says. It is read as an item at once, so that a refusal names the item and field at fault, not the union. */
 const inputSchema = z.preprocess(
   (input) => typeof input === "string" ? [{ role: "user", content: input }] : input,
-  z.array(responseItemSchema, "expected a text or an array of items").min(
-    1,
-    "expected one or more items",
-  ),
+  responseItemsSchema,
 ).openapi({
   type: ["string", "array"],
   items: { $ref: "#/components/schemas/ResponseItem" },

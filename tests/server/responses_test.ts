@@ -187,6 +187,9 @@ Deno.test("a stored response is gone on with, by its id or its items', read and 
   assertEquals(chatOf(pool.requests[2]), said);
 
   assertEquals(await (await get(`${path}/${first.id}`)).json(), first);
+  assertEquals((await get(`${path}/${first.id}?stream=false`)).status, 200);
+  const streamed = await get(`${path}/${first.id}?stream=true`);
+  assertEquals([streamed.status, (await streamed.json()).error.param], [400, "stream"]);
   const remove = () =>
     app.fetch(new Request(`http://localhost${path}/${first.id}`, { method: "DELETE" }));
   assertEquals(await (await remove()).json(), { id: first.id, object: "response", deleted: true });
@@ -278,6 +281,34 @@ Deno.test("what a response repeats of a request and stores is of bounded depth",
     assertEquals([response.status, error.param], [400, "text.format.schema"]);
   }
   assertEquals(pool.requests, []);
+});
+
+Deno.test("of many items at fault the first is refused", async () => {
+  const { post } = testApp();
+  const response = await post(path, {
+    input: [{ role: "user", content: "x" }, ...new Array(150_000).fill({})],
+  });
+  const text = await response.text();
+  assertEquals([response.status, JSON.parse(text).error.param], [400, "input.1.role"]);
+  assert(text.length < 1000, `${text.length} characters`);
+});
+
+Deno.test("the API's document has every kind of item with its fields", async () => {
+  const { paths, components: { schemas } } = await (await testApp().get("/openapi.json")).json();
+  const { schema: body } = paths[path].post.requestBody.content["application/json"];
+  const { input } = schemas[body.$ref.split("/").at(-1)].properties;
+  // deno-lint-ignore no-explicit-any -- JSON of any shape
+  const kinds = schemas[input.items.$ref.split("/").at(-1)].anyOf.map(({ properties }: any) => [
+    properties.type.enum[0],
+    ...Object.keys(properties).filter((name) => name !== "type"),
+  ]);
+  assertEquals(kinds, [
+    ["message", "role", "content"],
+    ["function_call", "call_id", "name", "arguments"],
+    ["function_call_output", "call_id", "output"],
+    ["item_reference", "id"],
+    ["reasoning"],
+  ]);
 });
 
 Deno.test("many calls in a row are read in time that grows with their number alone", async () => {
