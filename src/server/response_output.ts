@@ -3,7 +3,7 @@ import type { AnswerPiece } from "./generation_answer.ts";
 import type { OutputItem } from "./responses_schema.ts";
 import { type AnswerPart, type SplitterOptions, ToolCallSplitter } from "./tool_call_splitter.ts";
 import { wireId } from "./wire_id.ts";
-import { chatLogprobs } from "./wire_logprobs.ts";
+import { responseLogprobs } from "./wire_logprobs.ts";
 
 type Event = Record<string, unknown> & { type: string };
 
@@ -48,7 +48,7 @@ export class ResponseOutput {
     const goes = this.#open && this.items.at(-1)?.type === "message";
     const events = goes ? [] : [...this.#close(), ...this.#begin("message")];
     const [content] = (this.items.at(-1) as Extract<OutputItem, { type: "message" }>).content;
-    const scored = chatLogprobs(logprobs).content;
+    const scored = responseLogprobs(logprobs);
     content.text += part.text;
     content.logprobs.push(...scored);
     events.push(

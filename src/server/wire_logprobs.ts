@@ -14,6 +14,15 @@ export function chatLogprobs(tokens: readonly ScoredToken[]): z.infer<typeof cha
   };
 }
 
+/** Log probabilities as OpenAI's responses write them: a control token has no bytes instead of null. */
+export function responseLogprobs(tokens: readonly ScoredToken[]) {
+  return chatLogprobs(tokens).content.map(({ top_logprobs, bytes, ...token }) => ({
+    ...token,
+    bytes: bytes ?? [],
+    top_logprobs: top_logprobs.map((top) => ({ ...top, bytes: top.bytes ?? [] })),
+  }));
+}
+
 /** Log probabilities as OpenAI's text completions write them. */
 export function completionLogprobs(
   tokens: readonly ScoredToken[],
