@@ -13,25 +13,29 @@ const contentSchema = z.union([z.string(), z.array(z.union([textPart, refusalPar
 const schemas = {
   message: z.object({
     type: z.literal("message").default("message"),
-    role: z.enum(["system", "developer", "user", "assistant"]),
+    role: z.enum(["system", "developer", "user", "assistant"]).openapi({
+      description: "`developer` is read as `system`.",
+    }),
     content: contentSchema,
   }),
   function_call: z.object({
     type: z.literal("function_call"),
     call_id: z.string().min(1),
     name: z.string(),
-    arguments: z.string(),
+    arguments: z.string().openapi({ description: "JSON, an object." }),
   }),
   function_call_output: z.object({
     type: z.literal("function_call_output"),
-    call_id: z.string(),
+    call_id: z.string().openapi({ description: "Of the call whose result this is." }),
     output: contentSchema,
   }),
   item_reference: z.object({
     type: z.literal("item_reference").default("item_reference"),
-    id: z.string(),
+    id: z.string().openapi({ description: "Of an item of a stored response." }),
   }),
-  reasoning: z.object({ type: z.literal("reasoning") }),
+  reasoning: z.object({
+    type: z.literal("reasoning").openapi({ description: "Read over." }),
+  }),
 };
 
 /** What a conversation is made of on `/v1/responses`. */
@@ -40,8 +44,7 @@ export type ResponseItem = z.infer<(typeof schemas)[keyof typeof schemas]>;
 /** The kinds of items, for the API's document. */
 export const responseItemSchema = z.union(Object.values(schemas)).openapi({
   description:
-    "`message` (the default): a text or text parts. `function_call`: as it was answered. `function_call_output`: its result. " +
-    "`item_reference`: an item of a stored response. `reasoning` is read over.",
+    "Part of a conversation, by default a `message`; what was answered can be sent back as it is.",
 });
 
 /**
