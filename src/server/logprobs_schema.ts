@@ -54,6 +54,19 @@ export const chatLogprobsSchema = z.object({
   refusal: z.null(),
 }).openapi("ChatLogprobs");
 
+const responseTokenFields = {
+  ...tokenFields,
+  bytes: z.array(z.int()).openapi({
+    description: "UTF-8 of the token's text; none for a control token.",
+  }),
+};
+
+/** `logprobs` of a text of `/v1/responses`. */
+export const responseLogprobsSchema = z.array(z.object({
+  ...responseTokenFields,
+  top_logprobs: z.array(z.object(responseTokenFields)),
+}));
+
 /** `logprobs` of a choice of `/v1/completions`. */
 export const completionLogprobsSchema = z.object({
   tokens: z.array(z.string()).openapi({

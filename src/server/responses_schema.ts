@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { responseFormatSchema } from "./constraint_schema.ts";
 import { samplingFields } from "./generation_schema.ts";
-import { chatLogprobsFields } from "./logprobs_schema.ts";
+import { chatLogprobsFields, responseLogprobsSchema } from "./logprobs_schema.ts";
 import { responseItemsSchema } from "./response_item.ts";
 import { modelSchema, timingsSchema } from "./schema_common.ts";
 import { functionFields, mostTools, toolFields } from "./tool_schema.ts";
@@ -88,7 +88,7 @@ const outputSchema = z.discriminatedUnion("type", [
       type: z.literal("output_text"),
       text: z.string(),
       annotations: z.array(z.unknown()),
-      logprobs: z.array(z.unknown()),
+      logprobs: responseLogprobsSchema,
     })),
   }),
   z.object({

@@ -1,6 +1,10 @@
 import type { z } from "@hono/zod-openapi";
 import type { ScoredToken, TokenLogprob } from "../engine/types.ts";
-import type { chatLogprobsSchema, completionLogprobsSchema } from "./logprobs_schema.ts";
+import type {
+  chatLogprobsSchema,
+  completionLogprobsSchema,
+  responseLogprobsSchema,
+} from "./logprobs_schema.ts";
 
 /** Log probabilities as OpenAI's chat completions write them. */
 export function chatLogprobs(tokens: readonly ScoredToken[]): z.infer<typeof chatLogprobsSchema> {
@@ -15,7 +19,9 @@ export function chatLogprobs(tokens: readonly ScoredToken[]): z.infer<typeof cha
 }
 
 /** Log probabilities as OpenAI's responses write them: a control token has no bytes instead of null. */
-export function responseLogprobs(tokens: readonly ScoredToken[]) {
+export function responseLogprobs(
+  tokens: readonly ScoredToken[],
+): z.infer<typeof responseLogprobsSchema> {
   return chatLogprobs(tokens).content.map(({ top_logprobs, bytes, ...token }) => ({
     ...token,
     bytes: bytes ?? [],

@@ -367,7 +367,7 @@ Deno.test("log probabilities are the text's own, and asked for by either field",
   output.finish("stop");
   const [message] = output.items;
   assert(message.type === "message");
-  const tokens = message.content[0].logprobs as { token: string; top_logprobs: unknown[] }[];
+  const tokens = message.content[0].logprobs;
   assertEquals(tokens.map(({ token }) => token), ["Wa", "it", "."]);
   // OpenAI's clients have no null here.
   assertEquals(tokens[0].top_logprobs, [{ token: "t", logprob: -2, bytes: [] }]);
