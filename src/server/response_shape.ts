@@ -93,7 +93,8 @@ function headOf(id: string, model: string, body: ResponseRequest): ResponseObjec
     temperature: body.temperature ?? 1,
     text: { format: body.text?.format ?? { type: "text" } },
     tool_choice: body.tool_choice ?? "auto",
-    tools: body.tools ?? [],
+    // OpenAI's clients have these two fields always.
+    tools: (body.tools ?? []).map((tool) => ({ parameters: null, strict: null, ...tool })),
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? 1,
     truncation: "disabled",

@@ -52,6 +52,13 @@ Deno.test("a response has OpenAI's fields, whole and streamed alike", async () =
     true,
   ]);
 
+  const bare = { type: "function", name: "a" };
+  const named = await (await post(path, { ...body, tools: [bare, tools[0]] })).json();
+  assertEquals(named.tools, [
+    { ...bare, parameters: null, strict: null },
+    { ...tools[0], strict: null },
+  ]);
+
   const events = await eventsOf(await post(path, { ...body, stream: true }));
   const deltas = events.filter(({ type }) => type === "response.output_text.delta");
   assertEquals(deltas.map(({ delta }) => delta).join(""), "Good day.");
