@@ -40,7 +40,8 @@ export function toConversation(
       case "function_call": {
         const { call_id: id, name } = item;
         names.set(id, name);
-        const call = { id, name, arguments: callArguments(item.arguments, `input.${i}.arguments`) };
+        const field = item === given ? "arguments" : "id";
+        const call = { id, name, arguments: callArguments(item.arguments, `input.${i}.${field}`) };
         if (calls === undefined) {
           const spoken = messages.at(-1)?.role === "assistant" ? messages.pop() : undefined;
           calls = [...spoken?.toolCalls ?? []];

@@ -167,6 +167,8 @@ Deno.test("a call that cannot be sent back, cut by a stop string or nested too d
     const last = (await eventsOf(await post(path, { ...body, stream: true }))).at(-1);
     assertEquals([last.type, last.response.output[0].status], ["response.completed", status]);
     assertEquals((await get(`${path}/${whole.id}`)).status, 200);
+    const referred = await post(path, { input: [{ id: whole.output[0].id }] });
+    assertEquals([referred.status, (await referred.json()).error.param], [400, "input.0.id"]);
     await post(path, { input: "Go on", previous_response_id: whole.id });
     assertEquals(chatOf(pool.requests.at(-1)!)[1], { role: "assistant", content: "" });
   }
