@@ -12,12 +12,16 @@ type Validated = { success: true } | {
   data?: unknown;
 };
 
+/** Faults of one request that are told. */
+const mostIssues = 10;
+
 /** Turns a failed validation into OpenAI's error, naming the field, the value met and the value expected. */
 export function validationHook(result: unknown): void {
   const validated = result as Validated;
   if (validated.success) return;
   const issues = validated.error.issues;
-  const texts = issues.map((issue) => describe(issue, validated.data));
+  const texts = issues.slice(0, mostIssues).map((issue) => describe(issue, validated.data));
+  if (issues.length > mostIssues) texts.push(`${issues.length - mostIssues} more`);
   throw ApiError.invalid(
     texts.join("; "),
     issues[0].path.map(String).join(".") || undefined,

@@ -128,6 +128,14 @@ Deno.test("a constraint that only the engine can refuse is the fault of its fiel
   }
 });
 
+Deno.test("of many faults of a request the first are told, and how many more there are", async () => {
+  const { post } = testApp();
+  const body = { messages: Array.from({ length: 1000 }, () => ({ role: "x", content: "" })) };
+  const { error } = await (await post("/v1/chat/completions", body)).json();
+  assertEquals(error.param, "messages.0.role");
+  assert(error.message.includes("messages.9.role") && error.message.endsWith("; 990 more"));
+});
+
 Deno.test("every answer says which request it is of", async () => {
   const { get, post, app } = testApp({}, {}, [parrotSurface()]);
   const headers = { "X-Request-Id": "abc-123" };
