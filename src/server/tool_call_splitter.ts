@@ -111,7 +111,7 @@ export class ToolCallSplitter {
     const { most, leading } = this.#options;
     const open = this.#calls < most && !(leading && this.#said);
     const found = open ? held.indexOf(this.#mark) : -1;
-    const at = leading && this.#calls === 0 && found > 0 ? -1 : found;
+    const at = leading && this.#calls === 0 && found > blanks(held) ? -1 : found;
     if (at >= 0) {
       this.#content(held.slice(0, at));
       this.#raw = this.#mark;

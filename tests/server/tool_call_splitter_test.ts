@@ -220,7 +220,7 @@ Deno.test("ToolCallSplitter: where calls begin a text or are none, a mark within
     const calls = form === "hermes"
       ? two.map(tagged).join("\n")
       : `[TOOL_CALLS] [${two.join(", ")}]`;
-    for (const pieces of [[calls], [...calls]]) {
+    for (const pieces of [[calls], [...calls], [` \n${calls}`], [..." \n", ...calls]]) {
       assertEquals(split(pieces, options), {
         content: "",
         calls: [{ name: "get", arguments: '{"a": "<tool_call>"}' }, {
