@@ -336,14 +336,22 @@ pub unsafe extern "C" fn sparrow_context_attend(
                 _ => Err(Failure::argument(format!("attend: budget {budget} of kind {kind}"))),
             })
             .collect::<Result<Vec<Budget>, Failure>>()?;
+        // Locked here and not by the threads: one that waits for others takes up another row meanwhile, and would wait for a lock that it
+        // holds itself where somebody waits to write. Each once and in one order, so that no two calls wait for each other either.
+        let layers = contexts.iter().map(|context| context.layer(layer)).collect::<Result<Vec<_>, Failure>>()?;
+        let place = |layer: &&RwLock<Layer>| std::ptr::from_ref(*layer).addr();
+        let mut each = layers.clone();
+        each.sort_unstable_by_key(place);
+        each.dedup_by_key(|layer| place(layer));
+        let locked: Vec<_> = each.iter().map(|layer| read(layer)).collect();
         let one = |row: usize| -> Result<Vec<(Partial, Report)>, Failure> {
             let own = &queries[row * query_heads * stride..][..query_heads * stride];
             let packed: Vec<f32> = own.chunks_exact(stride).flat_map(|head| &head[..dim]).copied().collect();
             if let Some(found) = packed.iter().find(|x| !x.is_finite()) {
                 return Err(Failure::argument(format!("attend: a query holds {found}, expected finite numbers")));
             }
-            let layer = read(contexts[row].layer(layer)?);
-            let Layer::Built(built) = &*layer else {
+            let number = each.partition_point(|layer| place(layer) < place(&layers[row]));
+            let Layer::Built(built) = &*locked[number] else {
                 return Err(Failure::argument("attend: the layer's index is not built yet"));
             };
             Ok(built.attend(&packed, AttendOptions { budget: options[row], bound: want_bound == 1 }))
@@ -377,4 +385,75 @@ pub unsafe extern "C" fn sparrow_context_bytes(handle: u64, out: *mut u32) -> i3
 #[unsafe(no_mangle)]
 pub extern "C" fn sparrow_context_dispose(handle: u64) -> i32 {
     guard(|| CONTEXTS.remove(handle))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_one_context_are_attended_while_others_wait_to_append() {
+        let (kv_heads, dim, pages, rows) = (8u32, 16u32, 16u32, 32usize);
+        let mut handle = 0;
+        let count = (pages * kv_heads * 64 * dim) as usize;
+        let bits = |seed: usize| -> Vec<u16> {
+            (0..count).map(|i| f16::from_f32(((i * 7919 + seed) % 1013) as f32 / 500.0 - 1.0).to_bits()).collect()
+        };
+        let (keys, values) = (bits(1), bits(2));
+        let queries: Vec<f32> = (0..kv_heads * dim).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
+        // SAFETY: all arrays are as long as is said.
+        let done = unsafe {
+            [
+                sparrow_context_open(1, kv_heads, kv_heads, dim, dim, 0.25, 1, &mut handle),
+                sparrow_context_append(handle, 0, keys.as_ptr(), count as u32, values.as_ptr(), count as u32),
+                sparrow_context_sample(handle, 0, queries.as_ptr(), queries.len() as u32),
+                sparrow_context_build(handle, 0, 0.01, 0),
+            ]
+        };
+        assert_eq!(done, [0; 4]);
+        static ENDED: AtomicBool = AtomicBool::new(false);
+        let writer = std::thread::spawn(move || {
+            while !ENDED.load(Ordering::Relaxed) {
+                // SAFETY: nothing is read.
+                assert_eq!(unsafe { sparrow_context_append(handle, 0, [].as_ptr(), 0, [].as_ptr(), 0) }, 0);
+            }
+        });
+        let (send, receive) = channel();
+        std::thread::spawn(move || {
+            let all = queries.repeat(rows);
+            let heads = rows * kv_heads as usize;
+            let (mut output, mut lse, mut reports) = (vec![0f32; all.len()], vec![0f32; heads], vec![0f32; 3 * heads]);
+            for _ in 0..200 {
+                // SAFETY: all arrays are as long as is said.
+                let status = unsafe {
+                    sparrow_context_attend(
+                        vec![handle; rows].as_ptr(),
+                        rows as u32,
+                        0,
+                        all.as_ptr(),
+                        all.len() as u32,
+                        vec![0; rows].as_ptr(),
+                        vec![0.0; rows].as_ptr(),
+                        0,
+                        output.as_mut_ptr(),
+                        lse.as_mut_ptr(),
+                        heads as u32,
+                        reports.as_mut_ptr(),
+                        3 * heads as u32,
+                    )
+                };
+                assert_eq!(status, 0);
+            }
+            assert!(output.chunks_exact(queries.len()).all(|row| *row == output[..queries.len()]));
+            send.send(()).unwrap();
+        });
+        receive.recv_timeout(Duration::from_secs(60)).expect("an answer: a thread may wait for a lock that it holds");
+        ENDED.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        assert_eq!(sparrow_context_dispose(handle), 0);
+    }
 }
