@@ -9,7 +9,7 @@ use crate::byte_keys::ByteKeys;
 use crate::container::{Reader, Source, Writer};
 use crate::error::{IndexError, Result};
 use crate::geometry::Geometry;
-use crate::graph::{Adjacency, Entries, Graph};
+use crate::graph::{Adjacency, BOUND, Entries, Graph};
 use crate::partition::Partition;
 use crate::quantiser::Quantiser;
 use crate::rows::MAX_DIM;
@@ -137,7 +137,8 @@ impl AttentionIndex {
 fn read_graph(reader: &Reader<'_>, partition: &Partition, stride: u32, repaired: u32, dim: usize) -> Result<Graph> {
     let nodes = partition.keys();
     let adjacency = Adjacency::from_edges(reader.section("edges")?, stride as usize)
-        .filter(|adjacency| adjacency.len() == nodes)
+        // Keys that are appended get lists of this length.
+        .filter(|adjacency| adjacency.len() == nodes && adjacency.stride() >= BOUND)
         .ok_or_else(|| IndexError::Format(format!("index file: section \"edges\" is no graph of {nodes} keys")))?;
     let centroids = reader.section::<f32>("entry_centroids")?.to_vec();
     let entries = Entries::from_parts(centroids, reader.section("entry_nodes")?, dim, nodes)

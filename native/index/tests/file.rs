@@ -74,6 +74,32 @@ fn reseal(bytes: &mut Vec<u8>) {
     *bytes = sealed;
 }
 
+/// Place of a section's entry in the table, and of its bytes.
+fn section(bytes: &[u8], name: &str) -> (usize, usize) {
+    let at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let mut entries = (64..at(64 + 16)).step_by(32);
+    let named = |entry: &usize| bytes[*entry..*entry + 16].iter().take_while(|x| **x != 0).eq(name.as_bytes());
+    let entry = entries.find(named).unwrap();
+    (entry, at(entry + 16))
+}
+
+#[test]
+fn a_graph_whose_lists_are_too_short_to_grow_is_refused() {
+    let (index, _) = index("graph", 120);
+    let mut bytes = index.to_bytes();
+    let (_, meta) = section(&bytes, "meta");
+    let (edges, start) = section(&bytes, "edges");
+    // A list of one edge for each node: no keys could be linked with it.
+    bytes[meta + 28..meta + 32].copy_from_slice(&1u32.to_le_bytes());
+    bytes[edges + 24..edges + 32].copy_from_slice(&(4 * 120u64).to_le_bytes());
+    bytes[start..start + 4 * 120].fill(0);
+    reseal(&mut bytes);
+    match AttentionIndex::from_bytes(&bytes) {
+        Err(IndexError::Format(text)) => assert!(text.contains("edges"), "{text}"),
+        other => panic!("accepted: {:?}", other.map(|_| ())),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
 

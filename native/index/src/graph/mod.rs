@@ -22,7 +22,7 @@ use crate::rows::Rows;
 /// Edges of a node from its queries; measured best of 12, 16 and 24 at 128K keys.
 const DEGREE: usize = 16;
 /// Longest list: 96 bytes.
-const BOUND: usize = 24;
+pub const BOUND: usize = 24;
 /// Pool of the searches that connect keys. (100 took half as long again to build a 128K head and gained 0.3 points of recall.)
 const POOL: usize = 64;
 /// Occlusion slack on squared distances.
