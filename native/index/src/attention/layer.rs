@@ -217,6 +217,9 @@ impl AttentionLayer {
             let (keys, values) = (keys[0].len(), values[0].len());
             return Err(IndexError::Argument(format!("append to a layer: {keys} keys but {values} values a head")));
         }
+        // Before any head takes its part: what one of them refuses the others must not hold.
+        keys.iter().try_for_each(|keys| keys.fit_halves("append keys"))?;
+        values.iter().try_for_each(|values| values.fit_halves("append values"))?;
         let parts: Vec<_> = keys.into_iter().zip(values).collect();
         self.heads.par_iter_mut().zip(parts).try_for_each(|(head, (keys, values))| head.append(keys, values))
     }
