@@ -1,10 +1,26 @@
 //! Appends that are refused, and keys and scores far from any that a model has.
 
-use sparrow_index::{AttentionLayer, BuildOptions, LayerOptions, Rng};
+mod support;
+
+use sparrow_index::{
+    AttendOptions, AttentionHead, AttentionIndex, AttentionLayer, Budget, BuildOptions, LayerOptions, Plan, Rng, Rows,
+};
+use support::{dense, relative, to_half_grid};
 
 fn normal(count: usize, rng: &mut Rng) -> Vec<f32> {
-    (0..count).map(|_| rng.normal()).collect()
+    let mut values: Vec<f32> = (0..count).map(|_| rng.normal()).collect();
+    to_half_grid(&mut values);
+    values
 }
+
+fn build(keys: &[f32], queries: &[f32], values: &[f32], dim: usize, scale: f32) -> AttentionHead {
+    let options =
+        BuildOptions { k: 8, strategies: vec!["clusters", "flat"], keep_all: true, ..BuildOptions::default() };
+    let index = AttentionIndex::build(Rows { data: keys, dim }, Rows { data: queries, dim }, &options).unwrap();
+    AttentionHead::new(index, Rows { data: values, dim }, scale).unwrap()
+}
+
+const WITHIN: AttendOptions = AttendOptions { budget: Budget::Error(0.01), bound: false };
 
 #[test]
 fn what_one_head_refuses_to_take_no_head_has() {
@@ -27,5 +43,47 @@ fn what_one_head_refuses_to_take_no_head_has() {
         more[usize::from(of_values)][2 * dim] = 7e4;
         assert!(layer.append(&more[0], &more[1]).is_err());
         assert!(layer.heads().iter().all(|head| head.len() == tokens), "of the values: {of_values}");
+    }
+}
+
+#[test]
+fn a_key_far_outside_of_what_bytes_reach_has_a_finite_answer() {
+    let (count, dim, scale) = (2000, 64, 0.125);
+    let mut rng = Rng::new(3);
+    let (keys, queries) = (normal(count * dim, &mut rng), normal(8 * dim, &mut rng));
+    let values = normal(count * dim, &mut rng);
+    for far in [3.0, 30.0, 1000.0] {
+        let mut head = build(&keys, &queries, &values, dim, scale);
+        head.set_plan(Plan::Bytes { share: 1e-3 });
+        let mut key: Vec<f32> = queries[..dim].iter().map(|x| far * x).collect();
+        to_half_grid(&mut key);
+        let value = normal(dim, &mut rng);
+        head.append(Rows { data: &key, dim }, Rows { data: &value, dim }).unwrap();
+        let (output, lse) =
+            dense(&queries[..dim], &[&keys[..], &key].concat(), &[&values[..], &value].concat(), dim, scale, |_| true);
+        let (found, _) = &head.attend(&queries[..dim], WITHIN)[0];
+        let off = relative(&found.output, &output);
+        assert!(
+            off < 0.02 && (f64::from(found.lse) - lse).abs() < 0.01 + 1e-6 * lse,
+            "{far}: {off}, {} {lse}",
+            found.lse
+        );
+    }
+}
+
+#[test]
+fn scores_whose_last_digit_is_more_than_a_unit_of_the_softmax_give_the_largest() {
+    let (count, dim) = (300, 100);
+    let mut rng = Rng::new(5);
+    let mut keys = normal(count * dim, &mut rng);
+    keys.iter_mut().for_each(|x| *x = if *x > 0.0 { 65504.0 } else { -65504.0 });
+    let queries: Vec<f32> = normal(100 * dim, &mut rng).iter().map(|x| 3e5 * x).collect();
+    let values = normal(count * dim, &mut rng);
+    let scale = 1.0 / (dim as f32).sqrt();
+    let head = build(&keys, &queries, &values, dim, scale);
+    for (query, (found, _)) in queries.chunks_exact(dim).zip(head.attend(&queries, WITHIN)) {
+        let (output, lse) = dense(query, &keys, &values, dim, scale, |_| true);
+        let off = relative(&found.output, &output);
+        assert!(off < 1e-3 && (f64::from(found.lse) / lse - 1.0).abs() < 1e-6, "{off}, log-mass {} {lse}", found.lse);
     }
 }

@@ -168,11 +168,14 @@ impl AttentionHead {
         heavy.sort_by_key(|entry| entry.0 <= sure);
         let again = heavy.partition_point(|entry| entry.0 > sure);
         let places: Vec<u32> = heavy.iter().map(|entry| entry.1).collect();
-        let mut weights: Vec<f32> = heavy.iter().map(|entry| entry.0).collect();
-        let exact = &mut weights[..again];
-        kernels.gather_dot_f16(query, &self.index.halves, &places[..again], exact);
-        kernels.exp_sum(exact, running.most / self.scale, self.scale);
-        running.weight += heavy.iter().zip(exact).map(|((weight, _), exact)| *exact - weight).sum::<f32>();
+        let mut scores = vec![0f32; again];
+        kernels.gather_dot_f16(query, &self.index.halves, &places[..again], &mut scores);
+        // A key that was appended may lie far outside of what bytes reach, and its score far above theirs.
+        let largest = kernels.max(&scores);
+        raise(&mut running, &mut heavy, largest * self.scale);
+        kernels.exp_sum(&mut scores, running.shift(largest, self.scale), self.scale);
+        running.weight += heavy.iter().zip(&scores).map(|((weight, _), exact)| *exact - weight).sum::<f32>();
+        let weights: Vec<f32> = scores.into_iter().chain(heavy[again..].iter().map(|entry| entry.0)).collect();
         kernels.gather_add_f16(&weights, &self.values, &places, &mut running.sum);
         running.finish()
     }

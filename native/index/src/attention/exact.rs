@@ -35,8 +35,9 @@ impl ExactAttention {
             let values = &values[first * value_dim..(first + real) * value_dim];
             for (scores, running) in scores.chunks_exact_mut(width).zip(&mut running) {
                 let scores = &mut scores[..real];
-                running.raise(kernels.max(scores) * scale);
-                running.weight += kernels.exp_sum(scores, running.most / scale, scale);
+                let largest = kernels.max(scores);
+                running.raise(largest * scale);
+                running.weight += kernels.exp_sum(scores, running.shift(largest, scale), scale);
             }
             add_to_each(kernels, scores, values, &mut running);
         }
@@ -71,7 +72,8 @@ pub(crate) fn add(kernels: &dyn Kernels, scores: &mut [f32], values: &[f16], sca
     if scores.is_empty() {
         return;
     }
-    running.raise(kernels.max(scores) * scale);
-    running.weight += kernels.exp_sum(scores, running.most / scale, scale);
+    let largest = kernels.max(scores);
+    running.raise(largest * scale);
+    running.weight += kernels.exp_sum(scores, running.shift(largest, scale), scale);
     kernels.add_rows_f16(scores, values, &mut running.sum);
 }

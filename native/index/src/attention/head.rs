@@ -235,8 +235,9 @@ impl AttentionHead {
         }
         let mut scores = vec![0f32; places.len()];
         kernels.gather_dot_f16(query, &self.index.halves, places, &mut scores);
-        running.raise(kernels.max(&scores) * self.scale);
-        running.weight += kernels.exp_sum(&mut scores, running.most / self.scale, self.scale);
+        let largest = kernels.max(&scores);
+        running.raise(largest * self.scale);
+        running.weight += kernels.exp_sum(&mut scores, running.shift(largest, self.scale), self.scale);
         kernels.gather_add_f16(&scores, &self.values, places, &mut running.sum);
     }
 

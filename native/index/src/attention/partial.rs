@@ -63,6 +63,12 @@ impl Running {
         }
     }
 
+    /// What to take from scores, the largest of which is given and counts in `most`, before they are scaled to logarithms of weights. Of large
+    /// scores `most / scale` may be off by more than a unit of the softmax.
+    pub fn shift(&self, largest: f32, scale: f32) -> f32 {
+        if largest * scale == self.most { largest } else { (self.most / scale).max(largest) }
+    }
+
     /// Folds in what was accumulated elsewhere.
     pub fn add(&mut self, other: &Running) {
         self.raise(other.most);
