@@ -23,6 +23,8 @@ const LISTED: usize = 100;
 const HELD_OUT: usize = 64;
 /// Appended keys that are scanned one by one before they are clustered and linked (RetroInfer's figure).
 pub const TAIL: usize = 1024;
+/// One tail key of this many may be clipped by its bytes before all keys get new ones. A few must not: the bytes of all others would be coarser.
+const CLIPPED: usize = 16;
 
 /// How an index is built.
 #[derive(Clone, Debug)]
@@ -220,8 +222,14 @@ impl AttentionIndex {
         let numbers: Vec<u32> = order.iter().map(|i| self.ids[from + *i as usize]).collect();
         self.ids.overwrite(from, &numbers);
         self.halves.overwrite(from * dim, &to_halves(&ordered));
-        let codes = encode(&self.quantiser, Rows { data: &ordered, dim });
-        self.codes.overwrite(from, &codes);
+        if CLIPPED * self.quantiser.clipped(tail) > tail.len() {
+            let all = to_floats(&self.halves);
+            let all = Rows { data: &all, dim };
+            self.quantiser = Quantiser::fit(all);
+            self.codes.overwrite(0, &encode(&self.quantiser, all));
+        } else {
+            self.codes.overwrite(from, &encode(&self.quantiser, Rows { data: &ordered, dim }));
+        }
         self.partition.append(partition);
         self.centroids = encode_centroids(&self.quantiser, &self.partition, dim);
         if let Some(graph) = &mut self.graph {

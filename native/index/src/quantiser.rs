@@ -46,6 +46,12 @@ impl Quantiser {
         Self { mean, step }
     }
 
+    /// How many of the rows reach further out than codes do by more than a quarter.
+    pub fn clipped(&self, rows: Rows<'_>) -> usize {
+        let out = |(x, (mean, step)): (&f32, (&f32, &f32))| (x - mean).abs() > 1.25 * 127.0 * step;
+        rows.iter().filter(|row| row.iter().zip(self.mean.iter().zip(&self.step)).any(out)).count()
+    }
+
     /// Bytes in a row: whole quarters of a cache line up to 64 dimensions, whole lines beyond, so that a row touches as
     /// few lines as it can.
     pub fn row_len(dim: usize) -> usize {

@@ -72,6 +72,27 @@ fn a_key_far_outside_of_what_bytes_reach_has_a_finite_answer() {
 }
 
 #[test]
+fn keys_of_another_range_than_those_before_them_get_bytes_of_their_own() {
+    let (dim, more, scale) = (16, 1500, 0.25);
+    let mut rng = Rng::new(4);
+    for (count, far) in [(1, 1.0), (2000, 4.0)] {
+        let queries = normal(6 * dim, &mut rng);
+        let (keys, values) = (normal(count * dim, &mut rng), normal((count + more) * dim, &mut rng));
+        let mut tail: Vec<f32> = normal(more * dim, &mut rng).iter().map(|x| far * x).collect();
+        to_half_grid(&mut tail);
+        let mut head = build(&keys, &queries, &values[..count * dim], dim, scale);
+        head.append(Rows { data: &tail, dim }, Rows { data: &values[count * dim..], dim }).unwrap();
+        head.set_plan(Plan::Clusters { threshold: 1e-4 });
+        let all = [&keys[..], &tail].concat();
+        for (query, (found, _)) in queries.chunks_exact(dim).zip(head.attend(&queries, WITHIN)) {
+            let (output, lse) = dense(query, &all, &values, dim, scale, |_| true);
+            let (off, mass) = (relative(&found.output, &output), (f64::from(found.lse) - lse).abs());
+            assert!(off < 0.02 && mass < 0.01, "{count} keys, then {far} times as far: {off}, log-mass {mass}");
+        }
+    }
+}
+
+#[test]
 fn scores_whose_last_digit_is_more_than_a_unit_of_the_softmax_give_the_largest() {
     let (count, dim) = (300, 100);
     let mut rng = Rng::new(5);
