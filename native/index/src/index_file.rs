@@ -1,6 +1,7 @@
 //! Saving and loading an [`AttentionIndex`].
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sparrow_kernels::{Buffer, MappedFile, f16};
 
@@ -19,7 +20,9 @@ use crate::vector_index::VectorIndex;
 impl AttentionIndex {
     /// Writes the index to `path`: under a temporary name first, so that a reader of `path` never sees half a file.
     pub fn save(&self, path: &str) -> Result<()> {
-        let temporary = format!("{path}.{}.tmp", std::process::id());
+        // A name for each call: two threads may save to one path.
+        static SAVED: AtomicU64 = AtomicU64::new(0);
+        let temporary = format!("{path}.{}.{}.tmp", std::process::id(), SAVED.fetch_add(1, Ordering::Relaxed));
         let write = || -> std::io::Result<()> {
             let mut file = std::fs::File::create(&temporary)?;
             file.write_all(&self.to_bytes())?;

@@ -50,6 +50,27 @@ fn a_saved_index_answers_the_same_and_grows() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "maps files")]
+fn of_two_that_are_saved_at_once_a_reader_finds_one() {
+    let dir = std::env::temp_dir().join(format!("sparrow-index-twice-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("index");
+    let path = path.to_str().unwrap();
+    let indexes = [index("flat", 40).0, index("graph", 900).0];
+    indexes[0].save(path).unwrap();
+    std::thread::scope(|scope| {
+        for index in &indexes {
+            scope.spawn(move || (0..40).for_each(|_| index.save(path).unwrap()));
+        }
+        for _ in 0..200 {
+            let keys = AttentionIndex::open(path).unwrap().len();
+            assert!([40, 900].contains(&keys), "{keys} keys");
+        }
+    });
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn damage_is_named() {
     let (index, _) = index("graph", 200);
     let good = index.to_bytes();
