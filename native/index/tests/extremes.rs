@@ -3,7 +3,8 @@
 mod support;
 
 use sparrow_index::{
-    AttendOptions, AttentionHead, AttentionIndex, AttentionLayer, Budget, BuildOptions, LayerOptions, Plan, Rng, Rows,
+    AttendOptions, AttentionHead, AttentionIndex, AttentionLayer, Budget, BuildOptions, IndexError, LayerOptions, Plan,
+    Rng, Rows,
 };
 use support::{dense, relative, to_half_grid};
 
@@ -101,10 +102,23 @@ fn scores_whose_last_digit_is_more_than_a_unit_of_the_softmax_give_the_largest()
     let queries: Vec<f32> = normal(100 * dim, &mut rng).iter().map(|x| 3e5 * x).collect();
     let values = normal(count * dim, &mut rng);
     let scale = 1.0 / (dim as f32).sqrt();
-    let head = build(&keys, &queries, &values, dim, scale);
+    let head = build(&keys, &keys, &values, dim, scale);
     for (query, (found, _)) in queries.chunks_exact(dim).zip(head.attend(&queries, WITHIN)) {
         let (output, lse) = dense(query, &keys, &values, dim, scale, |_| true);
         let off = relative(&found.output, &output);
         assert!(off < 1e-3 && (f64::from(found.lse) / lse - 1.0).abs() < 1e-6, "{off}, log-mass {} {lse}", found.lse);
+    }
+}
+
+#[test]
+fn queries_too_large_to_square_their_scores_are_refused() {
+    let dim = 8;
+    let mut rng = Rng::new(6);
+    let (keys, mut queries) = (normal(300 * dim, &mut rng), normal(40 * dim, &mut rng));
+    queries.iter_mut().for_each(|x| *x *= 1e38);
+    for name in ["graph", "clusters", "flat"] {
+        let options = BuildOptions { strategies: vec![name], ..BuildOptions::default() };
+        let built = AttentionIndex::build(Rows { data: &keys, dim }, Rows { data: &queries, dim }, &options);
+        assert!(matches!(built, Err(IndexError::Argument(text)) if text.contains("query")), "{name}");
     }
 }
