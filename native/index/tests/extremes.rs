@@ -122,3 +122,22 @@ fn queries_too_large_to_square_their_scores_are_refused() {
         assert!(matches!(built, Err(IndexError::Argument(text)) if text.contains("query")), "{name}");
     }
 }
+
+#[test]
+fn reports_are_numbers_even_where_bytes_are_of_no_use() {
+    let (count, dim) = (300, 16);
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let (mut keys, values) = (normal(count * dim, &mut rng), normal(count * dim, &mut rng));
+        keys.iter_mut().for_each(|x| *x = if *x > 0.0 { 65504.0 } else { -65504.0 });
+        let queries: Vec<f32> = normal(6 * dim, &mut rng).iter().map(|x| 1e3 * x).collect();
+        let mut head = build(&keys, &queries, &values, dim, 0.25);
+        for plan in [Plan::Clusters { threshold: 1e-6 }, Plan::Clusters { threshold: 1e-2 }] {
+            head.set_plan(plan);
+            for (found, report) in head.attend(&queries, AttendOptions { bound: true, ..WITHIN }) {
+                assert!([report.rest, report.bound].iter().all(|x| (0.0..=1.0).contains(x)), "{report:?}");
+                assert!(found.output.iter().all(|x| x.is_finite()), "{report:?}");
+            }
+        }
+    }
+}

@@ -159,7 +159,8 @@ impl AttentionHead {
         let report = Report {
             scanned: (asked.scores.len() + tail + masses.len()) as u32,
             read: (read + tail) as u32,
-            rest: (1.0 - exact / running.weight).clamp(0.0, 1.0),
+            // Where bytes put a key far too high nothing may be left that weighs.
+            rest: (1.0 - exact / running.weight.max(f32::MIN_POSITIVE)).clamp(0.0, 1.0),
             bound,
         };
         (running, report)
