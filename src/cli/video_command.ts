@@ -53,6 +53,7 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
   }
   const [input, output] = given.rest;
   const scale = readScale(given.scale);
+  // As many as the native library takes.
   const threads = wholeNumber("threads", given.threads, 1, 256);
   const crf = wholeNumber("crf", given.crf, 0, 51);
   if (given.budget !== undefined && !(given.budget > 0)) {
