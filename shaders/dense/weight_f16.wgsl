@@ -11,10 +11,16 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  let word = weight[row * WEIGHT_WORDS_PER_ROW + quad / 2u];
-  let half = select(word.xy, word.zw, quad % 2u == 1u);
-  return vec4<f32>(unpack2x16float(half.x), unpack2x16float(half.y));
+fn weight_octet(row: u32, octet: u32) -> array<vec4<f32>, 2> {
+  let word = weight[row * WEIGHT_WORDS_PER_ROW + octet];
+  return array<vec4<f32>, 2>(
+    vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y)),
+    vec4<f32>(unpack2x16float(word.z), unpack2x16float(word.w)),
+  );
+}
+
+fn octet_quads(octet: u32) -> vec2<u32> {
+  return 2u * octet + vec2<u32>(0u, 1u);
 }
 
 fn weight_scales(row: u32, quad: u32) -> vec4<f32> {

@@ -11,9 +11,15 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
-// Four weights of a row by themselves.
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  return weight[row * WEIGHT_WORDS_PER_ROW + quad];
+// Eight weights of a row that lie together, without loading others.
+fn weight_octet(row: u32, octet: u32) -> array<vec4<f32>, 2> {
+  let first = row * WEIGHT_WORDS_PER_ROW + 2u * octet;
+  return array<vec4<f32>, 2>(weight[first], weight[first + 1u]);
+}
+
+// The quads of X that an octet's two halves are multiplied with.
+fn octet_quads(octet: u32) -> vec2<u32> {
+  return 2u * octet + vec2<u32>(0u, 1u);
 }
 
 // One scale for each of the 4 blocks of 32 weights from 128 * `quad` on.

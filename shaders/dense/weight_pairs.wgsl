@@ -20,9 +20,25 @@ fn weight_unpack(word: WeightWord, group: u32, pair: u32) -> vec4<f32> {
   return weight_four(word[group % 4u], group, pair);
 }
 
-// As `weight_quad` of weight_f32.wgsl: loads no more than these four weights and their pair.
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  let word = row * WEIGHT_WORDS_PER_ROW + quad / 8u * WEIGHT_BLOCK_WORDS + quad % 8u / 4u % WEIGHT_BLOCK_WORDS;
-  let pairs = row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + quad / 32u;
-  return weight_four(weight[word][quad % 4u], quad % 8u, weight_scale[pairs][quad / 8u % 4u]);
+fn weight_octet(row: u32, octet: u32) -> array<vec4<f32>, 2> {
+  let pairs = row * (WEIGHT_WORDS_PER_ROW / (4u * WEIGHT_BLOCK_WORDS)) + octet / 16u;
+  let pair = weight_scale[pairs][octet / 4u % 4u];
+  let word = row * WEIGHT_WORDS_PER_ROW + octet / (4u / WEIGHT_BLOCK_WORDS);
+  if (WEIGHT_BLOCK_WORDS == 1u) {
+    let codes = weight[word][octet % 4u];
+    return array<vec4<f32>, 2>(weight_four(codes, 0u, pair), weight_four(codes, 4u, pair));
+  }
+  let first = octet % 2u * 2u;
+  let group = octet % 4u * 2u;
+  return array<vec4<f32>, 2>(
+    weight_four(weight[word][first], group, pair),
+    weight_four(weight[word][first + 1u], group + 1u, pair),
+  );
+}
+
+fn octet_quads(octet: u32) -> vec2<u32> {
+  if (WEIGHT_BLOCK_WORDS == 1u) {
+    return octet / 4u * 8u + octet % 4u + vec2<u32>(0u, 4u);
+  }
+  return 2u * octet + vec2<u32>(0u, 1u);
 }

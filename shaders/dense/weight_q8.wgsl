@@ -13,9 +13,18 @@ fn weight_word(row: u32, word: u32) -> WeightWord {
   return weight[row * WEIGHT_WORDS_PER_ROW + word];
 }
 
-fn weight_quad(row: u32, quad: u32) -> vec4<f32> {
-  let scale = weight_scale[row * (WEIGHT_WORDS_PER_ROW / 8u) + quad / 32u][quad / 8u % 4u];
-  return vec4<f32>(unpack4xI8(weight[row * WEIGHT_WORDS_PER_ROW + quad / 4u][quad % 4u])) * scale;
+fn weight_octet(row: u32, octet: u32) -> array<vec4<f32>, 2> {
+  let scale = weight_scale[row * (WEIGHT_WORDS_PER_ROW / 8u) + octet / 16u][octet / 4u % 4u];
+  let word = row * WEIGHT_WORDS_PER_ROW + octet / 2u;
+  let first = octet % 2u * 2u;
+  return array<vec4<f32>, 2>(
+    vec4<f32>(unpack4xI8(weight[word][first])) * scale,
+    vec4<f32>(unpack4xI8(weight[word][first + 1u])) * scale,
+  );
+}
+
+fn octet_quads(octet: u32) -> vec2<u32> {
+  return 2u * octet + vec2<u32>(0u, 1u);
 }
 
 fn weight_scales(row: u32, quad: u32) -> vec4<f32> {

@@ -71,11 +71,11 @@ const laneTiles: Record<WeightFormat, { few: Tile; short: Tile; tall: Tile; tall
 export const MAX_INLINE_NORM_ROWS = 8;
 
 /**
- * Columns from which one decoding row is worth two pairs of columns a thread, and from which eight are not: operands are then loaded half as often, by half as many workgroups. (One
- * H200, Q8_0, us with one pair and two: [128256][4096] 228, 194; [28672][4096] 59, 52; [6144][4096] 20, 22; [4096][14336] 30, 37. Eight rows: [128256][4096]
- * 641, 728; [28672][4096] 152, 136; [6144][4096] 43, 38; [4096][14336] 83, 79; [4096][4096] 30, 26.)
+ * Columns from which one decoding row is worth two pairs of columns a thread, as more rows always are: operands are then loaded half as often, by half as many
+ * workgroups. (One H200, Q8_0, us with one pair and two: [128256][4096] 228, 194; [28672][4096] 59, 52; [6144][4096] 20, 22; [4096][14336] 32, 47;
+ * eight rows of [128256][4096] 717, 496.)
  */
-const MANY_COLUMNS = { one: 8192, eight: 65536 };
+const MANY_COLUMNS = 8192;
 
 /**
  * Prefill rows up to which tiles of 32 rows take less time than tiles of 128, which are fewer workgroups and partly empty. (One H200, two layers of Llama 3 8B's
@@ -211,8 +211,8 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       columns / 64,
     );
   const [one, eight, tall] = await Promise.all([
-    split(1, columns < MANY_COLUMNS.one ? 1 : 2),
-    split(8, columns < MANY_COLUMNS.eight ? 2 : 1),
+    split(1, columns < MANY_COLUMNS ? 1 : 2),
+    split(8, 2),
     sampled ? undefined : tiled(8),
   ]);
   // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.

@@ -73,17 +73,12 @@ const wordQuads: Record<WeightFormat, number> = {
 
 /**
  * Threads of `linear_split` that share a column: the same whatever the rows and columns, since they set the order of sums. (One H200, us of one
- * row with 16, 32, 64, 128 threads of which each took a word: Q8_0 [28672][4096] 87, 78, 67, 68; [4096][14336] 110, 68, 43, 43; [4096][4096] 30, 24, 18,
- * 19; f16 of the last 17, 15, 11, 13.)
+ * row with 32, 64 and 128 threads: Q8_0 [28672][4096] 55, 50, 52; [4096][14336] 46, 32, 30; [4096][4096] 17, 14, 13; of eight rows of the
+ * first 116, 120, 135. Loading for two or four rounds at once gained nothing more.)
  */
 const SPLIT_LANES = 64;
 /** Of its workgroup. */
 const SPLIT_THREADS = 128;
-/**
- * Loads of each column that stand together. (One H200, us with 1, 2 and 4: one row of [4096][14336] 41, 36, 41; eight of [28672][4096] 169, 153, 163.) With
- * more than eight sums a thread it is one.
- */
-const SPLIT_UNROLL = 2;
 
 /** Quads of K in a tile of `linear_tiled` with so many rows a thread: as many as fit the workgroup memory that WebGPU guarantees. */
 const TILED_QUADS = { 8: 4, 2: 8 };
@@ -158,7 +153,6 @@ function shaderConstants(
     case "split":
       return {
         ROWS: variant.rows,
-        UNROLL: variant.rows * variant.pairs > 8 ? 1 : SPLIT_UNROLL,
         THREADS: SPLIT_THREADS,
         LANES: SPLIT_LANES,
         PAIRS: variant.pairs,
