@@ -72,7 +72,7 @@ def stills(archive, places, count, rng, kind=-1):
     places = torch.unique(places, dim=0).numpy()
     for number in rng.permutation(len(places))[:count]:
         start, stride, rows, columns = places[number]
-        high = crop_of(sheets, start, stride, rows // 8 * 8, columns // 8 * 8)
+        high = crop_of(sheets, start, stride, rows - rows % (2 * s), columns - columns % (2 * s))
         low = to_bytes(decimate(high.astype(float), s))
         yield low, low, high, kind, number % 5 == 0
 
