@@ -26,6 +26,9 @@ export interface ParrotListener extends Listener {
 
 class BodyTooLarge extends Error {}
 
+/** Of the connection, not of the request that is passed on. */
+const ofConnection = new Set(["connection", "upgrade"]);
+
 /** What the main application has no route for, in Parrot's words. */
 const refusals = new Map([[404, "Not Found"], [405, "Method Not Allowed"]]);
 
@@ -80,7 +83,14 @@ async function handle(
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
-  const url = new URL(request.url ?? "/", `http://${request.headers.host ?? "127.0.0.1"}`);
+  const url = addressed(request);
+  if (!url) {
+    const error = `Host ${request.headers.host} and path ${request.url} make no address`;
+    return send(response, 400, { error, traceback: "" });
+  }
+  if (request.method === "TRACE") {
+    return send(response, 405, { error: "Method Not Allowed: TRACE", traceback: "" });
+  }
   if (!isLoopback(url.hostname) && !isIpAddress(url.hostname)) {
     // A web page could reach this port through a name of its own that resolves to this machine.
     return send(response, 403, {
@@ -94,7 +104,8 @@ async function handle(
   try {
     body = await readBody(request, maxBodyBytes);
   } catch (error) {
-    if (!(error instanceof BodyTooLarge)) throw error;
+    // Else the connection broke: there is nobody to answer.
+    if (!(error instanceof BodyTooLarge)) return;
     return send(response, 413, { error: `body: over ${maxBodyBytes} bytes`, traceback: "" });
   }
   const method = request.method ?? "GET";
@@ -119,6 +130,15 @@ async function handle(
   await forward(fetch, url, request, body, response, signal);
 }
 
+/**
+ * Where a request is addressed to. The host is the header's alone: a path may begin like an address without a scheme (`//127.0.0.1/v1`), whose
+ * host would let in a page that reaches this port by a name of its own.
+ */
+function addressed({ url = "/", headers }: IncomingMessage): URL | undefined {
+  const text = url.startsWith("/") ? `http://${headers.host ?? "127.0.0.1"}${url}` : url;
+  return URL.canParse(text) ? new URL(text) : undefined;
+}
+
 /** Answers through the main application. */
 async function forward(
   fetch: FetchHandler,
@@ -130,7 +150,7 @@ async function forward(
 ): Promise<void> {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
-    if (typeof value === "string") headers.set(name, value);
+    if (typeof value === "string" && !ofConnection.has(name)) headers.set(name, value);
   }
   const bodiless = request.method === "GET" || request.method === "HEAD";
   const answer = await fetch(

@@ -77,7 +77,7 @@ export class ParrotWire {
         return { status: 405, body: { error, traceback: "" } };
       }
       try {
-        const parameter = decodeURIComponent(match[1] ?? "");
+        const parameter = decoded(match[1] ?? "");
         return { status: 200, body: await handler(request, parameter) };
       } catch (error) {
         return parrotError(error);
@@ -158,6 +158,14 @@ export class ParrotWire {
       sessionAuth: fields.session_auth,
       bearer: request.bearer,
     }, open);
+  }
+}
+
+function decoded(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    throw new GraphError("invalid", `path: got ${id}, expected percent-encoded UTF-8`);
   }
 }
 

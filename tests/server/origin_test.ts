@@ -118,3 +118,24 @@ Deno.test("Parrot's port refuses pages of others in its own shape, and answers i
   assertEquals((await post({ Origin: server.base })).status, 200);
   assertEquals((await post({})).status, 200);
 });
+
+Deno.test("Parrot's port goes by the Host header, whatever the path looks like, and refuses what is no address", async () => {
+  await using server = await startParrot();
+  const { port } = new URL(server.base);
+  const cases = [
+    ["GET //127.0.0.1/health", "evil.example", 403, "Host evil.example is not this machine"],
+    ["GET //evil.example/health", "127.0.0.1", 404, "Not Found: //evil.example/health"],
+    ["GET /health", "localhost:999999", 400, "Host localhost:999999 and path /health"],
+    ["TRACE /health", "127.0.0.1", 405, "Method Not Allowed"],
+    ["GET /v1/session/%ff", "127.0.0.1", 400, "expected percent-encoded UTF-8"],
+  ] as const;
+  for (const [line, host, status, words] of cases) {
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+    await socket.write(new TextEncoder().encode(
+      `${line} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    ));
+    const text = await new Response(socket.readable).text();
+    assertStringIncludes(text, `HTTP/1.1 ${status} `, line);
+    assertStringIncludes(text, words, line);
+  }
+});
