@@ -4,6 +4,7 @@ import { type App, createApp } from "./app.ts";
 import type { Surface } from "./context.ts";
 import { Departures } from "./departures.ts";
 import { isLoopback } from "./host_name.ts";
+import { listenSteadily, type SteadyListener } from "./listen_steadily.ts";
 import { openPool } from "./open_pool.ts";
 import type { RunningServer, ServeOptions } from "./serve.ts";
 
@@ -44,18 +45,15 @@ export async function startServer(
 
   const cut = new AbortController();
   const open = new Set<Promise<void>>();
-  let server: Deno.HttpServer<Deno.NetAddr>;
-  const departures = new Departures(() => server.addr.port);
+  let server: SteadyListener;
+  const departures = new Departures(() => server.port);
   let listeners: Awaited<ReturnType<typeof app.listen>>;
   try {
-    server = Deno.serve(
-      { hostname: host, port, signal: cut.signal, onListen: () => undefined },
-      (request, info) => {
-        const sent = info.completed.catch(() => undefined).finally(() => open.delete(sent));
-        open.add(sent);
-        return departures.answer(request, info.remoteAddr, app.fetch);
-      },
-    );
+    server = listenSteadily({ hostname: host, port, signal: cut.signal }, (request, info) => {
+      const sent = info.completed.catch(() => undefined).finally(() => open.delete(sent));
+      open.add(sent);
+      return departures.answer(request, info.remoteAddr, app.fetch);
+    });
   } catch (error) {
     await app.shutdown(0);
     await closePool();
@@ -70,13 +68,14 @@ export async function startServer(
   try {
     listeners = await app.listen();
   } catch (error) {
-    await server.shutdown();
+    cut.abort();
+    await server.finished;
     await app.shutdown(0);
     await closePool();
     throw error;
   }
-  const shown = host.includes(":") ? `[${host}]` : host;
-  const url = `http://${shown}:${server.addr.port}`;
+  const shown = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  const url = `http://${shown}:${server.port}`;
 
   const stop = async (deadlineMs?: number) => {
     const cancelled = await app.shutdown(deadlineMs);
@@ -102,7 +101,7 @@ export async function startServer(
   };
   return {
     url,
-    port: server.addr.port,
+    port: server.port,
     listeners: listeners.map((listener) => listener.address),
     pool,
     fetch: app.fetch,

@@ -150,3 +150,43 @@ Deno.test("shutdown cuts a client that does not read", async () => {
   assert(performance.now() - start < 4000, "the silent client is cut");
   socket.close();
 });
+
+Deno.test({
+  name: "serve outlives more connections than it has file descriptors for",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const source = (path: string) => new URL(`../../${path}`, import.meta.url).href;
+    const script = `
+      import { startServer } from "${source("src/server/start_server.ts")}";
+      import { FakeEnginePool } from "${source("tests/support/fake_engine_pool.ts")}";
+      const server = await startServer({ port: 0, pool: new FakeEnginePool() }, []);
+      console.log(server.port);
+      Deno.addSignalListener("SIGTERM", () => server.shutdown().then(() => Deno.exit(0)));`;
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const limited = 'ulimit -n 64; exec "$0" "$@"';
+    await using child = new Deno.Command("sh", {
+      args: ["-c", limited, Deno.execPath(), "eval", "--config", config, script],
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const port = Number((await reader.read()).value);
+    reader.releaseLock();
+    const said = new Response(child.stderr).text();
+    const connections: Deno.Conn[] = [];
+    while (connections.length < 100) {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port }).catch(() => undefined);
+      if (!connection) break;
+      connections.push(connection);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const connection of connections) connection.close();
+    await until(
+      () => fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false),
+      "the port answers again",
+    );
+    child.kill("SIGTERM");
+    assertEquals((await child.status).code, 0);
+    assertMatch(await said, /connections are refused for a moment.*Too many open files/);
+  },
+});
