@@ -18,7 +18,7 @@ export function accessMiddleware(
   ownAuth: readonly string[],
 ): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const url = new URL(c.req.url);
+    const url = addressed(c.req.url);
     checkHost(url.hostname, options.allowedHosts);
     if (options.allowedHosts !== undefined) checkOrigin(c.req.header("Origin"), url, options);
     // Browsers let pages set no header of a socket but its subprotocols.
@@ -53,6 +53,12 @@ export function checkOrigin(
     type: "invalid_request_error",
     code: "origin_not_allowed",
   });
+}
+
+/** The address of a request, which `Deno.serve` puts together from its Host header as it came. Throws `ApiError` 400 for none. */
+function addressed(text: string): URL {
+  if (URL.canParse(text)) return new URL(text);
+  throw ApiError.invalid(`${text} is no address: the Host header is no host`);
 }
 
 function checkHost(host: string, allowed: readonly string[] | undefined): void {

@@ -1,3 +1,8 @@
+import { cut } from "./cut.ts";
+
+/** Characters of a message that are sent: it may name what the client sent, which may be megabytes. */
+const mostWords = 4096;
+
 /** The `error` object of OpenAI's error body. */
 export interface ApiErrorBody {
   message: string;
@@ -45,7 +50,7 @@ export class ApiError extends Error {
   body(): { error: ApiErrorBody } {
     return {
       error: {
-        message: this.message,
+        message: cut(this.message, mostWords),
         type: this.type,
         param: this.param ?? null,
         code: this.code ?? null,

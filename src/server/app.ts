@@ -102,7 +102,8 @@ export function createApp(
   router.notFound((c) => {
     const { method, path } = c.req;
     const others = allowed(path);
-    if (others.length === 0) {
+    // A route that takes the method has found nothing there.
+    if (others.length === 0 || others.includes(method)) {
       return new ApiError(`no route ${method} ${path}; /openapi.json lists them`, {
         status: 404,
         type: "invalid_request_error",

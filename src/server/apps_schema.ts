@@ -1,24 +1,30 @@
 import { z } from "@hono/zod-openapi";
+import { untilFault } from "./until_fault.ts";
 
 /** Variables that one submission may read. */
 const MAX_READS = 256;
+
+const variableSchema = z.object({
+  ref: z.string(),
+  name: z.string().optional(),
+  content: z.string(),
+});
+const callSchema = z.record(z.string(), z.unknown());
 
 /** Body of `POST /v1/apps`: a whole graph in one request. */
 export const appSchema = z.object({
   session_id: z.number().int().optional().openapi({ description: "Default: a new session." }),
   session_auth: z.string().optional(),
   api_key: z.string().optional(),
-  variables: z.array(
-    z.object({ ref: z.string(), name: z.string().optional(), content: z.string() }),
-  )
+  variables: untilFault(variableSchema, z.array(variableSchema))
     .default([])
     .openapi({ description: "Variables set from the start, under names for this request only." }),
-  calls: z.array(z.record(z.string(), z.unknown())).default([]).openapi({
+  calls: untilFault(callSchema, z.array(callSchema)).default([]).openapi({
     description:
       "Bodies of /v1/semantic_call or /v1/py_native_call, or {kind: transform | upscale, …}. A parameter " +
       "may say `ref` where it would say `var_id`: a variable above, or the output of any call here that says the same.",
   }),
-  outputs: z.record(z.string(), z.string()).default({}).openapi({
+  outputs: untilFault(z.string(), z.record(z.string(), z.string())).default({}).openapi({
     description: "Criteria by ref: what to start at once.",
   }),
   reads: z.array(

@@ -4,7 +4,10 @@ import { generationFields } from "./generation_schema.ts";
 import { chatLogprobsFields, chatLogprobsSchema } from "./logprobs_schema.ts";
 import { timingsSchema, usageSchema } from "./schema_common.ts";
 import { toolCallDeltaSchema, toolCallSchema, toolFields } from "./tool_schema.ts";
+import { untilFault } from "./until_fault.ts";
 import { bestOfCheck, unsupportedInChat, unsupportedInMessages } from "./unsupported.ts";
+
+const textPartSchema = z.object({ type: z.literal("text"), text: z.string() });
 
 const messageSchema = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool"]).openapi({
@@ -12,13 +15,13 @@ const messageSchema = z.object({
   }),
   content: z.union([
     z.string(),
-    z.array(z.object({ type: z.literal("text"), text: z.string() })),
+    untilFault(textPartSchema, z.array(textPartSchema)),
     z.null(),
   ], {
     error: "expected a string or an array of text parts; other kinds of part are not supported",
   }).optional(),
   name: z.string().nullish(),
-  tool_calls: z.array(toolCallSchema).nullish().openapi({
+  tool_calls: untilFault(toolCallSchema, z.array(toolCallSchema)).nullish().openapi({
     description: "Of an assistant: the calls that it asked for.",
   }),
   tool_call_id: z.string().nullish().openapi({
@@ -29,7 +32,7 @@ const messageSchema = z.object({
 
 /** Body of `POST /v1/chat/completions`. */
 export const chatRequestSchema = z.object({
-  messages: z.array(messageSchema).min(1),
+  messages: untilFault(messageSchema, z.array(messageSchema).min(1)),
   ...generationFields,
   max_completion_tokens: z.int().min(1).nullish().openapi({
     description: "At most this many tokens. Default: to the end of the context.",

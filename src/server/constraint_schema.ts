@@ -4,6 +4,7 @@ import { grammarSource } from "../constraint/grammar_source.ts";
 import { readStructuredOutputs } from "../constraint/structured_outputs.ts";
 import type { TextConstraint } from "../constraint/text_constraint.ts";
 import { ApiError } from "./api_error.ts";
+import { untilFault } from "./until_fault.ts";
 
 const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.boolean()], {
   error: "expected a JSON schema",
@@ -39,7 +40,9 @@ export const structuredOutputsSchema = z.strictObject({
     description:
       "A regular expression that the whole text matches: Rust's syntax, without look-around and back-references.",
   }),
-  choice: z.array(z.string()).nullish().openapi({ description: "The text is one of these." }),
+  choice: untilFault(z.string(), z.array(z.string())).nullish().openapi({
+    description: "The text is one of these.",
+  }),
   grammar: z.string().nullish().openapi({
     description: "A context-free grammar in Lark's notation, with a rule `start`.",
   }),

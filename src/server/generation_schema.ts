@@ -7,6 +7,7 @@ import {
   toConstraint,
 } from "./constraint_schema.ts";
 import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
+import { untilFault } from "./until_fault.ts";
 import { bestOfField } from "./unsupported.ts";
 
 const decodeSchema = z.discriminatedUnion("kind", [
@@ -40,6 +41,8 @@ const integerSchema = z.number().refine(Number.isInteger, "expected an integer")
   type: "integer",
 });
 
+const biasSchema = z.number().min(-100).max(100);
+
 /** Fields of every surface that generates. */
 export const samplingFields = {
   temperature: z.number().min(0).max(2).nullish().openapi({
@@ -60,9 +63,12 @@ export const samplingFields = {
   frequency_penalty: z.number().min(-2).max(2).nullish().openapi({
     description: "Taken from a token's logit as often as it was generated before. Default 0.",
   }),
-  logit_bias: z.record(z.string(), z.number().min(-100).max(100)).refine(
-    (biases) => Object.keys(biases).every((id) => /^\d{1,9}$/.test(id)),
-    "expected token ids as keys",
+  logit_bias: untilFault(
+    biasSchema,
+    z.record(z.string(), biasSchema).refine(
+      (biases) => Object.keys(biases).every((id) => /^\d{1,9}$/.test(id)),
+      "expected token ids as keys",
+    ),
   ).nullish().openapi({ description: "Added to the logits of tokens, by id." }),
   seed: integerSchema.nullish().openapi({
     description: "Same seed, same prompt, same text. Drawn at random when absent.",

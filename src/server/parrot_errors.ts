@@ -1,7 +1,11 @@
 import { GraphError, type GraphErrorCode } from "../graph/graph_error.ts";
 import { ApiError } from "./api_error.ts";
+import { cut } from "./cut.ts";
 import { fromEngineError } from "./error_map.ts";
 import { log } from "../common/log.ts";
+
+/** Characters of an error that are sent. */
+const mostWords = 4096;
 
 /** Statuses of the graph's errors. Parrot's client takes any but 200 for a failure. */
 const statuses: Record<GraphErrorCode, number> = {
@@ -62,5 +66,5 @@ export function graphApiError(error: unknown): ApiError {
 }
 
 function answer(status: number, error: string): { status: number; body: ParrotErrorBody } {
-  return { status, body: { error, traceback: "" } };
+  return { status, body: { error: cut(error, mostWords), traceback: "" } };
 }

@@ -9,6 +9,8 @@ import type {
   UpscaleCall,
 } from "../graph/operation.ts";
 import { parseTransforms } from "../graph/transform.ts";
+import { untilFault } from "./until_fault.ts";
+import { validationWords } from "./validation_words.ts";
 
 const parameterSchema = z.strictObject({
   name: z.string(),
@@ -19,12 +21,14 @@ const parameterSchema = z.strictObject({
   transforms: z.unknown().optional(),
 });
 
+const parametersSchema = untilFault(parameterSchema, z.array(parameterSchema));
+
 const deadlineSchema = z.number().positive().nullish();
 
 /** Body of `POST /v1/semantic_call`. Unknown keys beside these are let through: the reference's client sends some. */
 export const semanticCallSchema = z.object({
   template: z.string(),
-  parameters: z.array(parameterSchema),
+  parameters: parametersSchema,
   func_name: z.string().nullish(),
   models: z.array(z.string()).nullish(),
   model_type: z.string().nullish(),
@@ -39,7 +43,7 @@ export const semanticCallSchema = z.object({
 export const nativeCallSchema = z.object({
   func_name: z.string(),
   func_code: z.string(),
-  parameters: z.array(parameterSchema),
+  parameters: parametersSchema,
   output_criteria: z.string().nullish(),
   timeout: z.number().positive().max(3600).nullish(),
   deadline_ms: deadlineSchema,
@@ -48,7 +52,7 @@ export const nativeCallSchema = z.object({
 /** A transform, or an enlargement, from one variable to another. */
 export const unaryCallSchema = z.object({
   kind: z.enum(["transform", "upscale"]),
-  parameters: z.array(parameterSchema),
+  parameters: parametersSchema,
   transforms: z.unknown().optional(),
   options: z.object({
     width: z.number().int().positive().optional(),
@@ -67,15 +71,7 @@ type WireParameter = z.infer<typeof parameterSchema>;
 export function check<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
-  const texts = result.error.issues.map(({ path, message }) => {
-    const value = path.reduce<unknown>(
-      (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
-      body,
-    );
-    const met = JSON.stringify(value)?.slice(0, 80) ?? "nothing";
-    return `${path.map(String).join(".") || "body"}: ${message} (got ${met})`;
-  });
-  throw new GraphError("invalid", texts.join("; "));
+  throw new GraphError("invalid", validationWords(result.error.issues, body));
 }
 
 /** Reads a `semantic_call`. Its seed is drawn here, once, so that a stored call runs the same again. */

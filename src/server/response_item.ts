@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { untilFault } from "./until_fault.ts";
 
 const textPart = z.object({
   type: z.enum(["input_text", "output_text", "text"]),
@@ -6,7 +7,9 @@ const textPart = z.object({
 });
 const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
 
-const contentSchema = z.union([z.string(), z.array(z.union([textPart, refusalPart]))], {
+const partSchema = z.union([textPart, refusalPart]);
+
+const contentSchema = z.union([z.string(), untilFault(partSchema, z.array(partSchema))], {
   error: "expected a string or an array of text parts; other kinds of part are not supported",
 });
 

@@ -5,6 +5,7 @@ import { chatLogprobsFields, responseLogprobsSchema } from "./logprobs_schema.ts
 import { responseItemsSchema } from "./response_item.ts";
 import { modelSchema, timingsSchema } from "./schema_common.ts";
 import { functionFields, mostTools, toolFields } from "./tool_schema.ts";
+import { untilFault } from "./until_fault.ts";
 import { unsupportedInResponses } from "./unsupported.ts";
 
 const jsonSchemaFormat = responseFormatSchema.options[2].shape.json_schema;
@@ -55,7 +56,7 @@ export const responseRequestSchema = z.object({
     description:
       "Log probabilities of the text, and of so many of the likeliest tokens in each place.",
   }),
-  include: z.array(z.string()).nullish().openapi({
+  include: untilFault(z.string(), z.array(z.string())).nullish().openapi({
     description: "`message.output_text.logprobs` asks for log probabilities; others are read over.",
   }),
   text: z.object({ format: formatSchema.nullish() }).nullish(),
@@ -67,7 +68,7 @@ export const responseRequestSchema = z.object({
     error: 'expected "none", "auto", "required" or {"type": "function", "name"}',
   }).nullish(),
   parallel_tool_calls: toolFields.parallel_tool_calls,
-  metadata: z.record(z.string(), z.string()).nullish().openapi({
+  metadata: untilFault(z.string(), z.record(z.string(), z.string())).nullish().openapi({
     description: "Returned as it is.",
   }),
   ...unsupportedInResponses,

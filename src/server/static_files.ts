@@ -3,7 +3,9 @@ import { contentType } from "@std/media-types/content-type";
 import { extname, fromFileUrl, join } from "@std/path";
 
 /** Path segments that cannot leave the folder, nor name a hidden file. */
-const plainPath = /^(\/[\w-][\w.-]*)+$/;
+const plainPath = /^(\/[\w-][\w.-]{0,127})+$/;
+
+const noFile = [Deno.errors.NotFound, Deno.errors.IsADirectory, Deno.errors.NotADirectory];
 
 /**
  * Answers with the file at `path` (such as `/index.html`) in a folder, or 304 when the client has it. Undefined when
@@ -28,9 +30,7 @@ export async function serveFileFrom(
     }
     return new Response(await Deno.readFile(file), { headers });
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.IsADirectory) {
-      return undefined;
-    }
+    if (noFile.some((one) => error instanceof one)) return undefined;
     throw error;
   }
 }

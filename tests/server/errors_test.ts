@@ -130,11 +130,54 @@ Deno.test("a constraint that only the engine can refuse is the fault of its fiel
 
 Deno.test("of many faults of a request the first are told, and how many more there are", async () => {
   const { post } = testApp();
-  const body = { messages: Array.from({ length: 1000 }, () => ({ role: "x", content: "" })) };
+  const body = { messages: Array.from({ length: 100 }, () => ({ role: "x", content: "" })) };
   const { error } = await (await post("/v1/chat/completions", body)).json();
   assertEquals(error.param, "messages.0.role");
   assert(error.message.includes("messages.9.role") && !error.message.includes("messages.10.role"));
-  assert(error.message.endsWith("; 990 more"));
+  assert(error.message.endsWith("; 90 more"));
+});
+
+Deno.test("of a long list at fault the first fault is told, in few words and soon", async () => {
+  const { post, app } = testApp({}, {}, [parrotSurface()]);
+  const long = (element: unknown) => Array(130_000).fill(element);
+  const keyed = (value: unknown) =>
+    Object.fromEntries(Array.from({ length: 130_000 }, (_, i) => [i, value]));
+  const message = { role: "user", content: "x" };
+  const { session_id } = await (await post("/v1/session", {})).json();
+  const cases: [string, Record<string, unknown>, string][] = [
+    ["/v1/chat/completions", { messages: long({ role: 1 }) }, "messages.0.role: "],
+    ["/v1/chat/completions", { messages: [message, ...long(1)] }, "messages.1: "],
+    ["/v1/chat/completions", {
+      messages: [{ role: "user", content: long(1) }],
+    }, "messages.0.content: expected a string or an array of text parts"],
+    ["/v1/chat/completions", {
+      messages: [{ role: "assistant", tool_calls: long(1) }],
+    }, "messages.0.tool_calls.0: "],
+    ["/v1/completions", { prompt: "x", logit_bias: keyed("x") }, "logit_bias.0: "],
+    ["/v1/completions", {
+      prompt: "x",
+      structured_outputs: { choice: long(1) },
+    }, "structured_outputs.choice.0: "],
+    ["/v1/completions", { prompt: "x", sparrow: keyed(1) }, "sparrow: Unrecognized keys"],
+    ["/v1/completions", { prompt: "x", model: "m".repeat(1e6) }, 'model "mmm'],
+    ["/v1/responses", { input: "x", metadata: keyed(1) }, "metadata.0: "],
+    ["/v1/responses", { input: "x", include: long(1) }, "include.0: "],
+    ["/v1/responses", { input: [{ role: "user", content: long(1) }] }, "input.0.content: "],
+    ["/v1/apps", { variables: long({}) }, "variables.0.ref: "],
+    ["/v1/apps", { calls: long(1) }, "calls.0: "],
+    ["/v1/apps", { outputs: keyed(1) }, "outputs.0: "],
+    ["/v1/apps", { calls: [{ template: "x", parameters: long({}) }] }, "parameters.0.name: "],
+    ["/v1/semantic_call", { session_id, template: "x", parameters: long({}) }, "parameters.0.name"],
+  ];
+  for (const [path, body, words] of cases) {
+    const response = await post(path, body);
+    const text = await response.text();
+    assert([400, 404].includes(response.status), `${path} ${words}: ${text.slice(0, 200)}`);
+    assert(text.length < 8_000, `${path} ${words}: ${text.length} characters`);
+    const { error } = JSON.parse(text);
+    assertStringIncludes(error.message ?? error, words);
+  }
+  await app.shutdown(0);
 });
 
 Deno.test("every answer says which request it is of", async () => {
@@ -187,6 +230,7 @@ Deno.test("a path that takes other methods says which", async () => {
       ["DELETE", "/v1/models/fake", "GET, HEAD"],
       ["PUT", "/v1/apps", "POST"],
       ["POST", "/docs", "GET, HEAD"],
+      ["POST", "/web/base.css", "GET, HEAD"],
     ]
   ) {
     const response = await app.fetch(new Request(`http://localhost${path}`, { method }));
@@ -194,6 +238,21 @@ Deno.test("a path that takes other methods says which", async () => {
     const { error } = await response.json();
     assertEquals([error.type, error.code], ["invalid_request_error", "method_not_allowed"]);
   }
+});
+
+Deno.test("a file that is not there is a 404, whatever its path", async () => {
+  const { app, get } = testApp();
+  const paths = ["none.js", "", "index.html/x", "a".repeat(300), "..%2f..%2fdeno.json", "a%00.js"];
+  for (const path of paths) {
+    for (const method of ["GET", "HEAD"]) {
+      const response = await app.fetch(new Request(`http://localhost/web/${path}`, { method }));
+      assertEquals(response.status, 404, path);
+      await response.body?.cancel();
+    }
+  }
+  const page = await get("/web/base.css");
+  assertEquals(page.status, 200);
+  await page.body?.cancel();
 });
 
 Deno.test("a body of another content type is told which header to send, on every route that takes JSON", async () => {

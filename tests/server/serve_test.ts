@@ -31,15 +31,18 @@ Deno.test("serve refuses a bind beyond loopback without a key, unless insecure",
   }
 });
 
-Deno.test("serve on loopback without a key turns other host names away", async () => {
+Deno.test("serve on loopback without a key turns other host names away, and what is none", async () => {
   const pool = new FakeEnginePool();
   await using server = await serve({ port: 0, pool });
-  const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
-  await socket.write(new TextEncoder().encode(
-    "GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
-  ));
-  const text = await new Response(socket.readable).text();
-  assertMatch(text, /^HTTP\/1\.1 403/);
+  const cases = [["evil.example", 403], ["localhost:999999", 400], ["a b", 400]] as const;
+  for (const [host, status] of cases) {
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+    await socket.write(new TextEncoder().encode(
+      `GET /v1/models HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    ));
+    const text = await new Response(socket.readable).text();
+    assertMatch(text, new RegExp(`^HTTP/1\\.1 ${status}`), host);
+  }
 });
 
 Deno.test("serve says that a port is taken, and leaves a given pool open", async () => {
