@@ -1,5 +1,5 @@
 import { basename } from "@std/path";
-import { apiKeyFromEnvironment } from "../common/env.ts";
+import { apiKeysFromEnvironment } from "../common/env.ts";
 import { resolveAppOptions } from "../server/options.ts";
 import { serve, type ServeOptions } from "../server/serve.ts";
 import { checkBind } from "../server/start_server.ts";
@@ -40,7 +40,7 @@ const flags = [
     name: "api-key",
     kind: "texts",
     value: "KEY",
-    help: "Ask clients for this key; repeat for several (or SPARROW_API_KEY)",
+    help: "Ask clients for this key; repeat for several (or SPARROW_API_KEY, with spaces between)",
   },
   { name: "insecure", kind: "switch", help: "Allow other machines in without a key" },
   { name: "share-prefixes", kind: "switch", help: "Share cached prefixes between keys" },
@@ -97,10 +97,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   // Where it listens is what this command results in.
   const report = new Reporter(context.terminal.out);
   const models = await modelFiles(given.model, given.models);
-  const environmentKey = apiKeyFromEnvironment();
-  const apiKeys = given["api-key"].length > 0 || environmentKey === undefined
-    ? given["api-key"]
-    : [environmentKey];
+  const apiKeys = given["api-key"].length > 0 ? given["api-key"] : apiKeysFromEnvironment();
   const options: ServeOptions = {
     host: given.host,
     port: wholeNumber("port", given.port, 0, 65535),

@@ -14,9 +14,9 @@ export function nativeLibraryPath(): string | undefined {
   return read("SPARROW_NATIVE");
 }
 
-/** API key of the server when `--api-key` is not given (`SPARROW_API_KEY`). */
-export function apiKeyFromEnvironment(): string | undefined {
-  return read("SPARROW_API_KEY");
+/** API keys of the server when `--api-key` is not given (`SPARROW_API_KEY`), which everyone who lists processes sees; none when it is not set. */
+export function apiKeysFromEnvironment(): string[] {
+  return read("SPARROW_API_KEY")?.trim().split(/\s+/) ?? [];
 }
 
 /** Which backend Deno's WebGPU was told to use (`DENO_WEBGPU_BACKEND`), when it was. */

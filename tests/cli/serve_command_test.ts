@@ -92,6 +92,22 @@ Deno.test("sparrow serve asks for a key when other machines can reach it", async
   assertEquals(events[0].key, true);
 });
 
+Deno.test("sparrow serve takes the keys of several clients from SPARROW_API_KEY", async () => {
+  Deno.env.set("SPARROW_API_KEY", "first-key second-key\n");
+  try {
+    await serveAndStop(["--model", model], async (url) => {
+      for (const [key, status] of [["first-key", 200], ["second-key", 200], ["second", 401]]) {
+        const headers = { Authorization: `Bearer ${key}` };
+        const response = await fetch(`${url}/v1/models`, { headers });
+        assertEquals(response.status, status);
+        await response.body?.cancel();
+      }
+    });
+  } finally {
+    Deno.env.delete("SPARROW_API_KEY");
+  }
+});
+
 Deno.test("sparrow serve refuses bad values and stray words before it opens anything", async () => {
   const cases: [string[], string][] = [
     [
