@@ -116,8 +116,12 @@ export function createApp(
       code: "method_not_allowed",
     }).toResponse({ Allow: others.join(", ") });
   });
-  router.onError((error, c) => {
+  router.onError(async (error, c) => {
     const { req } = c;
+    // The validator's own words do not say what is wrong.
+    if (error instanceof HTTPException && error.status === 400) {
+      return jsonError(await req.text(), error).toResponse();
+    }
     // Deno tells of a body that was cut before it tells of the client that left.
     const left = req.raw.signal.aborted ||
       error instanceof Deno.errors.BadResource && error.message.includes("request body");
@@ -144,6 +148,17 @@ export function createApp(
   };
 }
 
+/** The answer to a body that a route could not read as JSON. */
+function jsonError(body: string, { message }: HTTPException): ApiError {
+  try {
+    JSON.parse(body);
+    return ApiError.invalid(message);
+  } catch (error) {
+    const fault = body.trim() === "" ? "nothing" : (error as Error).message;
+    return ApiError.invalid(`body: ${fault}, expected JSON`, undefined, "invalid_json");
+  }
+}
+
 function toApiError(
   error: Error,
   requestId: string,
@@ -160,7 +175,6 @@ function toApiError(
     return new ApiError(message, {
       status: error.status,
       type: "invalid_request_error",
-      code: error.status === 400 ? "invalid_json" : undefined,
     });
   }
   const known = fromAnyError(error);

@@ -3,7 +3,10 @@ import { bodyLimit } from "hono/body-limit";
 import { ApiError } from "./api_error.ts";
 import type { AppEnv } from "./context.ts";
 
-/** Refuses bodies of more than `maxBytes` with 413, those that do not say their length once they are read, but for paths in `streamed`. */
+/**
+ * Refuses bodies that are compressed with 415, and those of more than `maxBytes` with 413, once they are read where they do not say their length;
+ * for paths in `streamed` there is no most.
+ */
 export function limitBody(
   maxBytes: number,
   streamed: ReadonlySet<string>,
@@ -19,6 +22,14 @@ export function limitBody(
     },
   });
   return (c, next) => {
+    const coding = c.req.header("Content-Encoding") ?? "identity";
+    if (coding.toLowerCase() !== "identity") {
+      throw new ApiError(`Content-Encoding is ${coding}, expected a body that is not compressed`, {
+        status: 415,
+        type: "invalid_request_error",
+        code: "unsupported_encoding",
+      });
+    }
     if (streamed.has(c.req.path)) return next();
     const { raw } = c.req;
     return limited(c, () => {

@@ -222,6 +222,23 @@ Deno.test("malformed JSON, another content type, an unknown route and a large bo
   }
 });
 
+Deno.test("a body that is no JSON, or is compressed, is told of in words that say why", async () => {
+  const { post } = testApp();
+  const gzip = { "Content-Encoding": "gzip" };
+  const cases: [string, Record<string, string>, number, string][] = [
+    ["", {}, 400, "body: nothing, expected JSON"],
+    ['{"prompt": "x", "max_tokens": NaN}', {}, 400, "Unexpected token 'N'"],
+    ['{"prompt": "x" "n": 1}', {}, 400, "position 15"],
+    ['{"prompt": "x"}', gzip, 415, "Content-Encoding is gzip, expected a body"],
+  ];
+  for (const [body, headers, status, words] of cases) {
+    const response = await post("/v1/completions", body, { headers });
+    assertEquals(response.status, status, body);
+    const { error } = await response.json();
+    assertStringIncludes(error.message, words);
+  }
+});
+
 Deno.test("a path that takes other methods says which", async () => {
   const { app } = testApp({}, {}, [parrotSurface()]);
   for (
