@@ -22,6 +22,7 @@ import { eventStreamResponse } from "./sse.ts";
 const failures = {
   ...errorResponses,
   404: { ...errorResponses[404], description: "No such session, variable or model." },
+  409: { ...errorResponses[400], description: "A variable is set twice, or calls make a circle." },
 };
 
 const submitRoute = createRoute({

@@ -13,7 +13,14 @@ const refusal = (description: string) => ({
   content: { "application/json": { schema: errorSchema } },
 });
 const refused = refusal("What is wrong, and what was expected.");
-const { 401: keyless, 413: tooLarge, 429: full, 503: stopping } = errorResponses;
+const { 413: tooLarge, 429: full, 503: stopping } = errorResponses;
+/** What either of the routes for files may answer. */
+const ofFiles = {
+  400: refused,
+  401: errorResponses[401],
+  403: errorResponses[403],
+  415: refusal("The body is compressed."),
+};
 const tooMany = refusal(
   "As many videos as may are under way; `Retry-After` says when to try again.",
 );
@@ -37,8 +44,7 @@ export function describeMediaRoutes(router: AppRouter): void {
         description: "The picture, in the kind that `Accept` names or that was sent.",
         content: content("image/png", "image/jpeg"),
       },
-      400: refused,
-      401: keyless,
+      ...ofFiles,
       413: tooLarge,
       429: full,
     },
@@ -65,8 +71,7 @@ export function describeMediaRoutes(router: AppRouter): void {
     },
     responses: {
       200: { description: "The frames as they are done.", content: content("video/x-yuv4mpeg") },
-      400: refused,
-      401: keyless,
+      ...ofFiles,
       429: tooMany,
       503: stopping,
     },
@@ -88,7 +93,7 @@ export function describeMediaRoutes(router: AppRouter): void {
     responses: {
       101: { description: "The socket." },
       400: refusal("The handshake is none of RFC 6455."),
-      401: keyless,
+      401: errorResponses[401],
       403: refusal("The request comes from a page of another origin."),
       426: refusal("The request asks for no WebSocket."),
       429: tooMany,

@@ -13,6 +13,7 @@ const route = createRoute({
       content: { "text/plain": { schema: z.string() } },
     },
     401: errorResponses[401],
+    403: errorResponses[403],
   },
 });
 

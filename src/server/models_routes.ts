@@ -31,6 +31,7 @@ const listRoute = createRoute({
       },
     },
     401: errorResponses[401],
+    403: errorResponses[403],
     503: errorResponses[503],
   },
 });
@@ -47,6 +48,7 @@ const oneRoute = createRoute({
       content: { "application/json": { schema: modelObjectSchema } },
     },
     401: errorResponses[401],
+    403: errorResponses[403],
     404: errorResponses[404],
     503: errorResponses[503],
   },

@@ -24,7 +24,10 @@ interface Entry {
   summary: string;
   body?: z.ZodType;
   query?: z.ZodObject;
+  /** Of JSON; by default an empty object. */
   answer?: z.ZodType;
+  /** Media type of an answer that is no JSON. */
+  media?: string;
 }
 
 const entries: Entry[] = [
@@ -79,6 +82,11 @@ const entries: Entry[] = [
     path: "/v1/semantic_var",
     summary: "List a session's variables",
     query: sessionQuery,
+    answer: z.object({
+      variables: z.array(
+        z.object({ var_id: z.string(), var_name: z.string(), state: z.string() }),
+      ),
+    }),
   },
   {
     method: "post",
@@ -103,12 +111,14 @@ const entries: Entry[] = [
     method: "get",
     path: "/v1/semantic_var/{id}/stream",
     summary: "A variable's text as it is generated (server-sent events)",
+    media: "text/event-stream",
     query: sessionQuery.extend({ criteria: criteria.optional() }),
   },
   {
     method: "get",
     path: "/v1/semantic_var/{id}/content",
     summary: "A variable's raw bytes: text, or what its data URL holds",
+    media: "*/*",
     query: sessionQuery.extend({ criteria: criteria.optional() }),
   },
   {
@@ -121,7 +131,7 @@ const entries: Entry[] = [
 
 /** Adds Parrot's routes to the OpenAPI document. They are mounted by hand, since GET bodies are none of OpenAPI's. */
 export function describeParrotRoutes(router: AppRouter): void {
-  for (const { method, path, summary, body, query, answer } of entries) {
+  for (const { method, path, summary, body, query, answer = z.object({}), media } of entries) {
     router.openAPIRegistry.registerPath({
       method,
       path,
@@ -135,7 +145,9 @@ export function describeParrotRoutes(router: AppRouter): void {
       responses: {
         200: {
           description: "Done.",
-          ...(answer ? { content: { "application/json": { schema: answer } } } : {}),
+          content: media === undefined
+            ? { "application/json": { schema: answer } }
+            : { [media]: { schema: z.string() } },
         },
         default: {
           description: "What went wrong.",

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { defaultSurfaces } from "../../src/server/surfaces.ts";
 import { testApp } from "../support/test_app.ts";
 import { until } from "../support/until.ts";
 
@@ -116,10 +117,20 @@ Deno.test("GET /metrics counts unknown methods as one", async () => {
 });
 
 Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas that resolve", async () => {
-  const document = await (await testApp().get("/openapi.json")).json();
+  const { get, app } = testApp({}, {}, defaultSurfaces());
+  const document = await (await get("/openapi.json")).json();
+  await app.shutdown(0);
   assertEquals(document.openapi, "3.1.0");
-  const routes = Object.entries(document.paths as Record<string, object>)
-    .flatMap(([path, methods]) => Object.keys(methods).map((m) => `${m} ${path}`));
+  type Operation = { operationId: string; responses: Record<string, object> };
+  const operations = Object.entries(document.paths as Record<string, Record<string, Operation>>)
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { operationId, responses }]) => ({
+        route: `${method} ${path}`,
+        operationId,
+        responses,
+      }))
+    );
+  const routes = operations.map(({ route }) => route);
   for (
     const route of [
       "get /v1/models",
@@ -134,6 +145,13 @@ Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas 
       "get /metrics",
     ]
   ) assert(routes.includes(route), `${route} among ${routes}`);
+  const names = new Set(operations.map(({ operationId }) => operationId));
+  assert(names.has("postV1ChatCompletions") && names.size === operations.length, [...names].join());
+  for (const { route, responses } of operations) {
+    const statuses = route.endsWith("completions") ? ["403", "415"] : [];
+    for (const status of statuses) assert(status in responses, `${status} of ${route}`);
+    if ("200" in responses) assert("content" in responses["200"], route);
+  }
   const text = JSON.stringify(document);
   for (const [, name] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
     assert(name in document.components.schemas, `schema ${name}`);
