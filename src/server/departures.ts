@@ -101,16 +101,27 @@ export async function openConnections(port: number): Promise<Set<string>> {
     })
   ));
   const found = new Set<string>();
-  for (const line of texts.flatMap((text) => text.split("\n").slice(1))) {
-    const [, local, remote, state] = line.trim().split(/\s+/);
-    if (state !== established || portOf(local) !== port) continue;
-    found.add(endpoint(addressOf(remote.split(":")[0]), portOf(remote)));
+  const wanted = port.toString(16).toUpperCase().padStart(4, "0");
+  // Addresses of clients are few, of one proxy often, and lines are as many as the system has connections.
+  const addresses = new Map<string, string>();
+  for (const text of texts) {
+    for (let start = text.indexOf("\n") + 1; start < text.length;) {
+      // `   0: 0100007F:1F90 0100007F:E6B2 01 …`: the local end, the other one, the state.
+      const end = text.indexOf("\n", start);
+      const local = text.indexOf(": ", start) + 2;
+      const digits = text.indexOf(":", local) - local;
+      const remote = local + digits + 6;
+      const state = remote + digits + 6;
+      start = end < 0 ? text.length : end + 1;
+      if (text.slice(local + digits + 1, remote - 1) !== wanted) continue;
+      if (text.slice(state, state + 2) !== established) continue;
+      const hex = text.slice(remote, remote + digits);
+      let address = addresses.get(hex);
+      if (address === undefined) addresses.set(hex, address = shortest(addressOf(hex)));
+      found.add(`${address}:${parseInt(text.slice(remote + digits + 1, state - 1), 16)}`);
+    }
   }
   return found;
-}
-
-function portOf(entry: string): number {
-  return parseInt(entry.split(":")[1], 16);
 }
 
 /** An address as the tables have it: words of four bytes, each in the machine's order, the lowest first. */
@@ -126,12 +137,16 @@ function addressOf(hex: string): string {
   return groups.join(":");
 }
 
-/** One spelling of an address and port; an IPv4 address within IPv6 is that IPv4 address. */
 function endpoint(hostname: string, port: number): string {
-  if (!hostname.includes(":")) return `${hostname}:${port}`;
+  return `${shortest(hostname)}:${port}`;
+}
+
+/** One spelling of an address; an IPv4 address within IPv6 is that IPv4 address. */
+function shortest(hostname: string): string {
+  if (!hostname.includes(":")) return hostname;
   const { hostname: short } = new URL(`http://[${hostname.split("%")[0]}]`);
   const mapped = /^\[::ffff:([0-9a-f]+):([0-9a-f]+)\]$/.exec(short);
-  if (!mapped) return `${short}:${port}`;
+  if (!mapped) return short;
   const [high, low] = [mapped[1], mapped[2]].map((group) => parseInt(group, 16));
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}:${port}`;
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
