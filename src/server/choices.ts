@@ -1,12 +1,16 @@
 import type { GenerateRequest, GenerateUsage, Prompt } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
+import { promptSize } from "./prompt_length.ts";
 
 /** Choices of one request at most, over all its prompts: each takes a place in the engine's queue. */
 const maxChoices = 128;
 
+/** Characters and tokens of all choices of one request at most: each choice is handed to the engine with a prompt of its own. */
+const maxSize = 2 ** 27;
+
 /**
  * A request for every choice: `n` of each prompt in turn, as OpenAI numbers them. Choice k of a prompt has the k-th seed
- * from the given one on. Throws `ApiError` 400 for too many.
+ * from the given one on. Throws `ApiError` 400 for too many, and for copies of prompts that are too large together.
  *
  * @param make the request for one prompt, whose id and seed the first choice keeps
  */
@@ -21,6 +25,14 @@ export function requestsOf(
         prompts.length * n
       } choices, expected at most ${maxChoices}`,
       prompts.length > maxChoices ? "prompt" : "n",
+    );
+  }
+  const sizes = prompts.map(promptSize);
+  const size = sizes.reduce((sum, { tokens, characters }) => sum + tokens + characters, 0);
+  if (n > 1 && size * n > maxSize) {
+    throw ApiError.invalid(
+      `n = ${n} of ${size} characters or tokens are ${size * n}, expected at most ${maxSize}`,
+      "n",
     );
   }
   return prompts.map(make).flatMap((request, place) =>

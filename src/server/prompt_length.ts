@@ -12,6 +12,21 @@ const maxCharactersPerToken = 128;
  * `ApiError` 400.
  */
 export function checkPromptLength(prompt: Prompt, contextLength: number, param: string): void {
+  const { tokens, characters } = promptSize(prompt);
+  const least = tokens + Math.ceil(characters / maxCharactersPerToken);
+  if (least < contextLength) return;
+  const met = characters === 0 ? `${tokens} tokens` : `${characters} characters`;
+  throw ApiError.invalid(
+    `${param} has ${met}, this model's maximum context length is ${contextLength} tokens, of them at most ${
+      contextLength - 1
+    } of the prompt`,
+    param,
+    "context_length_exceeded",
+  );
+}
+
+/** What a prompt has of each: tokens that come as such, and characters. */
+export function promptSize(prompt: Prompt): { tokens: number; characters: number } {
   let tokens = 0;
   let characters = 0;
   if (prompt.type === "chat") {
@@ -25,14 +40,5 @@ export function checkPromptLength(prompt: Prompt, contextLength: number, param: 
       else characters += part.text.length;
     }
   }
-  const least = tokens + Math.ceil(characters / maxCharactersPerToken);
-  if (least < contextLength) return;
-  const met = characters === 0 ? `${tokens} tokens` : `${characters} characters`;
-  throw ApiError.invalid(
-    `${param} has ${met}, this model's maximum context length is ${contextLength} tokens, of them at most ${
-      contextLength - 1
-    } of the prompt`,
-    param,
-    "context_length_exceeded",
-  );
+  return { tokens, characters };
 }

@@ -70,6 +70,20 @@ Deno.test("POST /v1/completions says how many choices are too many", async () =>
   assertStringIncludes(error.message, "130 choices, expected at most 128");
 });
 
+Deno.test("both completion routes refuse more copies of a prompt than there is room for", async () => {
+  const { post, pool } = testApp({ contextLength: 1e6 });
+  const prompt = "x".repeat(2 ** 21);
+  const chat = { messages: [{ role: "user", content: prompt }] };
+  for (const [path, body] of [["/v1/completions", { prompt }], ["/v1/chat/completions", chat]]) {
+    const response = await post(path as string, { ...body as object, n: 65 });
+    assertEquals(response.status, 400);
+    const { error } = await response.json();
+    assertEquals(error.param, "n");
+    assertStringIncludes(error.message, "expected at most 134217728");
+  }
+  assertEquals(pool.requests.length, 0);
+});
+
 Deno.test("sumUsage counts a prompt once and spans from the first token to the last", () => {
   const usage = (ttftMs: number, decodeMs: number, completionTokens: number) => ({
     promptTokens: 10,
