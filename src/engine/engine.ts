@@ -44,6 +44,9 @@ const CHECK_INTERVAL = 1000;
  */
 const LOOK_INTERVAL = 4;
 
+/** Milliseconds after a failed step within which the event loop tells of the loss of the device that made it fail. */
+const LOSS_NOTICE = 100;
+
 /**
  * One model and its step loop, in whatever isolate it was opened: prompts become sequences, the scheduler's steps go
  * to the runner, and tokens come back as events. Steps block the isolate; between them the event loop gets its
@@ -365,11 +368,12 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Fails what was resident with `error`, then reopens the model; waiting requests stay. */
-  async #recover(error: Error): Promise<void> {
+  async #recover(failure: Error): Promise<void> {
+    this.#state = "starting";
+    const error = await this.#cause(failure);
     log("error", `engine of ${this.#model.info.id}: ${error.message}; reopening the device`, {
       error: error.name,
     });
-    this.#state = "starting";
     for (const sequence of this.#scheduler.reset()) this.#fail(sequence, error);
     await this.#closeRunner();
     for (const delay of this.#options.reopenDelaysMs ?? [0, 250, 2000]) {
@@ -394,6 +398,19 @@ export class Engine implements AsyncDisposable {
         new DeviceLostError(`the device could not be reopened: ${error.message}`),
       );
     }
+  }
+
+  /** The loss of the device, if that is what `failure` was the first sign of. */
+  async #cause(failure: Error): Promise<Error> {
+    const { loss } = this.#model.runner;
+    if (failure instanceof DeviceLostError || !loss) return failure;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<Error>((resolve) => {
+      timer = setTimeout(resolve, LOSS_NOTICE, failure);
+    });
+    const cause = await Promise.race([loss, late]);
+    clearTimeout(timer);
+    return cause;
   }
 
   /** Fails what waits and has no room on a device that is smaller than the one before: it would hold everything up for ever. */

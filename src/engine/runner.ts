@@ -1,3 +1,4 @@
+import type { DeviceLostError } from "../common/errors.ts";
 import { roundUp } from "../common/math.ts";
 import { GgufFile } from "../formats/gguf.ts";
 import { Gpu } from "../gpu/gpu.ts";
@@ -162,6 +163,10 @@ export class GpuStepRunner implements StepRunner {
 
   get retrieval(): RetrievalLoad | undefined {
     return this.#retrieval?.load;
+  }
+
+  get loss(): Promise<DeviceLostError> {
+    return this.#gpu.lost;
   }
 
   /** The model's shape. */

@@ -4,6 +4,7 @@
  * against a runner of plain arrays.
  * @module
  */
+import type { DeviceLostError } from "../common/errors.ts";
 import type { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import type { TokenScores } from "./token_scores.ts";
@@ -116,6 +117,11 @@ export interface StepRunner extends AsyncDisposable {
   leave?(slot: number): void;
   /** What retrieval holds and did; absent without it. */
   readonly retrieval?: RetrievalLoad;
+  /**
+   * Resolves when the device is lost. A step may fail of that, with another error, before the event loop has its turn and tells. Absent:
+   * failed steps say so themselves.
+   */
+  readonly loss?: Promise<DeviceLostError>;
 }
 
 /** What scheduling must know of a runner. */

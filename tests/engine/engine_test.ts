@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import { Engine } from "../../src/engine/engine.ts";
+import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
 import { NOT_FINITE } from "../../src/engine/step.ts";
 import type { GenerateEvent, GenerateRequest, Generation } from "../../src/engine/types.ts";
@@ -10,7 +11,9 @@ import {
   fakeVocabulary,
   openFakeModel,
 } from "../support/fake_model.ts";
+import { Gpu } from "../../src/gpu/gpu.ts";
 import { expectedTokens, type FakeRunner } from "../support/fake_runner.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
 import { until } from "../support/until.ts";
 
 let names = 0;
@@ -196,6 +199,24 @@ Deno.test("Engine fails what was running when the device is lost, reopens it and
   assertEquals((await read(waiting)).ids, expected("second", 12));
   assertEquals((await read(engine.submit(request("third")))).ids, expected("third", 12));
   assertEquals(runners.length, 3);
+});
+
+gpuTest("Engine knows a lost device by its first sign, and reopens it", async () => {
+  const path = new URL("../golden/models/tiny_llama_q8_0.gguf", import.meta.url).pathname;
+  const devices: Gpu[] = [];
+  const opener = async () => {
+    devices.push(await Gpu.open());
+    const options = { contextLength: 128, maxSequences: 2, retrieval: false } as const;
+    const runner = await GpuStepRunner.open(path, options, devices.at(-1));
+    return { ...await openFakeModel(), runner };
+  };
+  await using engine = await Engine.open(opener, { reopenDelaysMs: [0] });
+  const { ids } = await read(engine.submit(request("a text", { maxTokens: 4 })));
+  // The event loop tells of the loss only after the step that meets it.
+  devices[0].device.destroy();
+  await assertRejects(() => read(engine.submit(request("a text"))), DeviceLostError, "destroyed");
+  assertEquals((await read(engine.submit(request("a text", { maxTokens: 4 })))).ids, ids);
+  assertEquals(devices.length, 2);
 });
 
 Deno.test("Engine fails what waits and is too long for the device that it reopens, and goes on", async () => {
