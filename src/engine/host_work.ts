@@ -21,6 +21,7 @@ interface Tracked {
 
 interface PendingCall {
   question: HostCall;
+  sent: boolean;
   retried: boolean;
   resolve: (value: unknown) => void;
   reject: (error: Error) => void;
@@ -102,7 +103,7 @@ export class HostWork {
     if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       const call = this.#nextCall++;
-      this.#calls.set(call, { question, retried: false, resolve, reject });
+      this.#calls.set(call, { question, sent: false, retried: false, resolve, reject });
       if (this.#send) this.#sendCall(call, this.#send);
     });
   }
@@ -127,10 +128,14 @@ export class HostWork {
       }
     }
     for (const [id, call] of this.#calls) {
+      if (!call.sent) continue;
       if (call.retried) {
         this.#calls.delete(id);
         call.reject(error);
-      } else call.retried = true;
+      } else {
+        call.sent = false;
+        call.retried = true;
+      }
     }
   }
 
@@ -179,13 +184,14 @@ export class HostWork {
   }
 
   #sendCall(call: number, send: Send): void {
-    const { question, reject } = this.#calls.get(call)!;
+    const pending = this.#calls.get(call)!;
+    pending.sent = true;
     try {
-      send({ type: "call", call, question });
+      send({ type: "call", call, question: pending.question });
     } catch (error) {
       // As above: it must not pass for unanswered, for which a host is killed.
       this.#calls.delete(call);
-      reject(asError(error));
+      pending.reject(asError(error));
     }
   }
 

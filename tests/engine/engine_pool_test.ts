@@ -272,6 +272,17 @@ Deno.test("HostedEnginePool gives up on a host that keeps dying while it starts"
   await new Promise((resolve) => setTimeout(resolve, 350));
 });
 
+Deno.test("HostedEnginePool answers a question that no host was asked before, however many died while they started", async () => {
+  const { pool, carriers } = openPool({ openMs: 50 });
+  await using _ = pool;
+  const asked = pool.tokenize("abc");
+  for (let i = 0; i < 3; i++) {
+    await until(() => carriers.length === i + 1, "start");
+    carriers[i].die("exit code 1");
+  }
+  assertEquals(await asked, [0, 1, 2]);
+});
+
 Deno.test("HostedEnginePool tries again when a host process cannot even be started", async () => {
   const carriers: LocalCarrier[] = [];
   let starts = 0;
