@@ -104,16 +104,20 @@ export class SupervisedHost implements AsyncDisposable {
     };
   }
 
-  /** Ends the host, and everything that it runs as cancelled. Kills it when it does not end within `graceMs`. */
+  /**
+   * Ends the host, and everything that it runs as cancelled. Kills it when it does not end within `graceMs`, at once where its model is not open:
+   * compiling shaders, it hears nothing, and has nothing to end.
+   */
   async close(graceMs = 5000): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    const opened = this.#state === "ready";
     clearInterval(this.#watchdog);
     const error = new DeviceLostError(`the engine of ${this.id} was closed`);
     this.#giveUp(error);
     if (this.#restartTimer !== undefined) return clearTimeout(this.#restartTimer);
-    this.#carrier.send({ type: "close" });
-    const timer = setTimeout(() => this.#carrier.kill(), graceMs);
+    if (opened) this.#carrier.send({ type: "close" });
+    const timer = setTimeout(() => this.#carrier.kill(), opened ? graceMs : 0);
     await this.#carrier.gone;
     clearTimeout(timer);
   }

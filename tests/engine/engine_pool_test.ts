@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import type { Carrier, CarrierFactory } from "../../src/engine/carrier.ts";
 import { HostedEnginePool } from "../../src/engine/engine_pool.ts";
@@ -340,6 +340,22 @@ Deno.test("HostedEnginePool ends what runs as cancelled when it is disposed", as
   const last = (await read(generation)).events.at(-1)!;
   assert(last.type === "finished" && last.reason === "cancelled");
   await assertRejects(() => read(pool.submit(request("late"))), DeviceLostError, "closed");
+});
+
+Deno.test("HostedEnginePool does not wait for a model that is still being opened when it is disposed", async () => {
+  const gone = Promise.withResolvers<string>();
+  // Compiling shaders blocks a host, which then reads no messages.
+  const carrier = () => ({
+    gone: gone.promise,
+    send() {},
+    kill: () => gone.resolve("signal SIGKILL"),
+  });
+  const pool = new HostedEnginePool({ models: [{ id: "fake", model: {} }], carrier });
+  const waiting = read(pool.submit(request("never sent")));
+  const began = performance.now();
+  await pool[Symbol.asyncDispose]();
+  assertLess(performance.now() - began, 1000);
+  assertEquals((await waiting).events.map((event) => event.type), ["finished"]);
 });
 
 Deno.test("HostedEnginePool survives kill -9 of a child process, and keeps the caller's event loop free", async () => {
