@@ -17,16 +17,17 @@ const ranges = {
 export function checkSampling(sampling: SamplingOptions, vocabulary: number): void {
   for (const [name, { from, to, whole }] of Object.entries(ranges)) {
     const value = sampling[name as keyof typeof ranges];
-    if (!(value >= from && value <= to) || whole && !Number.isInteger(value)) {
+    if (!isBetween(value, from, to) || whole && !Number.isInteger(value)) {
       const kind = whole ? "an integer" : "a number";
       const range = to === 1 ? "in [0, 1]" : from === 0 ? "of at least 0" : "of at most 53 bits";
       throw new TypeError(`${name} is ${value}, expected ${kind} ${range}`);
     }
   }
   for (const name of ["presencePenalty", "frequencyPenalty"] as const) {
-    const value = sampling[name] ?? 0;
+    const value = sampling[name];
     // The GPU's numbers are of single precision: an infinite penalty of what was never generated would be none.
-    if (!Number.isFinite(Math.fround(value))) {
+    const single = Number.isFinite(value) && Number.isFinite(Math.fround(value!));
+    if (value !== undefined && !single) {
       throw new TypeError(`${name} is ${value}, expected a number of single precision`);
     }
   }
@@ -35,10 +36,15 @@ export function checkSampling(sampling: SamplingOptions, vocabulary: number): vo
     if (!Number.isInteger(token) || token < 0 || token >= vocabulary) {
       throw new TypeError(`logitBias: token ${id}, expected an integer below ${vocabulary}`);
     }
-    if (!(Math.abs(bias) <= 65504)) {
+    if (!isBetween(bias, -65504, 65504)) {
       throw new TypeError(`logitBias of token ${id} is ${bias}, expected a number within ±65504`);
     }
   }
+}
+
+/** False also for what compares as a number and is none: JSON has `null` for `NaN`. */
+function isBetween(value: unknown, from: number, to: number): boolean {
+  return typeof value === "number" && value >= from && value <= to;
 }
 
 /** Throws `TypeError` for a number of likeliest tokens that is no integer or out of range; absent is none. */

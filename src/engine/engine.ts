@@ -204,7 +204,7 @@ export class Engine implements AsyncDisposable {
         } of the prompt`,
       );
     }
-    const maxTokens = request.maxTokens ?? room;
+    const { maxTokens = room } = request;
     if (!Number.isInteger(maxTokens) || maxTokens < 0) {
       throw new RangeError(`maxTokens is ${maxTokens}, expected an integer of at least 0`);
     }

@@ -7,6 +7,11 @@ import { checkSizes } from "../../src/engine/check_sizes.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
 import type { DecodePolicy, GenerateRequest, SamplingOptions } from "../../src/engine/types.ts";
 
+/** `value` as another process gets it. */
+function sent<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value));
+}
+
 Deno.test("sampling out of range is refused by name", () => {
   checkSampling(greedy, 10);
   checkSampling({ temperature: 1.5, topK: 40, topP: 0, minP: 1, seed: -(2 ** 40) }, 10);
@@ -21,6 +26,12 @@ Deno.test("sampling out of range is refused by name", () => {
     [{ presencePenalty: NaN }, "presencePenalty is NaN, expected a number"],
     [{ frequencyPenalty: 1e39 }, "frequencyPenalty is 1e+39, expected a number of single"],
     [{ seed: 1.5 }, "seed is 1.5, expected an integer of at most 53 bits"],
+    // What is no number arrives so in another process, and would pass for 0 there.
+    [sent({ temperature: NaN }), "temperature is null"],
+    [sent({ topP: NaN }), "topP is null"],
+    [sent({ presencePenalty: NaN }), "presencePenalty is null"],
+    [sent({ logitBias: { 3: Infinity } }), "logitBias of token 3 is null"],
+    [{ temperature: "1" as unknown as number }, "temperature is 1, expected a number"],
   ];
   for (const [own, message] of wrong) {
     assertThrows(() => checkSampling({ ...greedy, ...own }, 10), TypeError, message);

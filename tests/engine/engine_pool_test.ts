@@ -466,6 +466,13 @@ Deno.test("HostedEnginePool fails a request that cannot be sent, and takes the n
   assertEquals((await read(pool.submit(request("next")))).ids, expected("next", 12));
 });
 
+Deno.test("HostedEnginePool takes no number of tokens that is none for no limit", async () => {
+  const { pool } = openPool();
+  await using _ = pool;
+  const endless = pool.submit(request("x", { maxTokens: NaN }));
+  await assertRejects(() => read(endless), RangeError, "maxTokens is null, expected an integer");
+});
+
 Deno.test("HostedEnginePool forgets a question that cannot be sent, before and while its host is ready", async () => {
   const { pool, carriers } = openPool({ openMs: 5 }, { silenceMs: 40 });
   await using _ = pool;
