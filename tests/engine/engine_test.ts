@@ -156,6 +156,13 @@ Deno.test("Engine throws CapacityError at submit, and a bad prompt from the iter
     "prompt has 128 tokens, this model's maximum context length is 128 tokens, of them at most 127 of the prompt",
   );
   await assertRejects(() => read(engine.submit(request("ABC"))), RangeError, "fake alphabet");
+  // JSON has it for NaN: it must not pass for no limit.
+  const endless = { maxTokens: null as unknown as number };
+  await assertRejects(
+    () => read(engine.submit(request("x", endless))),
+    RangeError,
+    "maxTokens is null, expected an integer",
+  );
   const whole = await read(engine.submit(request("x".repeat(120), { maxTokens: undefined })));
   assertEquals(whole.ids.length, 8);
   assertEquals(engine.load().waiting, 0);
