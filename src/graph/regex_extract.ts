@@ -14,13 +14,14 @@ const MAX_WORKERS = 4;
 const workers = new FewAtATime(MAX_WORKERS, Infinity);
 
 /**
- * Whether a pattern may run in place: one quantifier at most, and none on a group, costs at most the square of a
- * text of 4096 characters (about 10 ms).
+ * Whether a pattern may run in place: one quantifier at most, none on a group, and no alternatives (every further pair may double the ways to
+ * match) cost at most the square of a text of 4096 characters (about 10 ms).
  */
 function isCheap(pattern: string, text: string): boolean {
   if (text.length > 4096) return false;
   const bare = pattern.replace(/\\./g, "x").replace(/\[[^\]]*\]/g, "x").replace(/\(\?/g, "(");
   const quantifiers = bare.replace(/([*+?}])\?/g, "$1").match(/[*+?{]/g)?.length ?? 0;
+  if (bare.includes("|")) return false;
   return quantifiers === 0 ||
     (quantifiers === 1 && !/\)[*+?{]/.test(bare) && !pattern.includes("\\k"));
 }

@@ -15,8 +15,11 @@ export type Transform =
   /** `template` with each `{{value}}` replaced by the text. */
   | { kind: "template"; template: string };
 
-/** Most transforms of one variable, and the longest pattern, path or template. */
-const limits = { steps: 16, text: 65536 };
+/** Most transforms of one variable, the longest pattern, path or template, and the longest text that a template makes. */
+const limits = { steps: 16, text: 65536, result: 32 * 1024 * 1024 };
+
+/** What looking for JSON in a text costs at most: parses, and characters parsed before the last of them. */
+const search = { tries: 256, chars: 4 * 1024 * 1024 };
 
 /** Reads a list of transforms from the wire. Throws `GraphError` (invalid). */
 export function parseTransforms(value: unknown): Transform[] {
@@ -80,7 +83,7 @@ function apply(step: Transform, text: string): string | Promise<string> {
     case "trim":
       return text.trim();
     case "template":
-      return step.template.replaceAll("{{value}}", () => text);
+      return fillTemplate(step.template, text);
     case "json":
       return readPath(findJson(text), step.path);
     case "regex":
@@ -95,24 +98,38 @@ function findJson(text: string): unknown {
   } catch {
     // Not JSON as a whole: look for an object or an array in it.
   }
+  const last = { "[": text.lastIndexOf("]"), "{": text.lastIndexOf("}") };
   let tries = 0;
-  for (const start of text.matchAll(/[[{]/g)) {
-    const close = start[0] === "{" ? "}" : "]";
-    for (
-      let end = text.lastIndexOf(close);
-      end > start.index;
-      end = text.lastIndexOf(close, end - 1)
-    ) {
-      // Each try is linear in the text; a bound keeps hostile text from costing its square.
-      if (++tries > 256) break;
+  let chars = 0;
+  for (const { 0: open, index: start } of text.matchAll(/[[{]/g)) {
+    const close = open === "{" ? "}" : "]";
+    let end = last[open as "[" | "{"];
+    for (; end > start; end = text.lastIndexOf(close, end - 1)) {
+      // Each try is linear in the text: without bounds hostile text would cost its square.
+      if (tries++ >= search.tries || chars > search.chars) throw noJson();
+      chars += end - start;
       try {
-        return JSON.parse(text.slice(start.index, end + 1));
+        return JSON.parse(text.slice(start, end + 1));
       } catch {
         continue;
       }
     }
   }
-  throw new GraphError("failed", "transform json: the text holds no JSON value");
+  throw noJson();
+}
+
+function noJson(): GraphError {
+  return new GraphError("failed", "transform json: the text holds no JSON value");
+}
+
+function fillTemplate(template: string, text: string): string {
+  const pieces = template.split("{{value}}");
+  const chars = pieces.join("").length + (pieces.length - 1) * text.length;
+  if (chars <= limits.result) return pieces.join(text);
+  throw new GraphError(
+    "limit",
+    `transform template: makes ${chars} characters, expected at most ${limits.result}`,
+  );
 }
 
 function parsePath(path: string): (string | number)[] {

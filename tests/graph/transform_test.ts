@@ -46,6 +46,16 @@ Deno.test("transform regex that backtracks for ever is stopped, and the server g
   assertLess(performance.now() - start, 25_000);
 });
 
+Deno.test("transform regex with alternatives and no quantifier is stopped like any other", async () => {
+  // Millions of ways to take 40 letters by ones and twos.
+  const evil = { kind: "regex", pattern: `^${"(?:a|aa)".repeat(27)}bd` };
+  let turns = 0;
+  const timer = setInterval(() => turns++, 10);
+  await apply([evil], "a".repeat(40) + "bc").catch(() => {});
+  clearInterval(timer);
+  assertLess(1, turns);
+});
+
 Deno.test("transform regex runs few patterns at a time, however many texts come together", async () => {
   const RealWorker = globalThis.Worker;
   let live = 0, most = 0;
@@ -82,6 +92,24 @@ Deno.test("transform json finds the value in talk around it", async () => {
     GraphError,
     "no JSON",
   );
+});
+
+Deno.test("transform json and template cost little on hostile text", async () => {
+  const start = performance.now();
+  const hostile = ["[".repeat(60_000), `x [${"1,".repeat(200_000)}${"}]".repeat(1000)}`];
+  for (const text of hostile) {
+    await assertRejects(() => apply([{ kind: "json", path: "$" }], text), GraphError, "no JSON");
+  }
+  // Behind brackets that nothing closes, and in a long talk, it is found.
+  const late = `${"[".repeat(1000)}${"talk ".repeat(1_000_000)}{"a": 1}`;
+  assertEquals(await apply([{ kind: "json", path: "$.a" }], late), "1");
+  const template = { kind: "template", template: "{{value}}".repeat(7000) };
+  await assertRejects(
+    () => apply([template, template], "x".repeat(4000)),
+    GraphError,
+    "transform template: makes 196000000000 characters, expected at most",
+  );
+  assertLess(performance.now() - start, 2000);
 });
 
 Deno.test("parseTransforms refuses what it does not know", () => {
