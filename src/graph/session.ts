@@ -118,10 +118,14 @@ export class Session {
     }
   }
 
-  /** Whether something waits for it or runs in it, so that it must not expire. */
+  /**
+   * Whether something waits for it or runs in it, so that it must not expire. What waits for an input does not run: others that do set it,
+   * or a client that may have left for good.
+   */
   get busy(): boolean {
     for (const node of this.nodes) {
-      if (node.active && node.state !== "done" && node.state !== "failed") return true;
+      const ended = node.state === "done" || node.state === "failed";
+      if (node.active && node.missing === 0 && !ended) return true;
     }
     for (const variable of this.variables.values()) if (variable.readers > 0) return true;
     return false;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { call, input, openWorld, output, submit, type World } from "./support.ts";
 import { heldBytes } from "../support/held_bytes.ts";
@@ -240,4 +241,18 @@ Deno.test("limits: what is refused counts for nothing", async () => {
   assertThrows(() => graph.createVariable(session, "v", filler), GraphError, "variables");
   session.variables.clear();
   submit(world, call(`${filler} {{o}}`, [output("o", 1)]));
+});
+
+Deno.test("a session expires whose calls wait for a client that has left, not one whose calls run", async () => {
+  await using world = openWorld({ cost: { ...llama13bOnA100, overheadMs: 200 } }, {
+    sessionLifeSpanMs: 1000,
+  });
+  const { graph, clock } = world;
+  const sessions = [1, 2].map(() => graph.openSession());
+  const unset = graph.createVariable(sessions[0], "unset");
+  const wanted = { outputCriteria: "latency" };
+  graph.submit(sessions[0], call("{{i}} {{o}}", [input("i", unset), output("o", 1)], wanted));
+  const { parameters } = graph.submit(sessions[1], call("Say {{o}}", [output("o", 100)], wanted));
+  await clock.run(sessions[1].variable(parameters[0].var_id).wait());
+  assertEquals(sessions.map(({ closed }) => closed), [true, false]);
 });
