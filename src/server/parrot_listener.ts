@@ -5,6 +5,7 @@ import { bearerKey } from "./auth.ts";
 import type { FetchHandler, Listener } from "./context.ts";
 import { isIpAddress, isLoopback } from "./host_name.ts";
 import { originProblem } from "./origin_problem.ts";
+import { parrotError } from "./parrot_errors.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
 
 /** What the listener needs. */
@@ -83,30 +84,26 @@ async function handle(
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
+  const refuse = (status: number, error: string) =>
+    send(response, status, { error, traceback: "" });
   const url = addressed(request);
   if (!url) {
-    const error = `Host ${request.headers.host} and path ${request.url} make no address`;
-    return send(response, 400, { error, traceback: "" });
+    return refuse(400, `Host ${request.headers.host} and path ${request.url} make no address`);
   }
-  if (request.method === "TRACE") {
-    return send(response, 405, { error: "Method Not Allowed: TRACE", traceback: "" });
-  }
+  if (request.method === "TRACE") return refuse(405, "Method Not Allowed: TRACE");
   if (!isLoopback(url.hostname) && !isIpAddress(url.hostname)) {
     // A web page could reach this port through a name of its own that resolves to this machine.
-    return send(response, 403, {
-      error: `Host ${url.hostname} is not this machine`,
-      traceback: "",
-    });
+    return refuse(403, `Host ${url.hostname} is not this machine`);
   }
   const problem = pages && originProblem(request.headers.origin, url, pages);
-  if (problem !== undefined) return send(response, 403, { error: problem, traceback: "" });
+  if (problem !== undefined) return refuse(403, problem);
   let body: Uint8Array<ArrayBuffer>;
   try {
     body = await readBody(request, maxBodyBytes);
   } catch (error) {
-    // Else the connection broke: there is nobody to answer.
-    if (!(error instanceof BodyTooLarge)) return;
-    return send(response, 413, { error: `body: over ${maxBodyBytes} bytes`, traceback: "" });
+    // Anything else says that the client has left.
+    if (error instanceof BodyTooLarge) refuse(413, `body: over ${maxBodyBytes} bytes`);
+    return;
   }
   const method = request.method ?? "GET";
   const text = () => new TextDecoder().decode(body);
@@ -123,9 +120,14 @@ async function handle(
   if (signal.aborted) return;
   if (answer) return send(response, answer.status, answer.body);
   if (method === "GET" && body.length > 0) {
-    for (const [name, value] of Object.entries(jsonFields(text()))) {
-      url.searchParams.set(name, String(value));
+    let fields: Record<string, unknown>;
+    try {
+      fields = jsonFields(text());
+    } catch (error) {
+      const { status, body } = parrotError(error);
+      return send(response, status, body);
     }
+    for (const [name, value] of Object.entries(fields)) url.searchParams.set(name, String(value));
   }
   await forward(fetch, url, request, body, response, signal);
 }

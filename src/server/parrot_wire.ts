@@ -67,7 +67,10 @@ export class ParrotWire {
   }
 
   /** Answers a request; undefined when the path is not one of Parrot's. */
-  async answer(request: WireRequest): Promise<WireAnswer | undefined> {
+  async answer({ fields, ...rest }: WireRequest): Promise<WireAnswer | undefined> {
+    // Read by the check of the session and by the handler: a body may be large.
+    let read: Record<string, unknown> | undefined;
+    const request: WireRequest = { ...rest, fields: () => read ??= fields() };
     for (const { path, methods } of this.#routes) {
       const match = path.exec(request.path);
       if (!match) continue;

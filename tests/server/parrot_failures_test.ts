@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { DeviceLostError } from "../../src/common/errors.ts";
 import {
   assertClientError,
@@ -289,4 +289,33 @@ Deno.test("a key that shares its prefixes shares no sessions", async () => {
     cached.push(described.totals.cached_tokens > 0);
   }
   assertEquals(cached, [false, true]);
+});
+
+Deno.test("parrot refuses addresses and bodies that are none on any path, and logs no client that left", async () => {
+  await using server = await startParrot();
+  const stream = "/v1/semantic_var/v/stream";
+  assertClientError(await server.send("GET", stream, "{"), 400, "body: ");
+  assertClientError(await server.send("GET", stream, "[1]"), 400, "expected a JSON object");
+  const { hostname, port } = new URL(server.base);
+  const logged: string[] = [];
+  const print = console.error;
+  console.error = (...words) => logged.push(words.join(" "));
+  try {
+    const connect = () => Deno.connect({ hostname, port: Number(port) });
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    using bad = await connect();
+    await bad.write(bytes("GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n"));
+    const answer = await new Response(bad.readable).text();
+    assertStringIncludes(answer, "400 Bad Request");
+    assertStringIncludes(answer, "/ of host a b is no address");
+    const left = await connect();
+    const head = "POST /v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{";
+    await left.write(bytes(head));
+    await new Promise((r) => setTimeout(r, 30));
+    left.close();
+    await new Promise((r) => setTimeout(r, 50));
+  } finally {
+    console.error = print;
+  }
+  assertEquals(logged, []);
 });
