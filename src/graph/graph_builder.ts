@@ -28,6 +28,8 @@ export interface BuildContext {
 /** What was built. */
 export interface Built extends Submitted {
   nodes: GraphNode[];
+  /** Takes it out again; only of what was built last, before any of it runs. */
+  undo(): void;
 }
 
 /**
@@ -78,13 +80,18 @@ class Builder {
         this.#wire();
       });
     } catch (error) {
-      for (const { id } of this.#created) this.#session.variables.delete(id);
+      this.#undo();
       throw error;
     }
     this.#session.calls++;
     this.#session.nodes.push(...this.#nodes);
     for (const { variable, text } of this.#literals) variable.set(text);
-    return { requestId, parameters: this.#info, nodes: this.#nodes };
+    const undo = () => {
+      this.#session.calls--;
+      this.#session.nodes.length -= this.#nodes.length;
+      this.#undo();
+    };
+    return { requestId, parameters: this.#info, nodes: this.#nodes, undo };
   }
 
   #expand(operation: Operation): void {
@@ -247,7 +254,6 @@ class Builder {
       const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
       this.#session.charge(text.length, `Parameter ${parameter.name}`);
       variable = this.#create(parameter.name);
-      variable.literal = true;
       this.#literals.push({ variable, text });
     }
     this.#note(parameter, variable);
@@ -304,31 +310,32 @@ class Builder {
     });
   }
 
-  /** Joins the new nodes to the graph; undoes it when they would close a cycle. */
+  /** Joins the new nodes to the graph. Throws `GraphError` (invalid) when they would close a cycle. */
   #wire(): void {
     for (const node of this.#nodes) this.#session.dag.add(node);
-    try {
-      for (const node of this.#nodes) {
-        for (const output of node.outputs) output.producer = node;
-        for (const input of node.inputs) {
-          input.consumers.push(node);
-          if (input.state !== "ready") node.missing++;
-        }
+    for (const node of this.#nodes) {
+      for (const output of node.outputs) output.producer = node;
+      for (const input of node.inputs) {
+        input.consumers.push(node);
+        if (input.state !== "ready") node.missing++;
       }
-      const edges = this.#edges();
-      for (const [from, to] of edges) this.#session.dag.connect(from, to);
-      for (const [from, to] of edges) this.#session.dag.deepen(from, to);
-    } catch (error) {
-      const added = new Set(this.#nodes);
-      for (const node of this.#nodes) {
-        for (const output of node.outputs) output.producer = undefined;
-        for (const input of node.inputs) {
-          const kept = input.consumers.filter((consumer) => !added.has(consumer));
-          input.consumers.splice(0, input.consumers.length, ...kept);
-        }
-      }
-      throw error;
     }
+    const edges = this.#edges();
+    for (const [from, to] of edges) this.#session.dag.connect(from, to);
+    for (const [from, to] of edges) this.#session.dag.deepen(from, to);
+  }
+
+  /** Parts the new nodes from the graph, as far as they have joined it, and forgets the variables made for them. */
+  #undo(): void {
+    const added = new Set(this.#nodes);
+    for (const node of this.#nodes) {
+      for (const output of node.outputs) output.producer = undefined;
+      for (const input of node.inputs) {
+        const kept = input.consumers.filter((consumer) => !added.has(consumer));
+        input.consumers.splice(0, input.consumers.length, ...kept);
+      }
+    }
+    for (const { id } of this.#created) this.#session.variables.delete(id);
   }
 
   #edges(): [GraphNode, GraphNode][] {

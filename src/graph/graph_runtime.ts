@@ -1,12 +1,13 @@
 import { asError } from "../common/as_error.ts";
 import { log } from "../common/log.ts";
 import type { EnginePool } from "../engine/types.ts";
+import { Changes } from "./changes.ts";
 import { type Clock, sleep, systemClock } from "./clock.ts";
 import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { buildOperation } from "./graph_builder.ts";
 import { GraphError } from "./graph_error.ts";
-import type { GraphStore } from "./graph_store.ts";
+import type { GraphStore, StoredSession } from "./graph_store.ts";
 import { randomSafeInteger, randomSecret } from "./ids.ts";
 import type { Application, ChainNode, GraphNode } from "./node.ts";
 import type { Operation, Submitted } from "./operation.ts";
@@ -46,6 +47,7 @@ export class GraphRuntime implements AsyncDisposable {
   readonly #options: GraphRuntimeOptions;
   readonly #sessions = new Map<number, Session>();
   readonly #dispatcher: Dispatcher;
+  readonly #changes: Changes;
   readonly #owners = new WeakMap<GraphNode, Session>();
   readonly #aborts = new Map<GraphNode, AbortController>();
   readonly #deadlines = new Map<GraphNode, () => void>();
@@ -61,20 +63,12 @@ export class GraphRuntime implements AsyncDisposable {
   constructor(options: GraphRuntimeOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#changes = new Changes(options.store);
     this.#dispatcher = new Dispatcher(options.pool, this.#clock, {
       finished: (chain, text, ids) => this.#generated(chain, text, ids),
       failed: (chain, error) => this.#fail(chain, error),
     }, options.planner);
-    for (const stored of options.store?.load() ?? []) {
-      const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
-      for (const node of rebuildSession(session, stored, this.#clock.now())) {
-        this.#adopt(session, node);
-      }
-      for (const { id, criteria } of stored.demands) {
-        const variable = session.variables.get(id);
-        if (variable) this.demand(session, variable, criteria);
-      }
-    }
+    for (const stored of options.store?.load() ?? []) this.#restore(stored);
   }
 
   /** The clock that times are given in. */
@@ -106,7 +100,12 @@ export class GraphRuntime implements AsyncDisposable {
     let id = randomSafeInteger();
     while (this.#sessions.has(id)) id = randomSafeInteger();
     const session = this.#newSession(id, randomSecret(), tenant, options.lifeSpanMs);
-    this.#options.store?.openSession(session);
+    try {
+      this.#changes.keep((store) => store.openSession(session));
+    } catch (error) {
+      this.#sessions.delete(id);
+      throw error;
+    }
     return session;
   }
 
@@ -139,18 +138,32 @@ export class GraphRuntime implements AsyncDisposable {
     }
   }
 
-  /** Makes a variable, with a value or to be set later. */
-  createVariable(session: Session, name: string, content?: string): SemanticVariable {
-    const variable = session.charging(() => {
-      if (content !== undefined) session.charge(content.length, `Variable ${name}`);
-      return session.addVariable(crypto.randomUUID(), name);
-    });
-    this.#options.store?.createVariable(session.id, variable);
-    if (content !== undefined) variable.set(content);
-    return variable;
+  /**
+   * Makes all variables and calls that `work` makes in a session, or none: when it throws, or they cannot be kept (`GraphError`, unavailable),
+   * the session is as before. Values are set, and calls start, once all are made.
+   */
+  atomically<T>(session: Session, work: () => T): T {
+    return this.#changes.atomically(session, work);
   }
 
-  /** Sets a variable that no call sets. Throws `GraphError`: conflict, not_found, limit. */
+  /** Makes a variable, with a value or to be set later. Throws `GraphError`: limit, unavailable. */
+  createVariable(session: Session, name: string, content?: string): SemanticVariable {
+    return this.atomically(session, () => {
+      if (content !== undefined) session.charge(content.length, `Variable ${name}`);
+      const variable = session.addVariable(crypto.randomUUID(), name);
+      this.#changes.add({
+        keep: (store) => {
+          store.createVariable(session.id, variable);
+          if (content !== undefined) store.set(session.id, variable.id, content);
+        },
+        begin: () => content !== undefined && variable.set(content),
+        undo: () => session.variables.delete(variable.id),
+      });
+      return variable;
+    });
+  }
+
+  /** Sets a variable that no call sets. Throws `GraphError`: conflict, not_found, limit, unavailable. */
   setVariable(session: Session, id: string, content: string): void {
     const variable = session.variable(id);
     if (variable.producer) {
@@ -162,8 +175,14 @@ export class GraphRuntime implements AsyncDisposable {
         `Variable ${id} is ${variable.state} already: it is set once`,
       );
     }
-    session.charge(content.length, `Variable ${variable.name}`);
-    variable.set(content);
+    this.atomically(session, () => {
+      session.charge(content.length, `Variable ${variable.name}`);
+      this.#changes.add({
+        keep: (store) => store.set(session.id, id, content),
+        begin: () => variable.set(content),
+        undo: () => {},
+      });
+    });
   }
 
   /** Adds calls to the graph. Throws `GraphError`; the graph is as before then. */
@@ -178,12 +197,20 @@ export class GraphRuntime implements AsyncDisposable {
       ids.push(id);
       return id;
     };
-    const built = buildOperation(session, operation, { now: this.#clock.now(), newVariableId });
-    this.#options.store?.submit(session.id, built.requestId, operation, ids);
-    for (const node of built.nodes) this.#adopt(session, node);
-    const last = built.nodes.at(-1)?.outputs.at(-1);
-    if (criteria && last) this.demand(session, last, criteria);
-    return { requestId: built.requestId, parameters: built.parameters };
+    return this.atomically(session, () => {
+      const built = buildOperation(session, operation, { now: this.#clock.now(), newVariableId });
+      const { requestId, parameters, nodes } = built;
+      this.#changes.add({
+        keep: (store) => store.submit(session.id, requestId, operation, ids),
+        begin: () => {
+          for (const node of nodes) this.#adopt(session, node);
+          const last = nodes.at(-1)?.outputs.at(-1);
+          if (criteria && last) this.demand(session, last, criteria);
+        },
+        undo: built.undo,
+      });
+      return { requestId, parameters };
+    });
   }
 
   /** Asks for a variable: whatever it depends on starts as soon as it can. */
@@ -260,6 +287,24 @@ export class GraphRuntime implements AsyncDisposable {
     this.#sessions.clear();
     store?.close();
     return Promise.resolve();
+  }
+
+  /** A session that this server cannot rebuild, having other limits or other rules than the one that kept it, keeps no other from coming back. */
+  #restore(stored: StoredSession): void {
+    const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
+    let unfinished: GraphNode[];
+    try {
+      unfinished = rebuildSession(session, stored, this.#clock.now());
+    } catch (error) {
+      this.#sessions.delete(stored.id);
+      log("error", `session ${stored.id} cannot be rebuilt`, { error: String(error) });
+      return;
+    }
+    for (const node of unfinished) this.#adopt(session, node);
+    for (const { id, criteria } of stored.demands) {
+      const variable = session.variables.get(id);
+      if (variable) this.demand(session, variable, criteria);
+    }
   }
 
   #newSession(id: number, secret: string, tenant: string, lifeSpanMs?: number): Session {
@@ -401,7 +446,8 @@ export class GraphRuntime implements AsyncDisposable {
   /** A variable got its value or its error: what reads it may start, or fails too. Never recursive: chains are long. */
   #settled(session: Session, variable: SemanticVariable): void {
     session.lastAccess = this.#clock.now();
-    if (!session.closed && !variable.literal) {
+    // What clients set is kept before; literals stand in their calls.
+    if (!session.closed && (variable.producer || variable.error)) {
       const raw = variable.producer?.kind === "chain" ? variable.producer.raw : undefined;
       this.#keep((store) => store.settle(session.id, variable, raw));
     }

@@ -40,8 +40,13 @@ export interface GraphStore {
   openSession(session: Session): void;
   closeSession(id: number): void;
   createVariable(sessionId: number, variable: SemanticVariable): void;
+  /** Keeps what a client set a variable to. */
+  set(sessionId: number, variableId: string, value: string): void;
+  /** Keeps what became of a variable by itself. */
   settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void;
   submit(sessionId: number, requestId: number, operation: Operation, ids: string[]): void;
   demand(sessionId: number, variableId: string, criteria: Criteria): void;
+  /** Keeps all that `writes` keeps, or, when it throws, none of it. */
+  together(writes: () => void): void;
   close(): void;
 }

@@ -17,8 +17,6 @@ interface Waiter {
 export class SemanticVariable {
   readonly id: string;
   readonly name: string;
-  /** Whether its value stands in a call's parameters. */
-  literal = false;
   /** Who sets it; undefined while only a client can. */
   producer: GraphNode | undefined;
   /** Nodes that read it. */

@@ -9,6 +9,7 @@ import type { SemanticVariable } from "./semantic_variable.ts";
 import type { Session } from "./session.ts";
 
 const VERSION = 1;
+const ownTables = ["session", "entry", "value", "demand"];
 
 // A value may begin with a byte order mark.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -19,19 +20,19 @@ SELECT session, variable, raw, CAST(value AS BLOB) AS value, CAST(error AS BLOB)
 `;
 
 const schema = `
-CREATE TABLE IF NOT EXISTS session (
+CREATE TABLE session (
   id INTEGER PRIMARY KEY, secret TEXT NOT NULL, tenant TEXT NOT NULL, life_span_ms REAL NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS entry (
+CREATE TABLE entry (
   number INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE,
   kind TEXT NOT NULL, data TEXT NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS entry_session ON entry(session, number);
-CREATE TABLE IF NOT EXISTS value (
+CREATE INDEX entry_session ON entry(session, number);
+CREATE TABLE value (
   session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
   value TEXT NOT NULL, error TEXT, raw TEXT, PRIMARY KEY (session, variable)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS demand (
+CREATE TABLE demand (
   session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
   criteria TEXT NOT NULL, PRIMARY KEY (session, variable)
 ) STRICT;
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS demand (
  * NORMAL`, which takes a write from 350 µs to about 30 µs here). The file must not be shared by two servers.
  */
 export class SqliteStore implements GraphStore {
+  readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #insertSession: StatementSync;
   readonly #deleteSession: StatementSync;
@@ -50,29 +52,105 @@ export class SqliteStore implements GraphStore {
   readonly #insertValue: StatementSync;
   readonly #insertDemand: StatementSync;
 
-  /** Opens or makes `path`. Throws, by its name, when it is not a database, is locked, or is of another version. */
+  /** Opens or makes `path`. Throws, by its name, when it is no store of sessions, is locked, or is of another version. */
   constructor(path: string) {
+    this.#path = path;
     this.#database = opened(path);
+    const prepare = (sql: string) => this.#database.prepare(sql);
     try {
+      const fresh = this.#isEmpty();
       this.#database.exec("PRAGMA journal_mode = WAL");
       this.#database.exec("PRAGMA synchronous = NORMAL");
       this.#database.exec("PRAGMA foreign_keys = ON");
       // Held until the file is closed, so that a second server fails at once instead of mixing its writes in.
       this.#database.exec("PRAGMA locking_mode = EXCLUSIVE");
-      this.#migrate();
+      // A write in any case, so that a file that cannot be written is refused now.
+      const tables = fresh ? schema : "";
+      this.#database.exec(`BEGIN; ${tables} PRAGMA user_version = ${VERSION}; COMMIT`);
+      this.#insertSession = prepare("INSERT INTO session VALUES (?, ?, ?, ?)");
+      this.#deleteSession = prepare("DELETE FROM session WHERE id = ?");
+      this.#insertEntry = prepare("INSERT INTO entry (session, kind, data) VALUES (?, ?, ?)");
+      this.#insertValue = prepare("INSERT OR IGNORE INTO value VALUES (?, ?, ?, ?, ?)");
+      this.#insertDemand = prepare("INSERT OR REPLACE INTO demand VALUES (?, ?, ?)");
     } catch (error) {
       this.#database.close();
       throw named(path, error);
     }
-    const prepare = (sql: string) => this.#database.prepare(sql);
-    this.#insertSession = prepare("INSERT INTO session VALUES (?, ?, ?, ?)");
-    this.#deleteSession = prepare("DELETE FROM session WHERE id = ?");
-    this.#insertEntry = prepare("INSERT INTO entry (session, kind, data) VALUES (?, ?, ?)");
-    this.#insertValue = prepare("INSERT OR IGNORE INTO value VALUES (?, ?, ?, ?, ?)");
-    this.#insertDemand = prepare("INSERT OR REPLACE INTO demand VALUES (?, ?, ?)");
   }
 
+  /** Throws, by the name of the file, when it is damaged. */
   load(): StoredSession[] {
+    try {
+      return this.#sessions();
+    } catch (error) {
+      throw named(this.#path, error);
+    }
+  }
+
+  openSession(session: Session): void {
+    this.#insertSession.run(session.id, session.secret, session.tenant, session.lifeSpanMs);
+  }
+
+  closeSession(id: number): void {
+    this.#deleteSession.run(id);
+  }
+
+  createVariable(sessionId: number, { id, name }: SemanticVariable): void {
+    this.#insertEntry.run(sessionId, "variable", JSON.stringify({ id, name }));
+  }
+
+  set(sessionId: number, variableId: string, value: string): void {
+    this.#insertValue.run(sessionId, variableId, value, null, null);
+  }
+
+  settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void {
+    this.#insertValue.run(
+      sessionId,
+      variable.id,
+      variable.state === "ready" ? variable.value : "",
+      variable.error?.message ?? null,
+      raw ? JSON.stringify(raw) : null,
+    );
+  }
+
+  submit(sessionId: number, _requestId: number, operation: Operation, ids: string[]): void {
+    this.#insertEntry.run(sessionId, "operation", JSON.stringify({ operation, ids }));
+  }
+
+  demand(sessionId: number, variableId: string, criteria: Criteria): void {
+    this.#insertDemand.run(sessionId, variableId, criteria);
+  }
+
+  together(writes: () => void): void {
+    this.#database.exec("BEGIN");
+    try {
+      writes();
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      // A full disk ends the transaction by itself.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  /** Whether there is nothing in the file yet. Throws when there is anything but a store of this version: what belongs to others is left as it is. */
+  #isEmpty(): boolean {
+    const tables = this.#rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+      .map((row) => row.name as string);
+    const [{ user_version: version }] = this.#rows("PRAGMA user_version");
+    if (tables.length === 0 && version === 0) return true;
+    if (tables.length > 0 && !ownTables.every((table) => tables.includes(table))) {
+      throw new TypeError(`a database of something else, with the tables ${tables.join(", ")}`);
+    }
+    if (version === VERSION) return false;
+    throw new RangeError(`store version ${version}, expected ${VERSION}`);
+  }
+
+  #sessions(): StoredSession[] {
     const sessions = new Map<number, StoredSession>();
     for (const row of this.#rows("SELECT * FROM session")) {
       sessions.set(row.id as number, {
@@ -102,50 +180,6 @@ export class SqliteStore implements GraphStore {
       });
     }
     return [...sessions.values()];
-  }
-
-  openSession(session: Session): void {
-    this.#insertSession.run(session.id, session.secret, session.tenant, session.lifeSpanMs);
-  }
-
-  closeSession(id: number): void {
-    this.#deleteSession.run(id);
-  }
-
-  createVariable(sessionId: number, { id, name }: SemanticVariable): void {
-    this.#insertEntry.run(sessionId, "variable", JSON.stringify({ id, name }));
-  }
-
-  settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void {
-    this.#insertValue.run(
-      sessionId,
-      variable.id,
-      variable.state === "ready" ? variable.value : "",
-      variable.error?.message ?? null,
-      raw ? JSON.stringify(raw) : null,
-    );
-  }
-
-  submit(sessionId: number, _requestId: number, operation: Operation, ids: string[]): void {
-    this.#insertEntry.run(sessionId, "operation", JSON.stringify({ operation, ids }));
-  }
-
-  demand(sessionId: number, variableId: string, criteria: Criteria): void {
-    this.#insertDemand.run(sessionId, variableId, criteria);
-  }
-
-  close(): void {
-    this.#database.close();
-  }
-
-  #migrate(): void {
-    const [row] = this.#rows("PRAGMA user_version");
-    const version = row.user_version as number;
-    if (version > VERSION) {
-      throw new RangeError(`store version ${version}, expected at most ${VERSION}`);
-    }
-    this.#database.exec(schema);
-    this.#database.exec(`PRAGMA user_version = ${VERSION}`);
   }
 
   #rows(sql: string): Record<string, unknown>[] {

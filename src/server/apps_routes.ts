@@ -112,13 +112,12 @@ export function appsRoutes(router: AppRouter, options: AppsRoutesOptions): void 
   });
 }
 
-/** Adds a whole graph; calls may name each other's outputs in any order. */
+/** Adds a whole graph, or nothing of it; calls may name each other's outputs in any order. */
 function submitApp(
   graph: GraphRuntime,
   session: Session,
   body: AppBody,
 ): { request_ids: number[]; variables: Record<string, string>; reads: AppRead[] } {
-  // Before anything is made: a session that goes on must not keep half of what was refused.
   const criteria = Object.entries(body.outputs).map(([ref, text]) =>
     [ref, parseCriteria(text)] as const
   );
@@ -127,9 +126,6 @@ function submitApp(
   );
   checkRefs(body);
   const variables = new Map<string, string>();
-  for (const { ref, name, content } of body.variables) {
-    variables.set(ref, graph.createVariable(session, name ?? ref, content).id);
-  }
   const idOf = (ref: string): string => {
     const known = variables.get(ref);
     if (known !== undefined) return known;
@@ -137,8 +133,14 @@ function submitApp(
     variables.set(ref, id);
     return id;
   };
-  const operations = body.calls.map((call) => readOperation(withIds(call, idOf)));
-  const requestIds = operations.map((operation) => graph.submit(session, operation).requestId);
+  const requestIds = graph.atomically(session, () => {
+    for (const { ref, name, content } of body.variables) {
+      variables.set(ref, graph.createVariable(session, name ?? ref, content).id);
+    }
+    return body.calls.map((call, i) =>
+      named(call, i, () => graph.submit(session, readOperation(withIds(call, idOf))).requestId)
+    );
+  });
   const variableOf = (ref: string) => session.variable(variables.get(ref)!);
   const reads = body.reads.map(({ ref, stream }, i): AppRead => ({
     ref,
@@ -149,6 +151,18 @@ function submitApp(
   for (const [ref, wanted] of criteria) graph.demand(session, variableOf(ref), wanted);
   for (const { variable, criteria } of reads) graph.demand(session, variable, criteria);
   return { request_ids: requestIds, variables: Object.fromEntries(variables), reads };
+}
+
+/** Does `work` for a call; a refusal says which one it is about. */
+function named<T>(call: Record<string, unknown>, index: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof GraphError) || error.code === "unavailable") throw error;
+    const what = call.template ?? call.func_name ?? call.kind;
+    const short = typeof what === "string" ? ` (${JSON.stringify(what.slice(0, 40))})` : "";
+    throw new GraphError(error.code, `calls.${index}${short}: ${error.message}`);
+  }
 }
 
 /** Throws `GraphError` where a `ref` is set twice, or names neither a variable nor an output of a call. */

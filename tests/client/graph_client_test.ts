@@ -188,6 +188,24 @@ Deno.test("GraphSession goes on after a refused batch, whose failure is its own"
   await session[Symbol.asyncDispose]();
 });
 
+Deno.test("GraphSession: a refused batch says which call, and leaves nothing of itself", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  await using session = new GraphSession({ fetch: server.fetch });
+  const topic = session.variable("topic", "tea");
+  await session.flushed();
+  const good = session.call(echo, { text: topic }).said;
+  const wrong = semanticFunction`Ask ${input("text")} ${output("answer", { topP: 3 })}`;
+  const bad = session.call(wrong, { text: session.variable("more", "text") }).answer;
+  const words = 'calls.1 ("Ask {{text}} {{answer}}"): sampling_config.top_p: got 3';
+  await assertRejects(() => session.flushed(), GraphRequestError, words);
+  await assertRejects(() => bad.get(), GraphRequestError, words);
+  await assertRejects(() => good.get(), GraphRequestError, words);
+  const { variables, nodes } = await session.describe();
+  assertEquals(variables.map(({ name, consumers }) => [name, consumers]), [["topic", []]]);
+  assertEquals(nodes, []);
+  assertEquals(await session.call(echo, { text: topic }).said.get(), "[Say tea: ]");
+});
+
 Deno.test("example chain_summary folds every chunk into one summary", async () => {
   let calls = 0;
   await using server = await startParrot({}, { answer: () => ` summary ${++calls}` });

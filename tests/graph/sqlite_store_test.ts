@@ -1,4 +1,12 @@
-import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+// deno-lint-ignore no-external-import -- built into Deno
+import { DatabaseSync } from "node:sqlite";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime, type GraphRuntimeOptions } from "../../src/graph/graph_runtime.ts";
 import type { Session } from "../../src/graph/session.ts";
@@ -182,8 +190,50 @@ Deno.test("a store that cannot keep a value any longer holds up no reader and en
   });
 });
 
+Deno.test("what a client asks for and the store cannot keep is refused, and leaves all as it was", async () => {
+  await withFile(async (path) => {
+    const store = new FullStore(path);
+    await using world = openWorld({}, { store });
+    const { graph, session, clock } = world;
+    const [value, out] = ["value", "out"].map((name) => graph.createVariable(session, name));
+    const parameters = [input("i", { id: value.id }), output("o", 5, { variableId: out.id })];
+    const waiting = graph.read(session, out.id, "latency");
+    const refused = (work: () => unknown) => {
+      const error = assertThrows(work, GraphError, "cannot be written: database or disk is full");
+      assertEquals(error.code, "unavailable");
+    };
+    store.full = true;
+    refused(() => graph.setVariable(session, value.id, "text"));
+    refused(() => graph.createVariable(session, "more", "text"));
+    refused(() => submit(world, call("Say {{i}} {{o}}", parameters)));
+    refused(() => graph.openSession());
+    assertEquals([session.variables.size, session.nodes.length, session.calls], [2, 0, 0]);
+    assertEquals([value.state, value.consumers, graph.sessionCount], ["pending", [], 1]);
+    // Once there is room again, the client's second try succeeds.
+    store.full = false;
+    submit(world, call("Say {{i}} {{o}}", parameters));
+    graph.setVariable(session, value.id, "text");
+    assertEquals(await clock.run(waiting), out.value);
+  });
+});
+
 /** A store on a disk that has become full. */
 class FullStore extends SqliteStore {
+  /** Whether there is no room for what clients ask for either. */
+  full = false;
+
+  override together(writes: () => void): void {
+    super.together(() => {
+      writes();
+      if (this.full) this.settle();
+    });
+  }
+
+  override openSession(session: Session): void {
+    if (this.full) this.settle();
+    super.openSession(session);
+  }
+
   override settle(): void {
     throw new Error("database or disk is full");
   }
@@ -253,6 +303,59 @@ Deno.test("SqliteStore: a kept call that this server may not run any more says s
       );
       assertEquals(error.code, "forbidden");
     }, path);
+  });
+});
+
+Deno.test("SqliteStore: a session that cannot be rebuilt keeps no other from coming back", async () => {
+  await withFile(async (path) => {
+    const ids = await run(({ graph }) => {
+      const sessions = [graph.openSession(), graph.openSession()];
+      graph.submit(sessions[0], call(`${"long ".repeat(50)} {{o}}`, [output("o", 1)]));
+      graph.createVariable(sessions[1], "v", "kept");
+      return Promise.resolve(sessions.map(({ id }) => id));
+    }, path);
+    for (const [totalChars, found] of [[100, [false, true]], [1000, [true, true]]] as const) {
+      await run(
+        ({ graph }) => {
+          const open = ids.map((id) => {
+            try {
+              return graph.session(id).id === id;
+            } catch (error) {
+              return assertInstanceOf(error, GraphError), false;
+            }
+          });
+          assertEquals(open, [...found]);
+          return Promise.resolve();
+        },
+        path,
+        { limits: { totalChars } },
+      );
+    }
+  });
+});
+
+Deno.test("SqliteStore leaves another application's database as it is, and names a damaged file", async () => {
+  await withFile((path) => {
+    const change = (sql: string) => {
+      const database = new DatabaseSync(path);
+      database.exec(sql);
+      const rows = database.prepare("SELECT name FROM sqlite_master").all();
+      database.close();
+      return rows.length;
+    };
+    const refused = (words: string) =>
+      assertThrows(() => new SqliteStore(path).load(), Error, `open the store ${path}: ${words}`);
+    change("CREATE TABLE session (theirs TEXT)");
+    refused("a database of something else, with the tables session");
+    assertEquals(change("DROP TABLE session"), 0);
+    change("PRAGMA user_version = 7");
+    refused("store version 7, expected 1");
+    change("PRAGMA user_version = 0");
+    new SqliteStore(path).close();
+    change("INSERT INTO session VALUES (1, '', '', 1)");
+    change(`INSERT INTO entry (session, kind, data) VALUES (1, 'variable', '{"id":')`);
+    refused("Unexpected end of JSON input");
+    return Promise.resolve();
   });
 });
 
