@@ -23,7 +23,7 @@ export interface CallOptions {
 }
 
 interface Batch {
-  variables: { ref: string; name: string; content: string }[];
+  variables: { ref: string; name: string; content?: string }[];
   calls: Record<string, unknown>[];
   outputs: Record<string, Criteria>;
   made: Set<RemoteVariable>;
@@ -73,8 +73,8 @@ export class GraphSession implements AsyncDisposable {
     return this.#session?.id;
   }
 
-  /** A variable with a value. Throws `TypeError` after disposal. */
-  variable(name: string, content: string): RemoteVariable {
+  /** A variable with a value, or, without `content`, one to be given its value later, by its `set`. Throws `TypeError` after disposal. */
+  variable(name: string, content?: string): RemoteVariable {
     const variable = this.#make(name);
     this.#open().variables.push({ ref: variable.ref, name, content });
     return variable;

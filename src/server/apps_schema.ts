@@ -7,7 +7,7 @@ const MAX_READS = 256;
 const variableSchema = z.object({
   ref: z.string(),
   name: z.string().optional(),
-  content: z.string(),
+  content: z.string().optional().openapi({ description: "Default: to be set later." }),
 });
 const callSchema = z.record(z.string(), z.unknown());
 
@@ -18,7 +18,7 @@ export const appSchema = z.object({
   api_key: z.string().optional(),
   variables: untilFault(variableSchema, z.array(variableSchema))
     .default([])
-    .openapi({ description: "Variables set from the start, under names for this request only." }),
+    .openapi({ description: "Variables that no call sets, under names for this request only." }),
   calls: untilFault(callSchema, z.array(callSchema)).default([]).openapi({
     description:
       "Bodies of /v1/semantic_call or /v1/py_native_call, or {kind: transform | upscale, …}. A parameter " +

@@ -206,6 +206,16 @@ Deno.test("GraphSession: a refused batch says which call, and leaves nothing of 
   assertEquals(await session.call(echo, { text: topic }).said.get(), "[Say tea: ]");
 });
 
+Deno.test("GraphSession: a variable may get its value later, once", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  await using session = new GraphSession({ fetch: server.fetch });
+  const review = session.variable("review");
+  const said = session.call(echo, { text: review }).said.get();
+  await review.set("good");
+  assertEquals(await said, "[Say good: ]");
+  await assertRejects(() => review.set("better"), GraphRequestError, "is ready already");
+});
+
 Deno.test("example chain_summary folds every chunk into one summary", async () => {
   let calls = 0;
   await using server = await startParrot({}, { answer: () => ` summary ${++calls}` });
