@@ -1,3 +1,4 @@
+import { FewAtATime } from "../common/few_at_a_time.ts";
 import { log } from "../common/log.ts";
 import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions, NativeRequest } from "./native_functions.ts";
@@ -19,21 +20,13 @@ const MAX_PROCESSES = 4;
  */
 export function pythonSandbox(python = "python3"): NativeFunctions {
   let isolation: Promise<string[]> | undefined;
-  let running = 0;
-  const waiting: (() => void)[] = [];
+  const places = new FewAtATime(MAX_PROCESSES, Infinity);
   return {
     async run(request, signal) {
       isolation ??= findIsolation();
       const prefix = await isolation;
-      if (running >= MAX_PROCESSES) await new Promise<void>((resolve) => waiting.push(resolve));
-      running++;
-      try {
-        signal.throwIfAborted();
-        return await runOnce([...prefix, python], request, signal);
-      } finally {
-        running--;
-        waiting.shift()?.();
-      }
+      const work = () => runOnce([...prefix, python], request, signal);
+      return await places.run("native functions", work, signal);
     },
   };
 }
