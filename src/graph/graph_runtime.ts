@@ -33,6 +33,9 @@ export interface GraphRuntimeOptions extends NodeWorkers {
 
 /** How often expired sessions are looked for. */
 const SWEEP_MS = 5000;
+/** Sessions that are ended at once, and the pause before others are: all that a restart brought back expire together, and a store takes 0.2 ms for each. */
+const SWEEP_SESSIONS = 100;
+const SWEEP_PAUSE_MS = 50;
 /** How often a runtime that drains looks whether something runs. */
 const DRAIN_LOOK_MS = 20;
 /** An application goes on if its next step comes within this time of its last one: longer than a client's round trip. */
@@ -54,8 +57,6 @@ export class GraphRuntime implements AsyncDisposable {
   readonly #settledQueue: { session: Session; variable: SemanticVariable }[] = [];
   #propagating = false;
   #applications = 0;
-  /** Texts of chains that are being transformed. */
-  #transforming = 0;
   #draining = false;
   #cancelSweep: (() => void) | undefined;
   #closed = false;
@@ -264,7 +265,7 @@ export class GraphRuntime implements AsyncDisposable {
   }
 
   get #running(): boolean {
-    return this.#dispatcher.size + this.#aborts.size + this.#transforming > 0;
+    return this.#dispatcher.size + this.#aborts.size > 0;
   }
 
   /** Ends every session and lets go of the engines. Pools stay open: they belong to the caller. */
@@ -386,11 +387,12 @@ export class GraphRuntime implements AsyncDisposable {
     if (chain.continued) chain.raw = { text, ids };
     const { output, transforms } = chain.generate;
     if (transforms.length === 0) return this.#finish(chain, new Map([[output, text]]));
-    this.#transforming++;
-    applyTransforms(transforms, text).then(
+    const abort = new AbortController();
+    this.#aborts.set(chain, abort);
+    applyTransforms(transforms, text, abort.signal).then(
       (value) => this.#finish(chain, new Map([[output, value]])),
       (error) => this.#fail(chain, error),
-    ).finally(() => this.#transforming--);
+    );
   }
 
   #finish(node: GraphNode, values: Map<SemanticVariable, string>): void {
@@ -478,15 +480,18 @@ export class GraphRuntime implements AsyncDisposable {
   }
 
   #sweep(): void {
+    let ended = 0;
     for (const [id, session] of this.#sessions) {
-      if (this.#expired(session)) this.closeSession(id, `Session (session_id=${id}) expired`);
+      if (!this.#expired(session)) continue;
+      if (ended++ === SWEEP_SESSIONS) return this.#sweepLater(SWEEP_PAUSE_MS);
+      this.closeSession(id, `Session (session_id=${id}) expired`);
     }
   }
 
   /** Looks for expired sessions from time to time while there are any. */
-  #sweepLater(): void {
+  #sweepLater(ms = SWEEP_MS): void {
     if (this.#closed || this.#cancelSweep || this.#sessions.size === 0) return;
-    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
+    this.#cancelSweep = this.#clock.after(ms, () => {
       this.#cancelSweep = undefined;
       this.#sweep();
       this.#sweepLater();

@@ -40,7 +40,9 @@ export async function performNode(
   const [output] = node.outputs;
   switch (node.kind) {
     case "transform":
-      return new Map([[output, await applyTransforms(node.transforms, node.inputs[0].value)]]);
+      return new Map([
+        [output, await applyTransforms(node.transforms, node.inputs[0].value, signal)],
+      ]);
     case "upscale":
       return new Map([
         [

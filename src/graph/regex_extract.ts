@@ -38,17 +38,19 @@ postMessage("ready");`;
 /**
  * The group of the first match of a client's pattern. Patterns that may backtrack run in a worker that is ended
  * when time is up, so that no pattern stops the server. Rejects with `GraphError`: failed when nothing
- * matches, timeout when it takes longer than a second.
+ * matches, timeout when it takes longer than a second; and with the reason of `signal`.
  */
 export async function extractRegex(
   text: string,
   pattern: string,
   flags: string,
   group?: number | string,
+  signal?: AbortSignal,
 ): Promise<string> {
+  const inWorker = () => executeInWorker(text, pattern, flags, group, signal);
   const value = isCheap(pattern, text)
     ? execute(text, pattern, flags, group)
-    : await workers.run("patterns", () => executeInWorker(text, pattern, flags, group));
+    : await workers.run("patterns", inWorker, signal);
   if (value === null) {
     throw new GraphError("failed", `transform regex: nothing matches /${pattern}/${flags}`);
   }
@@ -74,12 +76,16 @@ async function executeInWorker(
   pattern: string,
   flags: string,
   group?: number | string,
+  signal?: AbortSignal,
 ): Promise<string | null> {
   const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(url, { type: "module" });
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let giveUp = () => {};
   try {
     return await new Promise<string | null>((resolve, reject) => {
+      giveUp = () => reject(signal?.reason);
+      signal?.addEventListener("abort", giveUp);
       const within = (ms: number) => {
         clearTimeout(timer);
         timer = setTimeout(
@@ -103,6 +109,7 @@ async function executeInWorker(
     });
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
     worker.terminate();
     URL.revokeObjectURL(url);
   }

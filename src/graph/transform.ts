@@ -69,16 +69,17 @@ function parseTransform(value: unknown): Transform {
   }
 }
 
-/** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing. */
+/** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing, or with the reason of `signal`. */
 export async function applyTransforms(
   transforms: readonly Transform[],
   text: string,
+  signal?: AbortSignal,
 ): Promise<string> {
-  for (const step of transforms) text = await apply(step, text);
+  for (const step of transforms) text = await apply(step, text, signal);
   return text;
 }
 
-function apply(step: Transform, text: string): string | Promise<string> {
+function apply(step: Transform, text: string, signal?: AbortSignal): string | Promise<string> {
   switch (step.kind) {
     case "trim":
       return text.trim();
@@ -87,7 +88,7 @@ function apply(step: Transform, text: string): string | Promise<string> {
     case "json":
       return readPath(findJson(text), step.path);
     case "regex":
-      return extractRegex(text, step.pattern, step.flags ?? "", step.group);
+      return extractRegex(text, step.pattern, step.flags ?? "", step.group, signal);
   }
 }
 

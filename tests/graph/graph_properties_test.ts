@@ -256,3 +256,14 @@ Deno.test("a session expires whose calls wait for a client that has left, not on
   await clock.run(sessions[1].variable(parameters[0].var_id).wait());
   assertEquals(sessions.map(({ closed }) => closed), [true, false]);
 });
+
+Deno.test("sessions that expire together end a hundred at a time", async () => {
+  await using world = openWorld({}, { sessionLifeSpanMs: 1000 });
+  const { graph, clock } = world;
+  for (let i = 1; i < 250; i++) graph.openSession();
+  const left = async (ms: number) => {
+    await clock.run(new Promise<void>((done) => clock.after(ms, done)));
+    return graph.sessionCount;
+  };
+  assertEquals([await left(5001), await left(50), await left(50)], [150, 50, 0]);
+});

@@ -1,6 +1,7 @@
 import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { applyTransforms, parseTransforms } from "../../src/graph/transform.ts";
+import { call, openWorld, output, submit } from "./support.ts";
 
 const apply = (steps: unknown, text: string) => applyTransforms(parseTransforms(steps), text);
 
@@ -77,6 +78,24 @@ Deno.test("transform regex runs few patterns at a time, however many texts come 
     globalThis.Worker = RealWorker;
   }
   assertEquals([live, most], [0, 4]);
+});
+
+Deno.test("transform regex of a session that ends gives its place to others at once", async () => {
+  await using world = openWorld({ answer: () => "a".repeat(60) + "b" });
+  const { graph, session, clock } = world;
+  const evil = { kind: "regex" as const, pattern: "^(a|aa)+$" };
+  const made = Array.from(
+    { length: 8 },
+    () => submit(world, call("Say {{o}}", [output("o", 16, { transforms: [evil] })])).o,
+  );
+  const reads = Promise.allSettled(made.map((id) => graph.read(session, id, "latency")));
+  while (graph.chainCount > 0) await clock.run(new Promise<void>((done) => clock.after(10, done)));
+  graph.closeSession(session.id);
+  await reads;
+  // Four a second would take two.
+  const start = performance.now();
+  assertEquals(await apply([{ kind: "regex", pattern: "(a+) (b+)" }], "a b"), "a");
+  assertLess(performance.now() - start, 900);
 });
 
 Deno.test("transform json finds the value in talk around it", async () => {
