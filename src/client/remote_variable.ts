@@ -69,8 +69,8 @@ export class RemoteVariable {
     const answer = await this.#home.transport.send("GET", `${path}/stream`, { query, signal });
     if (!answer.body) throw new TypeError("stream: the answer has no body");
     for await (const event of serverSentEvents(answer.body)) {
-      const { text = "", done, error } = JSON.parse(event) as ReadEvent;
-      if (error !== undefined) throw new GraphRequestError(500, error);
+      const { text = "", done, error, status } = JSON.parse(event) as ReadEvent;
+      if (error !== undefined) throw new GraphRequestError(status ?? 500, error);
       if (done) return;
       // What an answer that broke off has brought comes again.
       const fresh = text.slice(got);

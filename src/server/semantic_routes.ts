@@ -83,13 +83,14 @@ export function semanticRoutes(router: AppRouter, options: SemanticRoutesOptions
   );
 }
 
-/** Pieces as `{"text": …}`, then `{"done": true}`; a failure as `{"error": …, "traceback": …}`. */
+/** Pieces as `{"text": …}`, then `{"done": true}`; a failure as `{"error": …, "traceback": …, "status": …}`, as a read would be answered. */
 async function* events(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   try {
     for await (const text of pieces) yield sseData({ text });
     yield sseData({ done: true });
   } catch (error) {
-    yield sseData(parrotError(error).body);
+    const { status, body } = parrotError(error);
+    yield sseData({ ...body, status });
   }
 }
 

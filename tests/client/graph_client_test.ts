@@ -139,6 +139,10 @@ Deno.test("GraphSession streams, transforms, and tells of failures", async () =>
     GraphRequestError,
     "too long",
   );
+  const refused = await Promise.all(
+    [bad.get(), bad.stream().next()].map((read) => read.then(() => 200, (error) => error.status)),
+  );
+  assertEquals(refused, [400, 400]);
 });
 
 Deno.test("GraphSession: a variable carries an image's bytes, and a cancelled one fails", async () => {

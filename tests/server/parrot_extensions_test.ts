@@ -59,8 +59,9 @@ Deno.test("semantic_var/{id}/stream ends with the error when the work fails", as
     new Request(`http://localhost/v1/semantic_var/${id}/stream?${query}`),
   );
   const event = JSON.parse((await answer.text()).replace("data: ", ""));
-  assertEquals(Object.keys(event), ["error", "traceback"]);
+  assertEquals(Object.keys(event), ["error", "traceback", "status"]);
   assertStringIncludes(event.error, "too long");
+  assertEquals(event.status, 400);
 });
 
 Deno.test("semantic_var/{id}/content gives and takes raw bytes", async () => {
