@@ -34,8 +34,8 @@ export class ParrotAccess {
 
   /**
    * The session that a request is about. A secret that is sent must be right. Where the server asks for keys, a
-   * request without a secret needs the key that opened the session, unless `open`: Parrot's client sends no
-   * secret with calls, so there the session's id, which cannot be guessed, stands for it.
+   * request without a secret needs the key that opened the session, or with `open` none: Parrot's client sends
+   * neither with calls, so there the session's id, which cannot be guessed, stands for them.
    */
   session(credentials: Credentials, open = false): Session {
     const session = this.#graph.session(sessionNumber(credentials.sessionId));
@@ -43,7 +43,7 @@ export class ParrotAccess {
       session.authorize(credentials.sessionAuth);
       return session;
     }
-    if (open || !this.#auth.required) return session;
+    if (!this.#auth.required || (open && credentials.bearer === undefined)) return session;
     const identity = this.#auth.identify(credentials.bearer);
     if (identity && identity.tenant === session.tenant) return session;
     throw new GraphError("unauthorized", `Session ${session.id}: session_auth is required`);

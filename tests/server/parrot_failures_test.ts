@@ -241,6 +241,15 @@ Deno.test("parrot keys: api_key in the body or a bearer token, and secrets are a
     callBody(session_id, "Say {{a}}", [out("a")]),
   );
   assertEquals(call.status, 200, "the reference's client sends no secret with calls");
+  const callAs = async (key: string) => {
+    const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+    const body = JSON.stringify(callBody(session_id, "Say {{b}}", [out("b")]));
+    const url = "http://localhost/v1/semantic_call";
+    const answer = await server.fetch(new Request(url, { method: "POST", headers, body }));
+    await answer.body?.cancel();
+    return answer.status;
+  };
+  assertEquals([await callAs("k2"), await callAs("k1")], [401, 200]);
   const bearer = (key: string) =>
     server.fetch(
       new Request(`http://localhost/v1/semantic_var?session_id=${session_id}`, {
@@ -248,7 +257,7 @@ Deno.test("parrot keys: api_key in the body or a bearer token, and secrets are a
       }),
     );
   const own = await bearer("k1");
-  assertEquals((await own.json()).variables.length, 2);
+  assertEquals((await own.json()).variables.length, 3);
   const other = await bearer("k2");
   assertEquals(other.status, 401);
   await other.body?.cancel();
