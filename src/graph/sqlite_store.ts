@@ -190,6 +190,8 @@ export class SqliteStore implements GraphStore {
 
 function opened(path: string): DatabaseSync {
   try {
+    // A new file is its owner's alone: it holds the secrets of sessions. SQLite gives those beside it the same mode.
+    Deno.openSync(path, { create: true, write: true, mode: 0o600 }).close();
     return new DatabaseSync(path);
   } catch (error) {
     throw named(path, error);

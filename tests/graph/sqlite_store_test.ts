@@ -352,6 +352,9 @@ Deno.test("SqliteStore leaves another application's database as it is, and names
     refused("store version 7, expected 1");
     change("PRAGMA user_version = 0");
     new SqliteStore(path).close();
+    Deno.removeSync(path);
+    new SqliteStore(path).close();
+    if (Deno.build.os !== "windows") assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
     change("INSERT INTO session VALUES (1, '', '', 1)");
     change(`INSERT INTO entry (session, kind, data) VALUES (1, 'variable', '{"id":')`);
     refused("Unexpected end of JSON input");
