@@ -4,7 +4,7 @@ import type { SessionDescription } from "../graph/describe_session.ts";
 import type { UpscaleOptions } from "../graph/node.ts";
 import type { Transform } from "../graph/transform.ts";
 import { EarlyReads } from "./early_reads.ts";
-import { type GraphClientOptions, GraphTransport } from "./graph_transport.ts";
+import { type GraphClientOptions, GraphRequestError, GraphTransport } from "./graph_transport.ts";
 import { RemoteVariable, type VariableHome } from "./remote_variable.ts";
 import type { OutputOptions, SemanticFunction } from "./semantic_function.ts";
 import { serverSentEvents } from "./server_sent_events.ts";
@@ -58,6 +58,7 @@ export class GraphSession implements AsyncDisposable {
       transport: this.transport,
       credentials: () => this.credentials(),
       sent: (variable) => {
+        this.#checkOpen();
         this.#flush();
         return this.#batches.get(variable)?.sent;
       },
@@ -157,16 +158,22 @@ export class GraphSession implements AsyncDisposable {
     return sending;
   }
 
-  /** Ends the session in the server; unfinished work stops. Idempotent. */
+  /** Ends the session in the server; unfinished work stops, and its readers are told. Idempotent, and no failure where there is no server any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    this.#batch?.reads.end(disposed());
     this.#batch = undefined;
     await this.#sending.catch(() => {});
     if (!this.#session) return;
     const { id, auth } = this.#session;
     this.#session = undefined;
     const json = { session_auth: auth };
-    await (await this.transport.send("DELETE", `/v1/session/${id}`, { json })).body?.cancel();
+    try {
+      await (await this.transport.send("DELETE", `/v1/session/${id}`, { json })).body?.cancel();
+    } catch (error) {
+      // It has ended, or will by itself; what failed in its scope must not be hidden by this.
+      if (!(error instanceof GraphRequestError || error instanceof TypeError)) throw error;
+    }
   }
 
   #unary(kind: string, source: RemoteVariable, rest: Record<string, unknown>): RemoteVariable {
@@ -197,7 +204,7 @@ export class GraphSession implements AsyncDisposable {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new TypeError("This graph session was disposed of and cannot be used.");
+    if (this.#closed) throw disposed();
   }
 
   #make(name: string): RemoteVariable {
@@ -269,6 +276,10 @@ export class GraphSession implements AsyncDisposable {
     });
     return { ...call, parameters };
   }
+}
+
+function disposed(): TypeError {
+  return new TypeError("This graph session was disposed of and cannot be used.");
 }
 
 async function firstEvent(events: AsyncGenerator<string, void, void>) {

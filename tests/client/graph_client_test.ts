@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertLess,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { chainSummary } from "../../examples/chain_summary.ts";
 import { developSoftware } from "../../examples/coder_reviewer.ts";
 import { mapReduce } from "../../examples/map_reduce.ts";
@@ -107,6 +114,29 @@ Deno.test("GraphSession is of no use after it was disposed of", async () => {
   assertThrows(() => session.variable("a", "b"), TypeError, words);
   await assertRejects(() => session.describe(), TypeError, words);
   await assertRejects(() => said.get(), TypeError, words);
+});
+
+Deno.test("GraphSession disposed of in the turn of a read tells its reader, and hides no error of its scope", async () => {
+  await using server = await startParrot();
+  let gone = false;
+  const fetch = (request: Request) =>
+    gone ? Promise.reject(new TypeError("refused")) : server.fetch(request);
+  const session = new GraphSession({ fetch });
+  const { said } = session.call(echo, { text: "a" });
+  const reads = Promise.allSettled([said.get(), said.stream().next()]);
+  await session[Symbol.asyncDispose]();
+  const ends = await reads;
+  assertEquals(ends.map(({ status }) => status), ["rejected", "rejected"]);
+  for (const end of ends) {
+    assertStringIncludes(String((end as PromiseRejectedResult).reason), "disposed");
+  }
+  const scope = async () => {
+    await using other = new GraphSession({ fetch });
+    await other.call(echo, { text: "a" }).said.get();
+    gone = true;
+    await other.call(echo, { text: "b" }).said.get();
+  };
+  await assertRejects(scope, TypeError, "POST http://127.0.0.1:8080/v1/apps: no answer");
 });
 
 Deno.test("GraphSession streams, transforms, and tells of failures", async () => {
