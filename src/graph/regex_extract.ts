@@ -52,7 +52,8 @@ export async function extractRegex(
     ? execute(text, pattern, flags, group)
     : await workers.run("patterns", inWorker, signal);
   if (value === null) {
-    throw new GraphError("failed", `transform regex: nothing matches /${pattern}/${flags}`);
+    const where = group === undefined ? "" : ` with a group ${group}`;
+    throw new GraphError("failed", `transform regex: nothing matches /${pattern}/${flags}${where}`);
   }
   return value;
 }

@@ -51,7 +51,14 @@ function parseTransform(value: unknown): Transform {
       } catch (error) {
         throw new GraphError("invalid", `transform regex: ${(error as Error).message}`);
       }
-      const group = step.group as number | string | undefined;
+      const { group } = step;
+      if (!isGroup(group)) {
+        const met = JSON.stringify(group);
+        throw new GraphError(
+          "invalid",
+          `transform regex: group ${met}, expected a number or a name`,
+        );
+      }
       return { kind: "regex", pattern, flags, group };
     }
     case "json": {
@@ -67,6 +74,10 @@ function parseTransform(value: unknown): Transform {
         `transform: got kind ${JSON.stringify(step?.kind)}, expected trim, regex, json or template`,
       );
   }
+}
+
+function isGroup(value: unknown): value is number | string | undefined {
+  return value === undefined || typeof value === "string" || Number.isInteger(value);
 }
 
 /** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing, or with the reason of `signal`. */

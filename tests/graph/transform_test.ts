@@ -33,6 +33,11 @@ Deno.test("transform regex takes the first group, a numbered or a named one, or 
     GraphError,
     "nothing matches",
   );
+  await assertRejects(
+    () => apply([{ kind: "regex", pattern: "(4)2", group: 7 }], text),
+    GraphError,
+    "nothing matches /(4)2/ with a group 7",
+  );
 });
 
 Deno.test("transform regex that backtracks for ever is stopped, and the server goes on meanwhile", async () => {
@@ -138,6 +143,7 @@ Deno.test("parseTransforms refuses what it does not know", () => {
       ["shout"],
       [{ kind: "regex", pattern: "(" }],
       [{ kind: "regex" }],
+      [{ kind: "regex", pattern: "(a)", group: {} }],
       [{ kind: "json", path: "$.a b" }],
       [{ kind: "template" }],
       [null],
