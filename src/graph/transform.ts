@@ -152,18 +152,29 @@ function parsePath(path: string): (string | number)[] {
   while (at < path.length) {
     grammar.lastIndex = at;
     const match = grammar.exec(path);
-    if (!match) {
-      throw new GraphError(
-        "invalid",
-        `transform json: path ${JSON.stringify(path)} is not understood at character ${at}`,
-      );
-    }
+    if (!match) throw badPath(path, at);
     if (match[1] !== undefined) keys.push(match[1]);
     else if (match[2] !== undefined) keys.push(Number(match[2]));
-    else keys.push(JSON.parse(`"${match[3]}"`) as string);
+    else keys.push(unescaped(match[3], path, at));
     at = grammar.lastIndex;
   }
   return keys;
+}
+
+/** A key as JSON writes its text. */
+function unescaped(text: string, path: string, at: number): string {
+  try {
+    return JSON.parse(`"${text}"`);
+  } catch {
+    throw badPath(path, at);
+  }
+}
+
+function badPath(path: string, at: number): GraphError {
+  return new GraphError(
+    "invalid",
+    `transform json: path ${JSON.stringify(path)} is not understood at character ${at}`,
+  );
 }
 
 function readPath(value: unknown, path: string): string {

@@ -151,6 +151,7 @@ Deno.test("parseTransforms refuses what it does not know", () => {
       [{ kind: "regex" }],
       [{ kind: "regex", pattern: "(a)", group: {} }],
       [{ kind: "json", path: "$.a b" }],
+      [{ kind: "json", path: '$["\\x"]' }],
       [{ kind: "template" }],
       [null],
       Array(17).fill("trim"),
