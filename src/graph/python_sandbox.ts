@@ -20,13 +20,12 @@ const MAX_PROCESSES = 4;
  */
 export function pythonSandbox(python = "python3"): NativeFunctions {
   let isolation: Promise<string[]> | undefined;
-  const places = new FewAtATime(MAX_PROCESSES, Infinity);
+  const processes = new FewAtATime(MAX_PROCESSES, Infinity);
   return {
     async run(request, signal) {
       isolation ??= findIsolation();
-      const prefix = await isolation;
-      const work = () => runOnce([...prefix, python], request, signal);
-      return await places.run("native functions", work, signal);
+      const command = [...await isolation, python];
+      return await processes.run("functions", () => runOnce(command, request, signal), signal);
     },
   };
 }

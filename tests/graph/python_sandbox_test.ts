@@ -88,3 +88,26 @@ Deno.test({
     assertMatch(error.message, /minor version/);
   },
 });
+
+Deno.test({
+  name: "pythonSandbox lets a cancelled function go that still waits for its turn",
+  ignore: !available,
+  async fn() {
+    const code = await marshal("def f(out):\n  import time\n  time.sleep(0.5)\n  out.set('x')") ?? "";
+    const request = { name: "f", code, arguments: {}, outputs: ["out"], timeoutMs: 5000 };
+    const ended: string[] = [];
+    const running = [0, 1, 2, 3].map(async () => {
+      await sandbox.run(request, new AbortController().signal);
+      ended.push("ran");
+    });
+    const reason = new GraphError("cancelled", "left");
+    const abort = new AbortController();
+    const waiting = sandbox.run(request, abort.signal).catch((error) => {
+      assertEquals(error, reason);
+      ended.push("left");
+    });
+    setTimeout(() => abort.abort(reason), 20);
+    await Promise.all([...running, waiting]);
+    assertEquals(ended, ["left", "ran", "ran", "ran", "ran"]);
+  },
+});
