@@ -5,19 +5,10 @@
  */
 
 /** Severity, lowest first. */
-export type LogLevel = "debug" | "info" | "warn" | "error";
-
-const order: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
-let threshold: LogLevel = "info";
-
-/** Drops lines under `level` from now on. */
-export function setLogLevel(level: LogLevel): void {
-  threshold = level;
-}
+type LogLevel = "info" | "warn" | "error";
 
 /** Writes one line. `fields` are machine-readable details. */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
-  if (order[level] < order[threshold]) return;
   if (Deno.stderr.isTerminal()) {
     const tail = Object.entries(fields).map(([k, v]) =>
       ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`

@@ -5,7 +5,6 @@
  */
 // deno-lint-ignore no-external-import -- Deno has no other way to set a priority
 import { setPriority } from "node:os";
-import { log } from "../common/log.ts";
 import { EngineHost } from "./host.ts";
 import { encodeFrame, FrameDecoder } from "./frames.ts";
 import type { FromHost, ToHost } from "./host_messages.ts";
@@ -13,16 +12,6 @@ import type { FromHost, ToHost } from "./host_messages.ts";
 // A software adapter takes every core; the server must still get its turn. Measured there on 2 cores, both loaded,
 // 4 prompts of 2,300 tokens each way: the 99th percentile of the server's event loop gaps falls from 8-12 ms to 6-8.
 setPriority(5);
-
-// A terminal and a service manager signal every process of a group: the server drains its requests first, for which
-// it needs this process, and then closes its input.
-const ignored: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
-for (const signal of ignored) {
-  Deno.addSignalListener(
-    signal,
-    () => log("debug", `host ${Deno.pid} leaves ${signal} to its server`),
-  );
-}
 
 // Whatever a library prints must not end up among the frames.
 console.log = console.info = console.debug = console.error;
@@ -38,11 +27,10 @@ function send(message: FromHost): void {
   }
 }
 
-// Ctrl-C and service managers signal the whole group; the host lives as long as the one that started it, which may
-// want to let requests end first.
-const groupSignals = ["SIGINT", "SIGTERM"] as const;
+// A terminal and a service manager signal every process of a group: the server lets its requests end first, for which it needs this
+// process, and then closes its input.
 if (Deno.build.os !== "windows") {
-  groupSignals.forEach((name) => Deno.addSignalListener(name, () => {}));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => {});
 }
 
 const host = new EngineHost(send, () => Deno.exit(1));

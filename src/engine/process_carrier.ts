@@ -55,10 +55,8 @@ export class ProcessCarrier implements Carrier {
   #write(): void {
     const frames = this.#frames;
     this.#frames = [];
-    this.#input.write(concat(frames)).catch((error) => {
-      // The host is going: `gone` says why.
-      log("debug", `host ${this.pid} takes no more messages`, { error: String(error) });
-    });
+    // What it fails with tells of a host that is going: `gone` says why.
+    this.#input.write(concat(frames)).catch(() => {});
   }
 
   kill(): void {

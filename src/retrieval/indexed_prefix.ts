@@ -66,14 +66,9 @@ export class IndexedPrefix implements Disposable {
   /** Builds the indexes on other threads, a few layers at a time. */
   startBuild(): void {
     this.state = "building";
-    const start = performance.now();
     this.built = this.#build().then(() => {
       if (this.#disposed) return;
       this.state = "ready";
-      log("debug", "retrieval index built", {
-        pages: this.pages.length,
-        seconds: (performance.now() - start) / 1000,
-      });
     }, (error) => {
       // A build cut short by its prefix's end is no fault.
       if (this.#disposed) return;
