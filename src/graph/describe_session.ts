@@ -18,7 +18,7 @@ export interface NodeDescription {
   application: number | null;
   /** The group of parallel producers it runs with. */
   group: number | null;
-  /** Longest way to a final reader. */
+  /** Nodes before it on the longest way from a source. */
   depth: number;
   /** Ids of the variables it reads. */
   inputs: string[];

@@ -1,4 +1,5 @@
 import { CancelledError, CapacityError, DeviceLostError } from "../common/errors.ts";
+import { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { EnginePool, GenerateRequest, Generation } from "../engine/types.ts";
 import { ChainTask } from "./chain_task.ts";
 import type { Clock } from "./clock.ts";
@@ -8,8 +9,6 @@ import { Planner, type PlannerOptions } from "./planner.ts";
 import { PrefillAhead } from "./prefill_ahead.ts";
 import { promptParts } from "./prompt_parts.ts";
 
-/** Tokens of an engine's KV page: what `EngineLoad` counts in. */
-const PAGE_TOKENS = 64;
 /** Times a chain is started again after its engine was lost under it. */
 const MAX_RETRIES = 3;
 /** Milliseconds before it is: a host is back in seconds. */

@@ -6,19 +6,14 @@ export interface RunningFill {
   waiting: (() => void)[];
 }
 
-interface Resident {
-  /** Characters that this key adds to the one before it. */
-  chars: number;
-}
-
 /**
  * What the planner believes one engine holds in its prefix cache. A belief only: the engine's own pages decide, and
  * a wrong guess costs a fill, never a wrong answer. Least recently used prefixes are forgotten once they exceed
  * what the engine can hold, so memory is bounded.
  */
 export class EnginePrefixes {
-  /** In order of last use. */
-  readonly #resident = new Map<number, Resident>();
+  /** Characters that each key adds to the one before it, in order of last use. */
+  readonly #resident = new Map<number, number>();
   readonly #filling = new Map<number, RunningFill>();
   #chars = 0;
   #capacity: number;
@@ -76,33 +71,19 @@ export class EnginePrefixes {
       const { key, chars } = keys[i];
       const own = chars - (i > 0 ? keys[i - 1].chars : 0);
       if (!this.#resident.delete(key)) this.#chars += own;
-      this.#resident.set(key, { chars: own });
+      this.#resident.set(key, own);
     }
     this.#evict();
   }
 
-  /** Forgets prefixes that the engine turned out not to hold, or all after a restart. */
-  forget(keys?: readonly PrefixKey[]): void {
-    if (!keys) {
-      this.#resident.clear();
-      this.#chars = 0;
-      return;
-    }
-    for (const { key } of keys) {
-      const resident = this.#resident.get(key);
-      if (!resident) continue;
-      this.#resident.delete(key);
-      this.#chars -= resident.chars;
-    }
-  }
-
-  /** Prefixes known. */
-  get size(): number {
-    return this.#resident.size;
+  /** Forgets all, as the engine has after a restart. */
+  forget(): void {
+    this.#resident.clear();
+    this.#chars = 0;
   }
 
   #evict(): void {
-    for (const [key, { chars }] of this.#resident) {
+    for (const [key, chars] of this.#resident) {
       if (this.#chars <= this.#capacity) break;
       this.#resident.delete(key);
       this.#chars -= chars;

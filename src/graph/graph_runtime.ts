@@ -87,11 +87,6 @@ export class GraphRuntime implements AsyncDisposable {
     return this.#dispatcher.size;
   }
 
-  /** Whether native functions may be called. */
-  get allowsNative(): boolean {
-    return this.#options.nativeFunctions !== undefined;
-  }
-
   /** Opens a session for `tenant`. Throws `GraphError` (limit) when too many are open. */
   openSession(tenant = "", options: { lifeSpanMs?: number } = {}): Session {
     if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) this.#sweep();
@@ -429,7 +424,6 @@ export class GraphRuntime implements AsyncDisposable {
     node.state = state;
     node.times.finished = this.#clock.now();
     if (node.application) node.application.lastActive = node.times.finished;
-    node.group?.done(node);
     this.#aborts.delete(node);
     this.#deadlines.get(node)?.();
     this.#deadlines.delete(node);

@@ -26,8 +26,6 @@ export interface SemanticCall {
   template: string;
   parameters: CallParameter[];
   models: string[];
-  /** Keep prefixes for later calls (default). */
-  cachePrefix: boolean;
   /** Drop the text after the last output (default); a call must have an output then. */
   removePureFill: boolean;
   outputCriteria?: string | null;

@@ -83,7 +83,6 @@ export function readSemanticCall(body: unknown): SemanticCall {
     template: call.template,
     parameters: call.parameters.map(readParameter),
     models: call.models ?? [],
-    cachePrefix: call.cache_prefix ?? true,
     removePureFill: call.remove_pure_fill ?? true,
     outputCriteria: call.output_criteria,
     deadlineMs: call.deadline_ms ?? undefined,

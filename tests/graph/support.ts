@@ -62,7 +62,6 @@ export function call(
     template,
     parameters,
     models: [],
-    cachePrefix: true,
     removePureFill: true,
     seed: 1,
     ...rest,

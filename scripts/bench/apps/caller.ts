@@ -66,7 +66,6 @@ export class GraphCaller implements Caller {
         template: `${template}{{o}}`,
         parameters,
         models: [],
-        cachePrefix: true,
         removePureFill: true,
         seed: 1,
       })

@@ -119,7 +119,6 @@ function operation(index: number, previous: string | undefined): SemanticCall {
     template: "Given {{a}}, {{b}} and {{c}}, continue {{d}}: {{o}}",
     parameters: [...literals, link, { name: "o", isOutput: true }],
     models: [],
-    cachePrefix: true,
     removePureFill: true,
     seed: 1,
   };
