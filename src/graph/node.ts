@@ -125,10 +125,6 @@ export interface UpscaleOptions {
   height?: number;
   /** Enlargement, instead of width and height. */
   scale?: number;
-  /** How much detail may be made up, 0 to 1. */
-  detail?: number;
-  /** Which model enlarges it. */
-  model?: string;
 }
 
 /** An image variable goes in, an enlarged one comes out; both are data URLs. */

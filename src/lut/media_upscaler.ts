@@ -6,7 +6,7 @@ import { upscaleImageFile } from "./upscale_image_file.ts";
 import { WorkerUpscaler } from "./worker_upscaler.ts";
 import { enlargedHeader, openY4mVideo, y4mChunks, y4mFrames } from "./y4m_video.ts";
 
-/** What a node of the application graph asks for; the fields that tables cannot honour are refused. */
+/** What a node of the application graph asks for. */
 export interface MediaUpscaleOptions {
   scale?: number;
   width?: number;

@@ -54,12 +54,10 @@ export const unaryCallSchema = z.object({
   kind: z.enum(["transform", "upscale"]),
   parameters: parametersSchema,
   transforms: z.unknown().optional(),
-  options: z.object({
+  options: z.strictObject({
     width: z.number().int().positive().optional(),
     height: z.number().int().positive().optional(),
     scale: z.number().positive().optional(),
-    detail: z.number().optional(),
-    model: z.string().optional(),
   }).optional(),
   output_criteria: z.string().nullish(),
   deadline_ms: deadlineSchema,

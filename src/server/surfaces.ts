@@ -1,6 +1,4 @@
-import { LutMediaUpscaler } from "../lut/media_upscaler.ts";
 import type { Surface } from "./context.ts";
-import { maxFramePixels } from "./frame_limit.ts";
 import { parrotSurface, type ParrotSurfaceOptions } from "./parrot_surface.ts";
 import { videoSurface } from "./video_surface.ts";
 
@@ -9,6 +7,5 @@ export type SurfaceOptions = ParrotSurfaceOptions;
 
 /** What beside the routes of this folder a server offers: one line each. Called once per server. */
 export function defaultSurfaces(options: SurfaceOptions = {}): Surface[] {
-  const graph = { upscaler: new LutMediaUpscaler({ maxPixels: maxFramePixels }), ...options.graph };
-  return [parrotSurface({ ...options, graph }), videoSurface()];
+  return [parrotSurface(options), videoSurface()];
 }

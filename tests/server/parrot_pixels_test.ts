@@ -38,3 +38,11 @@ Deno.test("an upscale node refuses a picture of more pixels than the other route
   );
   await assertRejects(() => big.get(), Error, "at most 2088960");
 });
+
+Deno.test("an upscale node refuses by name what tables do not know", async () => {
+  await using server = await startParrot();
+  await using session = new GraphSession({ fetch: server.fetch });
+  const options = { scale: 2, detail: 0.5 };
+  const big = session.upscale(session.variable("picture", "data:image/png;base64,"), options);
+  await assertRejects(() => big.get(), Error, "detail");
+});
