@@ -66,7 +66,7 @@ export {
   type VideoUpscalerStats,
 } from "./src/lut/video_upscaler.ts";
 export type { Quality } from "./src/lut/quality_ladder.ts";
-export type { LumaPath } from "./src/lut/luma_path.ts";
+export type { LumaDevice, LumaPath } from "./src/lut/luma_path.ts";
 export type { PatternName } from "./src/lut/patterns.ts";
 export type { LutScale } from "./src/lut/model_file.ts";
 export type { ChromaLayout, ChromaSiting, VideoFrame } from "./src/lut/video_frame.ts";

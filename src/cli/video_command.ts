@@ -1,5 +1,6 @@
 import { sameFile } from "../common/same_file.ts";
 import { upscaleFile } from "../lut/upscale_file.ts";
+import { type LumaDevice, lumaDevices } from "../lut/luma_path.ts";
 import { qualities, type Quality } from "../lut/quality_ladder.ts";
 import { VideoUpscaler } from "../lut/video_upscaler.ts";
 import type { Command, CommandContext } from "./command.ts";
@@ -18,6 +19,12 @@ const flags = [
     kind: "number",
     value: "MS",
     help: "Milliseconds a frame may take; quality steps down to keep it",
+  },
+  {
+    name: "device",
+    kind: "text",
+    value: "NAME",
+    help: "cpu, or gpu for shaders, which give the same bytes and pay on a real GPU (default cpu)",
   },
   { name: "threads", kind: "number", value: "N", help: "CPU threads (default: all)" },
   {
@@ -51,6 +58,10 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
   if (!qualities.includes(quality as Quality)) {
     throw new UsageError(`--quality is ${quality}, expected ${qualities.join(", ")}`);
   }
+  const device = given.device ?? "cpu";
+  if (!lumaDevices.includes(device as LumaDevice)) {
+    throw new UsageError(`--device is ${device}, expected ${lumaDevices.join(" or ")}`);
+  }
   const [input, output] = given.rest;
   const scale = readScale(given.scale);
   // As many as the native library takes.
@@ -68,6 +79,7 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
     scale,
     quality: quality as Quality,
     budgetMs: given.budget,
+    device: device as LumaDevice,
     run: { threads },
   });
   const begin = performance.now();

@@ -1,3 +1,4 @@
+import { type LumaDevice, lumaDevices } from "./luma_path.ts";
 import { qualities, type Quality } from "./quality_ladder.ts";
 
 /** What can be wrong with how media is to be enlarged. */
@@ -10,10 +11,12 @@ export interface UpscaleChoice {
   budgetMs?: number;
   /** Frames read ahead. */
   queue?: number;
+  /** Where luma is computed. */
+  device?: LumaDevice;
 }
 
-/** Throws `RangeError` for a scale other than 2, 3 and 4, an unknown quality, a budget that is not above 0 or a queue of no frames. */
-export function checkUpscale({ scale, quality, budgetMs, queue }: UpscaleChoice): void {
+/** Throws `RangeError` for a scale other than 2, 3 and 4, an unknown quality or device, a budget that is not above 0 or a queue of no frames. */
+export function checkUpscale({ scale, quality, budgetMs, queue, device }: UpscaleChoice): void {
   if (scale !== undefined && ![2, 3, 4].includes(scale)) {
     throw new RangeError(`scale is ${scale}, expected 2, 3 or 4`);
   }
@@ -25,5 +28,8 @@ export function checkUpscale({ scale, quality, budgetMs, queue }: UpscaleChoice)
   }
   if (queue !== undefined && !(Number.isInteger(queue) && queue > 0)) {
     throw new RangeError(`queue is ${queue}, expected a positive integer`);
+  }
+  if (device !== undefined && !lumaDevices.includes(device)) {
+    throw new RangeError(`device is ${device}, expected ${lumaDevices.join(" or ")}`);
   }
 }

@@ -1,6 +1,6 @@
 import type { LutStage } from "../../ffi/lut_cascade.ts";
 import type { LutFusionModel, LutLayer } from "../../ffi/lut_fusion.ts";
-import type { Gpu } from "../gpu/gpu.ts";
+import { Gpu } from "../gpu/gpu.ts";
 import { bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { type Grid, StepPass } from "../gpu/pass.ts";
 import type { ComputePipeline } from "../gpu/pipeline_cache.ts";
@@ -70,7 +70,7 @@ interface Plan {
   buffers: GPUBuffer[];
 }
 
-/** Luma on the GPU. Byte for byte what the Rust library gives. Owns its buffers, not the device. */
+/** Luma on the GPU. Byte for byte what the Rust library gives. Owns its buffers, and the device only where it has opened it itself. */
 export class GpuPath implements LumaPath {
   readonly description: string;
   readonly #gpu: Gpu;
@@ -79,6 +79,15 @@ export class GpuPath implements LumaPath {
   #stages: readonly LutStage[] | undefined;
   readonly #fusePlans: (Plan | undefined)[] = [];
   #cascadePlan: Plan | undefined;
+  #owned: Gpu | undefined;
+
+  /** Opens the default adapter for itself. Rejects as `Gpu.open`. */
+  static async open(models: readonly LutFusionModel[]): Promise<GpuPath> {
+    const gpu = await Gpu.open();
+    const path = new GpuPath(gpu, models);
+    path.#owned = gpu;
+    return path;
+  }
 
   /** One bank of weights for each model. `pixels` an invocation of the convolutions, by default what suits the adapter. */
   constructor(
@@ -132,6 +141,7 @@ export class GpuPath implements LumaPath {
     for (const plan of this.#fusePlans.splice(0)) this.#drop(plan);
     this.#drop(this.#cascadePlan);
     this.#cascadePlan = undefined;
+    this.#owned?.dispose();
   }
 
   async #run(

@@ -1,5 +1,11 @@
 import type { LutStage } from "../../ffi/lut_cascade.ts";
 
+/** Where luma is computed, the first by default. */
+export const lumaDevices: readonly LumaDevice[] = ["cpu", "gpu"];
+
+/** One of `lumaDevices`: the Rust library on the processor, or shaders on the default adapter. Both give the same bytes. */
+export type LumaDevice = "cpu" | "gpu";
+
 /** What enlarges luma: the Rust library or the shaders. Both give the same bytes. */
 export interface LumaPath extends Disposable {
   /** For people: "avx512", "llvmpipe …". */

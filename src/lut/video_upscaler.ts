@@ -4,7 +4,7 @@ import { BankChooser } from "./bank_chooser.ts";
 import { blendExperts } from "./blend_experts.ts";
 import { checkUpscale } from "./check_upscale.ts";
 import { type DamageModel, estimateDamage } from "./damage.ts";
-import type { LumaPath } from "./luma_path.ts";
+import type { LumaDevice, LumaPath } from "./luma_path.ts";
 import { LutModelFile, type LutScale, type SingleExperts } from "./model_file.ts";
 import { NativePath } from "./native_path.ts";
 import { prefetch } from "./prefetch.ts";
@@ -24,7 +24,9 @@ export interface VideoUpscalerOptions {
   still?: boolean;
   /** Frames read ahead. Default 4. */
   queue?: number;
-  /** Where luma is computed; default: the native library. The upscaler then owns it. */
+  /** Where luma is computed, to the same bytes; default: the processor. Shaders pay on a real GPU, and the rest stays on the processor. */
+  device?: LumaDevice;
+  /** What computes luma, in place of `device`. The upscaler then owns it. */
   path?: LumaPath;
   /** Model file; default: the embedded one. */
   model?: string;
@@ -79,7 +81,7 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
   #blended: Float64Array<ArrayBuffer> | undefined;
   #sinceDamage = 0;
 
-  private constructor(options: VideoUpscalerOptions, file: LutModelFile) {
+  private constructor(options: VideoUpscalerOptions, file: LutModelFile, path: LumaPath) {
     this.scale = options.scale ?? 4;
     this.#ladder = new QualityLadder(options.budgetMs ?? Infinity, options.quality);
     this.#queue = options.queue ?? 4;
@@ -87,20 +89,19 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     this.#damage = file.damage();
     this.#banks = new BankChooser(file.bank(), options);
     this.#cpu = { threads: options.run?.threads };
-    this.#path = options.path ?? new NativePath(file.fusion(this.scale), options.run);
+    this.#path = path;
   }
 
   /**
    * Opens the embedded model (or `options.model`).
-   * @throws {RangeError} for a scale, quality, budget, queue, instruction set or number of threads that there is not.
+   * @throws {RangeError} for a scale, quality, budget, queue, device, instruction set or number of threads that there is not.
    * @throws {ModelFormatError} when the model file is not one.
-   * @throws {Error} without the native library.
+   * @throws {Error} without the native library, or without an adapter for shaders.
    */
-  // deno-lint-ignore require-await -- opening stays asynchronous for paths that are
   static async open(options: VideoUpscalerOptions = {}): Promise<VideoUpscaler> {
     checkUpscale(options);
     using file = LutModelFile.open(options.model);
-    return new VideoUpscaler(options, file);
+    return new VideoUpscaler(options, file, options.path ?? await openPath(options, file));
   }
 
   /** Instruction set or adapter that computes luma. */
@@ -233,6 +234,17 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     this.#path.setStages([blendExperts(this.#singles, this.#levels)]);
     this.#blended = this.#levels;
   }
+}
+
+async function openPath(
+  { device, scale = 4, run }: VideoUpscalerOptions,
+  file: LutModelFile,
+): Promise<LumaPath> {
+  const models = file.fusion(scale);
+  if (device !== "gpu") return new NativePath(models, run);
+  // Only then: a server's isolate has nothing of the GPU.
+  const { GpuPath } = await import("./gpu_path.ts");
+  return await GpuPath.open(models);
 }
 
 function chromaSiting({ layout, siting = "centre" }: VideoFrame): PlaneSiting {

@@ -25,6 +25,7 @@ Deno.test("sparrow video and upscale exit with 2 and one line that names the fla
       ["video in.y4m out.y4m --threads=-1", "--threads: expected a whole number from 1"],
       ["video in.y4m out.y4m --threads 0", "got 0"],
       ["video in.y4m out.y4m --budget 0", "--budget: expected milliseconds above 0, got 0"],
+      ["video in.y4m out.y4m --device tpu", "--device is tpu, expected cpu or gpu"],
       ["video in.y4m out.y4m --crf=-3", "--crf: expected a whole number from 0 to 51, got -3"],
       [
         "upscale in.png out.png --two-stage --scale 2",

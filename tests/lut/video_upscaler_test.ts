@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { threadCount } from "../../ffi/lut_isa.ts";
 import { Rng } from "../../src/common/rng.ts";
@@ -16,6 +16,7 @@ import {
 import { enlargeLuma } from "../../src/lut/upscale_image.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
 import { WorkerUpscaler } from "../../src/lut/worker_upscaler.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 nativeProblem();
@@ -294,4 +295,18 @@ Deno.test("QualityLadder steps down past its budget, comes back when it is cheap
   for (let i = 0; i < 500; i++) capped.record(1);
   assertEquals(capped.quality, "gate");
   assertThrows(() => new QualityLadder(0), RangeError);
+});
+
+gpuTest("VideoUpscaler on the GPU makes the frames that it makes on the processor", async () => {
+  if (!needsNative({ name: "VideoUpscaler on the GPU" } as Deno.TestContext)) return;
+  const rng = new Rng(11);
+  const frames = [0, 1].map((i) => picture(rng, "420", 20, 14, i));
+  for (const quality of ["full", "gate"] as const) {
+    await using cpu = await VideoUpscaler.open({ scale: 2, quality });
+    await using gpu = await VideoUpscaler.open({ scale: 2, quality, device: "gpu" });
+    assertNotEquals(gpu.description, cpu.description);
+    for (const frame of frames) {
+      assertEquals(await gpu.upscaleFrame(frame), await cpu.upscaleFrame(frame));
+    }
+  }
 });
