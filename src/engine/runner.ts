@@ -47,7 +47,7 @@ export interface RunnerOptions {
   /**
    * Let decoding rows that share pages attend to them together, where the measured costs say that it is faster; their text is the same
    * either way. Default: on software adapters. On a real GPU a short prefix of a small model stays in its cache however often it is read:
-   * on an H200 (sparrow-tiny, 6K tokens) 8 rows took 0.90 and 32 rows 1.15 of the time of each row by itself.
+   * on an H200 (sparrow-tiny, 6K tokens) 8 rows took 0.91 and 32 rows 1.39 of the time of each row by itself.
    */
   sharedAttention?: boolean;
   /** Leave kernels that only make some steps faster to `prepare`. Default false. */

@@ -8,13 +8,13 @@ import { type PatternName, patterns } from "./patterns.ts";
 export interface MulutOptions {
   /** Enlargement. Default 4. */
   scale?: number;
-  /** Log2 of the sampling interval ("4bit" in the file names). */
+  /** Log2 of the sampling interval ("4bit" in the file names). Default 4. */
   shift?: number;
   /** Stages. Default 2. */
   stages?: number;
   /** Patterns, in the order in which they are summed. Default s, d, y. */
   patterns?: readonly PatternName[];
-  /** File name of a table. */
+  /** File name of a table. Default: as MuLUT's training code names it. */
   name?: (stage: number, pattern: PatternName) => string;
 }
 

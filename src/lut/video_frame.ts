@@ -17,9 +17,9 @@ export interface VideoFrame {
   layout: ChromaLayout;
   /** `width * height` bytes. */
   y: Uint8Array<ArrayBuffer>;
-  /** Cb and Cr of `chromaSize`; empty for `mono`. */
+  /** Cb, of `chromaSize`; empty for `mono`. */
   u: Uint8Array<ArrayBuffer>;
-  /** Second chroma plane. */
+  /** Cr, of the same size. */
   v: Uint8Array<ArrayBuffer>;
   /** Where chroma of 4:2:0 and 4:2:2 lies, and lies in the enlarged frame; default centre. */
   siting?: ChromaSiting;

@@ -1,6 +1,6 @@
 /** What retrieval holds and did; totals since the model was opened. */
 export interface RetrievalLoad {
-  /** Sequences that decode by retrieval now, and those whose index is being built. */
+  /** Sequences whose prefix is indexed, so that they decode by retrieval. */
   ready: number;
   /** Indexes being built. */
   building: number;
