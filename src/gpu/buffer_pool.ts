@@ -59,7 +59,8 @@ export class BufferPool {
   /** Writes whole 4-byte words; a tail is padded with zeros, which must lie inside the buffer. */
   write(buffer: GPUBuffer, offset: number, data: BufferData): void {
     const { buffer: bytes, byteOffset, byteLength } = data;
-    const whole = byteLength & ~3;
+    // Not by bits: those of a number that JavaScript keeps as an integer end at 2 GiB.
+    const whole = byteLength - byteLength % 4;
     if (whole > 0) this.#device.queue.writeBuffer(buffer, offset, bytes, byteOffset, whole);
     if (whole < byteLength) {
       const tail = new Uint8Array(4);

@@ -100,7 +100,7 @@ interface Kernels {
 }
 
 /**
- * Y = finish(X Wᵀ) with W in f32, f16 or Q8_0 and everything else f32.
+ * Y = finish(X Wᵀ) with W in a `WeightFormat` and everything else f32.
  *
  * A row's result does not depend on the rows beside it. In the lanes family every variant adds up in the same order; in the wide family
  * rows of prefill and rows of decode always go to kernels of their own.

@@ -59,7 +59,7 @@ export function sharedTiles(gpu: Gpu, shape: AttentionShape, contextPages: numbe
     queries,
     groups,
     // Counted from the kernel, where an element costs two loads, its share of a conversion and, per query, two multiply-adds. An H200 does not
-    // bear it out where the prefix fits its cache (sparrow-tiny behind 6K shared tokens: steps of 8 and 32 rows at 1.03 and 0.86 of the speed
+    // bear it out where the prefix fits its cache (sparrow-tiny behind 6K shared tokens: steps of 8 and 32 rows at 1.10 and 0.72 of the speed
     // without blocks), so runners share only when told to.
     loadQueries: 2,
     // Enough workgroups of 64 threads for a large GPU: fewer, larger ones would leave it idle.

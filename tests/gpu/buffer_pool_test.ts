@@ -73,3 +73,12 @@ gpuTest("BufferPool's storage starts as zeros, and write pads a tail to a word",
   gpu.buffers.write(buffer, 0, new Uint8Array(0));
   assertEquals(new Uint8Array(await readBuffer(gpu, buffer, 12, 4)), new Uint8Array(4).fill(9));
 });
+
+Deno.test("BufferPool.write writes all of data of 2 GiB and more", () => {
+  const written: number[] = [];
+  const queue = { writeBuffer: (...args: unknown[]) => written.push(args[4] as number) };
+  const pool = new BufferPool({ queue } as unknown as GPUDevice, 2 ** 40);
+  const data = { buffer: new ArrayBuffer(0), byteOffset: 0, byteLength: 2 ** 31 };
+  pool.write({} as GPUBuffer, 0, data);
+  assertEquals(written, [2 ** 31]);
+});

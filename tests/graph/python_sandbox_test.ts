@@ -93,7 +93,8 @@ Deno.test({
   name: "pythonSandbox lets a cancelled function go that still waits for its turn",
   ignore: !available,
   async fn() {
-    const code = await marshal("def f(out):\n  import time\n  time.sleep(0.5)\n  out.set('x')") ?? "";
+    const code = await marshal("def f(out):\n  import time\n  time.sleep(0.5)\n  out.set('x')") ??
+      "";
     const request = { name: "f", code, arguments: {}, outputs: ["out"], timeoutMs: 5000 };
     const ended: string[] = [];
     const running = [0, 1, 2, 3].map(async () => {
