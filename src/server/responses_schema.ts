@@ -57,7 +57,7 @@ export const responseRequestSchema = z.object({
       "Log probabilities of the text, and of so many of the likeliest tokens in each place.",
   }),
   include: untilFault(z.string(), z.array(z.string())).nullish().openapi({
-    description: "`message.output_text.logprobs` asks for log probabilities; others are read over.",
+    description: "`message.output_text.logprobs` asks for log probabilities; others are ignored.",
   }),
   text: z.object({ format: formatSchema.nullish() }).nullish(),
   tools: z.array(toolSchema).max(mostTools, `expected at most ${mostTools} tools`).nullish(),
