@@ -100,6 +100,7 @@ function requestFor(model, text) {
 async function answer(text) {
   const model = picked();
   const chat = model.has_chat_template;
+  const own = turns;
   const question = chat ? addMessage("user") : undefined;
   question?.append(text);
   const message = addMessage("assistant", chat ? "" : text);
@@ -132,6 +133,8 @@ async function answer(text) {
     stats.textContent = end ? figures(end) : "";
     message.finish(end ? figures(end) : "");
   } catch (error) {
+    // Another chat was begun: nothing of this one is shown any more.
+    if (own !== turns) return;
     const stopped = error.name === "AbortError";
     if (!stopped) say(error.message);
     if (!stopped && error.status === 401) loadModels();
@@ -150,7 +153,7 @@ async function answer(text) {
     input.focus();
   }
   if (chat) {
-    turns.push({ role: "user", content: text }, { role: "assistant", content: message.text });
+    own.push({ role: "user", content: text }, { role: "assistant", content: message.text });
   }
 }
 

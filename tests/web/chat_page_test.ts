@@ -111,6 +111,27 @@ pageTest(
 );
 
 pageTest(
+  "chat page begins anew while it answers: what was said before is no part of the new chat",
+  { reply: () => "word ".repeat(500), tokenDelayMs: 4, contextLength: 1e6 },
+  async (page, _server, pool) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("Tell me a secret");
+    await page.press("Enter");
+    await page.waitFor(`(${answer} ?? '').length > 20`);
+    await page.click("#new-chat");
+    await page.waitFor("!document.querySelector('#send').hidden");
+    assertEquals(await page.evaluate("document.querySelector('#stats').textContent"), "");
+    await page.type("Hello");
+    await page.press("Enter");
+    await until(() => pool.requests.length === 2, "the new chat is asked for");
+    assertEquals(pool.requests[1].prompt, {
+      type: "chat",
+      messages: [{ role: "user", content: "Hello" }],
+    });
+  },
+);
+
+pageTest(
   "chat page says a refusal in the server's words and gives the text back",
   { contextLength: 20 },
   async (page) => {
