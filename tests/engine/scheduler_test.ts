@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { CapacityError } from "../../src/common/errors.ts";
+import { RetryEstimate } from "../../src/engine/retry_estimate.ts";
 import type { Sequence } from "../../src/engine/sequence.ts";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
 import { expectedTokens } from "../support/fake_runner.ts";
@@ -426,4 +427,15 @@ Deno.test("Scheduler gives every request the text it gets alone, and every page 
     }),
     { numRuns: 150 },
   );
+});
+
+Deno.test("RetryEstimate tells until when a quarter of the queue has moved on, from a second to a minute", () => {
+  const estimate = new RetryEstimate();
+  assertEquals(estimate.seconds(256), 1, "nothing has ended yet");
+  for (let i = 0; i < 20; i++) estimate.finished(500 * i);
+  assertEquals([1, 80, 256, 10_000].map((waiting) => estimate.seconds(waiting)), [1, 10, 32, 60]);
+  // Requests end four times as slowly: the estimate follows within some ten of them.
+  for (let i = 1; i <= 12; i++) estimate.finished(9500 + 2000 * i);
+  const slower = estimate.seconds(80);
+  assert(slower > 35 && slower <= 40, `${slower} s`);
 });
