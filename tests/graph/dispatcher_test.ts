@@ -3,6 +3,7 @@ import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import type { EngineLoad, GenerateRequest, Generation } from "../../src/engine/types.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import { SemanticVariable } from "../../src/graph/semantic_variable.ts";
 import { llama13bOnA100 as cost } from "../../src/graph/sim/cost_model.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
@@ -120,4 +121,15 @@ Deno.test("Dispatcher sends constants as trusted text, values as plain text, and
   );
   assertEquals(parts[4] as unknown, { type: "text", text: " then ", special: true });
   assertEquals([first.cacheScope, first.criteria], ["scope", "latency"]);
+});
+
+Deno.test("SemanticVariable can be produced again until a stream has shown some of it", async () => {
+  const variable = new SemanticVariable("id", "name");
+  variable.append("lost ");
+  assertEquals([variable.restart(), variable.partial], [true, ""]);
+  variable.append("shown ");
+  const stream = variable.stream();
+  assertEquals((await stream.next()).value, "shown ");
+  assertEquals([variable.restart(), variable.partial], [false, "shown "]);
+  await stream.return();
 });

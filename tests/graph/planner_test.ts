@@ -261,3 +261,36 @@ Deno.test("Planner: removed tasks are neither run nor counted", () => {
   assertEquals(order(made), ["stays"]);
   assertEquals(made.waiting, 0);
 });
+
+Deno.test("Planner lets a prefix be filled twice that is too short to wait for", () => {
+  const made = planner({}, [load({ pagesTotal: 1000 })]);
+  for (let i = 0; i < 2; i++) made.enqueue(task({ prefix: prefix(1000), chars: 1100 }));
+  assert(made.next() && made.next());
+});
+
+Deno.test("Planner hands an engine no more tasks at a time than it is told to", () => {
+  const made = planner({ tasksPerEngine: 2 }, [load({ pagesTotal: 1000 })]);
+  for (let i = 0; i < 3; i++) made.enqueue(task());
+  const [first] = [made.next()!, made.next()!];
+  assertEquals(made.next(), undefined);
+  made.finished(first.task);
+  assert(made.next());
+});
+
+Deno.test("Planner forgets what an engine held before it was started again, and what it has no room for", () => {
+  const keysOf = (key: number): PrefixKey[] => [{ key, chars: 16_000 }];
+  const shared = (made: Planner, key: number) => {
+    made.enqueue(task({ prefix: keysOf(key), chars: 16_000, promptTokens: 4000 }));
+    const { task: placed, sharedTokens } = made.next()!;
+    made.prefilled(placed, 4000, sharedTokens);
+    made.finished(placed);
+    return sharedTokens > 0;
+  };
+  // Room for one of them: 100 pages of 64 tokens, some 25,600 characters.
+  const made = planner();
+  assertEquals([1, 1, 2, 2, 1].map((key) => shared(made, key)), [false, true, false, true, false]);
+  made.observe([load()], 64);
+  assertEquals(shared(made, 1), true);
+  made.observe([load({ restarts: 1 })], 64);
+  assertEquals(shared(made, 1), false);
+});
