@@ -1,6 +1,7 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { readEvents, testApp } from "../support/test_app.ts";
 import { until } from "../support/until.ts";
+import { eventStreamResponse } from "../../src/server/sse.ts";
 
 const messages = [{ role: "user", content: "hello" }];
 const reply = () => "Good morning.";
@@ -385,4 +386,20 @@ Deno.test("POST /v1/chat/completions sends comments while a stream is silent", a
   const pings = text.split(": ping\n\n").length - 1;
   assertEquals(pings >= 2 && pings <= 8, true, `${pings} comments in 120 ms of silence`);
   assertEquals(text.endsWith("data: [DONE]\n\n"), true);
+});
+
+Deno.test("eventStreamResponse gathers no comments for a client that does not read", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  async function* events() {
+    yield "data: 1\n\n";
+    await promise;
+  }
+  const response = eventStreamResponse(events(), { pingMs: 4, onLeave: () => {} });
+  const reader = response.body!.getReader();
+  await reader.read();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  resolve();
+  let rest = 0;
+  while (!(await reader.read()).done) rest++;
+  assertLess(rest, 3);
 });
