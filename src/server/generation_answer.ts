@@ -185,7 +185,8 @@ async function accepted(
   };
 }
 
-function notCancelled(reason: FinishReason): "stop" | "length" {
+/** Why a generation ended; throws `ApiError` 503 where it was because the server stops. */
+export function notCancelled(reason: FinishReason): "stop" | "length" {
   if (reason !== "cancelled") return reason;
   throw new ApiError("the generation was cancelled because the server is shutting down", {
     status: 503,

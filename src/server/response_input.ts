@@ -1,83 +1,91 @@
-import type { ChatMessage, ToolCall } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { callArguments } from "./call_arguments.ts";
+import type { InputItem, InputPart } from "./response_input_item.ts";
 import type { ResponseItem } from "./response_item.ts";
-import type { OutputItem } from "./responses_schema.ts";
+import { toToolCall } from "./response_chat.ts";
+import { wireId } from "./wire_id.ts";
 
 /** What the items of a request stand on. */
 export interface InputContext {
   /** The conversation before. */
-  before: readonly ChatMessage[];
+  before: readonly InputItem[];
   /** An item of a stored response; undefined when there is none. */
-  stored(id: string): OutputItem | undefined;
+  stored(id: string): InputItem | undefined;
 }
 
 /**
- * The conversation that `input` makes, without `instructions`. Calls join the assistant's message before them. Throws `ApiError` 400 for results of calls
- * that there are not, arguments that are no object, and references to nothing.
+ * The items of a conversation, those before among them, with what references stand for and an id each. Throws `ApiError` 400 for results of calls
+ * that there are not, arguments that are no object, references to nothing, and where there is no item.
  */
-export function toConversation(
+export function readInput(
   input: readonly ResponseItem[],
   { before, stored }: InputContext,
-): ChatMessage[] {
-  const messages = [...before];
-  const names = new Map<string, string>();
-  for (const { toolCalls = [] } of before) {
-    for (const { id, name } of toolCalls) names.set(id, name);
+): InputItem[] {
+  const items = [...before];
+  const calls = new Set<string>();
+  for (const item of before) {
+    if (item.type === "function_call" && toToolCall(item)) calls.add(item.call_id);
   }
-  /** Those of the last message, if it is an assistant's that an item before has given a call. */
-  let calls: ToolCall[] | undefined;
   for (const [i, given] of input.entries()) {
-    const item = given.type === "item_reference" ? referred(given.id, stored, i) : given;
-    switch (item.type) {
-      case "message":
-        calls = undefined;
-        messages.push({
-          role: item.role === "developer" ? "system" : item.role,
-          content: toText(item.content),
-        });
-        break;
-      case "function_call": {
-        const { call_id: id, name } = item;
-        names.set(id, name);
-        const field = item === given ? "arguments" : "id";
-        const call = { id, name, arguments: callArguments(item.arguments, `input.${i}.${field}`) };
-        if (calls === undefined) {
-          const spoken = messages.at(-1)?.role === "assistant" ? messages.pop() : undefined;
-          calls = [...spoken?.toolCalls ?? []];
-          messages.push({ role: "assistant", content: "", ...spoken, toolCalls: calls });
-        }
-        calls.push(call);
-        break;
-      }
-      case "function_call_output": {
-        const name = names.get(item.call_id);
-        if (name === undefined) {
-          throw invalid(`input.${i}.call_id`, `${shown(item.call_id)} is no call before it`);
-        }
-        const content = toText(item.output);
-        calls = undefined;
-        messages.push({ role: "tool", content, name, toolCallId: item.call_id });
-      }
+    const item = toInputItem(given, stored, i);
+    if (item === undefined) continue;
+    if (item.type === "function_call") {
+      const field = given.type === "item_reference" ? "id" : "arguments";
+      callArguments(item.arguments, `input.${i}.${field}`);
+      calls.add(item.call_id);
     }
+    if (item.type === "function_call_output" && !calls.has(item.call_id)) {
+      throw invalid(`input.${i}.call_id`, `${shown(item.call_id)} is no call before it`);
+    }
+    items.push(item);
   }
-  if (messages.length === 0) throw invalid("input", "expected a message or a call (got neither)");
-  return messages;
+  if (items.length === 0) throw invalid("input", "expected a message or a call (got neither)");
+  return items;
 }
 
-type Plain = Exclude<ResponseItem, { type: "item_reference" }>;
-
-function referred(id: string, stored: InputContext["stored"], i: number): Plain {
-  const item = stored(id);
-  if (item === undefined) {
-    throw invalid(`input.${i}.id`, `${shown(id)} is no item of a response that is stored here`);
+/** Undefined for items that are read over. */
+function toInputItem(
+  given: ResponseItem,
+  stored: InputContext["stored"],
+  i: number,
+): InputItem | undefined {
+  const status = "completed";
+  switch (given.type) {
+    case "item_reference": {
+      const item = stored(given.id);
+      if (item !== undefined) return item;
+      throw invalid(
+        `input.${i}.id`,
+        `${shown(given.id)} is no item of a response that is stored here`,
+      );
+    }
+    case "message": {
+      const { type, role, content } = given;
+      return { type, id: wireId("msg"), status, role, content: toParts(content, role) };
+    }
+    case "function_call":
+      return { ...given, id: wireId("fc"), status };
+    case "function_call_output": {
+      const { output } = given;
+      const parts = typeof output === "string" ? output : toParts(output, "user");
+      return { ...given, id: wireId("fco"), status, output: parts };
+    }
+    case "reasoning":
+      return undefined;
   }
-  return item;
 }
 
-function toText(content: Extract<Plain, { type: "message" }>["content"]): string {
-  if (typeof content === "string") return content;
-  return content.map((part) => part.type === "refusal" ? part.refusal : part.text).join("");
+type Content = Extract<ResponseItem, { type: "message" }>["content"];
+
+function toParts(content: Content, role: string): InputPart[] {
+  const given = typeof content === "string" ? [{ type: "text" as const, text: content }] : content;
+  return given.map((part) => {
+    if (part.type === "refusal") return part;
+    const { text } = part;
+    return role === "assistant"
+      ? { type: "output_text", text, annotations: [] }
+      : { type: "input_text", text };
+  });
 }
 
 function shown(id: string): string {

@@ -1,3 +1,5 @@
+import type { GenerateUsage } from "../engine/types.ts";
+import type { ApiErrorBody } from "./api_error.ts";
 import type { WireShape } from "./generation_answer.ts";
 import { ResponseOutput } from "./response_output.ts";
 import type { ResponseObject, ResponseRequest } from "./responses_schema.ts";
@@ -16,24 +18,36 @@ export interface ResponseHead {
   onEnd(response: ResponseObject): void;
 }
 
+/** How a response is written on the wire, and as it stands meanwhile. */
+export interface ResponseShape extends WireShape {
+  /** The response with what there is of its answer. */
+  now(status: ResponseObject["status"], error?: ApiErrorBody): ResponseObject;
+  /** The response once its answer has ended. */
+  ended(usage: GenerateUsage): ResponseObject;
+}
+
 /** How responses are answered: OpenAI's `response`, whole or as its events. */
-export function responseShape({ id, model, body, splitter, onEnd }: ResponseHead): WireShape {
+export function responseShape({ id, model, body, splitter, onEnd }: ResponseHead): ResponseShape {
   const head = headOf(id, model, body);
   const output = new ResponseOutput(splitter);
-  let ended: "stop" | "length" = "stop";
+  let reason: "stop" | "length" = "stop";
   let sequence_number = 0;
   const numbered = (event: Record<string, unknown>) => ({
     ...event,
     sequence_number: sequence_number++,
   });
-  const finished: WireShape["usage"] = (counts) => {
+  const now: ResponseShape["now"] = (status, error) => ({
+    ...head,
+    status,
+    error: error ? { code: error.code ?? "server_error", message: error.message } : null,
+    output: output.items,
+  });
+  const ended: ResponseShape["ended"] = (counts) => {
     const { usage, timings } = wireUsage(counts);
-    const cut = ended === "length";
-    const response: ResponseObject = {
-      ...head,
-      status: cut ? "incomplete" : "completed",
+    const cut = reason === "length";
+    return {
+      ...now(cut ? "incomplete" : "completed"),
       incomplete_details: cut ? { reason: "max_output_tokens" } : null,
-      output: output.items,
       usage: {
         input_tokens: usage.prompt_tokens,
         input_tokens_details: { ...usage.prompt_tokens_details, cache_write_tokens: 0 },
@@ -43,6 +57,9 @@ export function responseShape({ id, model, body, splitter, onEnd }: ResponseHead
       },
       timings,
     };
+  };
+  const told = (counts: GenerateUsage) => {
+    const response = ended(counts);
     onEnd(response);
     return response;
   };
@@ -52,25 +69,25 @@ export function responseShape({ id, model, body, splitter, onEnd }: ResponseHead
       numbered({ type: "response.in_progress", response: head }),
     ],
     delta: (piece) => output.push(piece).map(numbered),
-    end: (reason) => {
-      ended = reason;
+    end: (how) => {
+      reason = how;
       return output.finish(reason).map(numbered);
     },
     usage: (counts) => {
-      const response = finished(counts) as ResponseObject;
+      const response = told(counts);
       return numbered({ type: `response.${response.status}`, response });
     },
-    whole: ([{ pieces, reason }], counts) => {
-      for (const piece of pieces) output.push(piece);
-      ended = reason;
+    whole: ([answer], counts) => {
+      for (const piece of answer.pieces) output.push(piece);
+      reason = answer.reason;
       output.finish(reason);
-      return finished(counts);
+      return told(counts);
     },
     written: (event) => `event: ${(event as { type: string }).type}\n${sseData(event)}`,
-    failed: ({ code, message }) => {
-      const error = { code: code ?? "server_error", message };
-      return numbered({ type: "response.failed", response: { ...head, status: "failed", error } });
-    },
+    failed: (error) =>
+      numbered({ type: "response.failed", response: { ...now("failed", error), output: [] } }),
+    now,
+    ended,
   };
 }
 
@@ -80,6 +97,7 @@ function headOf(id: string, model: string, body: ResponseRequest): ResponseObjec
     object: "response",
     created_at: Math.floor(Date.now() / 1000),
     status: "in_progress",
+    background: body.background ?? false,
     error: null,
     incomplete_details: null,
     instructions: body.instructions ?? null,

@@ -1,11 +1,11 @@
-import type { ChatMessage } from "../engine/types.ts";
-import type { OutputItem, ResponseObject } from "./responses_schema.ts";
+import type { InputItem } from "./response_input_item.ts";
+import type { ResponseObject } from "./responses_schema.ts";
 
 /** A response that is kept. */
 export interface StoredResponse {
   response: ResponseObject;
-  /** The conversation up to it, with it, without instructions. */
-  messages: readonly ChatMessage[];
+  /** The conversation before it, without instructions. */
+  input: readonly InputItem[];
 }
 
 interface Entry extends StoredResponse {
@@ -18,7 +18,7 @@ export class ResponseStore {
   readonly #room: number;
   /** In the order of their latest use. */
   readonly #entries = new Map<string, Entry>();
-  /** The response of each item. */
+  /** The response of each item, of those that go on with one another the first. */
   readonly #owners = new Map<string, string>();
   #characters = 0;
 
@@ -28,12 +28,14 @@ export class ResponseStore {
   }
 
   /** Keeps a response, unless it is larger than all there is room for. */
-  put(tenant: string, stored: StoredResponse): void {
-    const characters = JSON.stringify(stored).length;
+  put(tenant: string, { response, input }: StoredResponse): void {
+    const characters = JSON.stringify([response, input]).length;
     if (characters > this.#room) return;
-    const { id, output } = stored.response;
-    this.#entries.set(id, { ...stored, tenant, characters });
-    for (const item of output) this.#owners.set(item.id, id);
+    const { id, output } = response;
+    this.#entries.set(id, { response, input, tenant, characters });
+    for (const item of [...input, ...output]) {
+      if (!this.#owners.has(item.id)) this.#owners.set(item.id, id);
+    }
     this.#characters += characters;
     for (const oldest of this.#entries.keys()) {
       if (this.#characters <= this.#room) break;
@@ -51,10 +53,10 @@ export class ResponseStore {
   }
 
   /** The item of this id of one of the tenant's responses. */
-  item(tenant: string, id: string): OutputItem | undefined {
+  item(tenant: string, id: string): InputItem | undefined {
     const owner = this.#owners.get(id);
     const entry = owner === undefined ? undefined : this.get(tenant, owner);
-    return entry?.response.output.find((item) => item.id === id);
+    return entry && [...entry.response.output, ...entry.input].find((item) => item.id === id);
   }
 
   /** Forgets a response; false when it is none of the tenant's. */
@@ -65,9 +67,11 @@ export class ResponseStore {
   }
 
   #remove(id: string): void {
-    const entry = this.#entries.get(id)!;
+    const { response, input, characters } = this.#entries.get(id)!;
     this.#entries.delete(id);
-    this.#characters -= entry.characters;
-    for (const item of entry.response.output) this.#owners.delete(item.id);
+    this.#characters -= characters;
+    for (const item of [...input, ...response.output]) {
+      if (this.#owners.get(item.id) === id) this.#owners.delete(item.id);
+    }
   }
 }

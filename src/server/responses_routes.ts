@@ -1,7 +1,6 @@
-import { createRoute, z } from "@hono/zod-openapi";
-import type { ChatMessage, ToolCall } from "../engine/types.ts";
+import { createRoute } from "@hono/zod-openapi";
 import { ApiError } from "./api_error.ts";
-import { callArguments } from "./call_arguments.ts";
+import { BackgroundResponses } from "./background_responses.ts";
 import { checkDepth } from "./check_depth.ts";
 import { toConstraint } from "./constraint_schema.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
@@ -10,17 +9,14 @@ import { answerGenerations } from "./generation_answer.ts";
 import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
 import { asChatFields, inResponseFields } from "./response_fields.ts";
-import { toConversation } from "./response_input.ts";
+import { toChat } from "./response_chat.ts";
+import { readInput } from "./response_input.ts";
+import type { InputItem } from "./response_input_item.ts";
 import { responseItemSchema } from "./response_item.ts";
 import { responseShape } from "./response_shape.ts";
 import { ResponseStore } from "./response_store.ts";
-import {
-  type OutputItem,
-  responseEventSchema,
-  type ResponseObject,
-  responseRequestSchema,
-  responseSchema,
-} from "./responses_schema.ts";
+import { responseEventSchema, responseRequestSchema, responseSchema } from "./responses_schema.ts";
+import { type FindResponse, storedResponsesRoutes } from "./stored_responses_routes.ts";
 import { toToolUse } from "./tool_use.ts";
 import { wireId } from "./wire_id.ts";
 
@@ -28,7 +24,6 @@ import { wireId } from "./wire_id.ts";
 const storeCharacters = 64 << 20;
 
 const tags = ["Text"];
-const params = z.object({ id: z.string() });
 
 const createRouteOf = createRoute({
   method: "post",
@@ -50,53 +45,12 @@ const createRouteOf = createRoute({
   },
 });
 
-const readRoute = createRoute({
-  method: "get",
-  path: "/v1/responses/{id}",
-  tags,
-  summary: "Read a stored response",
-  request: {
-    params,
-    query: z.object({
-      stream: z.literal("false", "only false is supported: it is read whole").optional(),
-    }),
-  },
-  responses: {
-    200: {
-      description: "The response as it was answered.",
-      content: { "application/json": { schema: responseSchema } },
-    },
-    ...errorResponses,
-  },
-});
-
-const deleteRoute = createRoute({
-  method: "delete",
-  path: "/v1/responses/{id}",
-  tags,
-  summary: "Forget a stored response",
-  request: { params },
-  responses: {
-    200: {
-      description: "It is gone.",
-      content: {
-        "application/json": {
-          schema: z.object({
-            id: z.string(),
-            object: z.literal("response"),
-            deleted: z.literal(true),
-          }),
-        },
-      },
-    },
-    ...errorResponses,
-  },
-});
-
 /** `/v1/responses`: OpenAI's Responses, kept in memory for whoever goes on with them. */
 export function responsesRoutes(router: AppRouter, context: ServerContext): void {
   const { desk, options } = context;
   const store = new ResponseStore(storeCharacters);
+  const background = new BackgroundResponses(store);
+  const known: FindResponse = (tenant, id) => background.get(tenant, id) ?? store.get(tenant, id);
   // The schema of `input` names it by hand.
   router.openAPIRegistry.register("ResponseItem", responseItemSchema);
   router.openapi(createRouteOf, async (c) => {
@@ -115,10 +69,11 @@ export function responsesRoutes(router: AppRouter, context: ServerContext): void
     const format = body.text?.format;
     // Kept and answered as it is, what its grammar leaves out too.
     if (format?.type === "json_schema") checkDepth(format.schema, "text.format.schema");
-    const messages = toConversation(body.input, {
-      before: before(store, tenant, body.previous_response_id),
+    const input = readInput(body.input, {
+      before: before(known, tenant, body.previous_response_id),
       stored: (id) => store.item(tenant, id),
     });
+    const messages = toChat(input);
     const { instructions } = body;
     const asked = asChatFields(body);
     const use = inResponseFields(() => toToolUse(asked, info));
@@ -145,12 +100,18 @@ export function responsesRoutes(router: AppRouter, context: ServerContext): void
       splitter: use?.splitter,
       onEnd: (response) => {
         if (body.store === false) return;
-        store.put(tenant, { response, messages: [...messages, ...said(response)] });
+        store.put(tenant, { response, input });
       },
     });
+    const blamed = { prompt: "input", constraint: use ? "tools" : "text.format" };
+    if (body.background) {
+      background.checkRoom(tenant);
+      const generation = desk.submit(request, blamed);
+      return c.json(background.start(id, { tenant, input, shape, generation }), 200);
+    }
     return await answerGenerations(desk, [request], shape, {
       choicesPerPrompt: 1,
-      blamed: { prompt: "input", constraint: use ? "tools" : "text.format" },
+      blamed,
       stream: body.stream ?? false,
       // The last event carries the counts.
       includeUsage: true,
@@ -159,61 +120,25 @@ export function responsesRoutes(router: AppRouter, context: ServerContext): void
       acceptMs: options.acceptMs,
     });
   });
-  router.openapi(readRoute, (c) => {
-    const { id } = c.req.valid("param");
-    const stored = store.get(c.get("tenant"), id);
-    if (stored === undefined) throw notFound(id);
-    return c.json(stored.response, 200);
-  });
-  router.openapi(deleteRoute, (c) => {
-    const { id } = c.req.valid("param");
-    if (!store.delete(c.get("tenant"), id)) throw notFound(id);
-    return c.json({ id, object: "response" as const, deleted: true as const }, 200);
-  });
+  storedResponsesRoutes(router, { store, background, known });
 }
 
 function before(
-  store: ResponseStore,
+  known: FindResponse,
   tenant: string,
   id: string | null | undefined,
-): readonly ChatMessage[] {
+): readonly InputItem[] {
   if (id === undefined || id === null) return [];
-  const stored = store.get(tenant, id);
-  if (stored !== undefined) return stored.messages;
-  throw ApiError.invalid(
-    `previous_response_id: no response ${JSON.stringify(id.slice(0, 80))} is stored here`,
-    "previous_response_id",
-    "previous_response_not_found",
-  );
-}
-
-/** A response as the conversation goes on with it. A call that could not be sent back, as one that was cut, is none. */
-function said({ output }: ResponseObject): ChatMessage[] {
-  let content = "";
-  const toolCalls: ToolCall[] = [];
-  for (const item of output) {
-    if (item.type === "message") content += item.content.map(({ text }) => text).join("");
-    else toolCalls.push(...readable(item));
-  }
-  return [{ role: "assistant", content, ...(toolCalls.length > 0 && { toolCalls }) }];
-}
-
-function readable(
-  { call_id: id, name, arguments: text, status }: Extract<OutputItem, { type: "function_call" }>,
-): ToolCall[] {
-  if (status !== "completed") return [];
-  try {
-    return [{ id, name, arguments: callArguments(text, "output") }];
-  } catch (error) {
-    if (error instanceof ApiError) return [];
-    throw error;
-  }
-}
-
-function notFound(id: string): ApiError {
-  return new ApiError(`no response ${JSON.stringify(id.slice(0, 80))} is stored here`, {
-    status: 404,
-    type: "invalid_request_error",
-    code: "response_not_found",
-  });
+  const stored = known(tenant, id);
+  const shown = JSON.stringify(id.slice(0, 80));
+  const refused = (why: string) =>
+    ApiError.invalid(
+      `previous_response_id: ${why}`,
+      "previous_response_id",
+      "previous_response_not_found",
+    );
+  if (stored === undefined) throw refused(`no response ${shown} is stored here`);
+  const { status, output } = stored.response;
+  if (status === "completed" || status === "incomplete") return [...stored.input, ...output];
+  throw refused(`response ${shown} is ${status}, expected one that is completed or incomplete`);
 }

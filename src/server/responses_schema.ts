@@ -48,6 +48,10 @@ export const responseRequestSchema = z.object({
     description:
       "Keep the response in memory, for `previous_response_id` and to be read again. Default true.",
   }),
+  background: z.boolean().nullish().openapi({
+    description:
+      "Answer with a queued response at once; read it until its status is neither `queued` nor `in_progress`.",
+  }),
   max_output_tokens: z.int().min(1).nullish().openapi({
     description: "At most this many tokens. Default: to the end of the context.",
   }),
@@ -72,6 +76,12 @@ export const responseRequestSchema = z.object({
     description: "Returned as it is.",
   }),
   ...unsupportedInResponses,
+}).refine(({ background, store }) => !(background && store === false), {
+  path: ["background"],
+  error: "needs store to be true: what is made in the background is read from there",
+}).refine(({ background, stream }) => !(background && stream), {
+  path: ["stream"],
+  error: "only false is supported beside background: GET /v1/responses/{id} tells of its progress",
 }).openapi("ResponseRequest");
 
 /** A validated body of `POST /v1/responses`. */
@@ -79,7 +89,8 @@ export type ResponseRequest = z.infer<typeof responseRequestSchema>;
 
 const statusSchema = z.enum(["in_progress", "completed", "incomplete", "failed"]);
 
-const outputSchema = z.discriminatedUnion("type", [
+/** A message or call of an answer, on the wire. */
+export const outputSchema = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("message"),
     id: z.string(),
@@ -110,7 +121,7 @@ export const responseSchema = z.object({
   id: z.string(),
   object: z.literal("response"),
   created_at: z.int(),
-  status: statusSchema,
+  status: z.enum([...statusSchema.options, "queued", "cancelled"]),
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
   incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable().openapi({
     description: "Why the response is incomplete: `max_output_tokens`, or the context was full.",

@@ -81,7 +81,6 @@ export const unsupportedInChat = {
 export const unsupportedInResponses = {
   ...unsupported,
   ...onlyNeutral({
-    background: [[false], "a response is answered at once; `stream` tells of its progress"],
     conversation: [[], "use `previous_response_id`"],
     prompt: [[], "the server keeps no prompt templates"],
     truncation: [["disabled"], "prompts are read whole or refused"],

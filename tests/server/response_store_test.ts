@@ -20,11 +20,11 @@ function stored(id: string, text: string): StoredResponse {
     }],
     usage: null,
   };
-  return { response, messages: [{ role: "assistant", content: text }] };
+  return { response, input: [] };
 }
 
 Deno.test("ResponseStore forgets those unused for longest once there is no room", () => {
-  const one = JSON.stringify(stored("a", "x".repeat(100))).length;
+  const one = JSON.stringify([stored("a", "x".repeat(100)).response, []]).length;
   const store = new ResponseStore(3 * one);
   const kept = () => ["a", "b", "c", "d"].filter((id) => store.item("", `item of ${id}`));
   for (const id of ["a", "b", "c"]) store.put("", stored(id, "x".repeat(100)));
