@@ -17,8 +17,8 @@ export type KeywordValue =
 
 /**
  * The keywords that a schema may use. All that are not here are refused: a text that ignores one could break the schema. Missing on
- * purpose: `uniqueItems`, `not`, `if`, `contains`, `dependent…`, `unevaluated…`, `propertyNames`, which no automaton of ours keeps, and
- * `minProperties`, `maxProperties`, since a text may name a property twice.
+ * purpose: `uniqueItems`, `not`, `if`, `contains`, `dependent…`, `unevaluated…`, which no automaton of ours keeps (`uniqueItems` and
+ * `propertyNames` where `speltOut` leaves them), and `minProperties`, `maxProperties`, since a text may name a property twice.
  */
 export const schemaKeywords: ReadonlyMap<string, KeywordValue> = new Map<string, KeywordValue>([
   ["type", "type"],
@@ -96,5 +96,5 @@ export const neutralValues: ReadonlyMap<string, readonly string[]> = new Map([
   // Any string is one, to OpenAPI and to Pydantic.
   ["format", ['"password"', '"binary"', '"path"']],
   ["minProperties", ["0"]],
-  ["propertyNames", ['{"type":"string"}', "{}", "true"]],
+  ["propertyNames", ["true"]],
 ]);

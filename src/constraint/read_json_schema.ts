@@ -11,6 +11,7 @@ import {
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
 import { pointerParts, ReferenceNames } from "./reference_names.ts";
+import { speltOut } from "./spelt_out.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
 /** Schemas inside schemas at most: objects of objects of objects. */
@@ -19,6 +20,8 @@ const MOST_LEVELS = 48;
 const MOST_COMPARED = 10_000;
 /** Schemas within one at most. */
 const MOST_SCHEMAS = 5000;
+/** Characters written where keywords are spelt out. */
+const MOST_WRITTEN_OUT = 64 * 1024;
 
 /**
  * A copy of `schema` without its annotations.
@@ -44,6 +47,10 @@ class SchemaReader {
   #count = 0;
   readonly #look = { resolve: (reference: string) => this.follow(reference), left: MOST_COMPARED };
 
+  readonly #room = {
+    resolve: (reference: string) => this.follow(reference),
+    left: MOST_WRITTEN_OUT,
+  };
   readonly #names: ReferenceNames;
 
   constructor(root: unknown) {
@@ -74,7 +81,8 @@ class SchemaReader {
       throw new ConstraintError(`JSON schema: more than ${MOST_SCHEMAS} schemas within it`);
     }
     const copy: Record<string, unknown> = {};
-    for (const [keyword, value] of Object.entries(withoutOtherFormat(schema))) {
+    const said = speltOut(withoutOtherFormat(schema), short(path), this.#room);
+    for (const [keyword, value] of Object.entries(said)) {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
       const own = `${path}/${pointerPart(keyword)}`;

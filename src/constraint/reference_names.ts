@@ -19,9 +19,11 @@ export class ReferenceNames {
     this.#root = root;
   }
 
-  /** The reference to write for `reference`: itself, where it has no escapes. */
+  /** The reference to write for `reference`: itself, where it has no escapes and leads to nothing that may be spelt out in another place. */
   standIn(reference: string): string {
-    if (!/[~%]/.test(reference)) return reference;
+    if (!/[~%]|\/(additionalProperties|propertyNames|items)(\/|$)/.test(reference)) {
+      return reference;
+    }
     const known = this.#standIns.get(reference);
     if (known !== undefined) return known;
     const name = this.#free();

@@ -4,7 +4,7 @@ import { samplingFields } from "./generation_schema.ts";
 import { chatLogprobsFields, responseLogprobsSchema } from "./logprobs_schema.ts";
 import { responseItemsSchema } from "./response_item.ts";
 import { modelSchema, timingsSchema } from "./schema_common.ts";
-import { functionFields, mostTools, toolFields } from "./tool_schema.ts";
+import { allowedMode, functionFields, mostTools, toolFields } from "./tool_schema.ts";
 import { untilFault } from "./until_fault.ts";
 import { unsupportedInResponses } from "./unsupported.ts";
 
@@ -23,6 +23,8 @@ const toolSchema = z.object({
   type: z.literal("function", "only functions are supported: the server runs no tools of its own"),
   ...functionFields,
 }).openapi("ResponseTool");
+
+const namedSchema = z.object({ type: z.literal("function"), name: z.string() });
 
 /** A text is what a user says. It is read as an item at once, so that a refusal names the item and field at fault, not the union. */
 const inputSchema = z.preprocess(
@@ -67,9 +69,15 @@ export const responseRequestSchema = z.object({
   tools: z.array(toolSchema).max(mostTools, `expected at most ${mostTools} tools`).nullish(),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.object({ type: z.literal("function"), name: z.string() }),
+    namedSchema,
+    z.object({
+      type: z.literal("allowed_tools"),
+      mode: allowedMode,
+      tools: z.array(namedSchema).min(1),
+    }),
   ], {
-    error: 'expected "none", "auto", "required" or {"type": "function", "name"}',
+    error: 'expected "none", "auto", "required", {"type": "function", "name"} or ' +
+      '{"type": "allowed_tools", "mode": "auto" or "required", "tools": [functions, one or more]}',
   }).nullish(),
   parallel_tool_calls: toolFields.parallel_tool_calls,
   metadata: untilFault(z.string(), z.record(z.string(), z.string())).nullish().openapi({

@@ -22,19 +22,32 @@ const toolSchema = z.object({
   function: z.object(functionFields),
 }).openapi("Tool");
 
+const namedSchema = z.object({
+  type: z.literal("function"),
+  function: z.object({ name: z.string() }),
+});
+
+/** What a choice among some of the tools says beside them. */
+export const allowedMode = z.enum(["auto", "required"]);
+
 /** Fields of `/v1/chat/completions` that have to do with tools. */
 export const toolFields = {
   tools: z.array(toolSchema).max(mostTools, `expected at most ${mostTools} tools`).nullish()
     .openapi({ description: "Functions that the model may ask to be called." }),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
+    namedSchema,
+    z.object({
+      type: z.literal("allowed_tools"),
+      allowed_tools: z.object({ mode: allowedMode, tools: z.array(namedSchema).min(1) }),
+    }),
   ], {
-    error: 'expected "none", "auto", "required" or {"type": "function", "function": {"name"}}',
+    error: 'expected "none", "auto", "required", {"type": "function", "function": {"name"}} or ' +
+      '{"type": "allowed_tools", "allowed_tools": {"mode": "auto" or "required", "tools": [functions, one or more]}}',
   }).nullish().openapi({
     description:
       "`none`: the tools are not shown to the model. `auto` (default): text, calls, or text and then calls. `required`: calls. A function: " +
-      "one call of it.",
+      "one call of it. Allowed tools: all are shown to the model, and calls are of these.",
   }),
   parallel_tool_calls: z.boolean().nullish().openapi({
     description: "Whether one answer may have several calls (at most 16). Default true.",

@@ -40,14 +40,7 @@ export type ToolRequest = Pick<
  */
 export function toToolUse(body: ToolRequest, info: ModelInfo): ToolUse | undefined {
   const tools = toDefinitions(body.tools ?? []);
-  const choice = body.tool_choice ?? "auto";
-  const named = typeof choice === "object" ? choice.function.name : undefined;
-  if (named !== undefined && !tools.some(({ name }) => name === named)) {
-    throw invalid(
-      "tool_choice.function.name",
-      `${JSON.stringify(named)} is none of the tools${list(tools)}`,
-    );
-  }
+  const { choice, allowed, one } = toChoice(body.tool_choice ?? "auto", tools);
   if (tools.length === 0) {
     if (choice === "required") throw invalid("tool_choice", '"required" needs tools, got none');
     return undefined;
@@ -61,9 +54,9 @@ export function toToolUse(body: ToolRequest, info: ModelInfo): ToolUse | undefin
   const constraint: ToolCallConstraint = {
     kind: "tool_calls",
     form,
-    tools: named === undefined ? tools : tools.filter(({ name }) => name === named),
-    choice: choice === "auto" ? "auto" : "required",
-    parallel: named === undefined && body.parallel_tool_calls !== false,
+    tools: tools.filter(({ name }) => allowed.has(name)),
+    choice,
+    parallel: !one && body.parallel_tool_calls !== false,
     ...(answer && { answer }),
   };
   checkConstraint(constraint, tools);
@@ -86,6 +79,35 @@ export function toToolUse(body: ToolRequest, info: ModelInfo): ToolUse | undefin
       ...(answer && { leading: true }),
     },
   };
+}
+
+interface Choice {
+  choice: "none" | "auto" | "required";
+  /** Names of the tools that may be called. */
+  allowed: ReadonlySet<string>;
+  /** Whether it is one call that is asked for. */
+  one?: boolean;
+}
+
+function toChoice(
+  given: NonNullable<ToolRequest["tool_choice"]>,
+  tools: readonly ToolDefinition[],
+): Choice {
+  const names = new Set(tools.map(({ name }) => name));
+  if (typeof given === "string") return { choice: given, allowed: names };
+  const known = (name: string, param: string) => {
+    if (names.has(name)) return name;
+    throw invalid(param, `${JSON.stringify(name)} is none of the tools${list(tools)}`);
+  };
+  if (given.type === "function") {
+    const name = known(given.function.name, "tool_choice.function.name");
+    return { choice: "required", allowed: new Set([name]), one: true };
+  }
+  const { mode, tools: some } = given.allowed_tools;
+  const allowed = some.map((tool, i) =>
+    known(tool.function.name, `tool_choice.allowed_tools.tools.${i}.function.name`)
+  );
+  return { choice: mode, allowed: new Set(allowed) };
 }
 
 function toDefinitions(tools: NonNullable<ChatRequest["tools"]>): ToolDefinition[] {

@@ -4,6 +4,7 @@ import { Rng } from "../../src/common/rng.ts";
 import type { ConstrainedText } from "../../src/constraint/constrained_text.ts";
 import type { ConstraintCompiler } from "../../src/constraint/constraint_compiler.ts";
 import type { TextConstraint } from "../../src/constraint/text_constraint.ts";
+import { conforms } from "../oracle/json_schema.ts";
 import { needsNative } from "../support/needs_native.ts";
 import { withCompiler } from "../support/with_compiler.ts";
 
@@ -42,6 +43,35 @@ function walk(text: ConstrainedText, rng: Rng, most = 60): string | undefined {
 function decode(bytes: number[]): string {
   return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
 }
+
+Deno.test("ConstraintCompiler: names of properties and sets of values are kept", async (t) => {
+  if (!needsNative(t)) return;
+  const yes = { const: "yes" };
+  const schemas = [
+    { additionalProperties: yes, propertyNames: { enum: ["ab", "no"] }, required: ["no"] },
+    { additionalProperties: yes, propertyNames: { pattern: "^[ab]{1,2}$" } },
+    { additionalProperties: yes, propertyNames: { minLength: 2, maxLength: 3 } },
+  ].map((schema) => ({ type: "object", ...schema }));
+  const set = { type: "array", uniqueItems: true };
+  const sets = [
+    { ...set, items: { enum: ["ab", "yes", 12, null, "no", true] } },
+    { ...set, items: { enum: ["ab", "yes", "no"] }, minItems: 3 },
+  ];
+  await compiler(async (compiler) => {
+    const rng = new Rng(11);
+    for (const schema of [...schemas, ...sets]) {
+      const found = new Set<string>();
+      for (let i = 0; i < 30; i++) {
+        using text = await compiler.start({ kind: "json_schema", schema });
+        const one = walk(text, rng);
+        if (one === undefined) continue;
+        found.add(JSON.stringify(JSON.parse(one)));
+        assert(conforms(schema, JSON.parse(one)), `${JSON.stringify(schema)}: ${one}`);
+      }
+      assert(found.size > 1, `${JSON.stringify(schema)}: ${[...found].join(" ")}`);
+    }
+  });
+});
 
 Deno.test("ConstraintCompiler: random walks match the regular expression or are a choice", async (t) => {
   if (!needsNative(t)) return;

@@ -229,7 +229,7 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ items: { $id: "x" } }, 'keyword "$id" at #/items is'],
     [{ "x-guidance": {} }, 'keyword "x-guidance" at # is'],
     [{ nullable: true }, 'keyword "nullable"'],
-    [{ propertyNames: { pattern: "a" } }, 'keyword "propertyNames"'],
+    [{ propertyNames: { format: "uuid" } }, 'keyword "propertyNames"'],
     [{ if: {}, then: {} }, 'keyword "if"'],
     [{ minProperties: 1 }, 'keyword "minProperties"'],
     [{ properties: { "a/b": { type: "float" } } }, '#/properties/a~1b/type is "float"'],
@@ -378,4 +378,73 @@ Deno.test("readJsonSchema gives what references with escapes lead to a name that
       [{ $ref: "#/$defs/a~1b" }, '#/$ref is "#/$defs/a~1b"'],
     ] as const
   ) assertThrows(() => readJsonSchema(schema), ConstraintError, words);
+});
+
+Deno.test("readJsonSchema spells propertyNames and uniqueItems out where that says the same", () => {
+  const number = { type: "number" };
+  const cases: [unknown, unknown][] = [
+    [
+      { additionalProperties: number, propertyNames: { enum: ["a", "b"], type: "string" } },
+      { properties: { a: number, b: number }, additionalProperties: false },
+    ],
+    [
+      { properties: { a: true, c: true }, propertyNames: { enum: ["b", "a"] }, required: ["b"] },
+      { properties: { a: true, b: true }, required: ["b"], additionalProperties: false },
+    ],
+    [
+      { propertyNames: { pattern: "^x", title: "Key" }, additionalProperties: number },
+      { patternProperties: { "^x": number }, additionalProperties: false },
+    ],
+    [
+      { propertyNames: { minLength: 2 } },
+      { patternProperties: { "^[\\s\\S]{2,}$": true }, additionalProperties: false },
+    ],
+    [{ propertyNames: { type: "string", title: "Key" }, required: ["a"] }, { required: ["a"] }],
+    [
+      { type: "array", uniqueItems: true, title: "Set", items: { enum: ["a", "b", "a"] } },
+      { enum: [[], ["a"], ["b"], ["a", "b"], ["b", "a"]] },
+    ],
+    [
+      { type: "array", uniqueItems: true, minItems: 2, maxItems: 2, items: { enum: [1, null] } },
+      { enum: [[1, null], [null, 1]] },
+    ],
+  ];
+  for (const [schema, expected] of cases) assertEquals(readJsonSchema(schema), expected);
+
+  // What a reference leads to stays what it is, though that is written elsewhere.
+  const $defs = { key: { enum: ["a"], title: "Key" } };
+  const properties = {
+    x: { additionalProperties: { type: "null" }, propertyNames: { $ref: "#/$defs/key" } },
+    y: { $ref: "#/properties/x/additionalProperties" },
+  };
+  const read = readJsonSchema({ $defs, properties }) as Record<string, Record<string, unknown>>;
+  const { $ref } = read.properties.y as { $ref: string };
+  assertEquals(read.$defs[$ref.split("/").at(-1)!], { type: "null" });
+  assertEquals(read.properties.x, {
+    properties: { a: { type: "null" } },
+    additionalProperties: false,
+  });
+
+  const many = Array.from({ length: 2000 }, (_, i) => `name ${i}`);
+  for (
+    const [schema, message] of [
+      [{ propertyNames: { pattern: "a" }, properties: { a: true } }, '"propertyNames" at # is not'],
+      [{ propertyNames: { pattern: "a" }, required: ["b"] }, '"propertyNames" at # is not'],
+      [{ propertyNames: { pattern: "a", maxLength: 2 } }, '"propertyNames" at # is not'],
+      [{ propertyNames: { format: "uuid" } }, '"propertyNames" at # is not'],
+      [{ propertyNames: { $ref: "#" } }, '"propertyNames" at # is not'],
+      [{ type: "array", uniqueItems: true, items: number }, '"uniqueItems" at # is not'],
+      [{ uniqueItems: true, items: { enum: [1] } }, '"uniqueItems" at # is not'],
+      [
+        { items: { type: "array", uniqueItems: true, items: { enum: many } } },
+        '"uniqueItems" at #/items allows more',
+      ],
+      [
+        { additionalProperties: { enum: many }, propertyNames: { enum: many } },
+        '"propertyNames" at # allows more',
+      ],
+    ] as const
+  ) {
+    assertThrows(() => readJsonSchema(schema), ConstraintError, message);
+  }
 });

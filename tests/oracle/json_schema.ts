@@ -33,6 +33,9 @@ export function conforms(schema: Schema, value: unknown, root: Schema = schema):
     if (value.length < (schema.minItems ?? 0) || value.length > (schema.maxItems ?? Infinity)) {
       return false;
     }
+    if (schema.uniqueItems && value.some((one, i) => value.slice(0, i).some((x) => same(x, one)))) {
+      return false;
+    }
     const first: Schema[] = schema.prefixItems ?? [];
     return value.every((item, i) => fits(first[i] ?? schema.items ?? true, item));
   }
@@ -42,6 +45,7 @@ export function conforms(schema: Schema, value: unknown, root: Schema = schema):
     const byPattern = Object.entries<Schema>(schema.patternProperties ?? {});
     if (schema.required?.some((name: string) => !Object.hasOwn(object, name))) return false;
     return Object.entries(object).every(([name, part]) => {
+      if (!fits(schema.propertyNames ?? true, name)) return false;
       const matching = byPattern.filter(([pattern]) => new RegExp(pattern, "u").test(name));
       const own = Object.hasOwn(named, name) ? [named[name]] : [];
       const schemas = [...own, ...matching.map(([, sub]) => sub)];

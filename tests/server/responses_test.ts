@@ -234,6 +234,12 @@ Deno.test("a stored response is its own key's, however prefixes are shared", asy
 Deno.test("what a response cannot keep is refused by the name of its own field", async () => {
   const { post, pool } = testApp({ contextLength: 100 });
   const user = { role: "user", content: "x" };
+  const bare = { type: "function", name: "b" };
+  const allowed = {
+    type: "allowed_tools",
+    mode: "auto",
+    tools: [{ type: "function", name: "get_time" }],
+  };
   const not = { type: "object", properties: { x: { not: {} } } };
   const cases: [Record<string, unknown>, string, string][] = [
     [{}, "input", "expected a text or an array of items"],
@@ -262,6 +268,11 @@ Deno.test("what a response cannot keep is refused by the name of its own field",
     [{ input: "x", tools: [tools[0], tools[0]] }, "tools.1.name", "another tool's name"],
     [{ input: "x", tools, tool_choice: { type: "function", name: "b" } }, "tool_choice.name", "b"],
     [
+      { input: "x", tools, tool_choice: { ...allowed, tools: [allowed.tools[0], { ...bare }] } },
+      "tool_choice.tools.1.name",
+      "b",
+    ],
+    [
       { input: "x", text: { format: { type: "json_schema", name: "a", schema: not } } },
       "text.format",
       '"not" at',
@@ -279,6 +290,8 @@ Deno.test("what a response cannot keep is refused by the name of its own field",
   }
   assertEquals(pool.requests, []);
   assertEquals((await post(path, { input: "x", model: "none" })).status, 404);
+  const answer = await (await post(path, { input: "x", tools, tool_choice: allowed })).json();
+  assertEquals(answer.tool_choice, allowed);
 });
 
 Deno.test("what a response repeats of a request and stores is of bounded depth", async () => {
