@@ -22,9 +22,6 @@ export interface ChatTemplateContext {
 
 class Refusal extends Error {}
 
-// Makes a template's own raise_exception ours, so that a refusal is told from a failure.
-const prelude = "{% set raise_exception = refuse %}";
-
 /** A model's own Jinja template for chats (`tokenizer.chat_template`). */
 export class ChatTemplate {
   readonly #template: PythonTemplate;
@@ -34,7 +31,7 @@ export class ChatTemplate {
   constructor(source: string, file: string) {
     this.#file = file;
     try {
-      this.#template = new PythonTemplate(source, prelude);
+      this.#template = new PythonTemplate(source);
     } catch (error) {
       throw new ModelFormatError(
         `${file}: tokenizer.chat_template does not parse: ${messageOf(error)}`,
@@ -59,7 +56,7 @@ export class ChatTemplate {
         ...(context.tools?.length && {
           tools: context.tools.map((tool) => ({ type: "function", function: { ...tool } })),
         }),
-        refuse: (message: unknown) => {
+        raise_exception: (message: unknown) => {
           throw new Refusal(String(message));
         },
       });

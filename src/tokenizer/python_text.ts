@@ -1,40 +1,43 @@
-/** A value within a template, as the template engine holds it. */
-interface TemplateValue {
-  readonly type: string;
-  readonly value: unknown;
-}
+import { isFloat, itemsOf, mappingOf, textOf, type Value } from "./python_values.ts";
 
 /**
- * What Python's `str` makes of a value, which templates were written for: `{'a': [True, None]}`, not JSON. Strings stay as they are, what is
- * undefined is no text.
- *
- * @param value a string, number, boolean, null or undefined, an array of the engine's values, or a map to them
+ * What Python's `str` makes of a value, which templates were written for: `{'a': [True, None]}`, not JSON. What is undefined is no text.
  */
-export function pythonText(value: unknown): string {
-  if (typeof value === "string") return value;
-  return value === undefined ? "" : representation(value);
+export function pythonText(value: Value): string {
+  return textOf(value) ?? (value.type === "UndefinedValue" ? "" : representation(value));
 }
 
-function representation(value: unknown): string {
-  if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value === "string") return quoted(value);
-  if (Array.isArray(value)) return `[${value.map(inner).join(", ")}]`;
-  if (value instanceof Map) {
+function representation(value: Value): string {
+  const text = textOf(value);
+  if (text !== undefined) return quoted(text);
+  const mapping = mappingOf(value);
+  if (mapping) {
     return `{${
-      [...value].map(([key, one]) => `${quoted(String(key))}: ${inner(one)}`).join(", ")
+      [...mapping].map(([key, one]) => `${quoted(key)}: ${representation(one)}`).join(", ")
     }}`;
   }
-  return String(value);
+  const items = itemsOf(value)?.map(representation);
+  if (items && value.type === "TupleValue") {
+    return `(${items.join(", ")}${items.length === 1 ? "," : ""})`;
+  }
+  if (items) return `[${items.join(", ")}]`;
+  switch (value.type) {
+    case "NullValue":
+      return "None";
+    case "UndefinedValue":
+      return "Undefined";
+    case "BooleanValue":
+      return value.value ? "True" : "False";
+  }
+  return isFloat(value) ? floatText(value.value as number) : String(value.value);
 }
 
-function inner(held: TemplateValue): string {
-  if (held.type === "NullValue") return "None";
-  if (held.type === "UndefinedValue") return "Undefined";
-  if (held.type === "TupleValue") {
-    return `(${(held.value as TemplateValue[]).map(inner).join(", ")})`;
-  }
-  // The engine writes numbers that are no integers as Python does: 1.0.
-  return typeof held.value === "number" ? String(held) : representation(held.value);
+/** What Python writes for a number of type `float`: `1.0`, `1e-07`, `1e+16`. */
+export function floatText(value: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`;
+  const [digits, exponent] = value.toExponential().split("e");
+  if (Number(exponent) >= -4 && Number(exponent) < 16) return String(value);
+  return `${digits}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
 }
 
 const escapes: Record<string, string> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };

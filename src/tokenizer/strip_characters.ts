@@ -1,3 +1,6 @@
+/** White space as Python knows it. */
+const space = /[^\S\ufeff]|[\x1c-\x1f\x85]/;
+
 /**
  * `text` without any of `characters` at its ends, as Python's `strip`, `lstrip` and `rstrip` have it.
  *
@@ -10,7 +13,7 @@ export function stripCharacters(
   characters?: string,
 ): string {
   const set = characters === undefined ? undefined : new Set(characters);
-  const stripped = (character: string) => set?.has(character) ?? /\s/.test(character);
+  const stripped = (character: string) => set?.has(character) ?? space.test(character);
   let start = 0;
   let end = text.length;
   while (method !== "rstrip" && start < end) {

@@ -29,7 +29,7 @@ Deno.test("ChatTemplate offers strftime_now, namespaces, filters and tests", () 
     ),
     "4",
   );
-  assertEquals(render("{{ tools is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "false B");
+  assertEquals(render("{{ tools is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "False B");
 });
 
 Deno.test("ChatTemplate puts a system message into the first turn where a template does so, as Gemma's", () => {
@@ -254,4 +254,73 @@ Deno.test("Tokenizer.encodeChat lets no message forge a turn", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+Deno.test("ChatTemplate has Python's methods, operators, filters and tests", () => {
+  const parameters = { type: "object", properties: { items: { maximum: 1e-7 }, b: {} } };
+  const tools = [{ name: "f", description: "g", parameters }];
+  const messages = [
+    { role: "user", content: "Hello, World" },
+    { role: "assistant", content: "naïve😀 ß" },
+  ];
+  // Each beside what Python's Jinja makes of it, with the settings of Transformers.
+  const cases: [source: string, text: string][] = [
+    ["{{ s.find('o') }} {{ s.find('o', 5) }} {{ s.rfind('zz') }} {{ u.find('ß') }}", "4 8 -1 7"],
+    ["{{ ', '.join(['a', 'b']) }}|{{ '-'.join('ab') }}|{{ s.count('o') }}", "a, b|a-b|2"],
+    ["{{ s.partition(', ')[2] }} {{ s.rsplit('o', 1) }}", "World ['Hello, W', 'rld']"],
+    ["{{ s.startswith('llo', 2) }} {{ s.removeprefix('Hello') }}", "True , World"],
+    [
+      "{{ s.capitalize() }} {{ s | capitalize }} {{ '12'.isdigit() }}",
+      "Hello, world Hello, world True",
+    ],
+    ["{{ 'a\\n\\nb'.splitlines() }} {{ 'x'.center(4, '*') }}", "['a', '', 'b'] *x**"],
+    ["{{ -7 % 3 }} {{ 7 % -3 }} {{ -7 // 2 }} {{ -7.5 % 2 }} {{ -2.5 | int }}", "2 -2 -4 0.5 -2"],
+    ["{{ 'ab' * 2 }} {{ [0] * 2 }} {{ 'a' < 'b' }} {{ [1, 2] < [1, 3] }}", "abab [0, 0] True True"],
+    ["{{ 1 is odd }} {{ not '' }} {{ 'zz' not in s }} {{ 1 > 2 }}", "True True True False"],
+    ["{{ u | length }} {{ u[5] }} {{ u | first }} {{ s | list | last }}", "8 😀 n d"],
+    ["{{ n | select('odd') | list }} {{ n | reject('gt', 1) | list }}", "[3, 1, -5] [1, -5]"],
+    [
+      "{{ ['a', 'b'] | map('upper') | join(',') }} {{ n | map('string') | list }}",
+      "A,B ['3', '1', '2', '-5']",
+    ],
+    ["{{ n | sum }} {{ n | max }} {{ n | min }} {{ 2.5 | round }}", "1 3 -5 2.0"],
+    ["{{ [1, none, true] | join(',') }} {{ ['a', 'A'] | unique | list }}", "1,None,True ['a']"],
+    ["{{ messages | selectattr('role', 'in', ['user']) | list | length }}", "1"],
+    ["{{ messages | map(attribute='role') | join(' ') }}", "user assistant"],
+    ["{{ messages | rejectattr('zz', 'undefined') | list }}", "[]"],
+    ["{{ '12abc' | int }} {{ 'x' | int(9) }} {{ 'xxaxx' | trim('x') }}", "0 9 a"],
+    ["{{ nothing | default }}|{{ nothing | d('q') }}|{{ none | default('x') }}", "|q|None"],
+    ["{{ 9 is divisibleby(3) }} {{ 2 is not gt 1 }} {{ none is sameas none }}", "True False True"],
+    ["{{ {}.get('q') }} {{ true is number }} {{ {} is iterable }}", "None True True"],
+    ["{{ 1.0 | tojson }} {{ (1, 2) | tojson }} {{ (1,2) }}", "1.0 [1, 2] (1, 2)"],
+    ["{{ {'b': 1, 'C': 2} | tojson(sort_keys=true) }}", '{"C": 2, "b": 1}'],
+    ["{{ {'b': [], 'a': [1]} | tojson(indent=2) }}", '{\n  "b": [],\n  "a": [\n    1\n  ]\n}'],
+    ["{% for c in 'ab' %}{{ c }}.{% endfor %}{% for x in nothing %}x{% endfor %}", "a.b."],
+    ["{% for a, b in [(1, 2)] if a %}{{ a + b }}{% endfor %}", "3"],
+    [
+      "{% raw %}{{ x }}{% if %}{% endraw %}|{%- raw -%} {# a #} {%- endraw %}\n|",
+      "{{ x }}{% if %}|{# a #}|",
+    ],
+    ["{# {% raw %} #}{{ s }}{# {% endraw %} #}", "Hello, World"],
+    ["{{ dict(a=1) | tojson }} {{ 'a' if false }}", '{"a": 1} '],
+    [
+      "{% macro f(a) %}{{ kwargs }}{{ varargs | length }}{% endmacro %}{{ f(1, 2, b=3) }}",
+      "{'b': 3}1",
+    ],
+    // Whatever parameters of tools are called.
+    [
+      "{% for name, p in tools[0].function.parameters.properties.items() %}{{ name }} {{ p }};{% endfor %}",
+      "items {'maximum': 1e-07};b {};",
+    ],
+  ];
+  const before = "{% set n = [3, 1, 2, -5] %}{% set s = messages[0].content %}" +
+    "{% set u = messages[1].content %}";
+  for (const [source, text] of cases) {
+    const template = new ChatTemplate(before + source, "test.gguf");
+    assertEquals(template.render(messages, { ...context, tools }), text, source);
+  }
+  for (const source of ["{{ 1 / 0 }}", "{{ 'x'.index('y') }}", "{{ [1] | select('nope') }}"]) {
+    const template = new ChatTemplate(source, "test.gguf");
+    assertThrows(() => template.render([], context), ModelFormatError, "fails");
+  }
 });

@@ -1,0 +1,212 @@
+import { pythonJson } from "./python_json.ts";
+import { pythonMethod } from "./python_methods.ts";
+import { pythonEqual, pythonOperation } from "./python_operators.ts";
+import { pythonText } from "./python_text.ts";
+import {
+  isInteger,
+  itemsOf,
+  iterated,
+  make,
+  mappingOf,
+  numberOf,
+  textOf,
+  undefinedValue,
+  type Value,
+} from "./python_values.ts";
+
+/** What a filter or test is given beside its operand. */
+export interface Given {
+  args: readonly Value[];
+  named: ReadonlyMap<string, Value>;
+}
+
+/** How filters of lists apply others to their items. */
+export interface Apply {
+  filter(name: string, operand: Value, given: Given): Value;
+  test(name: string, operand: Value, given: Given): boolean;
+}
+
+type Filter = (operand: Value, given: Given, apply: Apply) => Value;
+
+const { list, float, integer, text } = make;
+const truthy = (value: Value) => value.__bool__().value;
+const argument = ({ args, named }: Given, at: number, name: string) => args[at] ?? named.get(name);
+
+/** Jinja's filters by name, those which the engine has otherwise or not at all. */
+export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
+  ["string", (value) => text(pythonText(value))],
+  ["tojson", (value, { named }) => text(pythonJson(value, named))],
+  ["list", (value) => list([...iterated(value, "list")])],
+  ["items", (value) => {
+    if (value.type === "UndefinedValue") return list([]);
+    const items = mappingOf(value) && pythonMethod(value, "items", []);
+    if (items) return items;
+    throw new TypeError(`items: expected a mapping, got ${value.type}`);
+  }],
+  ["length", size],
+  ["count", size],
+  ["first", (value) => iterated(value, "first").at(0) ?? undefinedValue],
+  ["last", (value) => iterated(value, "last").at(-1) ?? undefinedValue],
+  ["reverse", (value) => {
+    const items = iterated(value, "reverse").toReversed();
+    return textOf(value) === undefined ? list(items) : text(items.map(textOf).join(""));
+  }],
+  ["join", (value, given) => {
+    const attribute = argument(given, 1, "attribute");
+    const items = iterated(value, "join").map((one) => attribute ? valueAt(one, attribute) : one);
+    return text(items.map(pythonText).join(pythonText(argument(given, 0, "d") ?? text(""))));
+  }],
+  ["unique", (value, given) => {
+    const cased = argument(given, 0, "case_sensitive")?.value === true;
+    const attribute = argument(given, 1, "attribute");
+    const keys: Value[] = [];
+    return list(
+      iterated(value, "unique").filter((one) => {
+        const own = attribute ? valueAt(one, attribute) : one;
+        const key = cased ? own : folded(own);
+        if (keys.some((seen) => pythonEqual(seen, key))) return false;
+        keys.push(key);
+        return true;
+      }),
+    );
+  }],
+  ["default", otherwise],
+  ["d", otherwise],
+  ["trim", (value, { args }) => {
+    const own = make.text(pythonText(value));
+    return pythonMethod(own, "strip", args)!;
+  }],
+  ["capitalize", (value) => pythonMethod(text(pythonText(value)), "capitalize", [])!],
+  ["int", (value, given) =>
+    toInteger(value, numberOf(argument(given, 1, "base")) ?? 10) ??
+      argument(given, 0, "default") ?? integer(0)],
+  ["float", (value, given) => {
+    const number = numberOf(value) ?? toFloat(textOf(value));
+    return number === undefined ? argument(given, 0, "default") ?? float(0) : float(number);
+  }],
+  ["round", (value, given) => {
+    const number = numberOf(value);
+    if (number === undefined) throw new TypeError(`round: ${value.type} is no number`);
+    const places = 10 ** (numberOf(argument(given, 0, "precision")) ?? 0);
+    const how = textOf(argument(given, 1, "method")) ?? "common";
+    const scaled = number * places;
+    if (how === "ceil" || how === "floor") return float(Math[how](scaled) / places);
+    // Halves go to the even neighbour.
+    const half = Math.abs(scaled % 1) === 0.5;
+    return float((half ? 2 * Math.round(scaled / 2) : Math.round(scaled)) / places);
+  }],
+  ["sum", (value, given) => {
+    const attribute = argument(given, 0, "attribute");
+    return iterated(value, "sum").map((one) => attribute ? valueAt(one, attribute) : one)
+      .reduce(
+        (sum, one) => pythonOperation("+", sum, one),
+        argument(given, 1, "start") ?? integer(0),
+      );
+  }],
+  ["min", extreme("<")],
+  ["max", extreme(">")],
+  ["batch", (value, given) => {
+    const items = iterated(value, "batch");
+    const count = Math.max(1, numberOf(argument(given, 0, "linecount")) ?? 1);
+    const fill = argument(given, 1, "fill_with");
+    const rows: Value[] = [];
+    for (let at = 0; at < items.length; at += count) {
+      const row = items.slice(at, at + count);
+      while (fill && row.length < count) row.push(fill);
+      rows.push(list(row));
+    }
+    return list(rows);
+  }],
+  ["map", (value, given, apply) => {
+    const { args: [name, ...args], named } = given;
+    const attribute = named.get("attribute");
+    const items = truthy(value) ? iterated(value, "map") : [];
+    if (attribute) {
+      const missing = named.get("default") ?? undefinedValue;
+      return list(items.map((one) => {
+        const found = valueAt(one, attribute);
+        return found.type === "UndefinedValue" ? missing : found;
+      }));
+    }
+    const filter = textOf(name);
+    if (filter === undefined) throw new TypeError("map: expected a filter's name or an attribute");
+    return list(items.map((one) => apply.filter(filter, one, { args, named })));
+  }],
+  ["select", chosen(true, false)],
+  ["reject", chosen(false, false)],
+  ["selectattr", chosen(true, true)],
+  ["rejectattr", chosen(false, true)],
+]);
+
+function size(value: Value): Value {
+  const mapping = mappingOf(value);
+  return integer(mapping ? mapping.size : iterated(value, "length").length);
+}
+
+function otherwise(value: Value, given: Given): Value {
+  const any = argument(given, 1, "boolean");
+  const missing = value.type === "UndefinedValue" || any && truthy(any) && !truthy(value);
+  return missing ? argument(given, 0, "default_value") ?? text("") : value;
+}
+
+function extreme(operator: "<" | ">"): Filter {
+  return (value, given) => {
+    const cased = argument(given, 0, "case_sensitive")?.value === true;
+    const attribute = argument(given, 1, "attribute");
+    const key = (one: Value) => {
+      const own = attribute ? valueAt(one, attribute) : one;
+      return cased ? own : folded(own);
+    };
+    const items = iterated(value, operator === "<" ? "min" : "max");
+    if (items.length === 0) return undefinedValue;
+    return items.reduce((best, one) =>
+      pythonOperation(operator, key(one), key(best)).value ? one : best
+    );
+  };
+}
+
+function chosen(kept: boolean, byAttribute: boolean): Filter {
+  return (value, { args: given, named }, apply) => {
+    const [attribute, ...rest] = byAttribute ? given : [undefinedValue, ...given];
+    const [name, ...args] = rest;
+    const test = textOf(name);
+    return list(
+      (truthy(value) ? iterated(value, "select") : []).filter((one) => {
+        const own = byAttribute ? valueAt(one, attribute) : one;
+        const holds = test === undefined ? truthy(own) : apply.test(test, own, { args, named });
+        return holds === kept;
+      }),
+    );
+  };
+}
+
+/** What `a.b.0` leads to within a value. */
+function valueAt(value: Value, path: Value): Value {
+  const parts = textOf(path)?.split(".") ?? [String(numberOf(path))];
+  return parts.reduce<Value>(
+    (at, part) => mappingOf(at)?.get(part) ?? itemsOf(at)?.[Number(part)] ?? undefinedValue,
+    value,
+  );
+}
+
+function folded(value: Value): Value {
+  const own = textOf(value);
+  return own === undefined ? value : text(own.toLowerCase());
+}
+
+function toInteger(value: Value, base: number): Value | undefined {
+  if (isInteger(value)) return value;
+  const own = textOf(value);
+  if (own === undefined || base === 10) {
+    const number = numberOf(value) ?? toFloat(own);
+    return number === undefined ? undefined : integer(Math.trunc(number));
+  }
+  const digits = own.trim().toLowerCase().replace(/^0[xob]/, "");
+  const number = parseInt(digits, base);
+  return number.toString(base) === digits.replace(/^0+(?=.)/, "") ? integer(number) : undefined;
+}
+
+function toFloat(own: string | undefined): number | undefined {
+  const pattern = /^\s*[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
+  return own !== undefined && pattern.test(own) ? Number(own.replaceAll("_", "")) : undefined;
+}

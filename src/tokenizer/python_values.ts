@@ -1,0 +1,74 @@
+import { Environment, Interpreter, Template } from "@huggingface/jinja";
+
+/** A value within a template, as the engine holds it: lists of such values, maps to them. */
+export type Value = ReturnType<Interpreter["evaluate"]>;
+
+type Make = new (value: unknown) => Value;
+
+const environment = new Environment();
+let made = 0;
+const hold = (value: unknown) => environment.set(`value ${made++}`, value);
+// The engine exports none of its classes.
+const classOf = (value: unknown) => hold(value).constructor as Make;
+const [Text, Integer, Float, List, Function] = ["", 1, 0.5, [], () => null].map(classOf);
+const Mapping = classOf({});
+const [pair] = new Template("{{ (1, 1) }}").parsed.body;
+const Tuple = new Interpreter(environment).evaluate(pair, environment).constructor as Make;
+
+export const none = hold(null);
+export const undefinedValue = hold(undefined);
+const [yes, no] = [hold(true), hold(false)];
+
+/** Values of each kind. */
+export const make = {
+  text: (value: string) => new Text(value),
+  integer: (value: number) => new Integer(value),
+  float: (value: number) => new Float(value),
+  boolean: (value: boolean) => value ? yes : no,
+  list: (value: Value[]) => new List(value),
+  tuple: (value: Value[]) => new Tuple(value),
+  mapping: (value: Map<string, Value>) => new Mapping(value),
+  /** `run` takes positional arguments, then a `KeywordArgumentsValue` where there are others. */
+  function: (run: (args: Value[]) => Value) => new Function(run),
+};
+
+/** The text that a value is, if it is one. */
+export function textOf(value: Value | undefined): string | undefined {
+  return value?.type === "StringValue" ? value.value as string : undefined;
+}
+
+/** The items of a list or tuple. */
+export function itemsOf(value: Value): Value[] | undefined {
+  return value.type === "ArrayValue" || value.type === "TupleValue"
+    ? value.value as Value[]
+    : undefined;
+}
+
+export function mappingOf(value: Value): Map<string, Value> | undefined {
+  return value.type === "ObjectValue" ? value.value as Map<string, Value> : undefined;
+}
+
+/** The number that a value is or, as true and false, counts as. */
+export function numberOf(value: Value | undefined): number | undefined {
+  return isInteger(value) || isFloat(value) || value?.type === "BooleanValue"
+    ? Number(value!.value)
+    : undefined;
+}
+
+export function isInteger(value: Value | undefined): boolean {
+  return value?.type === "IntegerValue";
+}
+
+export function isFloat(value: Value | undefined): boolean {
+  return value?.type === "FloatValue";
+}
+
+/** What `for` goes through: the characters of a text, keys of a mapping; nothing where there is nothing. */
+export function iterated(value: Value, what: string): Value[] {
+  const text = textOf(value);
+  if (text !== undefined) return Array.from(text, make.text);
+  if (value.type === "UndefinedValue") return [];
+  const items = itemsOf(value) ?? mappingOf(value)?.keys().map(make.text).toArray();
+  if (items) return items;
+  throw new TypeError(`${what}: ${value.type} cannot be gone through`);
+}
