@@ -1,23 +1,13 @@
 // deno-lint-ignore no-external-import -- built into Deno; the web's own inflates without a limit
 import { inflateSync } from "node:zlib";
 import { ModelFormatError } from "../common/errors.ts";
+import { pngPasses } from "./png_passes.ts";
 import type { PngChunks } from "./png_chunks.ts";
 
 /** Samples of a pixel, by colour type. */
 const samplesOf: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 /** Bits of a sample. */
 const depths = [1, 2, 4, 8, 16];
-/** First column and row, and steps, of the passes of an interlaced image (PNG specification, section 8.2). */
-const passes = [
-  [0, 0, 8, 8],
-  [4, 0, 8, 8],
-  [0, 4, 4, 8],
-  [2, 0, 4, 4],
-  [0, 2, 2, 4],
-  [1, 0, 2, 2],
-  [0, 1, 1, 2],
-] as const;
-
 /** Bytes that may follow those of the pixels: some writers pad. */
 const PADDING = 1 << 16;
 
@@ -32,7 +22,7 @@ export function checkPngData({ header, data }: PngChunks, name: string): void {
   if (width === 0 || height === 0) {
     throw new ModelFormatError(`${name}: the image is ${width}x${height}, expected pixels`);
   }
-  const [depth, colour, , , interlaced] = header.subarray(8);
+  const [depth, colour] = header.subarray(8);
   const samples = samplesOf[colour];
   if (samples === undefined || !depths.includes(depth)) {
     throw new ModelFormatError(
@@ -41,23 +31,7 @@ export function checkPngData({ header, data }: PngChunks, name: string): void {
       }`,
     );
   }
-  // The decoder takes every such sample for a byte.
-  if (interlaced !== 0 && depth < 8) {
-    throw new ModelFormatError(
-      `${name}: the PNG is interlaced with ${depth} bits a sample, expected 8 or 16, or no interlacing`,
-    );
-  }
-  const rows = (columns: number, count: number) =>
-    columns === 0 ? 0 : count * (1 + Math.ceil(columns * samples * depth / 8));
-  const expected = interlaced === 0 ? rows(width, height) : passes.reduce(
-    (sum, [x, y, across, down]) =>
-      sum +
-      rows(
-        Math.max(0, Math.ceil((width - x) / across)),
-        Math.max(0, Math.ceil((height - y) / down)),
-      ),
-    0,
-  );
+  const expected = pngPasses(header, samples).reduce((sum, { bytes }) => sum + bytes, 0);
   const found = inflatedLength(data, expected + PADDING);
   if (found >= expected && found <= expected + PADDING) return;
   throw new ModelFormatError(

@@ -3,12 +3,15 @@
  * @module
  */
 
+// deno-lint-ignore no-external-import -- built into Deno; the web's own are asynchronous
+import { deflateSync, inflateSync } from "node:zlib";
 import { decode as decodePng, encode as encodePng } from "fast-png";
 import jpeg from "jpeg-js";
 import { ModelFormatError } from "../common/errors.ts";
 import { checkImage } from "./check_image.ts";
 import { checkPngData } from "./check_png_data.ts";
 import { plainPng, type PngChunks, readPngChunks } from "./png_chunks.ts";
+import { pngPasses } from "./png_passes.ts";
 import { jpegOrientation } from "./jpeg_orientation.ts";
 import { tiffOrientation } from "./tiff_orientation.ts";
 import { upright } from "./upright.ts";
@@ -46,8 +49,8 @@ export function sniffImage(bytes: Uint8Array): ImageFormat | undefined {
 /**
  * Decodes a PNG (any depth, palette or grey, brought to 8-bit RGB or RGBA) or a JPEG, turned upright as Exif says. Colour profiles are not
  * applied. `name` stands for the file in errors.
- * @throws {ModelFormatError} for another format, damage (of a PNG's pixels also a wrong Adler checksum), a PNG that is interlaced with less than
- * 8 bits a sample, or more than `maxPixels` (default 100 megapixels).
+ * @throws {ModelFormatError} for another format, damage (of a PNG's pixels also a wrong Adler checksum), or
+ * more than `maxPixels` (default 100 megapixels).
  */
 export function decodeImage(
   bytes: Uint8Array<ArrayBuffer>,
@@ -113,6 +116,48 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
     );
   }
   checkPngData(chunks, name);
+  const [depth, , , , interlaced] = chunks.header.subarray(8);
+  const image = interlaced !== 0 && depth < 8
+    ? joinedPasses(chunks, name)
+    : decodedPng(chunks, name);
+  const { exif } = chunks;
+  return exif
+    ? upright(image, tiffOrientation(new DataView(exif.buffer, exif.byteOffset, exif.byteLength)))
+    : image;
+}
+
+/** An interlaced image of less than 8 bits a sample, which the decoder takes for bytes: its passes, each an image of its own. */
+function joinedPasses(chunks: PngChunks, name: string): RgbaImage {
+  const { header, data } = chunks;
+  const view = new DataView(header.buffer, header.byteOffset);
+  const [width, height] = [view.getUint32(0), view.getUint32(4)];
+  // Greys or a palette: there are no others of so few bits.
+  const passes = pngPasses(header, 1);
+  const rows = inflateSync(data);
+  let at = 0;
+  let joined: RgbaImage | undefined;
+  for (const { x, y, across, down, bytes, ...size } of passes) {
+    const own = header.slice();
+    const ownView = new DataView(own.buffer);
+    ownView.setUint32(0, size.width);
+    ownView.setUint32(4, size.height);
+    own[12] = 0;
+    const packed = new Uint8Array(deflateSync(rows.subarray(at, at += bytes), { level: 0 }));
+    const pass = decodedPng({ ...chunks, header: own, data: packed }, name);
+    const { channels } = pass;
+    joined ??= { width, height, channels, data: new Uint8Array(width * height * channels) };
+    for (let row = 0; row < size.height; row++) {
+      for (let column = 0; column < size.width; column++) {
+        const from = (row * size.width + column) * channels;
+        const to = ((y + row * down) * width + x + column * across) * channels;
+        for (let c = 0; c < channels; c++) joined.data[to + c] = pass.data[from + c];
+      }
+    }
+  }
+  return joined!;
+}
+
+function decodedPng(chunks: PngChunks, name: string): RgbaImage {
   const indexed = chunks.header[9] === 3;
   const { width, height, depth, channels, data, palette } = decodePng(plainPng({
     ...chunks,
@@ -154,11 +199,7 @@ function fromPng(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: number
       }
     }
   }
-  const image: RgbaImage = { width, height, channels: alpha ? 4 : 3, data: out };
-  const { exif } = chunks;
-  return exif
-    ? upright(image, tiffOrientation(new DataView(exif.buffer, exif.byteOffset, exif.byteLength)))
-    : image;
+  return { width, height, channels: alpha ? 4 : 3, data: out };
 }
 
 /** The one colour of a grey or RGB PNG that stands for nothing (the PNG specification's tRNS). */
