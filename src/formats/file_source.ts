@@ -36,12 +36,12 @@ export class FileSource implements ByteSource {
     this.size = size;
   }
 
-  /** Opens `path` for reading. Throws `Deno.errors.NotFound` as `Deno.openSync` does. */
+  /** Opens `path` for reading. Throws `Deno.errors.NotFound` as `Deno.openSync` does, and `ModelFormatError` for a device or pipe. */
   static open(path: string): FileSource {
     const file = Deno.openSync(path, { read: true });
     try {
       const info = file.statSync();
-      if (!info.isFile) throw new TypeError(`${path}: not a regular file`);
+      if (!info.isFile) throw new ModelFormatError(`${path}: it is no regular file`);
       return new FileSource(path, file, info.size);
     } catch (error) {
       file.close();

@@ -21,6 +21,7 @@ import type {
 } from "./context.ts";
 import { fromAnyError } from "./error_map.ts";
 import { GenerationDesk } from "./generation_desk.ts";
+import { headLength } from "./head_length.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { limitBody } from "./limit_body.ts";
 import { ServerMetrics } from "./metrics.ts";
@@ -74,6 +75,7 @@ export function createApp(
     await next();
     // What the context was told of headers, an answer that a route made by itself is without. Those of a socket's cannot be set.
     if (c.res.status !== 101) c.res.headers.set("X-Request-Id", c.get("requestId"));
+    await headLength(c);
     metrics.request(routeLabel(routePath(c, -1)), methodLabel(c.req.method), c.res.status);
   });
   if (options.corsOrigins.length > 0) {

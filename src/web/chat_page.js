@@ -69,7 +69,8 @@ async function loadModels() {
   try {
     models = await withKey(listModels);
   } catch (error) {
-    say(`The models could not be listed. ${error.message}`);
+    picker.replaceChildren(new Option("No models"));
+    say(`The models could not be listed. ${error.message} Reload the page to try again.`);
     return;
   }
   say();

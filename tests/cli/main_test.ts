@@ -30,6 +30,15 @@ Deno.test("sparrow --version prints the version", async () => {
   assertMatch((await cli(["--version"])).out, /^sparrow \d+\.\d+\.\d+\n$/);
 });
 
+Deno.test({
+  name: "sparrow inspect exits with 3 for what is no file",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const { code, err } = await cli(["inspect", "/dev/null"]);
+    assertEquals([code, JSON.parse(err).message], [3, "/dev/null: it is no regular file"]);
+  },
+});
+
 Deno.test("sparrow with wrong usage exits with 2 and a hint, as text or as one JSON line", async () => {
   const text = await cli(["serv"], { interactive: true });
   assertEquals(text.code, 2);

@@ -44,6 +44,8 @@ Deno.test("an input that is no file is wrong usage, one that is no video or pict
     await Deno.writeTextFile(`${folder}/text.mp4`, "not a video");
     const output = `${folder}/out.png`;
     const lost = `${folder}/none/out.png`;
+    const taken = `${folder}/taken.png`;
+    await Deno.mkdir(taken);
     await new Deno.Command("mkfifo", { args: [`${folder}/pipe.mkv`] }).output();
     for (
       const [line, exit, words] of [
@@ -52,6 +54,8 @@ Deno.test("an input that is no file is wrong usage, one that is no video or pict
         [["inspect", `${folder}/none.gguf`], 2, "none.gguf: no such file"],
         [["upscale", folder, output], 2, "is a folder, expected a file"],
         [["upscale", `${folder}/text.mp4`, lost], 2, "none/out.png: there is no such folder"],
+        [["upscale", `${folder}/text.mp4`, taken], 2, "taken.png is a folder, expected a file"],
+        [["video", `${folder}/text.mp4`, taken], 2, "taken.png is a folder, expected a file"],
         [["video", `${folder}/text.mp4`, lost], 2, "none/out.png: there is no such folder"],
         [["video", `${folder}/pipe.mkv`, `${folder}/out.mp4`], 2, "it is a pipe"],
         [["upscale", `${folder}/text.mp4`, output], 3, "text.mp4"],

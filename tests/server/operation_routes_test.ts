@@ -96,6 +96,19 @@ Deno.test("GET /metrics has queue, KV, prefix and latency series after a generat
   assert(value("sparrow_server_resident_memory_bytes") > 1e6);
 });
 
+Deno.test("HEAD says how long the answer to GET is, over HTTP too", async () => {
+  const { app } = testApp();
+  await using server = Deno.serve({ port: 0, onListen() {} }, app.fetch);
+  for (const path of ["/metrics", "/v1/models", "/health", "/none"]) {
+    const url = `http://localhost:${server.addr.port}${path}`;
+    const head = await fetch(url, { method: "HEAD" });
+    const length = Number(head.headers.get("Content-Length"));
+    const body = (await (await fetch(url)).bytes()).length;
+    // Counters grow by their own requests, and error texts name the method.
+    assert(Math.abs(length - body) < 200 && length > 10, `${path}: ${length} of ${body}`);
+  }
+});
+
 Deno.test("GET /metrics counts unknown paths as one route", async () => {
   const { get } = testApp();
   for (const path of ["/a", "/b/c"]) await (await get(path)).body?.cancel();

@@ -186,6 +186,10 @@ pageTest(
       await page.evaluate("document.querySelector('#notice').textContent"),
       "asks for an API key, and none was given",
     );
+    assertEquals(
+      await page.evaluate("document.querySelector('#model').textContent.trim()"),
+      "No models",
+    );
   },
   ["sesame"],
 );
