@@ -1,4 +1,4 @@
-import { Environment, Interpreter } from "@huggingface/jinja";
+import { type Environment, Interpreter } from "@huggingface/jinja";
 import { type Apply, type Given, pythonFilters } from "./python_filters.ts";
 import { pythonMethod } from "./python_methods.ts";
 import { pythonOperation } from "./python_operators.ts";

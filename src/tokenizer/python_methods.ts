@@ -131,6 +131,7 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
     return text(parts.map((_, i) => words(parts, i, "join")).join(self));
   }],
   ["splitlines", (self, args) => {
+    // deno-lint-ignore no-control-regex -- separators are control characters
     const breaks = /\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]/;
     const kept = args[0]?.value === true;
     const lines = kept
@@ -181,7 +182,7 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
   ["isnumeric", all(/^\p{N}+$/u)],
   ["isalpha", all(/^\p{L}+$/u)],
   ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
-  ["isspace", all(/^(?:[^\S\ufeff]|[\x1c-\x1f\x85])+$/)],
+  ["isspace", (self) => boolean(self !== "" && stripCharacters("strip", self) === "")],
   ["isupper", (_, __, value) => boolean(pythonTests.get("upper")!(value, none))],
   ["islower", (_, __, value) => boolean(pythonTests.get("lower")!(value, none))],
 ]);

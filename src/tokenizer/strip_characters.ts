@@ -1,5 +1,6 @@
 /** White space as Python knows it. */
-const space = /[^\S\ufeff]|[\x1c-\x1f\x85]/;
+// deno-lint-ignore no-control-regex -- separators are control characters
+const pythonSpace = /[^\S\ufeff]|[\x1c-\x1f\x85]/;
 
 /**
  * `text` without any of `characters` at its ends, as Python's `strip`, `lstrip` and `rstrip` have it.
@@ -13,7 +14,7 @@ export function stripCharacters(
   characters?: string,
 ): string {
   const set = characters === undefined ? undefined : new Set(characters);
-  const stripped = (character: string) => set?.has(character) ?? space.test(character);
+  const stripped = (character: string) => set?.has(character) ?? pythonSpace.test(character);
   let start = 0;
   let end = text.length;
   while (method !== "rstrip" && start < end) {

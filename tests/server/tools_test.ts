@@ -30,10 +30,6 @@ const tools = [
   { type: "function" as const, function: { name: "get_time", parameters: time } },
 ];
 const named = (name: string) => ({ type: "function" as const, function: { name } });
-const allowing = (mode: "auto" | "required", ...names: string[]) => ({
-  type: "allowed_tools" as const,
-  allowed_tools: { mode, tools: names.map(named) },
-});
 const written = (name: string, values: unknown) =>
   `<tool_call>\n${JSON.stringify({ name, arguments: values })}\n</tool_call>`;
 const paris = { city: "Paris", unit: "C", days: 3 };
@@ -151,31 +147,6 @@ Deno.test("tools reach the engine: shown to the model, constrained, the marks of
   });
 });
 
-Deno.test("of allowed tools all are shown and those alone are called", async () => {
-  for (const canConstrain of [true, false]) {
-    const { post, pool } = testApp({ reply: () => twoCalls, canConstrain });
-    const ask = async (tool_choice: unknown) =>
-      (await (await post(path, { messages, tools, tool_choice })).json()).choices[0].message;
-    if (canConstrain) {
-      for (const mode of ["auto", "required"] as const) {
-        await ask(allowing(mode, "get_weather"));
-        const { prompt, constraint } = pool.requests.at(-1)!;
-        assert(prompt.type === "chat" && constraint?.kind === "tool_calls");
-        assertEquals(prompt.tools?.map(({ name }) => name), ["get_weather", "get_time"]);
-        const { choice, parallel, tools: some } = constraint;
-        assertEquals([choice, parallel, some.map(({ name }) => name)], [
-          mode,
-          true,
-          ["get_weather"],
-        ]);
-      }
-    } else {
-      const [first, ...others] = (await ask(allowing("auto", "get_weather"))).tool_calls;
-      assertEquals([first.function.name, others], ["get_weather", []]);
-    }
-  }
-});
-
 Deno.test("tools that cannot be kept are refused with the field and the reason", async () => {
   const { post, pool } = testApp({ reply: () => "ab" });
   const tool = (name: unknown, parameters?: unknown) => ({
@@ -210,12 +181,6 @@ Deno.test("tools that cannot be kept are refused with the field and the reason",
     [{ tools, tool_choice: named("nobody") }, "tool_choice.function.name", "get_weather, get_time"],
     [{ tool_choice: named("get_time") }, "tool_choice.function.name", "there are none"],
     [{ tool_choice: "required" }, "tool_choice", "needs tools"],
-    [
-      { tools, tool_choice: allowing("auto", "get_time", "nobody") },
-      "tool_choice.allowed_tools.tools.1.function.name",
-      "get_weather, get_time",
-    ],
-    [{ tools, tool_choice: allowing("auto") }, "tool_choice.allowed_tools.tools", "1"],
     [{ tools, structured_outputs: { regex: "a" } }, "structured_outputs", "with tools"],
     [{ tools, ignore_eos: true }, "ignore_eos", "with tools"],
     [turn({ role: "tool", content: "x" }), "messages.1.tool_call_id", "got nothing"],
