@@ -1,5 +1,5 @@
 import { pythonJson } from "./python_json.ts";
-import { pythonMethod } from "./python_methods.ts";
+import { codePoints, pythonMethod } from "./python_methods.ts";
 import { pythonEqual, pythonOperation } from "./python_operators.ts";
 import { pythonText } from "./python_text.ts";
 import {
@@ -139,6 +139,8 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
 ]);
 
 function size(value: Value): Value {
+  const own = textOf(value);
+  if (own !== undefined) return integer(codePoints(own));
   const mapping = mappingOf(value);
   return integer(mapping ? mapping.size : iterated(value, "length").length);
 }

@@ -43,6 +43,7 @@ function part(
   args: readonly Value[],
   at: number,
 ): { characters: string; from: number } {
+  if (args.length <= at) return { characters: self, from: 0 };
   const all = Array.from(self);
   const place = (given: Value | undefined, otherwise: number) => {
     const number = isInteger(given) ? numberOf(given)! : otherwise;
@@ -52,7 +53,12 @@ function part(
   return { characters: all.slice(from, to).join(""), from };
 }
 
-const length = (characters: string) => Array.from(characters).length;
+/** The length of a text as Python counts it. */
+export function codePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
+}
 
 function found(last: boolean, required: boolean): Method<string> {
   return (self, args) => {
@@ -60,7 +66,7 @@ function found(last: boolean, required: boolean): Method<string> {
     const { characters, from } = part(self, args, 1);
     const at = last ? characters.lastIndexOf(wanted) : characters.indexOf(wanted);
     if (at < 0 && required) throw new RangeError("substring not found");
-    return integer(at < 0 ? -1 : from + length(characters.slice(0, at)));
+    return integer(at < 0 ? -1 : from + codePoints(characters.slice(0, at)));
   };
 }
 
@@ -96,7 +102,7 @@ function stripped(method: "strip" | "lstrip" | "rstrip"): Method<string> {
 function padded(place: (missing: number, width: number) => number): Method<string> {
   return (self, args) => {
     const width = Math.min(numberOf(args[0]) ?? 0, 1 << 16);
-    const missing = Math.max(0, width - length(self));
+    const missing = Math.max(0, width - codePoints(self));
     const fill = textOf(args[1]) ?? " ";
     const before = place(missing, width);
     return text(fill.repeat(before) + self + fill.repeat(missing - before));
@@ -123,7 +129,7 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
     const wanted = words(args, 0, "count");
     const { characters } = part(self, args, 1);
     return integer(
-      wanted === "" ? length(characters) + 1 : characters.split(wanted).length - 1,
+      wanted === "" ? codePoints(characters) + 1 : characters.split(wanted).length - 1,
     );
   }],
   ["join", (self, args) => {
