@@ -1,7 +1,7 @@
 """Makes the golden decoders under tests/golden/models: tiny random `llama`, `arcee`, `qwen2`, `qwen3`, `phi3`, `gemma3`,
 `smollm3` and `granite` GGUF files in f32, f16, Q8_0 and Q4_0, each with the logits that Hugging Face transformers computes in f32
-for one fixed prompt of 40 tokens (200 that begin with these for `gemma3`, as its windows are of up to 100); and rope_yarn.json,
-what it makes of YaRN's parameters.
+for one fixed prompt of 40 tokens (200 that begin with these for `gemma3`, as its windows are of up to 100); embeddings.json, the mean
+and the last of the prompt's final hidden states, of unit length; and rope_yarn.json, what it makes of YaRN's parameters.
 
 The reference for all but f32 runs on the weights that the file holds once they are dequantised, so an engine that
 keeps f32 activations must match to rounding.
@@ -236,6 +236,14 @@ def reference(model: torch.nn.Module, prompt: list[int]) -> tuple[np.ndarray, li
     return logits, ids[len(prompt):]
 
 
+@torch.no_grad()
+def embeddings(model: torch.nn.Module, prompt: list[int]) -> dict[str, list[float]]:
+    """Unit vectors by pooling: from the hidden states behind the last norm."""
+    states = model.model(torch.tensor([prompt])).last_hidden_state[0].double()
+    pooled = {"mean": states.mean(dim=0), "last": states[-1]}
+    return {name: [float(f"{x:.7g}") for x in vector / vector.norm()] for name, vector in pooled.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -246,6 +254,7 @@ def main() -> None:
     prompt = long_prompt[:PROMPT_TOKENS]
     long_models: list[str] = []
     greedy: dict[str, list[int]] = {}
+    embedded: dict[str, dict[str, list[float]]] = {}
     for name, shape in SHAPES.items():
         model = build_model(shape)
         exact = {key: value.numpy().copy() for key, value in model.state_dict().items()}
@@ -261,9 +270,11 @@ def main() -> None:
                 long_models.append(stem)
             logits, greedy[stem] = reference(model, long_prompt if shape.local else prompt)
             np.save(out / f"{stem}.logits.npy", logits)
+            embedded[stem] = embeddings(model, long_prompt if shape.local else prompt)
             print(f"{stem}: logits {logits.shape}, std {logits.std():.3f}, greedy {greedy[stem][:8]}")
     (out / "prompt.json").write_text(json.dumps({"prompt": prompt, "long_prompt": long_prompt, "long": long_models,
                                                   "greedy": greedy}) + "\n")
+    (out / "embeddings.json").write_text(json.dumps(embedded) + "\n")
     (out / "rope_yarn.json").write_text(json.dumps(yarn_vectors()) + "\n")
 
 

@@ -9,19 +9,14 @@ import { checkScheduler } from "./check_scheduler.ts";
 import { ConstrainedStarts } from "./constrained_starts.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { ModelOpener, OpenedModel } from "./opened_model.ts";
+import { PooledText } from "./pooled_text.ts";
 import { Preparation } from "./preparation.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { TokenScores } from "./token_scores.ts";
-import type {
-  DecodePolicy,
-  EngineLoad,
-  GenerateRequest,
-  Generation,
-  ModelInfo,
-  Prompt,
-} from "./types.ts";
+import { tooLong } from "../common/too_long.ts";
+import type { DecodePolicy, EngineLoad, GenerateRequest, Generation, ModelInfo } from "./types.ts";
 import { yieldToEventLoop } from "./yield_to_event_loop.ts";
 
 /** Settings of an `Engine`. */
@@ -193,18 +188,14 @@ export class Engine implements AsyncDisposable {
       );
     }
     const now = performance.now();
-    const prompt = this.#encode(request.prompt);
+    const { embed } = request;
+    const prompt = this.#encode(request);
     const context = this.#scheduler.contextLength;
     const room = context - prompt.length;
-    if (room < 1) {
-      // In OpenAI's words, by which programs (LiteLLM's) know this failure from others.
-      throw new RangeError(
-        `prompt has ${prompt.length} tokens, this model's maximum context length is ${context} tokens, of them at most ${
-          context - 1
-        } of the prompt`,
-      );
+    if (room < (embed ? 0 : 1)) {
+      throw new RangeError(tooLong(`prompt has ${prompt.length} tokens`, context, !embed));
     }
-    const { maxTokens = room } = request;
+    const { maxTokens = room } = embed ? { maxTokens: 0 } : request;
     if (!Number.isInteger(maxTokens) || maxTokens < 0) {
       throw new RangeError(`maxTokens is ${maxTokens}, expected an integer of at least 0`);
     }
@@ -221,8 +212,10 @@ export class Engine implements AsyncDisposable {
       scope: request.cacheScope,
       criteria: request.criteria,
       priority: request.priority,
-      decode: request.decode ?? this.#options.decode,
+      // Nothing is decoded: no context is to be kept elsewhere for it.
+      decode: embed ? { kind: "dense" } : request.decode ?? this.#options.decode,
       scores: top === undefined ? undefined : new TokenScores({ top, prompt: echo }),
+      pooled: embed && this.#pooled(prompt.length, embed.dimensions),
       constraint,
     });
     const { codec } = this.#model;
@@ -233,10 +226,28 @@ export class Engine implements AsyncDisposable {
     return active;
   }
 
-  #encode(prompt: Prompt): number[] {
+  #encode({ prompt, embed }: GenerateRequest): number[] {
     return prompt.type === "chat"
       ? this.#model.codec.encodeChat(prompt.messages, { tools: prompt.tools })
-      : this.#model.codec.encodeParts(prompt.parts);
+      : this.#model.codec.encodeParts(prompt.parts, { addEos: embed !== undefined });
+  }
+
+  #pooled(tokens: number, dimensions: number | undefined): PooledText {
+    const { runner, info } = this.#model;
+    const { width, pooling = "mean" } = runner.embedding ?? { width: 0 };
+    if (width === 0) throw new TypeError(`${info.id} gives no embeddings`);
+    if (pooling === "rank") {
+      throw new TypeError(
+        `${info.id} gives no embeddings: ${info.architecture}.pooling_type of its file is 4, the rank of a text beside another`,
+      );
+    }
+    if (
+      dimensions !== undefined &&
+      !(Number.isInteger(dimensions) && dimensions >= 1 && dimensions <= width)
+    ) {
+      throw new TypeError(`dimensions is ${dimensions}, expected an integer from 1 to ${width}`);
+    }
+    return new PooledText({ pooling, tokens, width, dimensions });
   }
 
   #end(active: ActiveRequest, reason: "stop" | "length" | "cancelled"): void {
@@ -340,9 +351,10 @@ export class Engine implements AsyncDisposable {
       }
       if (token !== undefined) this.#totals.generatedTokens++;
       try {
-        const reason = token === undefined ? "length" : active.accept(token, now);
+        const reason = token === undefined ? active.read() : active.accept(token, now);
         if (reason) this.#end(active, reason);
       } catch (error) {
+        sequence.faulty = sequence.pooled !== undefined;
         this.#fail(sequence, asError(error));
       }
     }

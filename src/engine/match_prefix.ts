@@ -3,16 +3,15 @@ import type { Sequence } from "./sequence.ts";
 import type { StepLimits } from "./step.ts";
 
 /**
- * What of a sequence comes from the cache. Its last token's logits are needed, those of all positions whose next tokens are to be scored
- * (keys and values do not tell them), and as much of its end as the runner wants to see.
+ * What of a sequence comes from the cache. Its last token is computed, what is to be known of others than their keys and values, and as much of its
+ * end as the runner wants to see.
  */
 export function matchPrefix(
   blocks: BlockManager,
-  { ids, scope, decode, scores }: Sequence,
+  { ids, scope, decode, reusable }: Sequence,
   runner: Pick<StepLimits, "freshTokens">,
 ): CachedPrefix {
-  const most = scores?.prompt ? scores.next : Infinity;
-  const match = (fresh: number) => blocks.match(ids, scope, Math.min(ids.length - fresh, most));
+  const match = (fresh: number) => blocks.match(ids, scope, Math.min(ids.length - fresh, reusable));
   const prefix = match(1);
   const fresh = runner.freshTokens?.(decode, prefix.pages, ids.length) ?? 1;
   return prefix.tokens > ids.length - fresh ? match(fresh) : prefix;

@@ -27,7 +27,7 @@ export async function openModel(options: ModelOptions): Promise<OpenedModel> {
   const codec = Tokenizer.fromGguf(file.metadata);
   const runner = await GpuStepRunner.load(file, { prepareLater: true, ...runnerOptions });
   const { mtime } = await Deno.stat(path);
-  const { architecture, vocabulary } = runner.config;
+  const { architecture, vocabulary, width, pooling } = runner.config;
   let parameters = 0;
   for (const tensor of file.tensors.values()) parameters += tensor.elements;
   return {
@@ -36,6 +36,7 @@ export async function openModel(options: ModelOptions): Promise<OpenedModel> {
       architecture,
       contextLength: runner.contextLength,
       vocabularySize: vocabulary,
+      embeddingWidth: pooling === "rank" ? undefined : width,
       parameters,
       created: Math.floor((mtime?.getTime() ?? 0) / 1000),
       hasChatTemplate: codec.hasChatTemplate,

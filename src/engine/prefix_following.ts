@@ -18,14 +18,14 @@ export function isFollowing(sequence: Sequence): boolean {
 
 /**
  * Lets `sequence` wait for the running prefill that computes most of what the cache, which holds `cachedTokens` of
- * its prompt, lacks. False when there is none worth waiting for, or its prompt is scored and so read by itself.
+ * its prompt, lacks. False when there is none worth waiting for, or it has to read its prompt by itself.
  */
 export function follow(
   sequence: Sequence,
   cachedTokens: number,
   resident: readonly Sequence[],
 ): boolean {
-  if (sequence.scores?.prompt) return false;
+  if (sequence.reusable < Infinity) return false;
   let best = cachedTokens + WORTH_WAITING - 1;
   for (const other of resident) {
     if (other.state !== "running" || other.scope !== sequence.scope) continue;

@@ -2,6 +2,7 @@ import { PromptEcho } from "./prompt_echo.ts";
 import { ScoredText } from "./scored_text.ts";
 import type { Sequence } from "./sequence.ts";
 import { StopMatcher } from "./stop_matcher.ts";
+import { vectorWire } from "./vector_wire.ts";
 import type { TextCodec, TextDecoderStream } from "./text_codec.ts";
 import type {
   FinishReason,
@@ -129,6 +130,19 @@ export class ActiveRequest {
     const complete = constraint?.accept(id);
     if (stopped || complete) return "stop";
     return this.#tokens >= this.#limit ? "length" : undefined;
+  }
+
+  /**
+   * The prompt has been read and nothing is to be generated: reports its embedding, if that is wanted.
+   * @throws {Error} when its hidden states were not finite.
+   */
+  read(): FinishReason {
+    const { pooled } = this.sequence;
+    if (pooled) {
+      const vector = vectorWire.encode(pooled.vector());
+      this.#listener.event({ type: "embedding", vector });
+    }
+    return "length";
   }
 
   /** Reports what was held back, then the end. */

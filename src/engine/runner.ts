@@ -16,6 +16,7 @@ import type { RetrievalOptions } from "../retrieval/retrieval_options.ts";
 import type { RetrievalLoad } from "../retrieval/retrieval_load.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { checkSizes } from "./check_sizes.ts";
+import { HiddenStates } from "./hidden_states.ts";
 import { mixedStepTokens } from "./mixed_step_tokens.ts";
 import { packStep } from "./pack_step.ts";
 import { greedy } from "./sampling_defaults.ts";
@@ -78,6 +79,7 @@ export class GpuStepRunner implements StepRunner {
   readonly #retrieval: RetrievalAttention | undefined;
   readonly #adjustments: TokenAdjustments;
   readonly #scorer: TokenScorer;
+  readonly #hiddenStates: HiddenStates;
   readonly #inFlight: { rows: StepRow[]; scores: ScorePlan | undefined }[] = [];
 
   private constructor(
@@ -85,6 +87,7 @@ export class GpuStepRunner implements StepRunner {
     transformer: Transformer,
     readback: Readback,
     scorer: TokenScorer,
+    hiddenStates: HiddenStates,
     retrieval: RetrievalAttention | undefined,
     sizes: {
       maxSequences: number;
@@ -97,6 +100,7 @@ export class GpuStepRunner implements StepRunner {
     this.#transformer = transformer;
     this.#readback = readback;
     this.#scorer = scorer;
+    this.#hiddenStates = hiddenStates;
     this.#retrieval = retrieval;
     this.#adjustments = new TokenAdjustments(
       gpu,
@@ -140,14 +144,23 @@ export class GpuStepRunner implements StepRunner {
         sharedAttention: options.sharedAttention ?? gpu.kernels === "lanes",
         onProgress: options.onProgress,
       });
-      const [readback, scorer] = await Promise.all([
+      const [readback, scorer, hiddenStates] = await Promise.all([
         Readback.open(gpu, sizes.maxSequences * 4),
         TokenScorer.open(gpu, transformer),
+        HiddenStates.open(gpu, transformer),
       ]);
       const retrieval = options.retrieval === false
         ? undefined
         : await openRetrieval(gpu, transformer, options.retrieval ?? {});
-      const runner = new GpuStepRunner(gpu, transformer, readback, scorer, retrieval, sizes);
+      const runner = new GpuStepRunner(
+        gpu,
+        transformer,
+        readback,
+        scorer,
+        hiddenStates,
+        retrieval,
+        sizes,
+      );
       runner.#warmUp();
       if (!options.prepareLater) { while (await runner.prepare()); }
       return runner;
@@ -167,6 +180,11 @@ export class GpuStepRunner implements StepRunner {
 
   get loss(): Promise<DeviceLostError> {
     return this.#gpu.lost;
+  }
+
+  get embedding(): NonNullable<StepRunner["embedding"]> {
+    const { width, pooling } = this.config;
+    return { width, pooling };
   }
 
   /** The model's shape. */
@@ -274,6 +292,7 @@ export class GpuStepRunner implements StepRunner {
     if (!step) throw new Error("collect a step: none was submitted");
     const { rows, scores } = step;
     const sampled = new Uint32Array(this.#readback.read());
+    this.#hiddenStates.collect(rows);
     if (scores) this.#scorer.collect(scores);
     this.#retrieval?.finish(rows);
     let next = 0;
@@ -338,6 +357,7 @@ export class GpuStepRunner implements StepRunner {
     await this.#retrieval?.[Symbol.asyncDispose]();
     this.#readback.dispose();
     this.#scorer.dispose();
+    this.#hiddenStates.dispose();
     this.#gpu.dispose();
   }
 }

@@ -477,6 +477,7 @@ export class Scheduler {
       sampleIndex: sequence.sampled,
       decode: sequence.decode,
       scores: sequence.scores,
+      pooled: sequence.pooled,
     };
     sequence.computed += Math.max(1, tokens);
     if (sample) sequence.sampled++;

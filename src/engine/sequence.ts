@@ -1,5 +1,6 @@
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import type { PageTable } from "./block_manager.ts";
+import type { PooledText } from "./pooled_text.ts";
 import type { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, SamplingOptions } from "./types.ts";
 
@@ -17,6 +18,8 @@ export interface SequenceOptions {
   decode?: DecodePolicy;
   /** Takes what the model thinks of its tokens. */
   scores?: TokenScores;
+  /** Takes the hidden states of its prompt. */
+  pooled?: PooledText;
   /** What the generated text has to be. */
   constraint?: ConstrainedText;
 }
@@ -37,6 +40,7 @@ export class Sequence {
   readonly priority: number;
   readonly decode: DecodePolicy;
   readonly scores: TokenScores | undefined;
+  readonly pooled: PooledText | undefined;
   readonly constraint: ConstrainedText | undefined;
   /** Order of submission; set by the scheduler. */
   arrival = 0;
@@ -80,6 +84,7 @@ export class Sequence {
     this.priority = options.priority ?? 0;
     this.decode = options.decode ?? { kind: "auto" };
     this.scores = options.scores;
+    this.pooled = options.pooled;
     this.constraint = options.constraint;
   }
 
@@ -98,6 +103,14 @@ export class Sequence {
       (this.constraint === undefined || this.sampled === this.generated);
   }
 
+  /** Leading tokens that may come from the prefix cache: keys and values do not tell the scores of a prompt, nor hidden states. */
+  get reusable(): number {
+    return Math.min(
+      this.scores?.prompt ? this.scores.next : Infinity,
+      this.pooled?.reusable ?? Infinity,
+    );
+  }
+
   /** Leading positions that are computed and whose tokens are known, so that they can be shared. */
   get known(): number {
     return Math.min(this.computed, this.ids.length);
@@ -114,7 +127,8 @@ export const LEAST_FILL_TOKENS = 32;
 /** Tokens of a prompt that are not worth reading after the next `tokens` of it. */
 export function unreadEnd(sequence: Sequence, tokens: number): number {
   const rest = sequence.prefillEnd - sequence.computed - tokens;
-  const filledAhead = sequence.maxTokens === 0 && !sequence.latency && !sequence.scores?.prompt;
+  const filledAhead = sequence.maxTokens === 0 && !sequence.latency &&
+    !sequence.scores?.prompt && !sequence.pooled;
   return filledAhead && rest < LEAST_FILL_TOKENS ? rest : 0;
 }
 

@@ -7,6 +7,8 @@
 import type { DeviceLostError } from "../common/errors.ts";
 import type { PAGE_TOKENS } from "../common/page_tokens.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
+import type { Pooling } from "../model/config.ts";
+import type { PooledText } from "./pooled_text.ts";
 import type { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, RetrievalLoad, SamplingOptions } from "./types.ts";
 
@@ -60,6 +62,8 @@ export interface StepRow {
    * of those that follow the row's positions in `ids`. Filled by the time the step is collected.
    */
   scores?: TokenScores;
+  /** Takes the hidden states that it needs of the row's tokens; filled by the time the step is collected. */
+  pooled?: PooledText;
 }
 
 /** Copies the keys and values of the first `tokens` positions of page `from` into page `to`, every layer. */
@@ -92,6 +96,8 @@ export interface StepRunner extends AsyncDisposable {
   /** Tokens of a step in which rows decode and prompts are read, for whoever schedules it. Absent: 128. */
   readonly mixedStepTokens?: number;
   readonly gpuBytes: number;
+  /** How texts are embedded: the width of vectors, and what the model file says of pooling. Absent: not at all. */
+  readonly embedding?: { readonly width: number; readonly pooling: Pooling | "rank" | undefined };
   /** Steps that may be submitted before the oldest is collected; 2 lets a decode step follow one not yet read. */
   readonly pipelineDepth: number;
   /** Records and submits the step; returns at once. Throws `DeviceLostError` when the device is gone. */

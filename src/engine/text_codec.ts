@@ -18,7 +18,8 @@ export interface TextCodec {
   /** Generation ends at any of these. */
   readonly endTokens: ReadonlySet<number>;
   encode(text: string, options?: { addBos?: boolean; special?: boolean }): number[];
-  encodeParts(parts: readonly PromptPart[]): number[];
+  /** `addEos`: with an end-of-sequence token behind, where the model's metadata asks for one. */
+  encodeParts(parts: readonly PromptPart[], options?: { addEos?: boolean }): number[];
   /** Whether `encodeParts` puts a beginning-of-sequence token in front of these. */
   addsBos(parts: readonly PromptPart[]): boolean;
   /** Throws `TypeError` when the model has no chat template. */

@@ -3,7 +3,10 @@ import { CancelledError } from "../common/errors.ts";
 import { Engine } from "./engine.ts";
 import { HostedEnginePool } from "./engine_pool.ts";
 import { LocalEnginePool } from "./local_engine_pool.ts";
+import { blameText } from "./blame_text.ts";
+import { embedTexts } from "./embed_texts.ts";
 import { modelId, type ModelOptions, openModel } from "./open_model.ts";
+import { vectorWire } from "./vector_wire.ts";
 import { greedy } from "./sampling_defaults.ts";
 import type { SchedulerOptions } from "./scheduler.ts";
 import type {
@@ -45,7 +48,7 @@ const isolates: readonly TextEngineOptions["isolate"][] = ["worker", "own", "pro
 export interface GenerateOptions
   extends
     Partial<SamplingOptions>,
-    Omit<GenerateRequest, "id" | "model" | "prompt" | "sampling" | "engine"> {
+    Omit<GenerateRequest, "id" | "model" | "prompt" | "sampling" | "engine" | "embed"> {
   /** Cancels the generation. One that is aborted already keeps it from starting: its reason is thrown. */
   signal?: AbortSignal;
 }
@@ -69,6 +72,26 @@ export interface Completion {
   reason: FinishReason;
   /** Counts and times. */
   usage: GenerateUsage;
+}
+
+/** Options of embedding. */
+export interface EmbedOptions
+  extends Pick<GenerateRequest, "cacheScope" | "criteria" | "priority"> {
+  /** Leading elements of the vectors to give, scaled to unit length, from 1 to the model's width: for models trained to bear it. Default all. */
+  dimensions?: number;
+  /** Cancels the work. */
+  signal?: AbortSignal;
+}
+
+/** Embedded texts. */
+export interface Embeddings {
+  /** A vector of unit length for each text, in their order: the product of two is the cosine of the angle between them. */
+  vectors: Float32Array<ArrayBuffer>[];
+  /** Counts. */
+  usage: {
+    /** Tokens of all texts, special ones included. */
+    promptTokens: number;
+  };
 }
 
 /**
@@ -177,6 +200,34 @@ export class TextEngine implements AsyncDisposable {
     throw new Error("the generation ended without saying why");
   }
 
+  /**
+   * Embeds texts, or texts as token ids, for comparing them with each other. Hidden states behind the last norm are pooled as the model file says
+   * (`pooling_type`), or to their mean, and scaled to unit length. Special tokens that the model's metadata asks for at the beginning and the end are
+   * added unless token ids bring them; those written in texts are text. A text's vector is the same alone and beside others. Several texts run as
+   * `throughput` work unless `criteria` says otherwise, one as `latency` work.
+   *
+   * @throws {TypeError} for what is no text, a text of no tokens, `dimensions` out of range, and a model that gives no embeddings.
+   * @throws {RangeError} for a text longer than the context, and a token outside the vocabulary.
+   * @throws {CapacityError} when too many requests wait, and `CancelledError` when `signal` cancels it on its way.
+   */
+  async embed(
+    texts: string | readonly (string | readonly number[])[],
+    options: EmbedOptions = {},
+  ): Promise<Embeddings> {
+    options.signal?.throwIfAborted();
+    const prompts = (typeof texts === "string" ? [texts] : texts).map(toText);
+    const embedded = await embedTexts((request) => this.#pool.submit(request), {
+      ...options,
+      id: crypto.randomUUID(),
+      prompts,
+      blame: (error, index) => prompts.length > 1 ? blameText(error, `text ${index}`) : error,
+    });
+    return {
+      vectors: embedded.map(({ vector }) => vectorWire.decode(vector)),
+      usage: { promptTokens: embedded.reduce((sum, { promptTokens }) => sum + promptTokens, 0) },
+    };
+  }
+
   /** Tokens of `text`. Rejects with `TypeError` for what is no text. */
   async tokenize(
     text: string,
@@ -222,6 +273,13 @@ function toPrompt(prompt: TextPrompt): Prompt {
   throw new TypeError(
     "prompt: expected a text, messages with a role and content, or parts with a type and their text or ids",
   );
+}
+
+/** Throws `TypeError` for what is no text and no list of tokens. */
+function toText(text: string | readonly number[], index: number): Prompt {
+  if (typeof text === "string") return { type: "parts", parts: [{ type: "text", text }] };
+  if (Array.isArray(text)) return { type: "parts", parts: [{ type: "tokens", ids: [...text] }] };
+  throw new TypeError(`embed: text ${index} is ${text}, expected a text or an array of token ids`);
 }
 
 function isPart({ type, text, ids }: Record<string, unknown>): boolean {

@@ -116,6 +116,12 @@ export interface GenerateRequest {
    * reading the whole prompt: nothing of it is taken from the prefix cache then.
    */
   echo?: boolean;
+  /**
+   * Give the embedding of the prompt in place of a continuation: pooled as the model file says, or the mean. Nothing is generated, whatever
+   * `maxTokens` says, and where the model's metadata asks for an end-of-sequence token it is added behind. `dimensions`: give so many leading
+   * elements only, scaled to unit length; default all.
+   */
+  embed?: { dimensions?: number };
 }
 
 /** A token that a model may write in one place, and how likely it is. */
@@ -157,7 +163,10 @@ export interface GenerateUsage {
   decodeMs: number;
 }
 
-/** What a generation reports, in this order: one `started`, with `echo` the `prompt` in a piece or several, any number of `delta`, one `finished`. */
+/**
+ * What a generation reports, in this order: one `started`, with `echo` the `prompt` in a piece or several, any number of `delta` or with `embed` one
+ * `embedding`, one `finished`.
+ */
 export type GenerateEvent =
   | { type: "started"; promptTokens: number; cachedTokens: number }
   /**
@@ -170,6 +179,8 @@ export type GenerateEvent =
    * asked for.
    */
   | { type: "delta"; ids: number[]; text: string; logprobs?: ScoredToken[] }
+  /** A vector of unit length: f32, little endian, in base64. */
+  | { type: "embedding"; vector: string }
   /** `end`: the end token that ended the text, where there was one and log probabilities are asked for. */
   | { type: "finished"; reason: FinishReason; usage: GenerateUsage; end?: ScoredToken };
 
@@ -191,6 +202,8 @@ export interface ModelInfo {
   contextLength: number;
   /** Number of tokens in the vocabulary. */
   vocabularySize: number;
+  /** Elements of an embedding; absent where the model gives none or that is not known. */
+  embeddingWidth?: number;
   /** Number of weights. */
   parameters: number;
   /** Unix seconds of the file. */

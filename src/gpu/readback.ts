@@ -45,6 +45,22 @@ export class Readback {
 
   /** Records the copy of `bytes` bytes (a multiple of 4) into the next slot. */
   record(pass: StepPass, from: GPUBuffer, offset: number, bytes: number): void {
+    pass.copy(from, offset, this.#take(bytes), 0, bytes);
+  }
+
+  /** Records the copy of these rows, of `rowBytes` bytes (a multiple of 4) each, into the next slot, one after the other. */
+  gather(pass: StepPass, from: GPUBuffer, rows: readonly number[], rowBytes: number): void {
+    const to = this.#take(rows.length * rowBytes);
+    for (let at = 0; at < rows.length;) {
+      let count = 1;
+      while (rows[at + count] === rows[at] + count) count++;
+      pass.copy(from, rows[at] * rowBytes, to, at * rowBytes, count * rowBytes);
+      at += count;
+    }
+  }
+
+  /** The buffer of the next slot, in which a read of `bytes` bytes is noted. */
+  #take(bytes: number): GPUBuffer {
     if (this.#queued.length === this.#slots.length) {
       throw new RangeError(
         `record readback: ${this.#queued.length} reads are recorded and none taken, the depth is ${this.#slots.length}`,
@@ -52,8 +68,8 @@ export class Readback {
     }
     const slot = this.#next;
     this.#next = (slot + 1) % this.#slots.length;
-    pass.copy(from, offset, this.#slots[slot], 0, bytes);
     this.#queued.push({ slot, bytes });
+    return this.#slots[slot];
   }
 
   /** Forgets what was recorded and not taken: of a step that failed. */

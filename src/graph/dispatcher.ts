@@ -240,7 +240,7 @@ export class Dispatcher {
             look = ids.length + 64;
             this.#ahead?.advance(chain, task.scope, engine, model);
           }
-        } else if (event.type === "prompt") {
+        } else if (event.type !== "finished") {
           continue;
         } else if (event.reason === "cancelled") {
           throw new CancelledError(`Generation of ${output.name} was cancelled by its engine`);

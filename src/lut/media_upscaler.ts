@@ -1,5 +1,5 @@
 import { ModelFormatError } from "../common/errors.ts";
-import { decodeBase64, encodeBase64 } from "./base64.ts";
+import { decodeBase64, encodeBase64 } from "../common/base64.ts";
 import { encodeY4mHeader } from "../formats/y4m.ts";
 import type { LutScale } from "./model_file.ts";
 import { upscaleImageFile } from "./upscale_image_file.ts";

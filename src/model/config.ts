@@ -11,6 +11,12 @@ export type FeedForwardKind = "swiglu" | "geglu" | "relu2";
  */
 export type RotaryPairs = "neighbours" | "halves";
 
+/** How the hidden states of a text's tokens become one vector: their mean, or that of the first or the last token. */
+export type Pooling = "mean" | "first" | "last";
+
+/** By `pooling_type` of GGUF, as llama.cpp numbers them; a rank is of a text beside another, and no vector. */
+const poolings = [undefined, "mean", "first", "last", "rank"] as const;
+
 /** What tells the supported architectures apart. */
 interface Architecture {
   feedForward: FeedForwardKind;
@@ -120,6 +126,8 @@ export interface ModelConfig {
   logitDivisor: number;
   /** Of so many layers the last does not rotate queries and keys (NoPE: Yang et al. 2025, Rope to Nope and Back Again); 0 when all do. */
   unrotatedPattern: number;
+  /** How the file says that texts are pooled; undefined where it does not. */
+  pooling: Pooling | "rank" | undefined;
   /** Layers that see a part of the context only; undefined when there are none. */
   window: AttentionWindow | undefined;
 }
@@ -276,6 +284,7 @@ export function readModelConfig(file: GgufFile): ModelConfig {
     unrotatedPattern: scaled && !metadata.boolean(key("rope.scaling.finetuned"), true)
       ? 1
       : unrotatedPattern,
+    pooling: poolings[metadata.integer(key("pooling_type"), 0, poolings.length - 1, 0)],
     window: windowed
       ? {
         tokens: windowTokens,

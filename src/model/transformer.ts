@@ -73,6 +73,10 @@ export class Transformer {
     /** Logits from before they were adjusted, of steps that need them. */
     readonly keptLogits: GPUBuffer,
     readonly logitsPerRow: number,
+    /** What the layers of the latest step left, f32 `[row][width, padded]`. */
+    readonly residual: GPUBuffer,
+    /** Gains of the norm that hidden states go through last. */
+    readonly outputGains: Float32Array,
     /** Pages of the longest sequence. */
     readonly contextPages: number,
     /** What changes logits before a token is sampled. */
@@ -152,6 +156,8 @@ export class Transformer {
       build.logits,
       build.keptLogits,
       weights.output.rows,
+      build.residual,
+      weights.outputGains,
       pagesPerSequence,
       build.adjustBuffers,
       build.scoreBuffers,

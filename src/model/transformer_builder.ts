@@ -50,7 +50,7 @@ export class TransformerBuilder {
   readonly sampled: GPUBuffer;
   readonly logits: GPUBuffer;
   readonly keptLogits: GPUBuffer;
-  readonly #residual: GPUBuffer;
+  readonly residual: GPUBuffer;
   readonly #rowScale: GPUBuffer;
   readonly #query: GPUBuffer;
   /** QKV products of a step, in models that normalise heads. */
@@ -87,7 +87,7 @@ export class TransformerBuilder {
     this.#quads = weights.embedding.columns / 4;
     this.#contextPages = Math.ceil(options.contextLength / PAGE_TOKENS);
     this.#scratch = createAttentionScratch(gpu, shape, maxSequences, this.#contextPages);
-    this.#residual = make("residual", this.#quads * 4);
+    this.residual = make("residual", this.#quads * 4);
     this.#rowScale = make("row scales", 1);
     this.#query = make("queries", heads * paddedHeadDim);
     this.#projected = make("projected heads", config.headNorm ? weights.layers[0].qkv.rows : 0);
@@ -140,7 +140,7 @@ export class TransformerBuilder {
 
   #norm(gain: GPUBuffer): NormInput {
     return {
-      buffer: this.#residual,
+      buffer: this.residual,
       quadsPerRow: this.#quads,
       gain,
       width: this.config.width,
@@ -162,7 +162,7 @@ export class TransformerBuilder {
       step: this.buffers.step,
       rows: this.buffers.rows,
       lastSampled: this.#lastSampled,
-      output: this.#residual,
+      output: this.residual,
       quadsPerRow: this.#quads,
       scale: this.config.embeddingScale,
     });
@@ -310,7 +310,7 @@ export class TransformerBuilder {
   #postNorm(gain: GPUBuffer): Promise<KernelCall> {
     return createPostNorm(
       this.gpu,
-      { input: this.#yielded, gain, output: this.#residual },
+      { input: this.#yielded, gain, output: this.residual },
       {
         quadsPerRow: this.#quads,
         width: this.config.width,
@@ -339,7 +339,7 @@ export class TransformerBuilder {
         }
         : {
           fragments: [bias ? "dense/bias_added" : "dense/bias_none", "dense/finish_residual"],
-          bindings: { output: this.#residual, ...(bias ? { bias } : {}) },
+          bindings: { output: this.residual, ...(bias ? { bias } : {}) },
           constants: {
             OUTPUT_PAIRS_PER_ROW: this.#quads * 2,
             RESIDUAL_SCALE: this.config.residualScale,

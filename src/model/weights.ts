@@ -31,6 +31,8 @@ export interface ModelWeights {
   embedding: WeightMatrix;
   layers: LayerWeights[];
   outputNorm: GPUBuffer;
+  /** Gains of the last norm, of the model's width, as the file has them. */
+  outputGains: Float32Array;
   /** The embedding matrix itself when tied. */
   output: WeightMatrix;
   /** Divisors of RoPE's frequencies, when the file has them. */
@@ -162,6 +164,7 @@ export function loadWeights(
     layers,
     // Logits are a product with what this norm yields: dividing its gains divides them.
     outputNorm: norm("output_norm.weight", config.logitDivisor),
+    outputGains: floats("output_norm.weight"),
     output: config.tiedEmbeddings ? embedding : uploadPlain(gpu, file, "output.weight"),
     ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
     longRopeFactors: config.rope.long && {

@@ -62,6 +62,8 @@ export class Tokenizer {
   readonly unknownId: number | undefined;
   /** Whether the model expects {@linkcode bosId} in front of every sequence. */
   readonly addBos: boolean;
+  /** Whether the model expects {@linkcode eosId} behind a text that is whole. */
+  readonly addEos: boolean;
   /** Generation ends at any of these. */
   readonly endTokens: ReadonlySet<number>;
   readonly hasChatTemplate: boolean;
@@ -109,6 +111,8 @@ export class Tokenizer {
     }
     this.addBos = this.bosId !== undefined &&
       metadata.boolean("tokenizer.ggml.add_bos_token", addBos);
+    this.addEos = this.eosId !== undefined &&
+      metadata.boolean("tokenizer.ggml.add_eos_token", false);
     this.#spacePrefix = metadata.boolean("tokenizer.ggml.add_space_prefix", vocab.kind === "spm");
     this.#special = new SpecialTokens(vocab, metadata);
 
@@ -146,12 +150,16 @@ export class Tokenizer {
   /**
    * The tokens of parts put one after another. Neighbouring text is encoded as one, so words may merge across parts,
    * but no control token comes of text that did not ask for them. Throws `RangeError` for an id out of range.
+   *
+   * @param addEos put the end-of-sequence token behind if the model's metadata asks for one and the parts do not bring it; default false
    */
   encodeParts(
     parts: readonly TokenizerPart[],
-    { addBos = true }: { addBos?: boolean } = {},
+    { addBos = true, addEos = false }: { addBos?: boolean; addEos?: boolean } = {},
   ): number[] {
-    return this.#encodeFragments(this.#fragments(parts), addBos);
+    const ids = this.#encodeFragments(this.#fragments(parts), addBos);
+    if (addEos && this.addEos && ids.at(-1) !== this.eosId) ids.push(this.eosId!);
+    return ids;
   }
 
   /** Whether {@linkcode encodeParts} puts a beginning-of-sequence token in front of these parts. */

@@ -6,6 +6,7 @@ import {
   type StepRow,
   type StepRunner,
 } from "../../src/engine/step.ts";
+import type { Pooling } from "../../src/model/config.ts";
 import type { TokenScore } from "../../src/engine/token_scores.ts";
 import type { SamplingOptions } from "../../src/engine/types.ts";
 
@@ -19,6 +20,8 @@ export interface FakeRunnerOptions {
   pipelineDepth?: number;
   /** Sampled tokens are in [0, vocabulary). */
   vocabulary?: number;
+  /** How texts are embedded, in vectors of 4 elements; absent: they are not. */
+  pooling?: Pooling | "rank" | "unsaid";
   /** Milliseconds for which `collect` blocks, as a device would. */
   stepMs?: number;
 }
@@ -69,6 +72,29 @@ export function expectedScores(
   });
 }
 
+/** The hidden state where `visible` can be seen: a hash. */
+function hiddenState(visible: number): number[] {
+  return [0, 1, 2, 3].map((i) => mix(visible, i) % 199 - 99);
+}
+
+/** The unit vector of a text, computed without pages, batches or steps. */
+export function expectedEmbedding(
+  tokens: readonly number[],
+  pooling: Pooling,
+  dimensions = 4,
+): Float32Array {
+  let kv = 0, visible = 0;
+  const states = tokens.map((token, position) => {
+    kv = keyValue(kv, token, position);
+    visible = mix(visible, kv);
+    return hiddenState(visible);
+  });
+  const pooled = pooling === "mean" ? states : [states.at(pooling === "first" ? 0 : -1)!];
+  const sum = [0, 1, 2, 3].map((i) => pooled.reduce((sum, state) => sum + state[i], 0));
+  const leading = sum.slice(0, dimensions);
+  return Float32Array.from(leading, (x) => x / Math.hypot(...leading));
+}
+
 /** The first token from `token` on that the row's constraint allows, cyclically. */
 function allowed({ constraint }: StepRow, token: number, vocabulary: number): number {
   if (!constraint) return token;
@@ -117,6 +143,7 @@ export class FakeRunner implements StepRunner {
   readonly gpuBytes: number;
   readonly pipelineDepth: number;
   readonly vocabulary: number;
+  readonly embedding: StepRunner["embedding"];
   readonly #stepMs: number;
   readonly #pages: Uint32Array;
   readonly #lastToken: Int32Array;
@@ -137,6 +164,10 @@ export class FakeRunner implements StepRunner {
     this.pipelineDepth = options.pipelineDepth ?? 2;
     this.vocabulary = options.vocabulary ?? 50;
     this.#stepMs = options.stepMs ?? 0;
+    const { pooling } = options;
+    if (pooling) {
+      this.embedding = { width: 4, pooling: pooling === "unsaid" ? undefined : pooling };
+    }
     this.gpuBytes = this.pagesTotal * PAGE_TOKENS * 4;
     this.#pages = new Uint32Array(this.pagesTotal * PAGE_TOKENS);
     this.#lastToken = new Int32Array(this.maxSequences).fill(-1);
@@ -182,6 +213,8 @@ export class FakeRunner implements StepRunner {
       visible = mix(visible, kv);
       this.positions++;
       this.#scorePrompt(row, row.position + i, visible);
+      const { from, to } = row.pooled?.needed(row.position + i, row.position + i + 1) ?? {};
+      if (from! < to!) row.pooled!.add(from!, hiddenState(visible));
     });
     if (!row.sample) return -1;
     const first = sample(visible, row, this.vocabulary);
