@@ -10,6 +10,7 @@ import { allowedMethods } from "./allowed_methods.ts";
 import { ApiError } from "./api_error.ts";
 import { Authenticator } from "./auth.ts";
 import { chatRoutes } from "./chat_routes.ts";
+import { clientLeft } from "./client_left.ts";
 import { completionsRoutes } from "./completions_routes.ts";
 import type {
   AppEnv,
@@ -19,6 +20,7 @@ import type {
   ServerContext,
   Surface,
 } from "./context.ts";
+import { embeddingsRoutes } from "./embeddings_routes.ts";
 import { fromAnyError } from "./error_map.ts";
 import { GenerationDesk } from "./generation_desk.ts";
 import { headLength } from "./head_length.ts";
@@ -93,6 +95,7 @@ export function createApp(
   chatRoutes(router, context);
   responsesRoutes(router, context);
   completionsRoutes(router, context);
+  embeddingsRoutes(router, context);
   tokenizeRoutes(router, context);
   healthRoutes(router, context);
   metricsRoutes(router, context);
@@ -182,9 +185,7 @@ function toApiError(
   const known = fromAnyError(error);
   if (known !== undefined) return known;
   // A body that ended early, or work that was given up: no failure of ours, and nobody reads the answer.
-  if (left) {
-    return new ApiError("the client left", { status: 499, type: "invalid_request_error" });
-  }
+  if (left) return clientLeft();
   log("error", "a request failed", { requestId, error: error.stack ?? String(error) });
   return new ApiError(`internal error; the server's log has it under request ${requestId}`, {
     status: 500,

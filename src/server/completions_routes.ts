@@ -1,19 +1,18 @@
 import { createRoute } from "@hono/zod-openapi";
-import type { Prompt } from "../engine/types.ts";
 import {
-  type CompletionRequest,
   completionRequestSchema,
   completionSchema,
   defaultCompletionTokens,
 } from "./completions_schema.ts";
+import { checkVocabulary } from "./check_vocabulary.ts";
 import { constraintField } from "./constraint_schema.ts";
 import { requestsOf } from "./choices.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
-import { ApiError } from "./api_error.ts";
 import { errorResponses } from "./error_responses.ts";
 import { answerGenerations, type AnswerPiece, type WireShape } from "./generation_answer.ts";
 import { checkLogitBias, toGenerateRequest } from "./generation_schema.ts";
 import { checkPromptLength } from "./prompt_length.ts";
+import { toPrompts } from "./prompts.ts";
 import { completionLogprobs } from "./wire_logprobs.ts";
 import { wireUsage } from "./wire_usage.ts";
 
@@ -43,12 +42,13 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
   router.openapi(route, async (c) => {
     const body = c.req.valid("json");
     const model = desk.modelName(body.model);
-    const prompts = toPrompts(body.prompt);
+    const prompts = toPrompts(body.prompt, { field: "prompt", special: true });
     const { vocabularySize, contextLength } = await desk.modelInfo(model);
     checkLogitBias(body, vocabularySize);
     const id = `cmpl-${crypto.randomUUID()}`;
     for (const [index, prompt] of prompts.entries()) {
-      checkVocabulary(prompt, vocabularySize, prompts.length === 1 ? "prompt" : `prompt.${index}`);
+      const name = prompts.length === 1 ? "prompt" : `prompt.${index}`;
+      checkVocabulary(prompt, vocabularySize, name, "prompt");
       checkPromptLength(prompt, contextLength, "prompt");
     }
     const choicesPerPrompt = body.n ?? 1;
@@ -73,38 +73,6 @@ export function completionsRoutes(router: AppRouter, context: ServerContext): vo
       acceptMs: options.acceptMs,
     });
   });
-}
-
-/** One prompt, or several: texts, or arrays of tokens. */
-function toPrompts(prompt: CompletionRequest["prompt"]): Prompt[] {
-  if (typeof prompt === "string") return [textPrompt(prompt)];
-  const several = typeof prompt[0] !== "number" && prompt.length > 0;
-  if (!several) return [tokenPrompt(prompt as number[])];
-  return prompt.map((one) =>
-    typeof one === "string" ? textPrompt(one) : tokenPrompt(one as number[])
-  );
-}
-
-function textPrompt(text: string): Prompt {
-  return { type: "parts", parts: [{ type: "text", text, special: true }] };
-}
-
-function tokenPrompt(ids: number[]): Prompt {
-  if (ids.length === 0) throw ApiError.invalid("prompt: expected tokens, got none", "prompt");
-  return { type: "parts", parts: [{ type: "tokens", ids }] };
-}
-
-function checkVocabulary(prompt: Prompt, size: number, field: string): void {
-  if (prompt.type !== "parts") return;
-  for (const part of prompt.parts) {
-    const bad = part.type === "tokens" ? part.ids.findIndex((id) => id >= size) : -1;
-    if (part.type === "tokens" && bad >= 0) {
-      throw ApiError.invalid(
-        `${field}.${bad}: token ${part.ids[bad]}, expected less than the vocabulary's ${size}`,
-        "prompt",
-      );
-    }
-  }
 }
 
 function shapeOf(id: string, model: string): WireShape {

@@ -1,6 +1,7 @@
 import { ApiError, type ApiErrorBody } from "./api_error.ts";
 import { sumUsage } from "./choices.ts";
 import type { BlamedFields } from "./error_map.ts";
+import { clientLeft } from "./client_left.ts";
 import type { GenerationDesk } from "./generation_desk.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import { eventStreamResponse, sseData } from "./sse.ts";
@@ -89,9 +90,7 @@ export async function answerGenerations(
     });
   } catch (error) {
     leave();
-    // No one reads this answer; its status, nginx's own, keeps it apart from failures in the metrics.
-    if (!options.signal.aborted) throw error;
-    throw new ApiError("the client left", { status: 499, type: "invalid_request_error" });
+    throw options.signal.aborted ? clientLeft() : error;
   } finally {
     options.signal.removeEventListener("abort", leave);
   }

@@ -1,6 +1,9 @@
+import { blameText } from "../engine/blame_text.ts";
+import { type EmbeddedText, type EmbedTexts, embedTexts } from "../engine/embed_texts.ts";
 import type { GenerateEvent, GenerateRequest, Generation, ModelInfo } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { type BlamedFields, fromEngineError } from "./error_map.ts";
+import { clientLeft } from "./client_left.ts";
 import { unavailable } from "./unavailable.ts";
 import type { TrackedPool } from "./tracked_pool.ts";
 
@@ -66,7 +69,7 @@ export class GenerationDesk {
    * the iterator.
    */
   submit(request: GenerateRequest, blamed: BlamedFields = {}): Generation {
-    if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
+    this.#checkOpen();
     const prompt = request.prompt.type === "chat" ? "messages" : "prompt";
     const fields = { ...blamed, prompt: blamed.prompt ?? prompt };
     try {
@@ -79,6 +82,24 @@ export class GenerationDesk {
     } catch (error) {
       throw fromEngineError(error, fields);
     }
+  }
+
+  /** Embeds texts, of the field `input`. Throws `ApiError`. */
+  async embed(texts: Omit<EmbedTexts, "blame">): Promise<EmbeddedText[]> {
+    this.#checkOpen();
+    const several = texts.prompts.length > 1;
+    return await embedTexts((request) => this.#pool.submit(request), {
+      ...texts,
+      blame: (error, index) => {
+        if (texts.signal?.aborted) return clientLeft();
+        const prompt = several ? `input.${index}` : "input";
+        return fromEngineError(several ? blameText(error, prompt) : error, { prompt });
+      },
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.#draining) throw unavailable("the server is shutting down", "shutting_down", 5);
   }
 
   /** Refuses new work from now on. */

@@ -1,8 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { EngineLoad, EnginePool, FinishReason } from "../engine/types.ts";
 
-/** How a generation ended, for counting. */
-export type GenerationOutcome = FinishReason | "error";
+/** How a generation ended, for counting; `embedded`: it was a text to embed. */
+export type GenerationOutcome = FinishReason | "error" | "embedded";
 
 /** The gauges and counters read from `EnginePool.load` at every scrape. */
 const engineSeries: readonly {

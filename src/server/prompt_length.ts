@@ -1,4 +1,5 @@
 import type { Prompt } from "../engine/types.ts";
+import { tooLong } from "../common/too_long.ts";
 import { ApiError } from "./api_error.ts";
 
 /**
@@ -10,16 +11,21 @@ const maxCharactersPerToken = 128;
 /**
  * Refuses a prompt that cannot fit whatever its tokens turn out to be; the engine counts the others exactly. Throws
  * `ApiError` 400.
+ *
+ * @param continued whether a token has to follow it; default true
  */
-export function checkPromptLength(prompt: Prompt, contextLength: number, param: string): void {
+export function checkPromptLength(
+  prompt: Prompt,
+  contextLength: number,
+  param: string,
+  continued = true,
+): void {
   const { tokens, characters } = promptSize(prompt);
   const least = tokens + Math.ceil(characters / maxCharactersPerToken);
-  if (least < contextLength) return;
+  if (least + Number(continued) <= contextLength) return;
   const met = characters === 0 ? `${tokens} tokens` : `${characters} characters`;
   throw ApiError.invalid(
-    `${param} has ${met}, this model's maximum context length is ${contextLength} tokens, of them at most ${
-      contextLength - 1
-    } of the prompt`,
+    tooLong(`${param} has ${met}`, contextLength, continued),
     param,
     "context_length_exceeded",
   );

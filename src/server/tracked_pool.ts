@@ -33,7 +33,7 @@ export class TrackedPool implements EnginePool {
         inner.cancel();
         this.#leave(inner, model, "cancelled");
       },
-      [Symbol.asyncIterator]: () => this.#watch(inner, model),
+      [Symbol.asyncIterator]: () => this.#watch(inner, model, request.embed !== undefined),
     };
   }
 
@@ -76,7 +76,11 @@ export class TrackedPool implements EnginePool {
     return Promise.resolve();
   }
 
-  async *#watch(inner: Generation, model: string): AsyncGenerator<GenerateEvent> {
+  async *#watch(
+    inner: Generation,
+    model: string,
+    embeds: boolean,
+  ): AsyncGenerator<GenerateEvent> {
     const submitted = performance.now();
     let last = 0;
     try {
@@ -87,7 +91,8 @@ export class TrackedPool implements EnginePool {
           else this.#metrics.nextToken(model, (now - last) / 1000 / event.ids.length);
           last = now;
         } else if (event.type === "finished") {
-          this.#leave(inner, model, event.reason);
+          const { reason } = event;
+          this.#leave(inner, model, embeds && reason !== "cancelled" ? "embedded" : reason);
         }
         yield event;
       }

@@ -92,6 +92,14 @@ export const unsupportedInResponses = {
   max_tokens: onlyNull("use `max_output_tokens`"),
 };
 
+/** Refused by `/v1/embeddings`. */
+export const unsupportedInEmbeddings = onlyNeutral({
+  messages: [[], "use `input`"],
+  truncate_prompt_tokens: [[], "texts are read whole or refused"],
+  add_special_tokens: [[true], "token ids may bring their own"],
+  normalize: [[true], "vectors are of unit length"],
+});
+
 /** Refused in a message of a chat. */
 export const unsupportedInMessages = onlyNeutral({
   function_call: [[], "deprecated; use `tool_calls`"],
