@@ -60,6 +60,20 @@ gpuTest("Readback gives copies, parts of a buffer, and the same by readAwaited",
   readback.dispose();
 });
 
+gpuTest("Readback gathers rows in the order asked for, once each time", async () => {
+  const words = gpu.buffers.upload("words", Uint32Array.from({ length: 64 }, (_, i) => i));
+  const readback = await Readback.open(gpu, words.size);
+  for (const rows of [[0], [15], [2, 3, 4, 9, 10], [7, 6, 6, 7, 8], []]) {
+    const pass = new StepPass(gpu);
+    readback.gather(pass, words, rows, 16);
+    pass.submit();
+    const expected = rows.flatMap((row) => [0, 1, 2, 3].map((i) => 4 * row + i));
+    assertEquals([...new Uint32Array(readback.read())], expected);
+  }
+  readback.dispose();
+  gpu.buffers.destroy(words);
+});
+
 gpuTest("Readback refuses more reads than its depth, and a read of nothing", async () => {
   const words = gpu.buffers.upload("words", Uint32Array.of(1, 2, 3, 4));
   const before = gpu.buffers.count;

@@ -353,6 +353,19 @@ Deno.test("readModelConfig reads RoPE scaling as llama.cpp does", () => {
   refuse("scaling.yarn_beta_slow", -1, "a number above 0");
 });
 
+Deno.test("readModelConfig reads how texts are pooled, by llama.cpp's numbers", () => {
+  const pooling = (fields?: Record<string, GgufInput>) =>
+    readModelConfig(fileOf("qwen3", fields)).pooling;
+  assertEquals(pooling(), undefined);
+  const kinds = [undefined, "mean", "first", "last", "rank"] as const;
+  kinds.forEach((kind, value) => assertEquals(pooling({ pooling_type: u32(value) }), kind));
+  assertThrows(
+    () => pooling({ pooling_type: u32(5) }),
+    ModelFormatError,
+    "qwen3.pooling_type is 5",
+  );
+});
+
 Deno.test("readModelConfig refuses more tokens than the embedding has rows", () => {
   const tokens = Array.from({ length: vocabulary + 1 }, (_, i) => `t${i}`);
   const file = (count: number): Parameters<typeof fileOf> => [

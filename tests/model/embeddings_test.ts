@@ -1,4 +1,5 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { searchTexts } from "../../examples/search_texts.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { LocalEnginePool } from "../../src/engine/local_engine_pool.ts";
@@ -12,7 +13,8 @@ import { Gpu } from "../../src/gpu/gpu.ts";
 import { assertClose, assertSameBits } from "../support/compare.ts";
 import { type GoldenModel, goldenPath, goldenPromptOf } from "../support/golden_models.ts";
 import { inFolder } from "../support/in_folder.ts";
-import { gpuTest } from "../support/needs_adapter.ts";
+import { gpuTest, hasAdapter } from "../support/needs_adapter.ts";
+import { needsNative } from "../support/needs_native.ts";
 import { withMetadata } from "../support/with_metadata.ts";
 
 const golden = JSON.parse(
@@ -196,3 +198,18 @@ for (const kernels of ["lanes", "wide"] as const) {
     },
   );
 }
+
+Deno.test("examples/search_texts.ts finds the text that is asked for", async (t) => {
+  if (!hasAdapter || !needsNative(t)) return;
+  const wood = [
+    "The sparrow sat in a tree.",
+    "A letter came from the king.",
+    "It rained for a week.",
+  ];
+  for (const text of wood) {
+    const found = await searchTexts(text, wood, { model: mini, count: 2 });
+    assertEquals([found.length, found[0].text], [2, text]);
+    assertAlmostEquals(found[0].score, 1, 1e-3);
+    assert(found[1].score < 0.99);
+  }
+});

@@ -89,6 +89,7 @@ export async function openFakeModel(options: FakeModelOptions = {}): Promise<Ope
       architecture: "fake",
       contextLength: runner.contextLength,
       vocabularySize: fakeVocabulary,
+      embeddingWidth: runner.embedding?.width,
       parameters: 0,
       created: 1_700_000_000,
       hasChatTemplate: true,
