@@ -15,7 +15,7 @@ const long = "the quick brown fox jumps over the lazy dog, and over the fence. "
 const texts = [long, "a", long.slice(0, 150), "hello, world", long + "again", "where are we"];
 const poolings = ["mean", "last", "first"] as const;
 
-async function openFake(options: FakeModelOptions = {}, engine?: EngineOptions) {
+async function openFake(options: FakeModelOptions = {}, engine: EngineOptions = {}) {
   const opened = await openFakeModel({ pooling: "mean", ...options });
   const over = await TextEngine.over(
     new LocalEnginePool(await Engine.open(() => Promise.resolve(opened), engine)),

@@ -17,8 +17,7 @@ const expected = (text: string, dimensions?: number) =>
 /** An application over an engine in a Worker whose model embeds texts in four dimensions. */
 async function embeddingApp(
   model: FakeModelOptions = {},
-  options: AppOptions = {},
-  maxWaiting?: number,
+  options: AppOptions & { maxWaiting?: number } = {},
 ) {
   const pool = new HostedEnginePool({
     models: [{
@@ -27,7 +26,7 @@ async function embeddingApp(
       model: { pooling: "mean", contextLength: 100, ...model },
     }],
     carrier: "worker",
-    supervision: { ...(maxWaiting && { maxWaiting }), restartDelaysMs: [1] },
+    supervision: { maxWaiting: options.maxWaiting ?? 256 },
   });
   await pool.models();
   const app = createApp({ pool, options, surfaces: [] });
@@ -151,7 +150,10 @@ Deno.test("POST /v1/embeddings refuses what cannot be embedded, and says where i
 });
 
 Deno.test("POST /v1/embeddings asks for the key, and is refused when the queue is full or the server stops", async () => {
-  await using app = await embeddingApp({ stepMs: 20, maxSequences: 1 }, { apiKeys: ["k"] }, 2);
+  await using app = await embeddingApp({ stepMs: 20, maxSequences: 1 }, {
+    apiKeys: ["k"],
+    maxWaiting: 2,
+  });
   const key = { headers: { Authorization: "Bearer k" } };
   assertEquals((await app.post({ input: "a" })).status, 401);
   const bulk = app.post({ input: Array(20).fill("hello") }, key);
