@@ -21,6 +21,8 @@ export {
 } from "./src/common/errors.ts";
 export {
   type Completion,
+  type Embeddings,
+  type EmbedOptions,
   type GenerateOptions,
   TextEngine,
   type TextEngineOptions,
