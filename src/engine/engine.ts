@@ -1,6 +1,7 @@
 import { asError } from "../common/as_error.ts";
 import { DeviceLostError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
+import { tooLong } from "../common/too_long.ts";
 import type { ConstrainedText } from "../constraint/constrained_text.ts";
 import { checkDecode } from "./check_decode.ts";
 import { checkRequest } from "./check_request.ts";
@@ -15,7 +16,6 @@ import { ActiveRequest, type GenerationListener } from "./request.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { TokenScores } from "./token_scores.ts";
-import { tooLong } from "../common/too_long.ts";
 import type { DecodePolicy, EngineLoad, GenerateRequest, Generation, ModelInfo } from "./types.ts";
 import { yieldToEventLoop } from "./yield_to_event_loop.ts";
 

@@ -30,9 +30,9 @@ export class PooledText {
     this.#sum = new Float64Array(width);
   }
 
-  /** Leading tokens that may come from the prefix cache, which holds no hidden states. */
-  get reusable(): number {
-    return this.#pooling === "last" ? Infinity : this.#next;
+  /** Whether the hidden states of more than the last token are needed, which the prefix cache does not hold. */
+  get whole(): boolean {
+    return this.#pooling !== "last";
   }
 
   /** Of the positions from `start` to before `end` those whose hidden states are needed; `from >= to` where none is. */

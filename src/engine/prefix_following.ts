@@ -28,7 +28,7 @@ export function follow(
   if (sequence.reusable < Infinity) return false;
   let best = cachedTokens + WORTH_WAITING - 1;
   for (const other of resident) {
-    if (other.state !== "running" || other.scope !== sequence.scope) continue;
+    if (other.state !== "running" || other.scope !== sequence.scope || !other.shares) continue;
     if (other.shared >= other.prefillEnd) continue;
     // The last token is always computed by the request itself.
     const end = Math.min(sequence.ids.length - 1, other.prefillEnd);

@@ -316,7 +316,7 @@ export class Scheduler {
       if (sequence.state === "leaving" && sequence.inFlight === 0) this.#leave(sequence);
     }
     for (const sequence of this.#stepped) {
-      if (!sequence.table) continue;
+      if (!sequence.table || !sequence.shares) continue;
       const ids = sequence.ids;
       if (!sequence.prefilling && sequence.shared < sequence.prefillEnd) {
         this.#blocks.index(sequence.table, ids, sequence.prefillEnd, true);
@@ -438,7 +438,7 @@ export class Scheduler {
   }
 
   #leave(sequence: Sequence): void {
-    if (sequence.faulty) this.#blocks.discard(sequence.table!);
+    if (sequence.faulty || !sequence.shares) this.#blocks.discard(sequence.table!);
     else this.#blocks.release(sequence.table!, sequence.ids, sequence.known);
     sequence.table = undefined;
     this.#slots.push(sequence.slot);

@@ -105,10 +105,13 @@ export class Sequence {
 
   /** Leading tokens that may come from the prefix cache: keys and values do not tell the scores of a prompt, nor hidden states. */
   get reusable(): number {
-    return Math.min(
-      this.scores?.prompt ? this.scores.next : Infinity,
-      this.pooled?.reusable ?? Infinity,
-    );
+    if (!this.shares) return 0;
+    return this.scores?.prompt ? this.scores.next : Infinity;
+  }
+
+  /** Whether what it computes goes into the prefix cache. Texts that are embedded once would only push others' prefixes out of it. */
+  get shares(): boolean {
+    return !this.pooled?.whole;
   }
 
   /** Leading positions that are computed and whose tokens are known, so that they can be shared. */

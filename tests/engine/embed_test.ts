@@ -75,6 +75,20 @@ Deno.test("TextEngine.embed takes what texts begin with from the cache where onl
   assertEquals(await computed("last"), long.length + 3);
 });
 
+Deno.test("TextEngine.embed leaves prefixes in the cache for others, and nobody waits for what is not put there", async () => {
+  await using engine = await openFake({ maxSequences: 2, pagesTotal: 16, maxBatchTokens: 512 });
+  const chat = "x".repeat(300);
+  await engine.complete(chat, { maxTokens: 1 });
+  await engine.embed(Array.from({ length: 30 }, (_, i) => `${i} ${long}`));
+  const { usage } = await engine.complete(chat, { maxTokens: 1 });
+  assertEquals(usage.cachedTokens, 299);
+  assertEquals(engine.load().pagesUsed, 0);
+  // Both in one step: the second does not wait for the first one's pages.
+  const { steps } = engine.load();
+  await Promise.all([engine.embed(`a ${long}`), engine.complete(`a ${long}`, { maxTokens: 1 })]);
+  assertEquals(engine.load().steps - steps, 1);
+});
+
 Deno.test("TextEngine.embed cuts vectors to the dimensions asked for and scales them", async () => {
   await using engine = await openFake({ pooling: "unsaid" });
   const { vectors: [vector] } = await engine.embed("hello", { dimensions: 3 });
