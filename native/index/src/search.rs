@@ -96,13 +96,21 @@ impl AttentionIndex {
         let clusters = self.partition.clusters();
         let Scratch { query: bytes, scores, dots, nodes, passed, probed, .. } = scratch;
         self.centroids.scan(&bytes.codes, 0..clusters, dots);
-        // A cluster's best key is about half its spread above its mean for such a query (measured: 7 % fewer keys than
-        // by the mean alone).
-        let reach = 0.5 * self.geometry.query_norm(query) / bytes.scale;
+        // A cluster's best key lies above its mean. (7 % fewer keys than by the mean alone.)
+        let reach = self.geometry.reach(query) / bytes.scale;
         scores.clear();
         scores.extend(dots.iter().zip(&self.partition.spreads).map(|(dot, spread)| *dot as f32 + reach * spread));
-        passed.clear();
-        kernels.above(scores, cut(kernels, scores, probes, 1 + probes / 8), 0, passed);
+        // Clusters of outliers are small: more where those chosen hold fewer keys than are wanted.
+        let mut probes = probes.max(1);
+        loop {
+            passed.clear();
+            kernels.above(scores, cut(kernels, scores, probes, 1 + probes / 8), 0, passed);
+            let keys: usize = passed.iter().map(|entry| self.partition.range(entry.1 as usize).len()).sum();
+            if keys >= k || probes >= clusters {
+                break;
+            }
+            probes *= 2;
+        }
         // Scores of all chosen clusters side by side, in their order.
         probed.clear();
         probed.extend(passed.iter().map(|entry| entry.1));

@@ -3,7 +3,7 @@
 mod support;
 
 use sparrow_index::{
-    AttentionHead, AttentionIndex, BuildOptions, FlatIndex, Hit, IndexError, IvfIndex, Rows, VectorIndex,
+    AttentionHead, AttentionIndex, BuildOptions, FlatIndex, Hit, IndexError, IvfIndex, Rng, Rows, VectorIndex,
 };
 use support::head;
 
@@ -136,4 +136,48 @@ fn numbers_beyond_half_precision_are_refused_and_change_nothing() {
     let mut head = AttentionHead::new(build(&keys).unwrap(), Rows { data: &keys, dim }, 1.0).unwrap();
     assert!(head.append(Rows { data: &keys, dim }, Rows { data: &far, dim }).is_err());
     assert_eq!(head.len(), 10);
+}
+
+#[test]
+fn queries_unlike_any_that_trained_are_answered_by_near_clusters() {
+    let (dim, topics, count, k) = (384, 60, 4000, 10);
+    let mut rng = Rng::new(5);
+    // Embeddings: a topic among few directions, little in all others, of length 1.
+    let basis: Vec<f32> = (0..24 * dim).map(|_| rng.normal()).collect();
+    let centres: Vec<f32> = (0..topics * 24).map(|_| rng.normal()).collect();
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        let topic = rng.below(topics);
+        let parts: Vec<f32> = (0..24).map(|i| centres[topic * 24 + i] + 0.6 * rng.normal()).collect();
+        let mut row: Vec<f32> = (0..dim)
+            .map(|j| (0..24).map(|i| parts[i] * basis[i * dim + j]).sum::<f32>() + 0.5 * rng.normal())
+            .collect();
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+        keys.extend(row);
+    }
+    let noisy: Vec<f32> = keys[..100 * dim].iter().map(|x| x + 0.3 / (dim as f32).sqrt() * rng.normal()).collect();
+    let rows = Rows { data: &keys, dim };
+    let options = BuildOptions { k, strategies: vec!["clusters"], ..BuildOptions::default() };
+    let index = AttentionIndex::build(rows, Rows { data: &[], dim }, &options).unwrap();
+    let oracle = FlatIndex::build(rows);
+    let (recall, scanned) = recall(&index, &oracle, Rows { data: &noisy, dim }, k, index.strategy().effort());
+    assert!(recall > 0.9 && scanned < 0.3, "recall {recall}, scanned {scanned}");
+}
+
+#[test]
+fn clusters_of_few_keys_leave_no_place_empty() {
+    let (dim, count, k) = (8, 1000, 20);
+    let mut rng = Rng::new(8);
+    let keys: Vec<f32> = (0..count * dim).map(|_| rng.normal()).collect();
+    let rows = Rows { data: &keys, dim };
+    let options = BuildOptions { k, cluster_size: 4, strategies: vec!["clusters"], ..BuildOptions::default() };
+    let index = AttentionIndex::build(rows, rows, &options).unwrap();
+    let mut hits = Vec::new();
+    for effort in [1, 2] {
+        for query in rows.iter().take(50) {
+            index.search(query, k, effort, &mut hits);
+            assert_eq!(hits.len(), k, "effort {effort}");
+        }
+    }
 }
