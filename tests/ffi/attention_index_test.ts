@@ -77,6 +77,33 @@ Deno.test("AttentionIndex answers the same after saving and loading, and finds a
   }
 });
 
+Deno.test("AttentionIndex searches with the effort that it says it chose, from a file too", async (t) => {
+  if (!needsNative(t)) return;
+  const { keys, queries } = problem(6000, 300);
+  const path = await Deno.makeTempFile();
+  try {
+    using index = AttentionIndex.build({ keys, dim, queries, strategies: ["clusters"] });
+    index.save(path);
+    using loaded = AttentionIndex.load(path);
+    const { effort } = index.info;
+    const chosen = index.search(queries, { effort });
+    assertEquals(index.search(queries).scanned, chosen.scanned);
+    assertEquals(loaded.search(queries).scanned, chosen.scanned);
+    const more = index.search(queries, { k: 150 });
+    assertGreater(more.scanned[0], chosen.scanned[0], "more keys take more effort");
+    assertEquals(loaded.search(queries, { k: 150 }).scanned, more.scanned);
+    assert(more.ids.every((id) => id < 6000));
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("AttentionIndex counts the memory of its geometry", (t) => {
+  if (!needsNative(t)) return;
+  using index = AttentionIndex.build({ keys: new Float32Array(256).fill(1), dim: 256 });
+  assertGreater(index.info.bytes, 4 * 256 * 256);
+});
+
 Deno.test("AttentionIndex fills up what a small index cannot give", (t) => {
   if (!needsNative(t)) return;
   using index = AttentionIndex.build({ keys: Float32Array.of(1, 0, 0, 1), dim: 2 });

@@ -174,7 +174,7 @@ pub unsafe extern "C" fn sparrow_index_search(
                 queries.len()
             )));
         }
-        let effort = if effort == 0 { index.strategy().effort().max(k) } else { effort as usize };
+        let effort = if effort == 0 { index.strategy_for(k).effort() } else { effort as usize };
         let mut hits: Vec<Hit> = Vec::new();
         for (place, query) in queries.iter().enumerate() {
             scanned[place] = index.search(query, k, effort, &mut hits) as u32;

@@ -83,6 +83,8 @@ pub struct AttentionIndex {
     pub(crate) partition: Partition,
     pub(crate) graph: Option<Graph>,
     pub(crate) strategy: Strategy,
+    /// Keys wanted where its recall was measured.
+    pub(crate) wanted: usize,
     pub(crate) measured: Vec<Measured>,
 }
 
@@ -142,6 +144,7 @@ impl AttentionIndex {
             partition,
             graph: None,
             strategy: Strategy::Flat { rerank: 0 },
+            wanted: options.k,
             measured: Vec::new(),
         };
         index.choose(held, ordered, options, |index| {
@@ -266,6 +269,7 @@ impl VectorIndex for AttentionIndex {
             + self.codes.bytes()
             + self.centroids.bytes()
             + self.partition.bytes()
+            + self.geometry.bytes()
             + graph
     }
 

@@ -35,6 +35,7 @@ impl AttentionIndex {
         build_graph: impl FnOnce(&mut Self),
     ) {
         let k = options.k.min(self.len());
+        self.wanted = k;
         let truth = exact_neighbours(ordered, held, k);
         let allowed = |name: &str| options.strategies.is_empty() || options.strategies.contains(&name);
         let mut kinds = vec![Strategy::Flat { rerank: 0 }, Strategy::Clusters { probes: 0 }];
@@ -79,10 +80,10 @@ impl AttentionIndex {
     }
 
     /// The chosen search with the effort that `k` keys take: a pool grows with what is wanted beyond what it was measured for, and clusters are
-    /// at least as many.
-    pub(crate) fn strategy_for(&self, k: usize) -> Strategy {
+    /// then at least as many.
+    pub fn strategy_for(&self, k: usize) -> Strategy {
         let effort = self.strategy.effort();
-        let measured = self.measured.first().map_or(k, |measured| measured.k).max(1);
+        let measured = self.wanted;
         if k <= measured {
             return self.strategy;
         }

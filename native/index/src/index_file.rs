@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sparrow_kernels::{Buffer, MappedFile, f16};
 
-use crate::attention_index::{AttentionIndex, encode_centroids};
+use crate::attention_index::{AttentionIndex, BuildOptions, encode_centroids};
 use crate::byte_keys::ByteKeys;
 use crate::container::{Reader, Source, Writer};
 use crate::error::{IndexError, Result};
@@ -49,7 +49,8 @@ impl AttentionIndex {
         let stride = self.graph.as_ref().map_or(0, |graph| graph.adjacency.stride() as u32);
         let repaired = self.repaired() as u32;
         let size = self.cluster_size as u32;
-        writer.add("meta", &[self.dim as u32, self.len() as u32, kind, effort, low, high, size, stride, repaired]);
+        let (dim, len, wanted) = (self.dim as u32, self.len() as u32, self.wanted as u32);
+        writer.add("meta", &[dim, len, kind, effort, low, high, size, stride, repaired, wanted]);
         writer.add("ids", &self.ids);
         writer.add("halves", &self.halves);
         for (name, codes) in [("codes", self.codes.rows()), ("code_blocks", self.codes.blocks())] {
@@ -58,7 +59,7 @@ impl AttentionIndex {
             }
         }
         writer.add("quantiser", &self.quantiser.parameters());
-        writer.add("geometry", &self.geometry.factor());
+        writer.add("geometry", self.geometry.factor());
         writer.add("starts", &self.partition.starts);
         writer.add("centroids", &self.partition.centroids());
         writer.add("spreads", &self.partition.spreads);
@@ -87,12 +88,14 @@ impl AttentionIndex {
     fn read(reader: &Reader<'_>) -> Result<Self> {
         let wrong = |what: String| IndexError::Format(format!("index file: {what}"));
         let meta = reader.section::<u32>("meta")?;
-        let [dim, len, kind, effort, low, high, size, stride, repaired] = meta[..] else {
-            return Err(wrong(format!("section \"meta\" has {} numbers, expected 9", meta.len())));
+        let [dim, len, kind, effort, low, high, size, stride, repaired, ref wanted @ ..] = meta[..] else {
+            return Err(wrong(format!("section \"meta\" has {} numbers, expected 10", meta.len())));
         };
+        // Files did not always say what their recall was measured for.
+        let wanted = wanted.first().map_or(BuildOptions::default().k, |wanted| *wanted as usize);
         let (dim, len) = (dim as usize, len as usize);
-        if dim == 0 || dim > MAX_DIM || len == 0 || len >= 1 << 31 || size == 0 {
-            return Err(wrong(format!("{len} keys of dimension {dim} in clusters of {size}")));
+        if dim == 0 || dim > MAX_DIM || len == 0 || len >= 1 << 31 || size == 0 || wanted == 0 {
+            return Err(wrong(format!("{len} keys of dimension {dim} in clusters of {size}, measured for {wanted}")));
         }
         let strategy = match kind {
             0 => Strategy::Graph { pool: effort },
@@ -132,6 +135,7 @@ impl AttentionIndex {
             partition,
             graph,
             strategy,
+            wanted,
             measured: Vec::new(),
         })
     }
