@@ -9,7 +9,7 @@ import { u32Argument } from "./u32_argument.ts";
 export interface AttentionIndexOptions {
   /** The vectors to search, `[count, dim]`. */
   keys: Float32Array;
-  /** Elements of a vector. */
+  /** Elements of a vector, 4096 at most. */
   dim: number;
   /**
    * A sample of the queries to come, `[count, dim]`: the index is built for them. A few thousand are plenty. Without any,
@@ -65,7 +65,7 @@ export interface AttentionIndexInfo {
 /**
  * An approximate index for maximum-inner-product search, made for attention: built from a sample of queries, it also
  * answers queries whose distribution is far from that of the keys, where usual indexes fail (RetrievalAttention, Liu et
- * al. 2024, section 2.3). Works as well with any embedding vectors. Runs in the native library.
+ * al. 2024, section 2.3). Works as well with any embedding vectors, by cosine similarity where all have length 1. Runs in the native library.
  *
  * ```ts
  * import { AttentionIndex } from "./mod.ts";

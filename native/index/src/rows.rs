@@ -84,5 +84,5 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Longest vectors accepted: 4096 elements, four times the largest embedding in common use.
+/// Longest vectors accepted: as the widest embeddings in common use.
 pub const MAX_DIM: usize = 4096;
