@@ -67,6 +67,7 @@ def refit(pictures_of, own, part, count, seed, flat_weight=FLAT):
     parser.add_argument("--folder", required=True)
     parser.add_argument("--from", dest="sources", required=True)
     parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--of", help="the net, by default the mixed bank of the scale")
     parser.add_argument("--archive", help="what `main.py archive` wrote of the folder")
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=count, help="pictures, or pictures of each level")
@@ -74,7 +75,7 @@ def refit(pictures_of, own, part, count, seed, flat_weight=FLAT):
     torch.manual_seed(0)
     torch.backends.cudnn.allow_tf32 = False
     s, found, rng = options.scale, gather(options.sources.split(",")), np.random.default_rng(seed)
-    arrays, tables = {k: v.copy() for k, v in found[f"x{s}.mixed"].items()}, {n: found[f"x{s}.experts"][n] for n in experts.NAMES}
+    arrays, tables = {k: v.copy() for k, v in found[options.of or f"x{s}.mixed"].items()}, {n: found[f"x{s}.experts"][n] for n in experts.NAMES}
     net, device = FusionNet.of(s, arrays), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     upscale = fused(FusionNet.of(s, arrays).to(device), tables, device)
     pictures, flats = Sums(net, upscale), Sums(net, upscale)

@@ -7,7 +7,7 @@
 DIR is what `prepare.py` made. START holds x2, x3 and x4.experts.npz (`main.py experts`) and x4.two_stage.npz (`main.py two_stage`). The
 first round trains two shapes of the x4 clean net; the second goes on with the one that did better on stills held out, as both banks, with the
 two-stage tables, and with the convolutions alone; the third starts x3 and x2 from it and solves the tables that stand alone; a fourth goes on with both
-x4 banks. Leaves
+x4 banks, with x2's mixed one, and with x4's mixed one at x3. Leaves
 `<round>.npz` (members `<job>|<array>`) and `<round>.json` (reports and logs) in OUT, what there is at every 45 seconds. Jobs of one
 lane follow one another.
 """
@@ -49,7 +49,13 @@ def plan(which, best):
         ]
     if which == "fourth":
         longer = dict(float_share=0.4, rates="8e-4,1e-4,3e-4,1e-6")
-        return [[fusion("x4.clean", "clean", init="x4.clean", **longer)], [fusion("x4.mixed", "mixed", init="x4.mixed", **longer)]]
+        # What x3 learns from x4's layers is better at heavy damage than what it learns from its own, and worse at soft scenes: for its third bank.
+        return [
+            [fusion("x4.clean", "clean", init="x4.clean", **longer)],
+            [fusion("x4.mixed", "mixed", init="x4.mixed", **longer)],
+            [fusion("x2.mixed", "mixed", 2, init="x2.mixed", **longer)],
+            [fusion("x3.heavy", "mixed", 3, init="x4.mixed", **longer)],
+        ]
     return [
         [fusion("x3.clean", "clean", 3, 0.5, **more), fusion("x2.clean", "clean", 2, 0.5, **more)],
         [fusion("x3.mixed", "mixed", 3, 0.5, **more), fusion("x2.mixed", "mixed", 2, 0.5, **more)],
