@@ -30,7 +30,7 @@ export const semanticCallSchema = z.object({
   template: z.string(),
   parameters: parametersSchema,
   func_name: z.string().nullish(),
-  models: z.array(z.string()).nullish(),
+  models: untilFault(z.string(), z.array(z.string())).nullish(),
   model_type: z.string().nullish(),
   remove_pure_fill: z.boolean().nullish(),
   cache_prefix: z.boolean().nullish(),

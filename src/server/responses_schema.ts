@@ -73,11 +73,11 @@ export const responseRequestSchema = z.object({
     z.object({
       type: z.literal("allowed_tools"),
       mode: allowedMode,
-      tools: z.array(namedSchema).min(1),
+      tools: z.array(namedSchema).min(1).max(mostTools),
     }),
   ], {
     error: 'expected "none", "auto", "required", {"type": "function", "name"} or ' +
-      '{"type": "allowed_tools", "mode": "auto" or "required", "tools": [functions, one or more]}',
+      `{"type": "allowed_tools", "mode": "auto" or "required", "tools": [1 to ${mostTools} functions]}`,
   }).nullish(),
   parallel_tool_calls: toolFields.parallel_tool_calls,
   metadata: untilFault(z.string(), z.record(z.string(), z.string())).nullish().openapi({

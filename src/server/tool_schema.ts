@@ -39,11 +39,14 @@ export const toolFields = {
     namedSchema,
     z.object({
       type: z.literal("allowed_tools"),
-      allowed_tools: z.object({ mode: allowedMode, tools: z.array(namedSchema).min(1) }),
+      allowed_tools: z.object({
+        mode: allowedMode,
+        tools: z.array(namedSchema).min(1).max(mostTools),
+      }),
     }),
   ], {
     error: 'expected "none", "auto", "required", {"type": "function", "function": {"name"}} or ' +
-      '{"type": "allowed_tools", "allowed_tools": {"mode": "auto" or "required", "tools": [functions, one or more]}}',
+      `{"type": "allowed_tools", "allowed_tools": {"mode": "auto" or "required", "tools": [1 to ${mostTools} functions]}}`,
   }).nullish().openapi({
     description:
       "`none`: the tools are not shown to the model. `auto` (default): text, calls, or text and then calls. `required`: calls. A function: " +

@@ -163,11 +163,25 @@ Deno.test("of a long list at fault the first fault is told, in few words and soo
     ["/v1/responses", { input: "x", metadata: keyed(1) }, "metadata.0: "],
     ["/v1/responses", { input: "x", include: long(1) }, "include.0: "],
     ["/v1/responses", { input: [{ role: "user", content: long(1) }] }, "input.0.content: "],
+    ["/v1/chat/completions", {
+      messages: [message],
+      tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: long(1) } },
+    }, "tool_choice: "],
+    ["/v1/responses", {
+      input: "x",
+      tool_choice: { type: "allowed_tools", mode: "auto", tools: long(1) },
+    }, "tool_choice: "],
     ["/v1/apps", { variables: long({}) }, "variables.0.ref: "],
     ["/v1/apps", { calls: long(1) }, "calls.0: "],
     ["/v1/apps", { outputs: keyed(1) }, "outputs.0: "],
     ["/v1/apps", { calls: [{ template: "x", parameters: long({}) }] }, "parameters.0.name: "],
     ["/v1/semantic_call", { session_id, template: "x", parameters: long({}) }, "parameters.0.name"],
+    ["/v1/semantic_call", {
+      session_id,
+      template: "x",
+      parameters: [],
+      models: long(1),
+    }, "models.0: expected string, received number (got 1)"],
   ];
   for (const [path, body, words] of cases) {
     const response = await post(path, body);
@@ -176,6 +190,7 @@ Deno.test("of a long list at fault the first fault is told, in few words and soo
     assert(text.length < 8_000, `${path} ${words}: ${text.length} characters`);
     const { error } = JSON.parse(text);
     assertStringIncludes(error.message ?? error, words);
+    assert(!/\d more$/.test(error.message ?? error), `${path} ${words}: more than one fault`);
   }
   await app.shutdown(0);
 });
