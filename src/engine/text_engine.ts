@@ -4,8 +4,8 @@ import { Engine } from "./engine.ts";
 import { HostedEnginePool } from "./engine_pool.ts";
 import { LocalEnginePool } from "./local_engine_pool.ts";
 import { blameText } from "./blame_text.ts";
-import { embedTexts } from "./embed_texts.ts";
 import { modelId, type ModelOptions, openModel } from "./open_model.ts";
+import { TextEmbedder } from "./text_embedder.ts";
 import { vectorWire } from "./vector_wire.ts";
 import { greedy } from "./sampling_defaults.ts";
 import type { SchedulerOptions } from "./scheduler.ts";
@@ -108,6 +108,7 @@ export class TextEngine implements AsyncDisposable {
   /** What the model is. */
   readonly info: ModelInfo;
   readonly #pool: EnginePool;
+  readonly #embedder: TextEmbedder;
 
   /**
    * Loads a model.
@@ -147,6 +148,7 @@ export class TextEngine implements AsyncDisposable {
 
   private constructor(pool: EnginePool, info: ModelInfo) {
     this.#pool = pool;
+    this.#embedder = new TextEmbedder((request) => pool.submit(request));
     this.info = info;
   }
 
@@ -216,7 +218,7 @@ export class TextEngine implements AsyncDisposable {
   ): Promise<Embeddings> {
     options.signal?.throwIfAborted();
     const prompts = (typeof texts === "string" ? [texts] : texts).map(toText);
-    const embedded = await embedTexts((request) => this.#pool.submit(request), {
+    const embedded = await this.#embedder.embed({
       ...options,
       id: crypto.randomUUID(),
       prompts,

@@ -1,6 +1,6 @@
 import { createRoute, type z } from "@hono/zod-openapi";
 import type { TypedResponse } from "hono";
-import type { EmbeddedText } from "../engine/embed_texts.ts";
+import type { EmbeddedText } from "../engine/text_embedder.ts";
 import { vectorWire } from "../engine/vector_wire.ts";
 import { ApiError } from "./api_error.ts";
 import { checkVocabulary } from "./check_vocabulary.ts";

@@ -1,5 +1,5 @@
 import { blameText } from "../engine/blame_text.ts";
-import { type EmbeddedText, type EmbedTexts, embedTexts } from "../engine/embed_texts.ts";
+import { type EmbeddedText, type EmbedTexts, TextEmbedder } from "../engine/text_embedder.ts";
 import type { GenerateEvent, GenerateRequest, Generation, ModelInfo } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
 import { type BlamedFields, fromEngineError } from "./error_map.ts";
@@ -13,10 +13,12 @@ import type { TrackedPool } from "./tracked_pool.ts";
  */
 export class GenerationDesk {
   readonly #pool: TrackedPool;
+  readonly #embedder: TextEmbedder;
   #draining = false;
 
   constructor(pool: TrackedPool) {
     this.#pool = pool;
+    this.#embedder = new TextEmbedder((request) => pool.submit(request));
   }
 
   /** Whether new work is refused. */
@@ -88,7 +90,7 @@ export class GenerationDesk {
   async embed(texts: Omit<EmbedTexts, "blame">): Promise<EmbeddedText[]> {
     this.#checkOpen();
     const several = texts.prompts.length > 1;
-    return await embedTexts((request) => this.#pool.submit(request), {
+    return await this.#embedder.embed({
       ...texts,
       blame: (error, index) => {
         if (texts.signal?.aborted) return clientLeft();

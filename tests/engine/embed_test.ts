@@ -1,10 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CancelledError, DeviceLostError } from "../../src/common/errors.ts";
+import { CancelledError, CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import { Engine, type EngineOptions } from "../../src/engine/engine.ts";
 import { HostedEnginePool } from "../../src/engine/engine_pool.ts";
 import { LocalEnginePool } from "../../src/engine/local_engine_pool.ts";
+import { noUsage } from "../../src/engine/no_usage.ts";
 import { PooledText } from "../../src/engine/pooled_text.ts";
+import { TextEmbedder } from "../../src/engine/text_embedder.ts";
 import { TextEngine } from "../../src/engine/text_engine.ts";
+import type { Prompt } from "../../src/engine/types.ts";
 import { FakeCodec, type FakeModelOptions, openFakeModel } from "../support/fake_model.ts";
 import { fakeModelModule } from "../support/fake_model_module.ts";
 import { expectedEmbedding, type FakeRunner } from "../support/fake_runner.ts";
@@ -154,6 +157,47 @@ Deno.test("TextEngine.embed embeds more texts than may wait, and leaves others a
     assertEquals(await other, maxWaiting === 8 ? "CapacityError" : "embedded");
     assertEquals((await bulk).vectors, expected);
   }
+});
+
+Deno.test("TextEngine.embed leaves others a place while several calls embed many texts, and serves these alike", async () => {
+  await using engine = await openFake({ maxSequences: 2, stepMs: 1 });
+  const ended: number[] = [];
+  const bulk = [200, 100, 100, 100].map(async (count, call) => {
+    await engine.embed(Array.from({ length: count }, (_, i) => `text number ${i}`));
+    ended.push(call);
+  });
+  await until(() => engine.load().waiting > 100, "work of all");
+  const { ids } = await engine.complete("hello", { maxTokens: 2 });
+  assertEquals(ids.length, 2);
+  await Promise.all(bulk);
+  assertEquals(ended.at(-1), 0);
+});
+
+Deno.test("TextEmbedder goes on where others fill the queue once it has begun", async () => {
+  let submitted = 0;
+  const embedder = new TextEmbedder(({ id, prompt }) => {
+    submitted++;
+    if (submitted === 2 || submitted === 3) throw new CapacityError("full", 1);
+    const vector = prompt.type === "parts" && prompt.parts[0].type === "text"
+      ? prompt.parts[0].text
+      : "";
+    const usage = { ...noUsage, promptTokens: 1 };
+    return {
+      id,
+      cancel: () => {},
+      async *[Symbol.asyncIterator]() {
+        yield { type: "embedding", vector };
+        yield { type: "finished", reason: "length", usage };
+      },
+    };
+  });
+  const prompts = ["a", "b", "c"].map((text): Prompt => ({
+    type: "parts",
+    parts: [{ type: "text", text }],
+  }));
+  const embedded = await embedder.embed({ id: "x", prompts });
+  assertEquals(embedded.map(({ vector }) => vector), ["a", "b", "c"]);
+  assertEquals(submitted, 5);
 });
 
 Deno.test("TextEngine.embed of several texts lets a stream in between: it is throughput work", async () => {
