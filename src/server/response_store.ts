@@ -18,8 +18,8 @@ export class ResponseStore {
   readonly #room: number;
   /** In the order of their latest use. */
   readonly #entries = new Map<string, Entry>();
-  /** The response of each item, of those that go on with one another the first. */
-  readonly #owners = new Map<string, string>();
+  /** The responses of each item, several where they go on with one another. */
+  readonly #owners = new Map<string, Set<string>>();
   #characters = 0;
 
   /** Keeps up to `room` characters. */
@@ -34,7 +34,9 @@ export class ResponseStore {
     const { id, output } = response;
     this.#entries.set(id, { response, input, tenant, characters });
     for (const item of [...input, ...output]) {
-      if (!this.#owners.has(item.id)) this.#owners.set(item.id, id);
+      const owners = this.#owners.get(item.id);
+      if (owners) owners.add(id);
+      else this.#owners.set(item.id, new Set([id]));
     }
     this.#characters += characters;
     for (const oldest of this.#entries.keys()) {
@@ -54,7 +56,7 @@ export class ResponseStore {
 
   /** The item of this id of one of the tenant's responses. */
   item(tenant: string, id: string): InputItem | undefined {
-    const owner = this.#owners.get(id);
+    const [owner] = this.#owners.get(id) ?? [];
     const entry = owner === undefined ? undefined : this.get(tenant, owner);
     return entry && [...entry.response.output, ...entry.input].find((item) => item.id === id);
   }
@@ -71,7 +73,8 @@ export class ResponseStore {
     this.#entries.delete(id);
     this.#characters -= characters;
     for (const item of [...input, ...response.output]) {
-      if (this.#owners.get(item.id) === id) this.#owners.delete(item.id);
+      const owners = this.#owners.get(item.id);
+      if (owners?.delete(id) && owners.size === 0) this.#owners.delete(item.id);
     }
   }
 }

@@ -108,7 +108,7 @@ Deno.test("POST /v1/embeddings refuses what cannot be embedded, and says where i
   ][] = [
     [{}, 400, null, "input", "expected a string, an array of token ids, or an array of 1 to 2048"],
     [{ input: [] }, 400, null, "input", "input: expected tokens, got none"],
-    [{ input: [[1], []] }, 400, null, "input", "input: expected tokens, got none"],
+    [{ input: [[1], []] }, 400, null, "input", "input.1: expected tokens, got none"],
     [{ input: Array(2049).fill("a") }, 400, null, "input", "an array of 1 to 2048"],
     [{ input: "" }, 400, "invalid_prompt", "input", "prompt has 0 tokens"],
     [{ input: ["a", ""] }, 400, "invalid_prompt", "input.1", "input.1: prompt has 0 tokens"],

@@ -48,3 +48,14 @@ Deno.test("ResponseStore shows a tenant's responses to nobody else", () => {
   assertEquals(store.delete("theirs", "a"), false);
   assertEquals(store.get("mine", "a")?.response.id, "a");
 });
+
+Deno.test("ResponseStore has an item as long as any response that holds it", () => {
+  const store = new ResponseStore(1 << 20);
+  const first = stored("a", "x");
+  store.put("", first);
+  store.put("", { ...stored("b", "y"), input: first.response.output });
+  store.delete("", "a");
+  assertEquals(store.item("", "item of a"), first.response.output[0]);
+  store.delete("", "b");
+  assertEquals(store.item("", "item of a"), undefined);
+});
