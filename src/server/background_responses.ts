@@ -18,7 +18,7 @@ interface Job {
   status: "queued" | "in_progress";
 }
 
-/** Responses that are made while nobody waits, each for the key that asked for it. What ends, whichever way, goes to the store. */
+/** Responses that are made while nobody waits, each for the key that asked for it. What ends, whichever way, goes to the store, unless it is forgotten. */
 export class BackgroundResponses {
   readonly #store: ResponseStore;
   readonly #jobs = new Map<string, Job>();
@@ -63,6 +63,14 @@ export class BackgroundResponses {
     const job = this.#jobs.get(id);
     if (job?.tenant !== tenant) return;
     this.#stop(id, job, "cancelled");
+    job.generation.cancel();
+  }
+
+  /** Stops a response of the tenant's that is under way, and keeps nothing of it. */
+  forget(tenant: string, id: string): void {
+    const job = this.#jobs.get(id);
+    if (job?.tenant !== tenant) return;
+    this.#jobs.delete(id);
     job.generation.cancel();
   }
 

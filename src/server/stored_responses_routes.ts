@@ -117,7 +117,7 @@ export function storedResponsesRoutes(
     const { id } = c.req.valid("param");
     const tenant = c.get("tenant");
     find(tenant, id);
-    background.cancel(tenant, id);
+    background.forget(tenant, id);
     store.delete(tenant, id);
     return c.json({ id, object: "response" as const, deleted: true as const }, 200);
   });

@@ -13,9 +13,11 @@ export function untilFault<Whole extends z.ZodType>(
 ): z.ZodType<z.output<Whole>, z.input<Whole>> {
   return z.preprocess((value, context) => {
     if (typeof value !== "object" || value === null) return value;
-    const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value);
-    if (keys.length <= few) return value;
-    for (const key of keys) {
+    const names = Array.isArray(value) ? undefined : Object.keys(value);
+    const { length } = names ?? value as unknown[];
+    if (length <= few) return value;
+    for (let i = 0; i < length; i++) {
+      const key = names?.[i] ?? i;
       const read = element.safeParse((value as Record<PropertyKey, unknown>)[key]);
       if (read.success) continue;
       for (const { path, message } of read.error.issues) {

@@ -180,7 +180,7 @@ Deno.test("a stored response is gone on with, by its id or its items', read and 
   const first = await ask({ input: "Time?", tools, instructions: "Once." });
   const [message, item] = first.output;
   const result = { type: "function_call_output", call_id: item.call_id, output: "noon" };
-  await ask({ input: [result], previous_response_id: first.id });
+  const second = await ask({ input: [result], previous_response_id: first.id });
   const said = [
     { role: "user", content: "Time?" },
     {
@@ -192,17 +192,20 @@ Deno.test("a stored response is gone on with, by its id or its items', read and 
   ];
   assertEquals(chatOf(pool.requests[1]), said);
   const references = [{ type: "item_reference", id: message.id }, { type: null, id: item.id }];
-  await ask({ input: [{ role: "user", content: "Time?" }, ...references, result] });
+  await ask({ input: [{ role: "user", content: "Time?" }, ...references, result], store: false });
   assertEquals(chatOf(pool.requests[2]), said);
 
   assertEquals(await (await get(`${path}/${first.id}`)).json(), first);
   assertEquals((await get(`${path}/${first.id}?stream=false`)).status, 200);
   const streamed = await get(`${path}/${first.id}?stream=true`);
   assertEquals([streamed.status, (await streamed.json()).error.param], [400, "stream"]);
-  const remove = () =>
-    app.fetch(new Request(`http://localhost${path}/${first.id}`, { method: "DELETE" }));
+  const remove = (id = first.id) =>
+    app.fetch(new Request(`http://localhost${path}/${id}`, { method: "DELETE" }));
   assertEquals(await (await remove()).json(), { id: first.id, object: "response", deleted: true });
   assertEquals([(await remove()).status, (await get(`${path}/${first.id}`)).status], [404, 404]);
+  // What goes on with it holds its items, and lists them.
+  const held = await post(path, { input: references, store: false });
+  assertEquals([held.status, (await remove(second.id)).status], [200, 200]);
   for (
     const [body, param] of [
       [{ input: "x", previous_response_id: first.id }, "previous_response_id"],

@@ -1,4 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { GenerationStream } from "../../src/engine/generation_stream.ts";
+import { noUsage } from "../../src/engine/no_usage.ts";
+import { BackgroundResponses } from "../../src/server/background_responses.ts";
+import type { ResponseShape } from "../../src/server/response_shape.ts";
+import { ResponseStore } from "../../src/server/response_store.ts";
 import { testApp } from "../support/test_app.ts";
 import { until } from "../support/until.ts";
 
@@ -135,4 +140,34 @@ Deno.test("a response in the background that fails says why, and is its own key'
   assertEquals([over.status, other.status], [429, 200]);
   assertEquals((await over.json()).error.code, "too_many_background_responses");
   await pool[Symbol.asyncDispose]();
+});
+
+Deno.test("a response that is deleted in the background takes no room from those that are stored", async () => {
+  const answer = (id: string) => ({
+    id,
+    object: "response" as const,
+    created_at: 0,
+    status: "in_progress" as const,
+    error: null,
+    incomplete_details: null,
+    model: "fake",
+    output: [],
+    usage: null,
+  });
+  const kept = { response: answer("kept"), input: [] };
+  const store = new ResponseStore(JSON.stringify(Object.values(kept)).length + 10);
+  store.put("", kept);
+  const background = new BackgroundResponses(store);
+  const generation = new GenerationStream("x", () => {
+    generation.event({ type: "finished", reason: "cancelled", usage: noUsage });
+  });
+  const shape = { now: () => answer("gone") } as unknown as ResponseShape;
+  background.start("gone", { tenant: "", input: [], shape, generation });
+  background.forget("other", "gone");
+  assert(background.get("", "gone"));
+  background.forget("", "gone");
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals(background.get("", "gone"), undefined);
+  assertEquals(store.get("", "gone"), undefined);
+  assert(store.get("", "kept"));
 });
