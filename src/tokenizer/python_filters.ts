@@ -1,8 +1,9 @@
 import { pythonJson } from "./python_json.ts";
-import { codePoints, pythonMethod } from "./python_methods.ts";
-import { pythonEqual, pythonOperation } from "./python_operators.ts";
+import { capitalized, codePoints, pythonMethod } from "./python_methods.ts";
+import { order, pythonEqual, pythonOperation } from "./python_operators.ts";
 import { pythonText } from "./python_text.ts";
 import {
+  type Given,
   isInteger,
   itemsOf,
   iterated,
@@ -10,15 +11,10 @@ import {
   mappingOf,
   numberOf,
   textOf,
+  truthy,
   undefinedValue,
   type Value,
 } from "./python_values.ts";
-
-/** What a filter or test is given beside its operand. */
-export interface Given {
-  args: readonly Value[];
-  named: ReadonlyMap<string, Value>;
-}
 
 /** How filters of lists apply others to their items. */
 export interface Apply {
@@ -29,7 +25,7 @@ export interface Apply {
 type Filter = (operand: Value, given: Given, apply: Apply) => Value;
 
 const { list, float, integer, text } = make;
-const truthy = (value: Value) => value.__bool__().value;
+const nothing: Given = { args: [], named: new Map() };
 const argument = ({ args, named }: Given, at: number, name: string) => args[at] ?? named.get(name);
 
 /** Jinja's filters by name, those which the engine has otherwise or not at all. */
@@ -37,9 +33,9 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
   ["string", (value) => text(pythonText(value))],
   ["tojson", (value, { named }) => text(pythonJson(value, named))],
   ["list", (value) => list([...iterated(value, "list")])],
-  ["items", (value) => {
+  ["items", (value, given) => {
     if (value.type === "UndefinedValue") return list([]);
-    const items = mappingOf(value) && pythonMethod(value, "items", []);
+    const items = mappingOf(value) && pythonMethod(value, "items", given);
     if (items) return items;
     throw new TypeError(`items: expected a mapping, got ${value.type}`);
   }],
@@ -72,11 +68,36 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
   }],
   ["default", otherwise],
   ["d", otherwise],
-  ["trim", (value, { args }) => {
-    const own = make.text(pythonText(value));
-    return pythonMethod(own, "strip", args)!;
+  ["trim", ofText("strip")],
+  ...["capitalize", "lower", "replace", "upper"].map((name): [string, Filter] => [
+    name,
+    ofText(name),
+  ]),
+  ["title", (value) => text(pythonText(value).replace(/[^-\s({[<]+/g, capitalized))],
+  ["indent", (value, given) => {
+    const width = argument(given, 0, "width") ?? integer(4);
+    const space = textOf(width) ?? " ".repeat(Math.max(0, numberOf(width) ?? 0));
+    const [first, blank] = ["first", "blank"].map((name, i) =>
+      truthy(argument(given, i + 1, name) ?? undefinedValue)
+    );
+    const lines = itemsOf(
+      pythonMethod(text(`${pythonText(value)}\n`), "splitlines", nothing)!,
+    )!.map((line) => textOf(line)!);
+    return text(
+      lines.map((line, i) => (i === 0 ? first : blank || line !== "") ? space + line : line)
+        .join("\n"),
+    );
   }],
-  ["capitalize", (value) => pythonMethod(text(pythonText(value)), "capitalize", [])!],
+  ["sort", (value, given) => {
+    const cased = argument(given, 1, "case_sensitive")?.value === true;
+    const attribute = argument(given, 2, "attribute");
+    const paths = attribute && textOf(attribute)?.split(",").map(text) || [attribute];
+    const key = (one: Value) =>
+      list(paths.map((path) => path ? valueAt(one, path) : one).map(cased ? (own) => own : folded));
+    const sign = truthy(argument(given, 0, "reverse") ?? undefinedValue) ? -1 : 1;
+    const keyed = iterated(value, "sort").map((one) => ({ one, key: key(one) }));
+    return list(keyed.sort((a, b) => sign * order("<", a.key, b.key)).map(({ one }) => one));
+  }],
   ["int", (value, given) =>
     toInteger(value, numberOf(argument(given, 1, "base")) ?? 10) ??
       argument(given, 0, "default") ?? integer(0)],
@@ -107,7 +128,7 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
   ["max", extreme(">")],
   ["batch", (value, given) => {
     const items = iterated(value, "batch");
-    const count = Math.max(1, numberOf(argument(given, 0, "linecount")) ?? 1);
+    const count = Math.min(Math.max(1, numberOf(argument(given, 0, "linecount")) ?? 1), 1 << 16);
     const fill = argument(given, 1, "fill_with");
     const rows: Value[] = [];
     for (let at = 0; at < items.length; at += count) {
@@ -137,6 +158,15 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
   ["selectattr", chosen(true, true)],
   ["rejectattr", chosen(false, true)],
 ]);
+
+/** A method of texts as a filter, which takes other values as they are printed. */
+function ofText(method: string): Filter {
+  return (value, given) => {
+    const made = pythonMethod(text(pythonText(value)), method, given);
+    if (made) return made;
+    throw new TypeError(`${method}: unknown arguments ${[...given.named.keys()].join(", ")}`);
+  };
+}
 
 function size(value: Value): Value {
   const own = textOf(value);

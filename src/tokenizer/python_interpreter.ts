@@ -1,17 +1,21 @@
-import { type Environment, Interpreter } from "@huggingface/jinja";
-import { type Apply, type Given, pythonFilters } from "./python_filters.ts";
+import { Environment, Interpreter } from "@huggingface/jinja";
+import { type Apply, pythonFilters } from "./python_filters.ts";
+import { loopOf } from "./python_loop.ts";
 import { pythonMethod } from "./python_methods.ts";
 import { pythonOperation } from "./python_operators.ts";
+import { pythonSlice } from "./python_slice.ts";
 import { TEST } from "./python_source.ts";
 import { pythonTests } from "./python_tests.ts";
 import { pythonText } from "./python_text.ts";
 import {
+  type Given,
   isInteger,
-  itemsOf,
   iterated,
   make,
   mappingOf,
+  none,
   textOf,
+  truthy,
   undefinedValue,
   type Value,
 } from "./python_values.ts";
@@ -24,14 +28,43 @@ export interface Node {
 
 type Statement = Parameters<Interpreter["evaluate"]>[0];
 
+type Function = (args: Value[], environment: Environment) => Value;
+
 const ORDERED = new Set(["<", "<=", ">", ">="]);
+
+/** Steps of a rendering at most, some seconds of work, and characters of a text: a file's template must not stop the server. */
+const MOST_STEPS = 50_000_000;
+const MOST_TEXT = 1 << 26;
+
+/** Leaves an iteration of a loop, which had printed `text`. */
+class Jump {
+  text = "";
+  constructor(readonly type: "Break" | "Continue") {}
+  toString(): string {
+    return `${this.type} outside of a loop`;
+  }
+}
 
 /**
  * Evaluates templates as Python's Jinja does where the engine does otherwise or not at all. Beside the engine's nodes there are `Output`, whose `expression` is
  * printed, and `Held`, which is its `value`.
  */
 export class PythonInterpreter extends Interpreter {
+  #steps = 0;
+
   override evaluate(statement: Statement, environment: Environment): Value {
+    this.#take(1);
+    const value = this.#evaluate(statement, environment);
+    if ((textOf(value)?.length ?? 0) <= MOST_TEXT) return value;
+    throw new RangeError(`it makes a text of more than ${MOST_TEXT} characters`);
+  }
+
+  #take(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MOST_STEPS) throw new RangeError(`it takes more than ${MOST_STEPS} steps`);
+  }
+
+  #evaluate(statement: Statement, environment: Environment): Value {
     const node = statement as unknown as Node | undefined;
     const child = (field: string) => this.#at(node![field], environment);
     switch (node?.type) {
@@ -69,8 +102,15 @@ export class PythonInterpreter extends Interpreter {
       }
       case "MemberExpression": {
         const property = node.property as Node;
-        if (!node.computed || property.type === "SliceExpression") break;
-        const [object, index] = [child("object"), child("property")];
+        if (!node.computed) break;
+        const object = child("object");
+        if (property.type === "SliceExpression") {
+          const [start, stop, step] = ["start", "stop", "step"].map((bound) =>
+            this.#at(property[bound], environment)
+          );
+          return pythonSlice(object, start, stop, step);
+        }
+        const index = child("property");
         const text = textOf(object);
         if (text !== undefined && isInteger(index)) {
           const character = Array.from(text).at(index.value as number);
@@ -86,8 +126,21 @@ export class PythonInterpreter extends Interpreter {
         if (callee.type !== "MemberExpression" || callee.computed) break;
         return this.#method(callee, node.args as Node[], environment);
       }
+      case "If": {
+        const body = truthy(child("test")) ? node.body : node.alternate;
+        return make.text(this.#block(body as Node[], environment));
+      }
       case "For":
-        return super.evaluate(statementOf(this.#iterable(node, environment)), environment);
+        return make.text(this.#loop(node, environment));
+      case "Break":
+      case "Continue":
+        throw new Jump(node.type);
+      case "Macro": {
+        super.evaluate(statement, environment);
+        const { value: name } = node.name as { value: string };
+        const run = environment.lookupVariable(name).value as Function;
+        return environment.setVariable(name, make.function(lexical(run, environment))) && none;
+      }
     }
     return super.evaluate(statement, environment);
   }
@@ -96,38 +149,61 @@ export class PythonInterpreter extends Interpreter {
     return this.evaluate(statementOf(node as Node), environment);
   }
 
-  #method(callee: Node, given: Node[], environment: Environment): Value {
+  #method(callee: Node, nodes: Node[], environment: Environment): Value {
     const object = this.#at(callee.object, environment);
     const name = (callee.property as Node).value as string;
-    const plain = given.every(({ type }) => !type.includes("Keyword") && !type.includes("Spread"));
-    if (plain) {
-      const args = given.map((one) => this.#at(one, environment));
-      const result = pythonMethod(object, name, args);
-      if (result) return result;
-      given = args.map(held);
-    }
-    return super.evaluate(
+    const given = this.#given(nodes, environment);
+    return pythonMethod(object, name, given) ?? super.evaluate(
       statementOf({
         type: "CallExpression",
         callee: { ...callee, object: held(object) },
-        args: given,
+        args: nodesOf(given),
       }),
       environment,
     );
   }
 
-  /** A loop over what Python goes through, pairs among them as lists, which the engine takes apart. */
-  #iterable(node: Node, environment: Environment): Node {
-    const iterable = node.iterable as Node;
-    const within = iterable.type === "SelectExpression";
-    const value = this.#at(within ? iterable.lhs : iterable, environment);
-    const pairs = (node.loopvar as Node).type === "TupleLiteral";
-    const items = iterated(value, "for").map((one) => {
-      const parts = pairs ? itemsOf(one) : undefined;
-      return parts ? make.list(parts) : one;
-    });
-    const list = held(make.list(items));
-    return { ...node, iterable: within ? { ...iterable, lhs: list } : list };
+  /** What the statements print. */
+  #block(statements: readonly Node[], environment: Environment): string {
+    let text = "";
+    try {
+      for (const one of statements) {
+        const value = this.#at(one, environment);
+        if (value.type !== "NullValue") text += pythonText(value);
+      }
+    } catch (jump) {
+      if (jump instanceof Jump) jump.text = text + jump.text;
+      throw jump;
+    }
+    return text;
+  }
+
+  /** What a loop prints. Each iteration has variables of its own. */
+  #loop(node: Node, environment: Environment): string {
+    const [iterable, target] = [node.iterable as Node, node.loopvar as Node];
+    const filter = iterable.type === "SelectExpression" ? iterable : undefined;
+    const scopeOf = (item: Value) => assigned(target, item, new Environment(environment));
+    let items = iterated(this.#at(filter ? filter.lhs : iterable, environment), "for");
+    if (filter) items = items.filter((one) => truthy(this.#at(filter.test, scopeOf(one))));
+    // An iteration costs as much as ten expressions.
+    this.#take(10 * items.length);
+    const loop = loopOf(items);
+    let text = "";
+    let completed = false;
+    for (const [i, item] of items.entries()) {
+      const scope = scopeOf(item);
+      scope.setVariable("loop", loop(i));
+      try {
+        text += this.#block(node.body as Node[], scope);
+        completed = true;
+      } catch (jump) {
+        if (!(jump instanceof Jump)) throw jump;
+        text += jump.text;
+        if (jump.type === "Break") break;
+      }
+    }
+    if (completed) return text;
+    return text + this.#block(node.defaultBlock as Node[], new Environment(environment));
   }
 
   #given(args: Node[], environment: Environment): Given {
@@ -158,13 +234,8 @@ export class PythonInterpreter extends Interpreter {
     };
     const own = pythonFilters.get(name);
     if (own) return own(operand, given, apply);
-    const named = [...given.named].map(([key, value]) => ({
-      type: "KeywordArgumentExpression",
-      key: { type: "Identifier", value: key },
-      value: held(value),
-    }));
     const callee = { type: "Identifier", value: name };
-    const args = [...given.args.map(held), ...named];
+    const args = nodesOf(given);
     const filter = args.length > 0 ? { type: "CallExpression", callee, args } : callee;
     return super.evaluate(
       statementOf({ type: "FilterExpression", operand: held(operand), filter }),
@@ -179,10 +250,46 @@ export class PythonInterpreter extends Interpreter {
   }
 }
 
+/** A macro that sees the variables of where it stands, not of where it is called, and only its own `caller`. */
+function lexical(run: Function, environment: Environment): Function {
+  return (args, scope) => {
+    const own = new Environment(environment);
+    const caller = scope.variables.get("caller");
+    if (caller) own.setVariable("caller", caller);
+    return run(args, own);
+  };
+}
+
+/** `scope` with `value`, or its parts, under the names of `target`. */
+function assigned(target: Node, value: Value, scope: Environment): Environment {
+  if (target.type === "Identifier") {
+    scope.setVariable(target.value as string, value);
+  } else if (target.type === "TupleLiteral") {
+    const names = target.value as Node[];
+    const parts = iterated(value, "for");
+    if (parts.length !== names.length) {
+      throw new TypeError(`for: ${parts.length} values, expected ${names.length}`);
+    }
+    names.forEach((name, i) => assigned(name, parts[i], scope));
+  } else throw new TypeError(`for: ${target.type} is no name`);
+  return scope;
+}
+
 function filterOf(filter: Node): { name: string; args: Node[] } {
   return filter.type === "CallExpression"
     ? { name: (filter.callee as Node).value as string, args: filter.args as Node[] }
     : { name: filter.value as string, args: [] };
+}
+
+function nodesOf({ args, named }: Given): Node[] {
+  return [
+    ...args.map(held),
+    ...[...named].map(([key, value]) => ({
+      type: "KeywordArgumentExpression",
+      key: { type: "Identifier", value: key },
+      value: held(value),
+    })),
+  ];
 }
 
 function held(value: Value): Node {

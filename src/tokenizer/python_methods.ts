@@ -1,6 +1,7 @@
 import { pythonEqual } from "./python_operators.ts";
 import { pythonTests } from "./python_tests.ts";
 import {
+  type Given,
   isInteger,
   itemsOf,
   iterated,
@@ -17,12 +18,21 @@ type Method<Self> = (self: Self, args: readonly Value[], value: Value) => Value;
 
 const { text, integer, boolean, list, tuple } = make;
 
-/** What a call of a value's method returns; undefined where this module has no such method. */
-export function pythonMethod(
-  value: Value,
-  name: string,
-  args: readonly Value[],
-): Value | undefined {
+/** Parameters that may be given by name. */
+const parameters: ReadonlyMap<string, readonly string[]> = new Map([
+  ["split", ["sep", "maxsplit"]],
+  ["rsplit", ["sep", "maxsplit"]],
+  ["splitlines", ["keepends"]],
+  ["replace", ["old", "new", "count"]],
+]);
+
+/** What a call of a value's method returns; undefined where this module has no such method, or none with arguments by such names. */
+export function pythonMethod(value: Value, name: string, given: Given): Value | undefined {
+  const names = parameters.get(name) ?? [];
+  if (!given.named.keys().every((one) => names.includes(one))) return undefined;
+  const args = given.named.size === 0
+    ? given.args
+    : names.map((one, i) => given.args[i] ?? given.named.get(one) ?? none);
   const own = textOf(value);
   if (own !== undefined) return ofTexts.get(name)?.(own, args, value);
   const items = itemsOf(value);
@@ -99,6 +109,41 @@ function stripped(method: "strip" | "lstrip" | "rstrip"): Method<string> {
   };
 }
 
+/** Its first letter large, all others small. */
+export function capitalized(word: string): string {
+  const [first = "", ...others] = word;
+  const [initial = "", ...more] = first.toUpperCase();
+  return initial + [...more, ...others].join("").toLowerCase();
+}
+
+function split(last: boolean): Method<string> {
+  return (self, args) => {
+    const most = numberOf(args[1]) ?? -1;
+    if (args.length === 0 || args[0].type === "NullValue") {
+      return list(fields(self, most, last).map(text));
+    }
+    const mark = words(args, 0, "split");
+    if (mark === "") throw new RangeError("split: empty separator");
+    const parts = self.split(mark);
+    if (most >= 0 && most < parts.length - 1) {
+      if (last) parts.unshift(parts.splice(0, parts.length - most).join(mark));
+      else parts.push(parts.splice(most).join(mark));
+    }
+    return list(parts.map(text));
+  };
+}
+
+/** The parts of `self` that white space parts; where there are more than `most` such places, what is beyond them is left whole. */
+function fields(self: string, most: number, last: boolean): string[] {
+  // deno-lint-ignore no-control-regex -- separators are control characters
+  const found = [...self.matchAll(/(?:(?![\x1c-\x1f\x85])[\S\ufeff])+/g)];
+  const parts = found.map(([part]) => part);
+  if (most < 0 || most >= parts.length) return parts;
+  if (!last) return [...parts.slice(0, most), self.slice(found[most].index)];
+  const { 0: part, index } = found[parts.length - most - 1];
+  return [self.slice(0, index + part.length), ...parts.slice(parts.length - most)];
+}
+
 function padded(place: (missing: number, width: number) => number): Method<string> {
   return (self, args) => {
     const width = Math.min(numberOf(args[0]) ?? 0, 1 << 16);
@@ -146,16 +191,19 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
     if (lines.at(-1) === "") lines.pop();
     return list(lines.map(text));
   }],
-  ["rsplit", (self, args, value) => {
-    const most = numberOf(args[1]) ?? -1;
-    const mark = textOf(args[0]);
-    if (mark === undefined || mark === "" || most < 0) {
-      return engines(value, "split", args.slice(0, 1));
-    }
-    const parts = self.split(mark);
-    const first = parts.splice(0, Math.max(1, parts.length - most));
-    return list([first.join(mark), ...parts].map(text));
+  ["split", split(false)],
+  ["rsplit", split(true)],
+  ["replace", (self, args) => {
+    const [mark, other] = [words(args, 0, "replace"), words(args, 1, "replace")];
+    const most = numberOf(args[2]) ?? -1;
+    const [first, ...parts] = mark === "" ? ["", ...self, ""] : self.split(mark);
+    const joined = parts.map((part, i) => (most < 0 || i < most ? other : mark) + part);
+    return text(first + joined.join(""));
   }],
+  ["upper", (self) => text(self.toUpperCase())],
+  ["lower", (self) => text(self.toLowerCase())],
+  // Of every run of letters, be it a part of a word.
+  ["title", (self) => text(self.replace(/\p{L}+/gu, capitalized))],
   ["removeprefix", (self, args) => {
     const mark = words(args, 0, "removeprefix");
     return text(self.startsWith(mark) ? self.slice(mark.length) : self);
@@ -164,10 +212,7 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
     const mark = words(args, 0, "removesuffix");
     return text(mark !== "" && self.endsWith(mark) ? self.slice(0, -mark.length) : self);
   }],
-  ["capitalize", (self) => {
-    const [first = "", ...others] = self;
-    return text(first.toUpperCase() + others.join("").toLowerCase());
-  }],
+  ["capitalize", (self) => text(capitalized(self))],
   ["casefold", (self) => text(self.toLowerCase().replaceAll("ß", "ss"))],
   ["swapcase", (self) =>
     text(self.replace(/\p{L}/gu, (one) => {
@@ -180,8 +225,8 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
   ["center", padded((missing, width) => Math.floor(missing / 2) + (missing & width & 1))],
   ["zfill", (self, args) => {
     const sign = /^[+-]/.exec(self)?.[0] ?? "";
-    const width = Math.min(numberOf(args[0]) ?? 0, 1 << 16) - sign.length;
-    return text(sign + self.slice(sign.length).padStart(width, "0"));
+    const missing = Math.min(numberOf(args[0]) ?? 0, 1 << 16) - codePoints(self);
+    return text(sign + "0".repeat(Math.max(0, missing)) + self.slice(sign.length));
   }],
   ["isdigit", all(/^\p{Nd}+$/u)],
   ["isdecimal", all(/^\p{Nd}+$/u)],
@@ -192,12 +237,6 @@ const ofTexts: ReadonlyMap<string, Method<string>> = new Map<string, Method<stri
   ["isupper", (_, __, value) => boolean(pythonTests.get("upper")!(value, none))],
   ["islower", (_, __, value) => boolean(pythonTests.get("lower")!(value, none))],
 ]);
-
-/** A method that the engine has as Python does. */
-function engines(value: Value, name: string, args: readonly Value[]): Value {
-  const method = value.builtins.get(name)!.value as (args: readonly Value[]) => Value;
-  return method(args);
-}
 
 const ofLists: ReadonlyMap<string, Method<Value[]>> = new Map<string, Method<Value[]>>([
   ["index", (self, args) => {

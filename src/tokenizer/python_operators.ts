@@ -38,8 +38,8 @@ export function pythonOperation(operator: string, a: Value, b: Value): Value {
   }
   const [list, other] = [itemsOf(a), itemsOf(b)];
   if (operator === "+") {
-    if (list && other && a.type === b.type) {
-      return list === undefined ? a : copyOf(a, [...list, ...other]);
+    if (list && other && a.type === b.type && list.length + other.length <= MOST) {
+      return copyOf(a, [...list, ...other]);
     }
     const text = textOf(a) ?? textOf(b);
     // Python adds nothing else to a text; the engine does, so that templates which were tried with such alone go on working.
@@ -57,7 +57,7 @@ export function pythonOperation(operator: string, a: Value, b: Value): Value {
   throw new TypeError(`operator "${operator}" between ${a.type} and ${b.type}`);
 }
 
-/** Characters or items that `*` makes at most. */
+/** Characters or items that `*`, and items that `+` makes at most. */
 const MOST = 1 << 20;
 
 function known({ type }: Value): boolean {
@@ -97,7 +97,7 @@ function arithmetic(operator: string, x: number, y: number, float: boolean): Val
 }
 
 /** Negative where `a` comes before `b`, zero where they are equal. Throws where Python does not compare them. */
-function order(operator: string, a: Value, b: Value): number {
+export function order(operator: string, a: Value, b: Value): number {
   const [x, y] = [numberOf(a), numberOf(b)];
   if (x !== undefined && y !== undefined) return x - y;
   const [text, other] = [textOf(a), textOf(b)];

@@ -17,8 +17,7 @@ const SIMPLE = new Set(["NumericLiteral", "StringLiteral", "Identifier"]);
  * which bind alike. Line breaks are those of Unix.
  */
 export function pythonTokens(source: string): Token[] {
-  const text = withoutRaw(source.replace(/\r\n?/g, "\n"));
-  const tokens = tokenize(text, { lstrip_blocks: true, trim_blocks: true });
+  const tokens = tokenize(withoutIndents(withoutRaw(source.replace(/\r\n?/g, "\n"))));
   const made: Token[] = [];
   const add = (type: Token["type"], value: string) => made.push({ type, value });
   for (let i = 0; i < tokens.length; i++) {
@@ -51,6 +50,14 @@ function isName(token: Token | undefined, name: string): boolean {
   return token?.type === "Identifier" && token.value === name;
 }
 
+/** `source` without the indents before blocks and comments and one line break behind each, but where a plus keeps them. */
+function withoutIndents(source: string): string {
+  return source
+    .replace(/(?<=^|\n)[ \t]*(?=\{(?:%(?!\+)|#(?!\+)))/g, "")
+    .replace(/(?<!\+)([%#]\})\n/g, "$1")
+    .replace(/(\{[%#])\+|\+([%#]\})/g, "$1$2");
+}
+
 /** `source` with each `raw` block as a block that prints its text. Those within comments are none. */
 function withoutRaw(source: string): string {
   const open = /\{%(?<before>[-+]?)\s*raw\s*(?<start>[-+]?)%\}/.source;
@@ -61,7 +68,6 @@ function withoutRaw(source: string): string {
     if (text === undefined) return whole;
     const first = start === "-" ? text.trimStart() : text.replace(/^\n/, "");
     const kept = end === "-" ? first.trimEnd() : end === "+" ? first + (indent ?? "") : first;
-    return `{%${before === "-" ? "-" : ""} if true %}{{ ${JSON.stringify(kept)} }}` +
-      `{% endif ${after === "-" ? "-" : ""}%}`;
+    return `{%${before} if true %}{{ ${JSON.stringify(kept)} }}{% endif ${after}%}`;
   });
 }

@@ -1,7 +1,9 @@
-import { Environment, parse, Template } from "@huggingface/jinja";
+import { Environment, parse } from "@huggingface/jinja";
 import { type Node, PythonInterpreter } from "./python_interpreter.ts";
 import { pythonTokens } from "./python_source.ts";
-import { make, mappingOf, type Value } from "./python_values.ts";
+import { pythonText } from "./python_text.ts";
+import { isInteger, iterated, make, mappingOf, textOf, type Value } from "./python_values.ts";
+import { strftime } from "./strftime.ts";
 
 /** Fields of the syntax tree that hold what is printed in turn. */
 const BLOCKS = new Set(["body", "alternate", "defaultBlock"]);
@@ -11,21 +13,39 @@ const STATEMENTS = new Set([
   ...["Comment", "StringLiteral"],
 ]);
 
-type Run = (args: Value[]) => Value;
-const engines: Record<string, Run> = {};
-new Template("{{ take(range, strftime_now) }}").render({
-  take: (range: Run, strftime_now: Run) => void Object.assign(engines, { range, strftime_now }),
-});
+/** Numbers that `range` makes at most, as in the sandbox that templates are written for. */
+const MOST_NUMBERS = 100_000;
 
-/** As Python's: of a mapping or nothing, and named values. */
-function dict(args: Value[]): Value {
-  return make.mapping(
-    new Map(args.flatMap((one) => [
-      ...mappingOf(one) ??
-        (one.type === "KeywordArgumentsValue" ? one.value as Map<string, Value> : []),
-    ])),
-  );
-}
+/** Functions that every template may call. */
+const functions: Record<string, (args: Value[]) => Value> = {
+  range(args) {
+    const numbers = args.map((one) => {
+      if (isInteger(one)) return one.value as number;
+      throw new TypeError(`range: expected integers, got ${one.type}`);
+    });
+    const [from, to, by = 1] = numbers.length === 1 ? [0, ...numbers] : numbers;
+    const length = Math.max(0, Math.ceil((to - from) / by));
+    if (length <= MOST_NUMBERS) {
+      return make.list(Array.from({ length }, (_, i) => make.integer(from + i * by)));
+    }
+    throw new RangeError(`range: ${length} numbers, expected at most ${MOST_NUMBERS}`);
+  },
+  strftime_now: ([format]) => make.text(strftime(new Date(), textOf(format) ?? "")),
+  /** Of a mapping, pairs or nothing, and named values. */
+  dict(args) {
+    return make.mapping(
+      new Map(args.flatMap((one) => {
+        const mapping = mappingOf(one) ??
+          (one.type === "KeywordArgumentsValue" ? one.value as Map<string, Value> : undefined);
+        if (mapping) return [...mapping];
+        return iterated(one, "dict").map((pair): [string, Value] => {
+          const [key, value] = iterated(pair, "dict");
+          return [pythonText(key), value];
+        });
+      })),
+    );
+  },
+};
 
 /**
  * A Jinja template that means what it does in Python, for which templates of chats were written. The engine differs in many things, most of them silently (see
@@ -48,7 +68,7 @@ export class PythonTemplate {
       environment.set(yes, true);
       environment.set(no, false);
     }
-    for (const [name, run] of Object.entries({ ...engines, dict })) {
+    for (const [name, run] of Object.entries(functions)) {
       environment.setVariable(name, make.function(run));
     }
     for (const [name, value] of Object.entries(variables)) {

@@ -39,7 +39,8 @@ export const pythonTests: ReadonlyMap<string, Test> = new Map<string, Test>([
   ["mapping", (value) => mappingOf(value) !== undefined],
   ["sequence", iterable],
   ["iterable", iterable],
-  ["callable", isType("FunctionValue")],
+  // What is undefined can be called, if in vain.
+  ["callable", ({ type }) => type === "FunctionValue" || type === "UndefinedValue"],
   ["odd", (value) => rest(value, 2) !== 0],
   ["even", (value) => rest(value, 2) === 0],
   ["divisibleby", (value, by) => rest(value, numberOf(by) ?? NaN) === 0],

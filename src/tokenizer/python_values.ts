@@ -3,6 +3,12 @@ import { Environment, Interpreter, Template } from "@huggingface/jinja";
 /** A value within a template, as the engine holds it: lists of such values, maps to them. */
 export type Value = ReturnType<Interpreter["evaluate"]>;
 
+/** What a filter or a method is given beside its operand. */
+export interface Given {
+  args: readonly Value[];
+  named: ReadonlyMap<string, Value>;
+}
+
 type Make = new (value: unknown) => Value;
 
 const environment = new Environment();
@@ -28,9 +34,14 @@ export const make = {
   list: (value: Value[]) => new List(value),
   tuple: (value: Value[]) => new Tuple(value),
   mapping: (value: Map<string, Value>) => new Mapping(value),
-  /** `run` takes positional arguments, then a `KeywordArgumentsValue` where there are others. */
-  function: (run: (args: Value[]) => Value) => new Function(run),
+  /** `run` takes positional arguments, then a `KeywordArgumentsValue` where there are others, and the variables where it is called. */
+  function: (run: (args: Value[], environment: Environment) => Value) => new Function(run),
 };
+
+/** Whether a value counts as true: texts, lists and mappings do unless they are empty. */
+export function truthy(value: Value): boolean {
+  return value.__bool__().value;
+}
 
 /** The text that a value is, if it is one. */
 export function textOf(value: Value | undefined): string | undefined {
@@ -63,7 +74,7 @@ export function isFloat(value: Value | undefined): boolean {
   return value?.type === "FloatValue";
 }
 
-/** What `for` goes through: the characters of a text, keys of a mapping; nothing where there is nothing. */
+/** What `for` goes through: the characters of a text, keys of a mapping; nothing where there is nothing. Throws `TypeError`, in the name of `what`, for others. */
 export function iterated(value: Value, what: string): Value[] {
   const text = textOf(value);
   if (text !== undefined) return Array.from(text, make.text);

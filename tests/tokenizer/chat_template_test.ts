@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
+import { strftime } from "../../src/tokenizer/strftime.ts";
 import { bpeGolden, bpeTokenizer } from "./fixtures.ts";
 
 const chatml = "{{ bos_token }}{% for message in messages %}" +
@@ -323,4 +324,98 @@ Deno.test("ChatTemplate has Python's methods, operators, filters and tests", () 
     const template = new ChatTemplate(source, "test.gguf");
     assertThrows(() => template.render([], context), ModelFormatError, "fails");
   }
+});
+
+Deno.test("ChatTemplate runs loops, macros and blocks as Python does", () => {
+  // Each beside what Python's Jinja makes of it, with the settings of Transformers.
+  const cases: [source: string, text: string][] = [
+    // What an iteration has printed stays when it is left, from within whatever.
+    [
+      "{% for x in n %}a{% if x == 1 %}b{% if x %}c{% continue %}{% endif %}{% endif %}{{ x }}{% endfor %}",
+      "a3abca2",
+    ],
+    ["{% for x in n %}a{{ x }}{% if x == 1 %}{% break %}{% endif %};{% endfor %}", "a3;a1"],
+    ["{% for x in n %}{% continue %}{% else %}none{% endfor %}", "none"],
+    // What an iteration sets, the next does not see.
+    ["{% for x in n %}{% if x == 3 %}{% set y = x %}{% endif %}({{ y }}){% endfor %}", "(3)()()"],
+    ["{% set y = 9 %}{% for x in n %}{{ y }}{% set y = x %}{{ y }};{% endfor %}", "93;91;92;"],
+    // A macro sees what surrounds it, not what surrounds its call.
+    [
+      "{% macro m() %}[{{ x }}{{ q }}]{% endmacro %}{% set q = 7 %}{% for x in n %}{{ m() }}{% endfor %}",
+      "[7][7][7]",
+    ],
+    [
+      "{% macro a() %}{{ caller is defined }}{% endmacro %}{% macro b() %}{{ a() }}{{ caller(1) }}{% endmacro %}" +
+      "{% call(x) b() %}{{ x }}{% endcall %}",
+      "False1",
+    ],
+    ["{% macro m(i) %}{{ i }}{% if i %}{{ m(i - 1) }}{% endif %}{% endmacro %}{{ m(3) }}", "3210"],
+    [
+      "{% for x in n %}{{ loop.cycle('a', 'b') }}{{ loop.changed(x > 2) }};{% endfor %}",
+      "aTrue;bTrue;aFalse;",
+    ],
+    ["{% for a, (b, c) in [(1, 'xy')] %}{{ c }}{{ b }}{{ a }}{% endfor %}", "yx1"],
+    ["a\n  {%+ if true +%}\n  b\n  {% endif %}\nc", "a\n  \n  b\nc"],
+    ["{% if true %}\n  {- x\n{- y -}\n{% endif %}", "  {- x\n{- y -}\n"],
+    // Bounds, and steps backwards past the first.
+    [
+      "{{ n[none:2] }} {{ n[1:-1:-1] }} {{ n[::-1] }} {{ (1, 2, 3)[1:] }}",
+      "[3, 1] [] [2, 1, 3] (2, 3)",
+    ],
+    [
+      "{{ s.split(maxsplit=1) }} {{ s.rsplit(none, 1) }}",
+      "['Hi', 'you THERE'] ['Hi you', 'THERE']",
+    ],
+    ['{{ s.title() }} {{ s | title }} {{ "it\'s" | title }}', "Hi You There Hi You There It's"],
+    ["{{ none | upper }}{{ nothing | lower }}{{ 12 | replace('1', 'x') }}", "NONEx2"],
+    ["{{ 'a\r\n\nb' | indent(2) }}|{{ 'a' | indent('> ', true) }}", "a\n\n  b|> a"],
+    ["{{ [[2, 1], [1, 2]] | sort }} {{ {'b': 1, 'A': 2} | sort }}", "[[1, 2], [2, 1]] ['A', 'b']"],
+    [
+      "{{ [{'a': 1, 'b': 2}, {'a': 1, 'b': 1}] | sort(attribute='a,b') | map(attribute='b') | list }}",
+      "[1, 2]",
+    ],
+    [
+      "{{ '😀'.zfill(3) }} {{ dict([('a', 1)]) }} {{ range(5, 0, -2) | list }}",
+      "00😀 {'a': 1} [5, 3, 1]",
+    ],
+  ];
+  for (const [source, text] of cases) {
+    const template = new ChatTemplate(
+      `{% set n = [3, 1, 2] %}{% set s = 'Hi you THERE' %}${source}`,
+      "m",
+    );
+    assertEquals(template.render([], context), text, source);
+  }
+});
+
+Deno.test("ChatTemplate ends templates that would take for ever or all memory", () => {
+  const grow = (start: string, step: string) =>
+    `{% set ns = namespace(x=${start}) %}{% for i in range(99) %}{% set ns.x = ${step} %}{% endfor %}`;
+  const cases: [source: string, message: string][] = [
+    ["{{ range(1000000000) | length }}", "range: 1000000000 numbers, expected at most 100000"],
+    [
+      "{% for a in range(100000) %}{% for b in range(100000) %}{% break %}{% endfor %}{% endfor %}",
+      "it takes more than",
+    ],
+    [grow("'x'", "ns.x ~ ns.x"), "it makes a text of more than"],
+    [grow("[1]", "ns.x + ns.x"), 'operator "+"'],
+    ["{% break %}", "Break outside of a loop"],
+    ["{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "call stack"],
+  ];
+  for (const [source, message] of cases) {
+    const template = new ChatTemplate(source, "m");
+    assertThrows(() => template.render([], context), ModelFormatError, message);
+  }
+});
+
+Deno.test("strftime writes dates as C does, in English", () => {
+  const date = new Date(2024, 1, 3, 0, 5, 9);
+  const cases: [format: string, text: string][] = [
+    ["%A, %-d %B %Y", "Saturday, 3 February 2024"],
+    ["%a %b %e %H:%M:%S %y", "Sat Feb  3 00:05:09 24"],
+    ["%I %p %-I %j %-j", "12 AM 12 034 34"],
+    ["%F %T %D %R %u %w", "2024-02-03 00:05:09 02/03/24 00:05 6 6"],
+    ["100%% %Q %", "100% %Q %"],
+  ];
+  for (const [format, text] of cases) assertEquals(strftime(date, format), text);
 });
