@@ -90,11 +90,13 @@ export class PythonInterpreter extends Interpreter {
         return this.#filter(name, child("operand"), given, environment);
       }
       case "FilterStatement": {
-        const operand = this.#at({ type: "Program", body: node.body }, environment);
-        return this.#at(
-          { type: "FilterExpression", operand: held(operand), filter: node.filter },
-          environment,
-        );
+        const operand = this.#printed(node.body as Node[], environment);
+        return this.#at({ type: "FilterExpression", operand, filter: node.filter }, environment);
+      }
+      case "Set": {
+        if (node.value) break;
+        const value = this.#printed(node.body as Node[], environment);
+        return super.evaluate(statementOf({ ...node, value }), environment);
       }
       case "TestExpression": {
         const { value: name } = node.test as { value: string };
@@ -176,6 +178,11 @@ export class PythonInterpreter extends Interpreter {
       throw jump;
     }
     return text;
+  }
+
+  /** What the statements print, which have variables of their own. */
+  #printed(statements: readonly Node[], environment: Environment): Node {
+    return held(make.text(this.#block(statements, new Environment(environment))));
   }
 
   /** What a loop prints. Each iteration has variables of its own. */

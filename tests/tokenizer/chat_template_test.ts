@@ -339,6 +339,8 @@ Deno.test("ChatTemplate runs loops, macros and blocks as Python does", () => {
     // What an iteration sets, the next does not see.
     ["{% for x in n %}{% if x == 3 %}{% set y = x %}{% endif %}({{ y }}){% endfor %}", "(3)()()"],
     ["{% set y = 9 %}{% for x in n %}{{ y }}{% set y = x %}{{ y }};{% endfor %}", "93;91;92;"],
+    ["{% set b %}x{% set y = 1 %}{{ y }}{% endset %}{{ b }}{{ y }}", "x1"],
+    ["{% filter upper %}x{% set y = 1 %}{% endfilter %}{{ y }}", "X"],
     // A macro sees what surrounds it, not what surrounds its call.
     [
       "{% macro m() %}[{{ x }}{{ q }}]{% endmacro %}{% set q = 7 %}{% for x in n %}{{ m() }}{% endfor %}",
