@@ -94,9 +94,18 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
     const paths = attribute && textOf(attribute)?.split(",").map(text) || [attribute];
     const key = (one: Value) =>
       list(paths.map((path) => path ? valueAt(one, path) : one).map(cased ? (own) => own : folded));
-    const sign = truthy(argument(given, 0, "reverse") ?? undefinedValue) ? -1 : 1;
-    const keyed = iterated(value, "sort").map((one) => ({ one, key: key(one) }));
-    return list(keyed.sort((a, b) => sign * order("<", a.key, b.key)).map(({ one }) => one));
+    return sorted(iterated(value, "sort"), key, argument(given, 0, "reverse"));
+  }],
+  ["dictsort", (value, given) => {
+    const items = mappingOf(value) && pythonMethod(value, "items", nothing);
+    if (!items) throw new TypeError(`dictsort: expected a mapping, got ${value.type}`);
+    const cased = argument(given, 0, "case_sensitive")?.value === true;
+    const at = textOf(argument(given, 1, "by")) === "value" ? 1 : 0;
+    const key = (pair: Value) => {
+      const own = itemsOf(pair)![at];
+      return cased ? own : folded(own);
+    };
+    return sorted(itemsOf(items)!, key, argument(given, 2, "reverse"));
   }],
   ["int", (value, given) =>
     toInteger(value, numberOf(argument(given, 1, "base")) ?? 10) ??
@@ -158,6 +167,12 @@ export const pythonFilters: ReadonlyMap<string, Filter> = new Map<string, Filter
   ["selectattr", chosen(true, true)],
   ["rejectattr", chosen(false, true)],
 ]);
+
+function sorted(items: Value[], keyOf: (one: Value) => Value, reverse?: Value): Value {
+  const sign = reverse && truthy(reverse) ? -1 : 1;
+  const keyed = items.map((one) => ({ one, key: keyOf(one) }));
+  return list(keyed.sort((a, b) => sign * order("<", a.key, b.key)).map(({ one }) => one));
+}
 
 /** A method of texts as a filter, which takes other values as they are printed. */
 function ofText(method: string): Filter {

@@ -11,9 +11,12 @@ import {
   type Given,
   isInteger,
   iterated,
+  type Key,
+  keyOf,
   make,
   mappingOf,
   none,
+  numberOf,
   textOf,
   truthy,
   undefinedValue,
@@ -118,10 +121,21 @@ export class PythonInterpreter extends Interpreter {
           const character = Array.from(text).at(index.value as number);
           return character === undefined ? undefinedValue : make.text(character);
         }
+        const key = numberOf(index);
+        const mapping = mappingOf(object);
+        if (mapping && key !== undefined) return mapping.get(key) ?? undefinedValue;
         return super.evaluate(
           statementOf({ ...node, object: held(object), property: held(index) }),
           environment,
         );
+      }
+      case "ObjectLiteral": {
+        const entries = [...node.value as Map<Node, Node>].map(([key, one]): [Key, Value] => {
+          const own = keyOf(this.#at(key, environment));
+          if (own !== undefined) return [own, this.#at(one, environment)];
+          throw new TypeError("a mapping's key is neither a text nor a number");
+        });
+        return make.mapping(new Map(entries));
       }
       case "CallExpression": {
         const callee = node.callee as Node;
@@ -221,7 +235,7 @@ export class PythonInterpreter extends Interpreter {
         named.set((one.key as Node).value as string, this.#at(one.value, environment));
       } else if (one.type === "KeywordSpreadExpression") {
         const mapping = mappingOf(this.#at(one.argument, environment)) ?? [];
-        for (const [key, value] of mapping) named.set(key, value);
+        for (const [key, value] of mapping) named.set(String(key), value);
       } else if (one.type === "SpreadExpression") {
         positional.push(...iterated(this.#at(one.argument, environment), "*"));
       } else positional.push(this.#at(one, environment));

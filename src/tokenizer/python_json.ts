@@ -40,7 +40,9 @@ export function pythonJson(value: Value, named: ReadonlyMap<string, Value>): str
     const mapping = mappingOf(one);
     if (mapping) {
       const entries = sorted ? [...mapping].sort(([a], [b]) => a < b ? -1 : 1) : [...mapping];
-      const parts = entries.map(([key, item]) => quoted(key) + colon + write(item, level + 1));
+      const parts = entries.map(([key, item]) =>
+        quoted(String(key)) + colon + write(item, level + 1)
+      );
       return wrapped("{", parts, "}", level);
     }
     switch (one.type) {

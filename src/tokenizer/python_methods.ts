@@ -1,14 +1,18 @@
 import { pythonEqual } from "./python_operators.ts";
 import { pythonTests } from "./python_tests.ts";
+import { pythonText } from "./python_text.ts";
 import {
   type Given,
   isInteger,
   itemsOf,
   iterated,
+  type Key,
+  keyOf,
   make,
   mappingOf,
   none,
   numberOf,
+  ofKey,
   textOf,
   type Value,
 } from "./python_values.ts";
@@ -28,6 +32,8 @@ const parameters: ReadonlyMap<string, readonly string[]> = new Map([
 
 /** What a call of a value's method returns; undefined where this module has no such method, or none with arguments by such names. */
 export function pythonMethod(value: Value, name: string, given: Given): Value | undefined {
+  const form = name === "format" ? textOf(value) : undefined;
+  if (form !== undefined) return text(formatted(form, given));
   const names = parameters.get(name) ?? [];
   if (!given.named.keys().every((one) => names.includes(one))) return undefined;
   const args = given.named.size === 0
@@ -39,6 +45,18 @@ export function pythonMethod(value: Value, name: string, given: Given): Value | 
   if (items) return ofLists.get(name)?.(items, args, value);
   const mapping = mappingOf(value);
   return mapping && ofMappings.get(name)?.(mapping, args, value);
+}
+
+/** `form` with `{}`, `{0}` and `{name}` replaced by what is given. Throws for other fields, among them those with a format. */
+function formatted(form: string, { args, named }: Given): string {
+  let next = 0;
+  return form.replace(/\{\{|\}\}|\{([^{}]*)\}/g, (whole, field?: string) => {
+    if (field === undefined) return whole[0];
+    const place = field === "" ? next++ : /^\d+$/.test(field) ? Number(field) : undefined;
+    const value = place === undefined ? named.get(field) : args[place];
+    if (value) return pythonText(value);
+    throw new TypeError(`format: nothing for the field ${whole}, expected {}, {0} or {name}`);
+  });
 }
 
 function words(args: readonly Value[], at: number, name: string): string {
@@ -248,15 +266,15 @@ const ofLists: ReadonlyMap<string, Method<Value[]>> = new Map<string, Method<Val
   ["copy", (self) => list([...self])],
 ]);
 
-const ofMappings: ReadonlyMap<string, Method<Map<string, Value>>> = new Map<
+const ofMappings: ReadonlyMap<string, Method<Map<Key, Value>>> = new Map<
   string,
-  Method<Map<string, Value>>
+  Method<Map<Key, Value>>
 >([
-  ["items", (self) => list([...self].map(([key, value]) => tuple([text(key), value])))],
-  ["keys", (self) => list([...self.keys()].map(text))],
+  ["items", (self) => list([...self].map(([key, value]) => tuple([ofKey(key), value])))],
+  ["keys", (self) => list([...self.keys()].map(ofKey))],
   ["values", (self) => list([...self.values()])],
   ["get", (self, args) => {
-    const key = textOf(args[0]);
+    const key = keyOf(args[0]);
     return (key === undefined ? undefined : self.get(key)) ?? args[1] ?? none;
   }],
   ["copy", (self) => make.mapping(new Map(self))],

@@ -2,6 +2,7 @@ import {
   isFloat,
   isInteger,
   itemsOf,
+  keyOf,
   make,
   mappingOf,
   numberOf,
@@ -147,9 +148,10 @@ export function pythonContains(value: Value, container: Value): boolean {
   if (container.type === "UndefinedValue") return false;
   const items = itemsOf(container);
   if (items) return items.some((one) => pythonEqual(one, value));
-  const text = textOf(value);
+  const key = keyOf(value);
   const mapping = mappingOf(container);
-  if (mapping) return text !== undefined && mapping.has(text);
+  if (mapping) return key !== undefined && mapping.has(key);
+  const text = textOf(value);
   const whole = textOf(container);
   if (whole !== undefined && text !== undefined) return whole.includes(text);
   throw new TypeError(

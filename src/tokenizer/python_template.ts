@@ -2,7 +2,16 @@ import { Environment, parse } from "@huggingface/jinja";
 import { type Node, PythonInterpreter } from "./python_interpreter.ts";
 import { pythonTokens } from "./python_source.ts";
 import { pythonText } from "./python_text.ts";
-import { isInteger, iterated, make, mappingOf, textOf, type Value } from "./python_values.ts";
+import {
+  isInteger,
+  iterated,
+  type Key,
+  keyOf,
+  make,
+  mappingOf,
+  textOf,
+  type Value,
+} from "./python_values.ts";
 import { strftime } from "./strftime.ts";
 
 /** Fields of the syntax tree that hold what is printed in turn. */
@@ -36,11 +45,11 @@ const functions: Record<string, (args: Value[]) => Value> = {
     return make.mapping(
       new Map(args.flatMap((one) => {
         const mapping = mappingOf(one) ??
-          (one.type === "KeywordArgumentsValue" ? one.value as Map<string, Value> : undefined);
+          (one.type === "KeywordArgumentsValue" ? one.value as Map<Key, Value> : undefined);
         if (mapping) return [...mapping];
-        return iterated(one, "dict").map((pair): [string, Value] => {
+        return iterated(one, "dict").map((pair): [Key, Value] => {
           const [key, value] = iterated(pair, "dict");
-          return [pythonText(key), value];
+          return [keyOf(key) ?? pythonText(key), value];
         });
       })),
     );

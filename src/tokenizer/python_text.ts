@@ -1,4 +1,4 @@
-import { isFloat, itemsOf, mappingOf, textOf, type Value } from "./python_values.ts";
+import { isFloat, itemsOf, mappingOf, ofKey, textOf, type Value } from "./python_values.ts";
 
 /**
  * What Python's `str` makes of a value, which templates were written for: `{'a': [True, None]}`, not JSON. What is undefined is no text.
@@ -13,7 +13,8 @@ function representation(value: Value): string {
   const mapping = mappingOf(value);
   if (mapping) {
     return `{${
-      [...mapping].map(([key, one]) => `${quoted(key)}: ${representation(one)}`).join(", ")
+      [...mapping].map(([key, one]) => `${representation(ofKey(key))}: ${representation(one)}`)
+        .join(", ")
     }}`;
   }
   const items = itemsOf(value)?.map(representation);

@@ -9,6 +9,9 @@ export interface Given {
   named: ReadonlyMap<string, Value>;
 }
 
+/** Under what a mapping holds a value: a text or a number. */
+export type Key = string | number;
+
 type Make = new (value: unknown) => Value;
 
 const environment = new Environment();
@@ -33,7 +36,7 @@ export const make = {
   boolean: (value: boolean) => value ? yes : no,
   list: (value: Value[]) => new List(value),
   tuple: (value: Value[]) => new Tuple(value),
-  mapping: (value: Map<string, Value>) => new Mapping(value),
+  mapping: (value: Map<Key, Value>) => new Mapping(value),
   /** `run` takes positional arguments, then a `KeywordArgumentsValue` where there are others, and the variables where it is called. */
   function: (run: (args: Value[], environment: Environment) => Value) => new Function(run),
 };
@@ -55,8 +58,19 @@ export function itemsOf(value: Value): Value[] | undefined {
     : undefined;
 }
 
-export function mappingOf(value: Value): Map<string, Value> | undefined {
-  return value.type === "ObjectValue" ? value.value as Map<string, Value> : undefined;
+export function mappingOf(value: Value): Map<Key, Value> | undefined {
+  return value.type === "ObjectValue" ? value.value as Map<Key, Value> : undefined;
+}
+
+/** What a value is as a key, if it can be one. */
+export function keyOf(value: Value | undefined): Key | undefined {
+  return textOf(value) ?? numberOf(value);
+}
+
+/** The value that a key stands for. */
+export function ofKey(key: Key): Value {
+  if (typeof key === "string") return make.text(key);
+  return Number.isInteger(key) ? make.integer(key) : make.float(key);
 }
 
 /** The number that a value is or, as true and false, counts as. */
@@ -79,7 +93,7 @@ export function iterated(value: Value, what: string): Value[] {
   const text = textOf(value);
   if (text !== undefined) return Array.from(text, make.text);
   if (value.type === "UndefinedValue") return [];
-  const items = itemsOf(value) ?? mappingOf(value)?.keys().map(make.text).toArray();
+  const items = itemsOf(value) ?? mappingOf(value)?.keys().map(ofKey).toArray();
   if (items) return items;
   throw new TypeError(`${what}: ${value.type} cannot be gone through`);
 }

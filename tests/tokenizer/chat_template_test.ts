@@ -329,6 +329,12 @@ Deno.test("ChatTemplate has Python's methods, operators, filters and tests", () 
 Deno.test("ChatTemplate runs loops, macros and blocks as Python does", () => {
   // Each beside what Python's Jinja makes of it, with the settings of Transformers.
   const cases: [source: string, text: string][] = [
+    // As Seed-OSS and Hy3.
+    [
+      "{% set g = {512: 'a', 0: 'b'} %}{{ g | dictsort }}{{ g[512] }}{{ g[1] }}{{ 0 in g }}{{ g.get(0) }}{{ g }}",
+      "[(0, 'b'), (512, 'a')]aTrueb{512: 'a', 0: 'b'}",
+    ],
+    ["{{ '<{}|{}>{{}}'.format(1, nothing) }}{{ '{b}{0}'.format(1, b='x') }}", "<1|>{}x1"],
     // What an iteration has printed stays when it is left, from within whatever.
     [
       "{% for x in n %}a{% if x == 1 %}b{% if x %}c{% continue %}{% endif %}{% endif %}{{ x }}{% endfor %}",
