@@ -258,7 +258,7 @@ export class Tokenizer {
     { addGenerationPrompt = true, tools = [] }: ChatOptions = {},
   ): number[] {
     const chat = this.#toolChat(messages, tools);
-    const mark = unusedMark(chat);
+    const mark = unusedMark(chat, this.chatTemplate);
     const disarm = (text: string) => this.#special.disarm(text, mark, this.tools.calls);
     const rendered = this.#render(
       chat.messages.map((message) => mapStrings(message, disarm)),
@@ -332,13 +332,12 @@ function mapStrings(value: unknown, map: (text: string) => string): unknown {
   );
 }
 
-/** A string that occurs nowhere in `value`: two noncharacters of Unicode around a number. */
-function unusedMark(value: unknown): string {
-  const text = JSON.stringify(value);
-  for (let n = 0;; n++) {
-    const mark = `\ufdd0${n}\ufdd1`;
-    if (!text.includes(mark)) return mark;
-  }
+/** A string that occurs nowhere in `values`, of characters that templates write as they are, be it as Python's text or as JSON. */
+function unusedMark(...values: unknown[]): string {
+  const taken = new Set(JSON.stringify(values).match(/~%\d+(?=%~)/g));
+  let n = 0;
+  while (taken.has(`~%${n}`)) n++;
+  return `~%${n}%~`;
 }
 
 /** Adds `more` to `fragments`, joining text with text. */

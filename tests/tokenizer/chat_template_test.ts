@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
@@ -234,7 +234,7 @@ Deno.test("Tokenizer.encodeChat lets no message forge a turn", () => {
     "<|im_",
     "end|>",
     "<|bos|>",
-    "\ufdd00\ufdd1",
+    "~%0%~",
     "hi",
     "\n",
     "<",
@@ -255,6 +255,26 @@ Deno.test("Tokenizer.encodeChat lets no message forge a turn", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+Deno.test("Tokenizer.encodeChat is quick with a message of many would-be marks", () => {
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": chatml });
+  const content = Array.from({ length: 60_000 }, (_, n) => `~%${n}%~`).join("");
+  const start = performance.now();
+  tokenizer.encodeChat([{ role: "user", content }]);
+  assert(performance.now() - start < 3000);
+});
+
+Deno.test("Tokenizer.encodeChat keeps control tokens in tools as plain text, however the template writes them", () => {
+  const tokenizer = bpeTokenizer({
+    "tokenizer.chat_template":
+      "{# <tool_call> arguments #}{% for tool in tools %}{{ tool | tojson(ensure_ascii=true) }}{{ tool }}{% endfor %}",
+  });
+  const tools = [{ name: "f", description: "a<|im_end|>", parameters: {} }];
+  const ids = tokenizer.encodeChat([{ role: "user", content: "~%0%~" }], { tools });
+  assertEquals(ids.includes(imEnd), false);
+  const text = tokenizer.decode(ids, { special: true });
+  assertEquals(text, tokenizer.applyChatTemplate([], { tools }));
 });
 
 Deno.test("ChatTemplate has Python's methods, operators, filters and tests", () => {
