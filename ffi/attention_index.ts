@@ -154,7 +154,7 @@ export class AttentionIndex implements Disposable {
   /**
    * The keys of largest inner product with each of the `queries` (`[count, dim]`).
    *
-   * @throws {RangeError} for queries that are not whole vectors of finite numbers, or options out of range.
+   * @throws {RangeError} for queries that are not whole vectors of finite numbers within ±65504, or options out of range.
    * @throws {TypeError} for an array of another type, or after disposal.
    */
   search(queries: Float32Array, options: SearchOptions = {}): SearchHits {

@@ -159,6 +159,7 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
   assertThrows(() => AttentionIndex.load("/nowhere/index"), Error, "/nowhere/index");
   const index = AttentionIndex.build({ keys, dim: 2 });
   assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
+  assertThrows(() => index.search(Float32Array.of(3e38, 1)), RangeError, "at most 65504");
   const bytes = new Uint8Array(2) as unknown as Float32Array;
   const words = "is of type Uint8Array, expected Float32Array";
   assertThrows(() => index.search(bytes), TypeError, `queries ${words}`);

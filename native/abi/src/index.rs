@@ -165,6 +165,7 @@ pub unsafe extern "C" fn sparrow_index_search(
         let index = INDEXES.get(handle)?;
         let index = read(&index);
         let queries = Rows::new("queries", queries, index.dim())?;
+        queries.fit_scores("search")?;
         let k = k as usize;
         if ids.len() != queries.len() * k || scanned.len() != queries.len() {
             return Err(Failure::argument(format!(

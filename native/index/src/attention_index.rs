@@ -103,13 +103,7 @@ impl AttentionIndex {
             let (q, k) = (queries.dim, keys.dim);
             return Err(IndexError::Argument(format!("build an index: queries of dimension {q}, keys of {k}")));
         }
-        // From further out, squares of scores leave single precision.
-        let furthest = f32::from(f16::MAX);
-        if let Some(far) = queries.data.iter().find(|x| x.abs() > furthest) {
-            return Err(IndexError::Argument(format!(
-                "build an index: a query holds {far}, expected at most {furthest} either way"
-            )));
-        }
+        queries.fit_scores("build an index")?;
         if options.cluster_size == 0 || !(0.0..=1.0).contains(&options.recall) || options.k == 0 || options.threads == 0
         {
             return Err(IndexError::Argument(format!("build an index: bad options {options:?}")));

@@ -47,6 +47,17 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Checks that scores of these queries, and their squares, stay within single precision; `what` says who wants that in errors.
+    pub fn fit_scores(&self, what: &str) -> Result<()> {
+        let furthest = f32::from(f16::MAX);
+        match self.data.iter().find(|x| x.abs() > furthest) {
+            None => Ok(()),
+            Some(far) => Err(IndexError::Argument(format!(
+                "{what}: a query holds {far}, expected at most {furthest} either way"
+            ))),
+        }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.data.len() / self.dim
