@@ -22,7 +22,7 @@ export type AttentionBudget =
   | { kind: "all" }
   /** The best keys of each query head, nothing else (the paper's fixed budget). */
   | { kind: "keys"; count: number }
-  /** As many keys as keep the estimated error of the output under this; the rest is estimated from clusters. */
+  /** As much as keeps the mean relative error of a layer's output under this; the rest is estimated from clusters. */
   | { kind: "error"; share: number };
 
 const budgetKinds = { all: 0, keys: 1, error: 2 } as const;
@@ -110,7 +110,8 @@ export class KvContext implements Disposable {
 
   /**
    * Builds one layer's index, off the main thread: seconds for long contexts.
-   * @param target mean relative error of the output that error budgets are calibrated for
+   * @param target the usual error budget, for which memory is held; ten times as much and down to a tenth are calibrated as well, below that
+   * all keys are read
    * @param fixed whether budgets of a number of keys get a graph where that is the cheapest: a third more memory, and a build of several
    * times the length
    * @throws {RangeError} when the layer is empty or built already.

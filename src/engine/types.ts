@@ -67,7 +67,7 @@ export type DecodePolicy = { kind: "auto" } | { kind: "dense" } | {
   kind: "retrieval";
   /** Keys retrieved per query head and token; goes before `mass`. */
   k?: number;
-  /** Share of attention mass to keep, above 0; 1 is all of it. Default 0.99. */
+  /** Share of attention to keep, above 0: outputs are off by 1 − `mass` at most, on average; 1 is all of it. Default 0.99. */
   mass?: number;
 };
 

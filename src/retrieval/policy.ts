@@ -6,11 +6,11 @@ export type RetrievalPolicy = { kind: "auto" } | { kind: "dense" } | {
   kind: "retrieval";
   /** Keys retrieved per query head and token. */
   k?: number;
-  /** Share of attention mass to keep; 1 is all of it. */
+  /** Share of attention to keep: outputs are off by 1 − `mass` at most, on average; 1 is all of it. */
   mass?: number;
 };
 
-/** Share of the attention mass that is kept by default: an output within about 1 % of full attention's. */
+/** Share of attention that is kept by default: an output within 1 % of full attention's, on average. */
 export const DEFAULT_MASS = 0.99;
 
 /**

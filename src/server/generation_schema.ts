@@ -19,7 +19,8 @@ const decodeSchema = z.discriminatedUnion("kind", [
       description: "Keys retrieved per query head and token; goes before `mass`.",
     }),
     mass: z.number().gt(0).max(1).optional().openapi({
-      description: "Share of attention mass to keep. Default 0.99.",
+      description:
+        "Share of attention to keep: its outputs are off by 1 − mass at most, on average. Default 0.99.",
     }),
   }),
 ]).openapi("DecodePolicy", {

@@ -227,8 +227,8 @@ pub unsafe extern "C" fn sparrow_context_sample(handle: u64, layer: u32, queries
     })
 }
 
-/// Builds the index of one layer over what was added; later pages are appended to it. `target` is the mean relative error of
-/// the output that budgets are calibrated for. With `fixed` 1 and not 0, a fixed number of keys is found by a graph where that is the
+/// Builds the index of one layer over what was added; later pages are appended to it. `target` is the usual budget,
+/// a mean relative error of the output. With `fixed` 1 and not 0, a fixed number of keys is found by a graph where that is the
 /// cheapest, which takes memory besides and several times as long to build. Takes long: meant to be called off the main thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn sparrow_context_build(handle: u64, layer: u32, target: f32, fixed: u32) -> i32 {

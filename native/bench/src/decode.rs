@@ -46,7 +46,7 @@ pub fn measure(case: &str, heads: &[Head], report: &mut Report) -> Result<(), St
     let start = Instant::now();
     let layer = AttentionLayer::build(&keys, &values, &queries, &options).map_err(|error| error.to_string())?;
     report.note(&format!("{case}: layer of {} heads built in {:.1} s", heads.len(), start.elapsed().as_secs_f64()));
-    layer.heads().iter().for_each(|head| report.note(&format!("  {:?}", head.plan())));
+    layer.heads().iter().for_each(|head| report.note(&format!("  {:?}", head.plan(0.01))));
     drop((keys, values, queries));
 
     let exact: Vec<(ExactAttention, Buffer<f16>)> = heads

@@ -149,15 +149,15 @@ impl AttentionIndex {
         Ok(index)
     }
 
-    /// Searches with `strategy` from now on, and drops what neither it nor `other` needs.
-    pub(crate) fn keep_only(&mut self, strategy: Strategy, other: Option<Strategy>) {
+    /// Searches with `strategy` from now on, and drops what neither it nor `others` need.
+    pub(crate) fn keep_only(&mut self, strategy: Strategy, others: &[Strategy]) {
         self.strategy = strategy;
         let walks = |strategy: &Strategy| matches!(strategy, Strategy::Graph { .. });
-        let kept = || std::iter::once(strategy).chain(other);
-        if !kept().any(|kept| walks(&kept)) {
+        let kept = || std::iter::once(&strategy).chain(others);
+        if !kept().any(walks) {
             self.graph = None;
         }
-        self.codes.keep(kept().any(|kept| walks(&kept)), kept().any(|kept| !walks(&kept)));
+        self.codes.keep(kept().any(walks), kept().any(|kept| !walks(kept)));
     }
 
     /// Whether a search with this strategy is possible.

@@ -66,7 +66,7 @@ impl AttentionIndex {
         self.strategy = chosen.map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
         self.measured = measured.into_iter().flatten().collect();
         if !options.keep_all {
-            self.keep_only(self.strategy, None);
+            self.keep_only(self.strategy, &[]);
         }
     }
 

@@ -21,13 +21,35 @@ pub struct ByteQuery {
     folded: Vec<f32>,
 }
 
+/// What rounding to bytes leaves of a query, as bytes again: with it, scores are off by the rounding of keys only.
+pub struct ByteRest {
+    /// As [`ByteQuery::codes`].
+    pub codes: Vec<i8>,
+    /// Score of one unit of the integer product.
+    pub scale: f32,
+    /// What to add to the score of a product of 0.
+    pub offset: f32,
+}
+
 impl ByteQuery {
-    /// About the standard deviation of the difference between a score by bytes and the exact one: rounding a code is off by
-    /// 1/√12 of its step on average, on either side, and codes of keys are about 40 large.
-    pub fn noise(&self) -> f32 {
+    /// About the standard deviations of the difference between a score by bytes and the exact one, of what the key's rounding and of what the
+    /// query's adds: rounding a code is off by 1/√12 of its step on average, and codes of keys are about 40 large. The query's rounding is the
+    /// same for all keys.
+    pub fn noise(&self) -> [f32; 2] {
         let squares: f32 = self.folded.iter().map(|x| x * x).sum();
         let query = self.scale * self.scale * 1600.0 * self.folded.len() as f32;
-        ((squares + query) / 12.0).sqrt()
+        [squares, query].map(|square| (square / 12.0).sqrt())
+    }
+
+    /// The part of the query that its bytes leave out, at most half a unit of each.
+    pub fn rest(&self) -> ByteRest {
+        let scale = self.scale / 254.0;
+        let mut codes: Vec<i8> = (self.folded.iter().zip(&self.codes))
+            .map(|(x, code)| ((x / self.scale - f32::from(*code)) * 254.0).round() as i8)
+            .collect();
+        codes.resize(self.codes.len(), 0);
+        let sum: i32 = codes.iter().map(|x| i32::from(*x)).sum();
+        ByteRest { codes, scale, offset: -128.0 * scale * sum as f32 }
     }
 }
 
@@ -134,6 +156,19 @@ mod tests {
             let spread: f32 = exact.iter().map(|x| (x - mean).powi(2)).sum();
             let relative = (error.sum::<f32>() / spread).sqrt();
             assert!(relative < 0.02, "dimension {dim}: relative error {relative}");
+            // With the rest of the query what is left is what rounding keys makes.
+            let rest = prepared.rest();
+            let mut more = vec![0; 200];
+            sparrow_kernels::best().gather_dot_u8(&rest.codes, &codes, &ids, &mut more);
+            let off: f32 = (exact.iter().zip(dots.iter().zip(&more)))
+                .map(|(x, (dot, more))| {
+                    let score =
+                        prepared.scale * *dot as f32 + rest.scale * *more as f32 + prepared.offset + rest.offset;
+                    (score - x).powi(2)
+                })
+                .sum();
+            let ratio = (off / 200.0).sqrt() / prepared.noise()[0];
+            assert!((0.8..1.2).contains(&ratio), "dimension {dim}: {ratio} of the noise of keys");
         }
     }
 }

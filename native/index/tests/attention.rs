@@ -94,20 +94,20 @@ fn the_chosen_plan_keeps_the_error_on_new_queries() {
         let head = build(&rows, train, &values, dim, Some(0.01));
         // The wider of the two takes most keys, which only bytes make cheaper.
         let cheaper = sharper > 1.0 || sparrow_kernels::best().nibble_sums_pay();
-        assert!(!cheaper || head.plan() != Plan::Exact, "these keys do not need exact attention");
+        assert!(!cheaper || head.plan(0.01) != Plan::Exact, "these keys do not need exact attention");
         let found = head.attend(fresh, AttendOptions { budget: Budget::Error(0.01), bound: true });
         let truth = head.attend(fresh, ALL);
         let (mut total, mut scanned) = (0.0, 0);
         for ((found, report), (truth, _)) in found.iter().zip(&truth) {
             total += sparrow_index::relative_error(found, truth);
             let off = (found.lse - truth.lse).abs();
-            assert!(off < 0.1 * sharper, "{:?}: log-mass off by {off}", head.plan());
+            assert!(off < 0.1 * sharper, "{:?}: log-mass off by {off}", head.plan(0.01));
             scanned += report.scanned as usize;
             assert!((0.0..=1.0).contains(&report.rest) && report.rest <= report.bound + 0.02, "{report:?}");
         }
         let (scanned, error) = (scanned / found.len(), total / found.len() as f32);
-        assert!(sharper == 1.0 || scanned < keys / 2, "{:?}: mean keys scanned {scanned}", head.plan());
-        assert!(error < 0.015, "{:?}: mean error {error}", head.plan());
+        assert!(sharper == 1.0 || scanned < keys / 2, "{:?}: mean keys scanned {scanned}", head.plan(0.01));
+        assert!(error < 0.015, "{:?}: mean error {error}", head.plan(0.01));
     }
 }
 
@@ -124,7 +124,7 @@ fn estimates_follow_what_values_have_in_common_with_scores() {
     // Queries of little weight: attention is diffuse, and every cluster is estimated.
     let queries: Vec<f32> = queries.iter().map(|x| 0.15 * x).collect();
     let mut head = build(&rows, &queries, &values, dim, None);
-    head.set_plan(Plan::Clusters { threshold: 0.5 });
+    head.set_plan(Plan::Clusters { threshold: 0.5, fine: false });
     let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
     let (mut total, mut read) = (0.0, 0);
     for query in queries.chunks_exact(dim).take(40) {
@@ -155,7 +155,7 @@ fn the_bound_is_above_the_mass_left_out() {
     let mut head = head;
     let mut unread = 0;
     for threshold in [1e-5, 1e-4, 1e-3] {
-        head.set_plan(Plan::Clusters { threshold });
+        head.set_plan(Plan::Clusters { threshold, fine: false });
         for query in queries.chunks_exact(dim).take(20) {
             let report = head.attend(query, AttendOptions { budget: Budget::Error(0.01), bound: true })[0].1;
             assert!(report.bound >= report.rest * 0.98, "{threshold}: {report:?}");
@@ -220,7 +220,7 @@ fn a_tail_that_outweighs_the_clusters_merges_as_any_part_does() {
     let score = |query: &[f32], key: &[f32]| scale * query.iter().zip(key).map(|(a, b)| a * b).sum::<f32>();
     for (query, above) in queries.chunks_exact(dim).zip([0.5, 2.0, 4.0]) {
         let mut head = build(&rows, &queries, &values, dim, None);
-        head.set_plan(Plan::Clusters { threshold: 0.05 });
+        head.set_plan(Plan::Clusters { threshold: 0.05, fine: false });
         let (mut expected, report) = head.attend(query, options).remove(0);
         assert!(report.rest > 0.02, "{}", report.rest);
         let most = rows.chunks_exact(dim).map(|key| score(query, key)).fold(f32::MIN, f32::max);
@@ -246,7 +246,7 @@ fn every_kind_of_plan_converges_to_dense_attention() {
     let mut head = build(&rows, &queries, &values, dim, None);
     let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
     for plan in [
-        Plan::Clusters { threshold: 1e-7 },
+        Plan::Clusters { threshold: 1e-7, fine: false },
         Plan::Keys { strategy: Search::Graph { pool: keys as u32 } },
         Plan::Keys { strategy: Search::Flat { rerank: keys as u32 } },
     ] {
@@ -371,7 +371,9 @@ fn a_head_whose_values_are_all_alike_gets_the_loosest_plan() {
     let (keys, dim) = (3000, 16);
     let (rows, queries, _) = head(keys, 40, dim, 3);
     let head = build(&rows, &queries, &vec![1.0; keys * dim], dim, Some(0.01));
-    let Plan::Clusters { threshold } = head.plan() else { panic!("{:?} where any estimate is right", head.plan()) };
+    let Plan::Clusters { threshold, .. } = head.plan(0.01) else {
+        panic!("{:?} where any estimate is right", head.plan(0.01))
+    };
     assert!(threshold > 0.45, "{threshold} where any threshold is right");
 }
 
@@ -392,10 +394,10 @@ fn a_head_read_by_many_threads_says_what_one_thread_says() {
     };
     let layer = AttentionLayer::build(&keys, &values, &queries, &options).unwrap();
     let pays = sparrow_kernels::best().nibble_sums_pay();
-    let plan = layer.heads()[0].plan();
+    let plan = layer.heads()[0].plan(0.003);
     assert!(if pays { matches!(plan, Plan::Bytes { .. }) } else { plan == Plan::Exact }, "{plan:?}");
     let token: Vec<f32> = (0..query_heads).flat_map(|h| queries[h * 200 * dim..][..dim].to_vec()).collect();
-    let options = AttendOptions { budget: Budget::Error(0.01), bound: true };
+    let options = AttendOptions { budget: Budget::Error(0.003), bound: true };
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| layer.attend(&token, options))
@@ -424,7 +426,7 @@ fn what_clusters_say_does_not_depend_on_threads() {
     let mut head = build(&keys, &queries, &values, dim, None);
     let scale = 1.0 / (dim as f32).sqrt();
     for threshold in [1e-7, 0.003] {
-        head.set_plan(Plan::Clusters { threshold });
+        head.set_plan(Plan::Clusters { threshold, fine: false });
         let options = AttendOptions { budget: Budget::Error(0.01), bound: true };
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

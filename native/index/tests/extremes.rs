@@ -4,7 +4,7 @@ mod support;
 
 use sparrow_index::{
     AttendOptions, AttentionHead, AttentionIndex, AttentionLayer, Budget, BuildOptions, IndexError, LayerOptions, Plan,
-    Rng, Rows,
+    Rng, Rows, Strategy,
 };
 use support::{dense, relative, to_half_grid};
 
@@ -83,7 +83,7 @@ fn keys_of_another_range_than_those_before_them_get_bytes_of_their_own() {
         to_half_grid(&mut tail);
         let mut head = build(&keys, &queries, &values[..count * dim], dim, scale);
         head.append(Rows { data: &tail, dim }, Rows { data: &values[count * dim..], dim }).unwrap();
-        head.set_plan(Plan::Clusters { threshold: 1e-4 });
+        head.set_plan(Plan::Clusters { threshold: 1e-4, fine: false });
         let all = [&keys[..], &tail].concat();
         for (query, (found, _)) in queries.chunks_exact(dim).zip(head.attend(&queries, WITHIN)) {
             let (output, lse) = dense(query, &all, &values, dim, scale, |_| true);
@@ -132,11 +132,73 @@ fn reports_are_numbers_even_where_bytes_are_of_no_use() {
         keys.iter_mut().for_each(|x| *x = if *x > 0.0 { 65504.0 } else { -65504.0 });
         let queries: Vec<f32> = normal(6 * dim, &mut rng).iter().map(|x| 1e3 * x).collect();
         let mut head = build(&keys, &queries, &values, dim, 0.25);
-        for plan in [Plan::Clusters { threshold: 1e-6 }, Plan::Clusters { threshold: 1e-2 }] {
+        for plan in [Plan::Clusters { threshold: 1e-6, fine: false }, Plan::Clusters { threshold: 1e-2, fine: false }] {
             head.set_plan(plan);
             for (found, report) in head.attend(&queries, AttendOptions { bound: true, ..WITHIN }) {
                 assert!([report.rest, report.bound].iter().all(|x| (0.0..=1.0).contains(x)), "{report:?}");
                 assert!(found.output.iter().all(|x| x.is_finite()), "{report:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_rows_have_the_answers_of_double_precision() {
+    let (count, dim) = (3000, 32);
+    // Elements of keys, of queries and of values by what is hostile about them, and the error allowed.
+    type Make = fn(usize, f32) -> f32;
+    let cases: [(&str, [Make; 3], f64); 7] = [
+        (
+            "a giant channel",
+            [|j, x| if j == 3 { 3e4 + 100.0 * x } else { x }, |j, x| if j == 3 { 1e-3 * x } else { x }, |_, x| x],
+            0.02,
+        ),
+        (
+            "a giant channel of queries",
+            [|j, x| if j == 3 { 1e-3 * x } else { x }, |j, x| if j == 3 { 1e3 * x } else { x }, |_, x| x],
+            0.02,
+        ),
+        ("equal scores", [|j, _| j as f32, |_, x| x, |_, x| 1.0 + x], 0.02),
+        ("zeros", [|_, _| 0.0, |_, _| 0.0, |_, x| 1.0 + x], 0.02),
+        ("denormal keys", [|_, x| 2e-7 * x, |_, x| 1e4 * x, |_, x| 1.0 + x], 0.02),
+        ("denormal queries", [|_, x| x, |_, x| 1e-40 * x, |_, x| 1.0 + x], 0.02),
+        (
+            "the largest values",
+            [|_, x| x, |_, x| x, |j, x| if (x > 0.0) == (j % 2 == 0) { 65504.0 } else { -65504.0 }],
+            0.02,
+        ),
+    ];
+    for (name, [of_keys, of_queries, of_values], allowed) in cases {
+        let mut rng = Rng::new(21);
+        let mut rows =
+            |count: usize, make: Make| -> Vec<f32> { (0..count * dim).map(|i| make(i % dim, rng.normal())).collect() };
+        let (mut keys, queries, mut values) = (rows(count, of_keys), rows(60, of_queries), rows(count, of_values));
+        to_half_grid(&mut keys);
+        to_half_grid(&mut values);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut head = build(&keys, &queries, &values, dim, scale);
+        let plans = [
+            Plan::Exact,
+            Plan::Bytes { share: 1.0 / 16384.0 },
+            Plan::Clusters { threshold: 1e-5, fine: false },
+            Plan::Clusters { threshold: 1e-5, fine: true },
+            Plan::Keys { strategy: Strategy::Flat { rerank: count as u32 } },
+        ];
+        for plan in plans {
+            head.set_plan(plan);
+            for (query, (found, report)) in
+                queries.chunks_exact(dim).zip(head.attend(&queries[..8 * dim], AttendOptions { bound: true, ..WITHIN }))
+            {
+                let (output, lse) = dense(query, &keys, &values, dim, scale, |_| true);
+                let (off, mass) = (relative(&found.output, &output), (f64::from(found.lse) - lse).abs());
+                assert!(
+                    off < allowed && mass < 0.01 + 1e-5 * lse.abs(),
+                    "{name}, {plan:?}: {off}, log-mass off by {mass}"
+                );
+                assert!(
+                    [report.rest, report.bound].iter().all(|x| (0.0..=1.0).contains(x)),
+                    "{name}, {plan:?}: {report:?}"
+                );
             }
         }
     }

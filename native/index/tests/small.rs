@@ -60,7 +60,7 @@ fn every_plan_of_a_head_is_near_dense_attention() {
     for (plan, most) in [
         (Plan::Exact, 1e-5),
         (Plan::Bytes { share: 1e-3 }, 0.02),
-        (Plan::Clusters { threshold: 1e-7 }, 2e-4),
+        (Plan::Clusters { threshold: 1e-7, fine: false }, 2e-4),
         (Plan::Keys { strategy: Search::Graph { pool: KEYS as u32 } }, 2e-4),
         (Plan::Keys { strategy: Search::Flat { rerank: KEYS as u32 } }, 2e-4),
     ] {

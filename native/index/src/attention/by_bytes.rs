@@ -15,7 +15,6 @@ use super::exact::{add_to_each, to_sums};
 use super::head::{AttentionHead, Report};
 use super::nibble_values::WHOLE;
 use super::partial::{Partial, Running};
-use super::plan::Plan;
 use crate::quantiser::ByteQuery;
 
 /// Keys whose scores are held at a time.
@@ -45,9 +44,8 @@ struct Scratch {
 
 impl AttentionHead {
     /// Attention of each of the queries (`[queries, dim]`) over the keys at `places`, whose start is a whole number of tiles, in one
-    /// pass over codes and values for all of them.
-    pub(super) fn by_bytes(&self, queries: &[f32], places: Range<usize>) -> Vec<(Partial, Report)> {
-        let Plan::Bytes { share } = self.plan else { unreachable!("{:?} reads no bytes", self.plan) };
+    /// pass over codes and values for all of them. `share` is [`Plan::Bytes`](super::Plan::Bytes)'s.
+    pub(super) fn by_bytes(&self, queries: &[f32], places: Range<usize>, share: f32) -> Vec<(Partial, Report)> {
         let kernels = best();
         let dim = self.index.dim;
         debug_assert!(places.start.is_multiple_of(TILE) && places.end <= self.len());

@@ -13,14 +13,20 @@ use super::memory::{Borrowed, borrow, give_picked, take_picked};
 use super::partial::{Partial, Running};
 use super::pieces::{PIECE, pieces};
 use super::wanted::Wanted;
-use crate::quantiser::ByteQuery;
+use crate::quantiser::{ByteQuery, ByteRest};
 
 /// A cluster's scores are taken to spread by a variance of this at most, in units of the softmax.
 const MOST_LEAN: f32 = 4.0;
 
 impl AttentionHead {
-    /// Whole clusters until the estimated error of the rest is under `threshold` of the whole.
-    pub(super) fn by_cluster(&self, queries: &[f32], threshold: f32, bound: bool) -> Vec<(Partial, Report)> {
+    /// Whole clusters until the estimated error of the rest is under `threshold` of the whole; `fine` scores are of queries by two bytes.
+    pub(super) fn by_cluster(
+        &self,
+        queries: &[f32],
+        threshold: f32,
+        fine: bool,
+        bound: bool,
+    ) -> Vec<(Partial, Report)> {
         let kernels = best();
         let partition = &self.index.partition;
         let (clusters, dim) = (partition.clusters(), self.index.dim);
@@ -32,7 +38,7 @@ impl AttentionHead {
         let each = || queries.chunks_exact(dim).zip(centroids.chunks_exact(stride).map(|scores| &scores[..clusters]));
         let mut asked: Vec<Asked> = each()
             .zip(masses.chunks_exact_mut(stride))
-            .map(|((query, scores), masses)| self.ask(query, scores, threshold, &mut masses[..clusters]))
+            .map(|((query, scores), masses)| self.ask(query, scores, threshold, fine, &mut masses[..clusters]))
             .collect();
         self.score(&mut asked);
         let each: Vec<_> = asked.iter().zip(each()).zip(masses.chunks_exact_mut(stride)).collect();
@@ -46,7 +52,7 @@ impl AttentionHead {
     }
 
     /// What one query makes of the clusters, from the scores of their centroids. `masses` are estimates in units of `exp(unit)`.
-    fn ask(&self, query: &[f32], scores: &[f32], threshold: f32, masses: &mut [f32]) -> Asked {
+    fn ask(&self, query: &[f32], scores: &[f32], threshold: f32, fine: bool, masses: &mut [f32]) -> Asked {
         let kernels = best();
         let partition = &self.index.partition;
         let reach = self.index.geometry.query_norm(query) * self.scale;
@@ -63,7 +69,8 @@ impl AttentionHead {
         let keys = chosen.iter().map(|entry| partition.range(entry.1 as usize).len()).sum();
         let mut bytes = ByteQuery::default();
         self.index.quantiser.query(query, &mut bytes);
-        Asked { chosen, bytes, allowed, unit, scores: borrow(keys) }
+        let rest = fine.then(|| bytes.rest());
+        Asked { chosen, bytes, rest, allowed, unit, scores: borrow(keys) }
     }
 
     /// Scaled scores by bytes of all keys of the chosen clusters, one cluster after another. Queries that choose the same
@@ -74,9 +81,13 @@ impl AttentionHead {
         let mut codes = Vec::new();
         let mut lines = Vec::new();
         let mut left: Vec<Wanted> = Vec::new();
-        for Asked { chosen, bytes, scores, .. } in asked.iter_mut() {
+        for Asked { chosen, bytes, rest, scores, .. } in asked.iter_mut() {
             codes.extend_from_slice(&bytes.codes);
-            lines.push([bytes.scale * self.scale, bytes.offset * self.scale]);
+            let more = rest.as_ref().map_or([0.0; 2], |rest| {
+                codes.extend_from_slice(&rest.codes);
+                [rest.scale, rest.offset]
+            });
+            lines.push([bytes.scale, bytes.offset + more[1], more[0]].map(|x| x * self.scale));
             left.push(Wanted { clusters: chosen, scores });
         }
         let mut tasks: Vec<(&[u32], Vec<Wanted>)> = Vec::new();
@@ -89,10 +100,12 @@ impl AttentionHead {
     }
 
     /// As [`AttentionHead::score`] for some of the clusters.
-    fn score_some(&self, clusters: &[u32], codes: &[i8], lines: &[[f32; 2]], wanted: &mut [Wanted]) {
+    fn score_some(&self, clusters: &[u32], codes: &[i8], lines: &[[f32; 3]], wanted: &mut [Wanted]) {
         let kernels = best();
         let (index, partition) = (&self.index, &self.index.partition);
-        let row_len = index.codes.row_len();
+        // Of one or two rows a query.
+        let own_codes = codes.len() / lines.len();
+        let rows = own_codes / index.codes.row_len();
         let mut dots = Vec::new();
         for (i, c) in clusters.iter().enumerate() {
             if let Some(next) = clusters.get(i + 1) {
@@ -102,11 +115,17 @@ impl AttentionHead {
             let sharing = wanted.iter().filter(|wanted| wanted.next() == *c).count();
             let shared = (sharing > 1).then(|| index.codes.scan(codes, range.clone(), &mut dots));
             for (number, wanted) in wanted.iter_mut().enumerate().filter(|entry| entry.1.next() == *c) {
-                let from = match shared {
-                    Some([skip, width]) => number * width + skip,
-                    None => index.codes.scan(&codes[number * row_len..][..row_len], range.clone(), &mut dots)[0],
+                let (first, [skip, width]) = match shared {
+                    Some(place) => (number * rows, place),
+                    None => (0, index.codes.scan(&codes[number * own_codes..][..own_codes], range.clone(), &mut dots)),
                 };
-                kernels.affine(&dots[from..][..range.len()], lines[number], wanted.take(range.len()));
+                let at = |row: usize| &dots[(first + row) * width + skip..][..range.len()];
+                let [unit, offset, more] = lines[number];
+                let scores = wanted.take(range.len());
+                kernels.affine(at(0), [unit, offset], scores);
+                if rows == 2 {
+                    scores.iter_mut().zip(at(1)).for_each(|(score, dot)| *score += more * *dot as f32);
+                }
             }
         }
     }
@@ -181,7 +200,9 @@ impl AttentionHead {
         });
         let read_from = limit(kernels, &weights, allowed, 0.0);
         // Weights above this by bytes alone would add more than a quarter of the rest to the error.
-        let noise = (asked.bytes.noise() * self.scale).max(1e-6);
+        let [of_keys, of_query] = asked.bytes.noise();
+        let noise = if asked.rest.is_some() { of_keys } else { of_keys.hypot(of_query) };
+        let noise = (noise * self.scale).max(1e-6);
         let spare = 0.25 * allowed / (noise * noise);
         let full_from = if spare > allowed { limit(kernels, &weights, spare, read_from) } else { read_from };
         let mut tasks = Vec::new();
@@ -280,6 +301,8 @@ struct Asked {
     /// Clusters to open, ascending, each after its error.
     chosen: Vec<(f32, u32)>,
     bytes: ByteQuery,
+    /// Where scores are fine.
+    rest: Option<ByteRest>,
     /// Largest sum of squares of what is not read, in units of `exp(unit)`.
     allowed: f32,
     unit: f32,

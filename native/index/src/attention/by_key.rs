@@ -79,6 +79,27 @@ impl AttentionHead {
         };
         (running.finish(), report)
     }
+
+    /// Estimate and upper bound of the share of the mass that is not of the `hits`, those of the tail included.
+    pub(super) fn left_out(&self, kernels: &dyn Kernels, query: &[f32], hits: &[Hit]) -> (f32, f32) {
+        let mut view = View::default();
+        self.view(kernels, query, &mut view);
+        let partition = &self.index.partition;
+        let of_tail = |hit: &&Hit| hit.id as usize >= partition.keys();
+        let clustered: Vec<Hit> = hits.iter().filter(|hit| !of_tail(hit)).copied().collect();
+        let rest = Rest::without(partition, &view, &clustered, self.scale);
+        let mut tail = Running::new(self.value_dim);
+        self.add_tail(kernels, query, &mut tail);
+        let first = hits.first().map_or(f32::NEG_INFINITY, |hit| hit.score * self.scale);
+        tail.raise(first.max(rest.unit));
+        let weight = |hit: &Hit| (hit.score * self.scale - tail.most).exp();
+        let found: f32 = hits.iter().map(weight).sum();
+        let tail_left = (tail.weight - hits.iter().filter(of_tail).map(weight).sum::<f32>()).max(0.0);
+        let left = rest.mass_and_error(partition, tail.most).0 + tail_left;
+        let share = (left / (left + found).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);
+        // All keys of the clusters, those found among them, could be what is left.
+        (share, self.bound(|c| view.means[c], query, |_| true, tail.most, found, tail_left).max(share))
+    }
 }
 
 /// The clusters without the keys that were found.

@@ -25,6 +25,11 @@ impl Cost {
         self.width * (6.6 / self.group + 0.75)
     }
 
+    /// The same where keys are packed in passing. (In cache 0.17 ns an element.)
+    pub fn packing(self) -> f64 {
+        self.exact() + 11.0 * self.width / self.group
+    }
+
     /// The same by bytes.
     pub fn bytes(self) -> f64 {
         0.7 + 3.0 * self.width / self.group

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use sparrow_kernels::{Buffer, Kernels, best, f16};
 
 use super::estimate::View;
-use super::exact::{ExactAttention, add};
+use super::exact::{ExactAttention, add, attend_rows};
+use super::ladder::Ladder;
 use super::nibble_values::NibbleValues;
 use super::partial::{Partial, Running};
 use super::plan::Plan;
@@ -22,7 +23,7 @@ pub enum Budget {
     All,
     /// The best `k` keys of each query and nothing else: the paper's fixed budget.
     Keys(usize),
-    /// As many keys as keep the estimated relative error of the output under this; the rest is estimated from clusters.
+    /// As much as keeps the mean relative error of the layer's output under this; the rest is estimated from clusters.
     Error(f32),
 }
 
@@ -44,7 +45,7 @@ pub struct Report {
 pub struct AttendOptions {
     /// How much to look at.
     pub budget: Budget,
-    /// Whether to compute [`Report::bound`], which costs as much again as the estimate does; under a fixed budget [`Report::rest`], for
+    /// Whether to compute [`Report::bound`], which costs as much again as the estimate does; under a fixed budget [`Report::rest`], too, for
     /// which nothing else reads the clusters.
     pub bound: bool,
 }
@@ -64,7 +65,7 @@ pub struct AttentionHead {
     /// Root mean square norm of the outputs of the layer's heads; 0 when it is not known.
     pub(super) usual: f32,
     pub(crate) scale: f32,
-    pub(crate) plan: Plan,
+    pub(super) ladder: Ladder,
     pub(super) exact: Option<ExactAttention>,
     /// Held while the plan reads them.
     pub(super) nibble_values: Option<NibbleValues>,
@@ -89,7 +90,7 @@ impl AttentionHead {
             slope,
             usual: 0.0,
             scale,
-            plan: Plan::Exact,
+            ladder: Ladder::always(Plan::Exact),
             exact: None,
             nibble_values: None,
         };
@@ -124,9 +125,9 @@ impl AttentionHead {
         self.index.is_empty()
     }
 
-    /// The plan in use.
-    pub fn plan(&self) -> Plan {
-        self.plan
+    /// The plan that keeps this error.
+    pub fn plan(&self, error: f32) -> Plan {
+        self.ladder.plan(error)
     }
 
     /// How a fixed number of keys is found.
@@ -134,7 +135,7 @@ impl AttentionHead {
         self.index.strategy
     }
 
-    /// Sets the plan, for measuring; an [`AttentionLayer`](super::AttentionLayer) picks one.
+    /// Sets one plan for all budgets of error, for measuring; an [`AttentionLayer`](super::AttentionLayer) picks them.
     ///
     /// # Panics
     /// When the index does not hold what the plan's search needs.
@@ -145,13 +146,13 @@ impl AttentionHead {
             Plan::Exact | Plan::Clusters { .. } => self.index.strategy,
         };
         assert!(self.index.can(needed), "the index holds nothing for {needed:?}");
-        self.plan = plan;
-        self.hold_nibble_values();
+        self.ladder = Ladder::always(plan);
+        self.hold_nibble_values(plan);
     }
 
-    /// Makes or drops the values' codes, as the plan wants.
-    pub(super) fn hold_nibble_values(&mut self) {
-        if !matches!(self.plan, Plan::Bytes { .. }) {
+    /// Makes or drops the values' codes, as a plan wants.
+    pub(super) fn hold_nibble_values(&mut self, plan: Plan) {
+        if !matches!(plan, Plan::Bytes { .. }) {
             self.nibble_values = None;
         } else if self.nibble_values.is_none() {
             self.nibble_values = NibbleValues::of(&self.values, self.value_dim);
@@ -197,19 +198,20 @@ impl AttentionHead {
 
     /// Attention of each query (`[queries, dim]`).
     pub fn attend(&self, queries: &[f32], options: AttendOptions) -> Vec<(Partial, Report)> {
-        match (options.budget, self.plan) {
-            (Budget::Keys(k), _) if k < self.len() => {
-                self.each(queries, |query| self.best_keys(query, k, options.bound))
-            }
-            (Budget::Error(error), plan) if error > 0.0 => match plan {
-                Plan::Exact => self.attend_all(queries),
-                Plan::Bytes { .. } => self.by_bytes(queries, 0..self.len()),
-                Plan::Clusters { threshold } => self.by_cluster(queries, threshold * error * 100.0, options.bound),
-                Plan::Keys { strategy } => {
-                    self.each(queries, |query| self.by_key(query, strategy, error, options.bound))
-                }
-            },
+        match options.budget {
+            Budget::Keys(k) if k < self.len() => self.each(queries, |query| self.best_keys(query, k, options.bound)),
+            Budget::Error(error) if error > 0.0 => self.attend_by(self.plan(error), queries, error, options.bound),
             _ => self.attend_all(queries),
+        }
+    }
+
+    /// As [`AttentionHead::attend`] by this plan, which may take more of it to keep `error`.
+    pub(super) fn attend_by(&self, plan: Plan, queries: &[f32], error: f32, bound: bool) -> Vec<(Partial, Report)> {
+        match plan {
+            Plan::Exact => self.attend_all(queries),
+            Plan::Bytes { share } => self.by_bytes(queries, 0..self.len(), share),
+            Plan::Clusters { threshold, fine } => self.by_cluster(queries, threshold, fine, bound),
+            Plan::Keys { strategy } => self.each(queries, |query| self.by_key(query, strategy, error, bound)),
         }
     }
 
@@ -220,10 +222,10 @@ impl AttentionHead {
     /// Attention over every key.
     fn attend_all(&self, queries: &[f32]) -> Vec<(Partial, Report)> {
         let report = Report { scanned: self.len() as u32, read: self.len() as u32, rest: 0.0, bound: 0.0 };
-        let with = |exact: &ExactAttention| exact.attend(best(), queries, &self.values, self.scale);
+        let (kernels, index) = (best(), &self.index);
         let partials = match &self.exact {
-            Some(exact) => with(exact),
-            None => with(&ExactAttention::build(&self.index.halves, self.index.dim)),
+            Some(exact) => exact.attend(kernels, queries, &self.values, self.scale),
+            None => attend_rows(kernels, queries, &index.halves, index.dim, &self.values, self.scale),
         };
         partials.into_iter().map(|partial| (partial, report)).collect()
     }
@@ -260,15 +262,9 @@ impl AttentionHead {
         let mut running = Running::new(self.value_dim);
         self.add_places(kernels, query, &places, &mut running);
         let partial = running.finish();
-        // Estimated mass of everything against the mass found. Centroids are more bytes than a search of the graph reads.
-        let rest = if with_rest {
-            let log = self.view(kernels, query, &mut View::default()) - partial.lse;
-            (1.0 - (-log).exp()).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        let report = Report { scanned: scanned as u32, read: places.len() as u32, rest, bound: 1.0 };
-        (partial, report)
+        // Centroids are more bytes than a search of the graph reads.
+        let (rest, bound) = if with_rest { self.left_out(kernels, query, &hits) } else { (1.0, 1.0) };
+        (partial, Report { scanned: scanned as u32, read: places.len() as u32, rest, bound })
     }
 
     /// Fills `view` for one query; returns the logarithm of the estimated mass of all clusters.

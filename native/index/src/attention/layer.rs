@@ -5,8 +5,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::head::{AttendOptions, AttentionHead, Budget, Report};
+use super::ladder::Rung;
+use super::level::plans_for;
 use super::partial::Partial;
-use super::plan::{Plan, relative_error};
+use super::plan::{First, LEVELS, Plan, Sample};
 use crate::attention_index::{AttentionIndex, BuildOptions};
 use crate::error::{IndexError, Result};
 use crate::rows::Rows;
@@ -38,7 +40,7 @@ pub struct LayerOptions {
     pub value_dim: usize,
     /// Factor on scores before the softmax, usually `1 / sqrt(dim)`.
     pub scale: f32,
-    /// Mean relative error of the output that the default budget allows.
+    /// Mean relative error of the output of the usual budget. Budgets down to a tenth of it are kept by plans of their own, below by all keys.
     pub target: f32,
     /// Whether a fixed number of keys ([`Budget::Keys`]) is found by the cheapest search that `build` allows, whatever else a head needs for error
     /// budgets. (Four heads of 128K keys of 128, made ones, the best 100 of each of 16 queries on two cores: 2.4 ms by clusters, 1.1 by the graph. A key
@@ -110,15 +112,32 @@ impl AttentionLayer {
         }
         let squares = truths.iter().flatten().flat_map(|truth| &truth.output).map(|x| f64::from(x * x)).sum::<f64>();
         let usual = (squares / truths.iter().map(Vec::len).sum::<usize>().max(1) as f64).sqrt() as f32;
-        let each = heads.par_iter_mut().zip(&samples).zip(&truths);
-        each.for_each(|((head, sample), truth)| {
-            // Of each query head, the latest.
-            let rows = latest(truth.len(), group, (count / CHOOSING).max(8));
-            let some = Rows { data: sample, dim }.take(&rows);
-            let truth: Vec<Partial> = rows.iter().map(|row| truth[*row as usize].clone()).collect();
-            head.choose_plan(&some, &truth, target, usual, group, fixed);
-        });
-        calibrate(&mut heads, &samples, &truths, group, target);
+        let all: Vec<Sample> =
+            (samples.iter().zip(&truths)).map(|(queries, truth)| Sample { queries, truth, group }).collect();
+        // Of each query head, the latest.
+        let few: Vec<(Vec<f32>, Vec<Partial>)> = (all.iter())
+            .map(|sample| {
+                let rows = latest(sample.truth.len(), group, (count / CHOOSING).max(8));
+                let truth = rows.iter().map(|row| sample.truth[*row as usize].clone()).collect();
+                (Rows { data: sample.queries, dim }.take(&rows), truth)
+            })
+            .collect();
+        let few: Vec<Sample> = few.iter().map(|(queries, truth)| Sample { queries, truth, group }).collect();
+        heads.par_iter_mut().zip(&few).for_each(|(head, sample)| head.prepare(sample.queries, usual));
+        let mut rungs: Vec<Vec<Rung>> = vec![Vec::new(); heads.len()];
+        for level in LEVELS {
+            let budget = level * target;
+            let first = |rungs: &Vec<Rung>| rungs.first().map(|rung| First { plan: rung.plan, level });
+            let first: Vec<Option<First>> = rungs.iter().map(first).collect();
+            // What tighter budgets look at is much, and their plans start from one that all queries were measured on.
+            let measured = if level < 1.0 { &few } else { &all };
+            let (plans, holds) = plans_for(&heads, &few, measured, &first, budget);
+            for ((rungs, plan), head) in rungs.iter_mut().zip(plans).zip(&mut heads) {
+                rungs.push(Rung { holds, plan });
+                head.hold_nibble_values(rungs[0].plan);
+            }
+        }
+        heads.iter_mut().zip(rungs).for_each(|(head, rungs)| head.keep_plans(rungs, fixed));
         Ok(Self { heads, group, dim, value_dim })
     }
 
@@ -161,14 +180,14 @@ impl AttentionLayer {
                 Share::Queries(own) => {
                     self.heads[*head].attend(&queries[own.start * self.dim..own.end * self.dim], options)
                 }
-                Share::Keys(places) => self.heads[*head].by_bytes(queries, places.clone()),
+                Share::Keys(places, share) => self.heads[*head].by_bytes(queries, places.clone(), *share),
             }
         };
         let found: Vec<Vec<(Partial, Report)>> = shares.par_iter().with_max_len(1).map(answer).collect();
         let mut answers: Vec<(Partial, Report)> = Vec::with_capacity(self.heads.len() * self.group);
         for ((head, share), found) in shares.iter().zip(found) {
             match share {
-                Share::Keys(places) if places.start > 0 => {
+                Share::Keys(places, _) if places.start > 0 => {
                     for ((whole, report), (part, more)) in answers[head * self.group..].iter_mut().zip(found) {
                         whole.merge(&part);
                         report.scanned += more.scanned;
@@ -185,15 +204,18 @@ impl AttentionLayer {
     /// what other plans read depends on the query.
     fn shares(&self, head: usize, parts: usize, options: AttendOptions) -> impl Iterator<Item = Share> + use<> {
         let own = &self.heads[head];
-        let estimated = matches!(options.budget, Budget::Error(error) if error > 0.0);
-        let shares: Vec<Share> = if estimated && matches!(own.plan(), Plan::Bytes { .. }) {
-            own.byte_parts(parts).into_iter().map(Share::Keys).collect()
+        let plan = match options.budget {
+            Budget::Error(error) if error > 0.0 => Some(own.plan(error)),
+            _ => None,
+        };
+        let shares: Vec<Share> = if let Some(Plan::Bytes { share }) = plan {
+            own.byte_parts(parts).into_iter().map(|places| Share::Keys(places, share)).collect()
         } else {
             // Queries that each look for keys of their own share nothing: the more pieces, the less the slowest thread is waited for.
             let alone = matches!(options.budget, Budget::Keys(k) if k < own.len());
             let together = if alone {
                 1
-            } else if estimated && matches!(own.plan(), Plan::Clusters { .. }) {
+            } else if matches!(plan, Some(Plan::Clusters { .. })) {
                 // Clusters that several of them open are read once, by as many threads as there are. (Eight heads, four queries each, of 128K
                 // keys of 128, 16 threads: 0.82 and 0.95 of the time that pairs of queries take.)
                 self.group
@@ -229,57 +251,8 @@ impl AttentionLayer {
 enum Share {
     /// Some of the queries that share it.
     Queries(Range<usize>),
-    /// All queries over some of the keys.
-    Keys(Range<usize>),
-}
-
-/// Scales all thresholds together until the layer's error on the sampled tokens is just under `target`. Heads are judged by
-/// their mean error when plans are chosen, and the layer's error is more than that where the errors of some are large.
-fn calibrate(heads: &mut [AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], group: usize, target: f32) {
-    let tokens = truths.first().map_or(0, |truth| truth.len() / group);
-    if tokens == 0 {
-        return;
-    }
-    let mut scaled = 1f32;
-    for _ in 0..6 {
-        let error = layer_error(heads, samples, truths, tokens);
-        // Within a tenth below 0.8 of what is asked for is near enough: these few tokens are not those to come.
-        let ratio = 0.8 * target / error.max(1e-3 * target);
-        if (1.0..1.1).contains(&ratio) {
-            break;
-        }
-        // Never looser than each head by itself would be.
-        let factor = ratio.clamp(0.4, 1.5).min(1.0 / scaled);
-        if factor == 1.0 {
-            break;
-        }
-        scaled *= factor;
-        heads.iter_mut().for_each(|head| head.scale_threshold(factor));
-    }
-}
-
-/// |found - truth| / |truth| of all heads' outputs together, the mean over tokens.
-fn layer_error(heads: &[AttentionHead], samples: &[Vec<f32>], truths: &[Vec<Partial>], tokens: usize) -> f32 {
-    let (mut wrong, mut whole) = (vec![0f32; tokens], vec![0f32; tokens]);
-    let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
-    let each = heads.par_iter().zip(samples.par_iter().zip(truths));
-    let found: Vec<Vec<Partial>> = each
-        .map(|(head, (sample, truths))| {
-            sample
-                .par_chunks_exact(sample.len() / truths.len())
-                .flat_map_iter(|query| head.attend(query, options).into_iter().map(|answer| answer.0))
-                .collect()
-        })
-        .collect();
-    for (found, truths) in found.iter().zip(truths) {
-        for (i, (found, truth)) in found.iter().zip(truths).enumerate() {
-            let own: f32 = truth.output.iter().map(|x| x * x).sum();
-            whole[i % tokens] += own;
-            wrong[i % tokens] += relative_error(found, truth).powi(2) * own;
-        }
-    }
-    let errors = wrong.iter().zip(&whole).map(|(wrong, whole)| (wrong / whole.max(f32::MIN_POSITIVE)).sqrt());
-    errors.sum::<f32>() / tokens as f32
+    /// All queries over some of the keys, by bytes with this share.
+    Keys(Range<usize>, f32),
 }
 
 /// Rows of the latest `count` queries of each of `group` heads. Decoding goes on from there, with the text just before it in the window

@@ -5,12 +5,13 @@ use sparrow_kernels::best;
 
 use super::cost::Cost;
 use super::exact::ExactAttention;
-use super::head::{AttendOptions, AttentionHead, Budget, Report};
+use super::head::{AttentionHead, Report};
+use super::ladder::{Ladder, Rung};
 use super::nibble_values::NibbleValues;
 use super::partial::Partial;
 use crate::strategy::Strategy;
 
-/// How a head meets an error budget; chosen when it is built.
+/// How a head meets an error budget; chosen for some budgets when it is built.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Plan {
     /// All keys, always.
@@ -22,8 +23,11 @@ pub enum Plan {
     },
     /// Whole clusters, those first whose estimate is worst.
     Clusters {
-        /// Estimated error at which the head stops, for a measured error of 1 %.
+        /// Estimated error at which the head stops.
         threshold: f32,
+        /// Whether queries are two bytes an element. (By one, their rounding is the same for all keys: what values have in common with keys makes it
+        /// 0.1 to 0.3 % of the output.)
+        fine: bool,
     },
     /// Single keys found by a search of the index.
     Keys {
@@ -37,9 +41,30 @@ pub enum Plan {
 /// A head that needed more took 1.1 of the time with 1/8192, 1.4 with 1/16384.)
 const SHARES: [(f32, f64); 4] = [(1.0 / 2048.0, 1.0), (1.0 / 4096.0, 1.05), (1.0 / 8192.0, 1.1), (1.0 / 16384.0, 1.4)];
 
+/// What plans are measured with.
+#[derive(Clone, Copy)]
+pub(super) struct Sample<'a> {
+    /// `[queries, dim]`.
+    pub queries: &'a [f32],
+    /// Exact attention of each of them.
+    pub truth: &'a [Partial],
+    /// Query heads that share the head.
+    pub group: usize,
+}
+
+/// Budgets for which heads have plans, as parts of the one that they are built for. That one comes first: it says what is held in memory.
+pub(super) const LEVELS: [f32; 5] = [1.0, 10.0, 0.5, 0.2, 0.1];
+
+/// The first plan of a head, where one for `level` times its budget is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct First {
+    pub plan: Plan,
+    pub level: f32,
+}
+
 impl AttentionHead {
-    /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and keeps the
-    /// cheapest; what the others would need is dropped. Errors are judged against the output's own norm and `usual`, the
+    /// Measures on `queries` (`[queries, dim]`) what each plan needs for a mean relative error of `target`, and for looser and tighter ones ([`LEVELS`]),
+    /// and keeps the cheapest of each; what no plan needs is dropped. Errors are judged against the output's own norm and `usual`, the
     /// root mean square norm of the outputs of the layer's heads: what a head says quietly need not be more precise than
     /// the layer as a whole. (0: against the own norm alone.) `truth` is exact attention of the queries; `group` query heads share this one.
     /// With `fixed` what the index has chosen for a fixed number of keys is kept besides; without, such a budget is answered by what the plan keeps.
@@ -52,38 +77,60 @@ impl AttentionHead {
         group: usize,
         fixed: bool,
     ) {
-        let cost = Cost::new(self.index.dim, group);
+        let sample = Sample { queries, truth, group };
+        self.prepare(queries, usual);
+        let mut rungs: Vec<Rung> = Vec::new();
+        for level in LEVELS {
+            let first = rungs.first().map(|rung| First { plan: rung.plan, level });
+            let plan = self.cheapest(sample, level * target, first);
+            rungs.push(Rung { holds: level * target, plan });
+            self.hold_nibble_values(rungs[0].plan);
+        }
+        self.keep_plans(rungs, fixed);
+    }
+
+    /// Makes what plans are tried with.
+    pub(super) fn prepare(&mut self, queries: &[f32], usual: f32) {
         self.usual = usual;
         self.share = self.measure_share(queries);
-        let keys = self.len() as f64;
-        let mut plans: Vec<(f64, Plan)> = vec![(keys * cost.exact(), Plan::Exact)];
         self.nibble_values = NibbleValues::of(&self.values, self.value_dim);
+    }
+
+    /// The cheapest plan whose error is `target` at most on the sample. `first` says where to begin,
+    /// and what is held in memory.
+    pub(super) fn cheapest(&self, sample: Sample<'_>, target: f32, first: Option<First>) -> Plan {
+        let cost = Cost::new(self.index.dim, sample.group);
+        let keys = self.len() as f64;
+        let packed = first.is_none_or(|first| first.plan == Plan::Exact);
+        let exact = if packed { cost.exact() } else { cost.packing() };
+        let mut plans: Vec<(f64, Plan)> = vec![(keys * exact, Plan::Exact)];
         // With values in half precision bytes gain nothing (Zen 1, 128K keys of 128, four queries to a group: 22.3 ms for 21.8).
         if self.nibble_values.is_some() {
             for (share, factor) in SHARES {
                 let plan = Plan::Bytes { share };
-                if self.try_plan(plan, queries, truth, |_| 0.0).0 <= 0.9 * target {
+                if self.try_plan(plan, sample, target, |_| 0.0).0 <= 0.9 * target {
                     plans.push((factor * keys * cost.bytes(), plan));
                     break;
                 }
             }
         }
         let least = plans.iter().map(|plan| plan.0).fold(f64::INFINITY, f64::min);
-        if let Some(found) = self.loosest_threshold(queries, truth, target, cost, least) {
+        if let Some(found) = self.loosest_threshold(sample, target, first, cost, least) {
             plans.push(found);
         }
+        let searched = first.is_none_or(|first| matches!(first.plan, Plan::Keys { .. }));
         for kind in [Strategy::Graph { pool: 0 }, Strategy::Flat { rerank: 0 }] {
             for effort in [100, 400] {
                 let strategy = kind.with_effort(effort);
                 // A pool of p looks at no fewer than 8 p keys: no need to try what cannot win.
                 let looked = if matches!(kind, Strategy::Flat { .. }) { self.len() } else { 8 * effort };
                 let least = looked as f64 * strategy.cost_per_key(self.index.dim, 1);
-                if !self.index.can(strategy) || plans.iter().any(|plan| plan.0 < least) {
+                if !searched || !self.index.can(strategy) || plans.iter().any(|plan| plan.0 < least) {
                     break;
                 }
                 let plan = Plan::Keys { strategy };
                 let per_key = strategy.cost_per_key(self.index.dim, 1);
-                let (error, found) = self.try_plan(plan, queries, truth, |report| {
+                let (error, found) = self.try_plan(plan, sample, target, |report| {
                     f64::from(report.scanned) * per_key + f64::from(report.read) * cost.value()
                 });
                 if error <= target {
@@ -93,19 +140,28 @@ impl AttentionHead {
             }
         }
         plans.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.plan = plans[0].1;
-        self.hold_nibble_values();
-        if self.plan != Plan::Exact {
+        plans[0].1
+    }
+
+    /// Takes plans for budgets, the first of them for the one that the head is built for, and drops what none of them needs.
+    pub(super) fn keep_plans(&mut self, rungs: Vec<Rung>, fixed: bool) {
+        let first = rungs[0].plan;
+        self.ladder = Ladder::new(rungs);
+        self.hold_nibble_values(first);
+        // Other budgets than the usual one pack the keys in passing.
+        if first != Plan::Exact {
             self.exact = None;
         }
         // What is read in whole clusters needs no graph: unless told otherwise, a fixed number of keys is then found by clusters too.
-        let planned = match self.plan {
+        let by_blocks = self.index.by_blocks();
+        let searched = |plan: Plan| match plan {
             Plan::Exact => None,
-            Plan::Bytes { .. } | Plan::Clusters { .. } => Some(self.index.by_blocks()),
+            Plan::Bytes { .. } | Plan::Clusters { .. } => Some(by_blocks),
             Plan::Keys { strategy } => Some(strategy),
         };
-        let found = if fixed { self.index.strategy } else { planned.unwrap_or_else(|| self.index.by_blocks()) };
-        self.index.keep_only(found, planned);
+        let found = if fixed { self.index.strategy } else { searched(first).unwrap_or(by_blocks) };
+        let others: Vec<Strategy> = self.ladder.plans().filter_map(searched).collect();
+        self.index.keep_only(found, &others);
     }
 
     /// Exact attention of each of the queries. What it needs is kept for the next call, and until a plan is chosen.
@@ -115,31 +171,32 @@ impl AttentionHead {
         exact.attend(best(), queries, &self.values, self.scale)
     }
 
-    /// Makes a plan by clusters look at more or less: its threshold becomes `factor` times what it was.
-    pub(super) fn scale_threshold(&mut self, factor: f32) {
-        if let Plan::Clusters { threshold } = &mut self.plan {
-            *threshold *= factor;
-        }
-    }
-
     /// The cheapest plan by clusters: about the largest threshold whose measured error is under the target. Errors grow
     /// about as thresholds do, so that the next to try follows from the last. One that costs `most` is of no use.
     fn loosest_threshold(
-        &mut self,
-        queries: &[f32],
-        truth: &[Partial],
+        &self,
+        sample: Sample<'_>,
         target: f32,
+        first: Option<First>,
         cost: Cost,
         most: f64,
     ) -> Option<(f64, Plan)> {
         let clusters = self.index.partition.clusters() as f64;
-        const LEAST: f32 = 1e-4;
         const MOST: f32 = 0.5;
-        let (mut low, mut high) = (LEAST / 1.1, MOST * 1.1);
-        let (mut threshold, mut found) = (0.004f32, None);
+        // Errors grow about as thresholds do, and no faster: some of the queries to come are worse than any of a few.
+        let (start, allowed) = match first {
+            Some(First { plan: Plan::Clusters { threshold, .. }, level }) => {
+                (level * threshold, (level * threshold).min(MOST))
+            }
+            _ => (0.4 * target, MOST),
+        };
+        let fine = first.is_some_and(|first| first.level < 1.0);
+        let least = (0.01 * target).min(0.1 * allowed);
+        let (mut low, mut high) = (least / 1.1, allowed * 1.1);
+        let (mut threshold, mut found) = (start.clamp(least, allowed), None);
         for _ in 0..8 {
-            let plan = Plan::Clusters { threshold };
-            let (error, found_cost) = self.try_plan(plan, queries, truth, |report| {
+            let plan = Plan::Clusters { threshold, fine };
+            let (error, found_cost) = self.try_plan(plan, sample, target, |report| {
                 clusters * cost.cluster()
                     + (f64::from(report.scanned) - clusters) * cost.key()
                     + f64::from(report.read) * cost.value()
@@ -160,26 +217,23 @@ impl AttentionHead {
             }
             let next = threshold * (0.85 * target / error.max(1e-3 * target)).clamp(0.1, 10.0);
             // Inside what is known, and not again where it was.
-            threshold = next.clamp(LEAST, MOST).clamp(low * 1.05, high / 1.05);
+            threshold = next.clamp(least, allowed).clamp(low * 1.05, high / 1.05);
         }
         found
     }
 
     /// (mean relative error, mean cost) of a plan.
     fn try_plan(
-        &mut self,
+        &self,
         plan: Plan,
-        queries: &[f32],
-        truth: &[Partial],
+        sample: Sample<'_>,
+        target: f32,
         cost: impl Fn(&Report) -> f64 + Sync,
     ) -> (f32, f64) {
-        self.plan = plan;
-        let options = AttendOptions { budget: Budget::Error(0.01), bound: false };
-        let found: Vec<(f32, f64)> = queries
-            .par_chunks_exact(self.index.dim)
-            .zip(truth)
+        let found: Vec<(f32, f64)> = (sample.queries.par_chunks_exact(self.index.dim))
+            .zip(sample.truth)
             .flat_map_iter(|(query, truth)| {
-                let answers = self.attend(query, options).into_iter();
+                let answers = self.attend_by(plan, query, target, false).into_iter();
                 answers.map(|(partial, report)| (self.error_of(&partial, truth), cost(&report)))
             })
             .collect();
