@@ -1,35 +1,22 @@
 import { asError } from "../common/as_error.ts";
 import { log } from "../common/log.ts";
-import type { EnginePool } from "../engine/types.ts";
 import { Changes } from "./changes.ts";
 import { type Clock, sleep, systemClock } from "./clock.ts";
 import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
-import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { FairShare } from "./fair_share.ts";
 import { buildOperation } from "./graph_builder.ts";
 import { GraphError } from "./graph_error.ts";
+import type { GraphRuntimeOptions } from "./graph_runtime_options.ts";
 import type { GraphStore, StoredSession } from "./graph_store.ts";
 import { randomSafeInteger, randomSecret } from "./ids.ts";
 import type { Application, ChainNode, GraphNode } from "./node.ts";
 import type { Operation, Submitted } from "./operation.ts";
-import { type NodeWorkers, performNode, refuseUnsupported } from "./perform_node.ts";
+import { performNode, refuseUnsupported } from "./perform_node.ts";
 import { rebuildSession } from "./rebuild_session.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
-import { defaultSessionLimits, Session, type SessionLimits } from "./session.ts";
+import { defaultSessionLimits, Session } from "./session.ts";
 import { applyTransforms } from "./transform.ts";
-
-/** What a runtime is made of. */
-export interface GraphRuntimeOptions extends NodeWorkers {
-  pool: EnginePool;
-  clock?: Clock;
-  /** Keeps sessions across restarts; absent: they live in memory. */
-  store?: GraphStore;
-  planner?: DispatcherOptions;
-  limits?: Partial<SessionLimits>;
-  /** Sessions open at a time. Default 10,000. */
-  maxSessions?: number;
-  /** Milliseconds of silence after which a session ends. Default 600,000 (Parrot's). */
-  sessionLifeSpanMs?: number;
-}
 
 /** How often expired sessions are looked for. */
 const SWEEP_MS = 5000;
@@ -49,6 +36,8 @@ export class GraphRuntime implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #options: GraphRuntimeOptions;
   readonly #sessions = new Map<number, Session>();
+  readonly #places: FairShare;
+  readonly #chars: FairShare;
   readonly #dispatcher: Dispatcher;
   readonly #changes: Changes;
   readonly #owners = new WeakMap<GraphNode, Session>();
@@ -64,6 +53,9 @@ export class GraphRuntime implements AsyncDisposable {
   constructor(options: GraphRuntimeOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    const { maxSessions = 10_000, maxChars = 512 * 1024 * 1024, tenants = 1 } = options;
+    this.#places = new FairShare("sessions", maxSessions, tenants > 1);
+    this.#chars = new FairShare("characters", maxChars, tenants > 1);
     this.#changes = new Changes(options.store);
     this.#dispatcher = new Dispatcher(options.pool, this.#clock, {
       finished: (chain, text, ids) => this.#generated(chain, text, ids),
@@ -82,26 +74,30 @@ export class GraphRuntime implements AsyncDisposable {
     return this.#sessions.size;
   }
 
+  /** Characters that all sessions hold. */
+  get charCount(): number {
+    return this.#chars.held;
+  }
+
   /** Chains queued or running now. */
   get chainCount(): number {
     return this.#dispatcher.size;
   }
 
-  /** Opens a session for `tenant`. Throws `GraphError` (limit) when too many are open. */
+  /** Opens a session for `tenant`. Throws `GraphError` (limit) when too many are open, of all tenants or of this one. */
   openSession(tenant = "", options: { lifeSpanMs?: number } = {}): Session {
-    if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) this.#sweep();
-    if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) {
-      throw new GraphError("limit", `${this.#sessions.size} sessions are open: the limit`);
-    }
+    if (!this.#places.fits(tenant, 1)) this.#sweep();
+    this.#places.check(tenant, 1, "Open a session");
     let id = randomSafeInteger();
     while (this.#sessions.has(id)) id = randomSafeInteger();
     const session = this.#newSession(id, randomSecret(), tenant, options.lifeSpanMs);
     try {
       this.#changes.keep((store) => store.openSession(session));
     } catch (error) {
-      this.#sessions.delete(id);
+      this.#forget(session);
       throw error;
     }
+    session.join(this.#chars);
     return session;
   }
 
@@ -120,12 +116,11 @@ export class GraphRuntime implements AsyncDisposable {
   closeSession(id: number, reason = `Session ${id} was closed`): void {
     const session = this.#sessions.get(id);
     if (!session) throw new GraphError("not_found", `Session (session_id=${id}) not found.`);
-    this.#sessions.delete(id);
+    this.#forget(session);
     if (this.#sessions.size === 0) {
       this.#cancelSweep?.();
       this.#cancelSweep = undefined;
     }
-    session.closed = true;
     this.#keep((store) => store.closeSession(id));
     const error = new GraphError("cancelled", reason);
     for (const node of session.nodes) this.#stop(node);
@@ -274,7 +269,7 @@ export class GraphRuntime implements AsyncDisposable {
     const error = new GraphError("cancelled", "The server is shutting down");
     const store = this.#options.store;
     for (const session of this.#sessions.values()) {
-      session.closed = true;
+      session.close();
       for (const node of session.nodes) this.#stop(node);
       for (const variable of session.variables.values()) {
         if (variable.state === "pending") variable.fail(error);
@@ -292,10 +287,11 @@ export class GraphRuntime implements AsyncDisposable {
     try {
       unfinished = rebuildSession(session, stored, this.#clock.now());
     } catch (error) {
-      this.#sessions.delete(stored.id);
+      this.#forget(session);
       log("error", `session ${stored.id} cannot be rebuilt`, { error: String(error) });
       return;
     }
+    session.join(this.#chars);
     for (const node of unfinished) this.#adopt(session, node);
     for (const { id, criteria } of stored.demands) {
       const variable = session.variables.get(id);
@@ -314,8 +310,14 @@ export class GraphRuntime implements AsyncDisposable {
       settled: (session, variable) => this.#settled(session, variable),
     });
     this.#sessions.set(id, session);
+    this.#places.add(tenant, 1);
     this.#sweepLater();
     return session;
+  }
+
+  #forget(session: Session): void {
+    if (this.#sessions.delete(session.id)) this.#places.add(session.tenant, -1);
+    session.close();
   }
 
   /**

@@ -1,4 +1,5 @@
 import { Dag } from "./dag.ts";
+import type { FairShare } from "./fair_share.ts";
 import { GraphError } from "./graph_error.ts";
 import { equalSecret } from "./ids.ts";
 import type { GraphNode } from "./node.ts";
@@ -21,6 +22,9 @@ export const defaultSessionLimits: SessionLimits = {
   valueChars: 32 * 1024 * 1024,
   totalChars: 128 * 1024 * 1024,
 };
+
+/** What a variable counts for among all sessions, in characters, beside its value: about its bytes, and those of the call that sets it. */
+const VARIABLE_CHARS = 512;
 
 /** What a session is opened with. */
 export interface SessionOptions {
@@ -47,9 +51,12 @@ export class Session {
   readonly limits: SessionLimits;
   lastAccess: number;
   calls = 0;
-  closed = false;
   readonly #settled: (variable: SemanticVariable) => void;
   #chars = 0;
+  /** What it counts for among all sessions. */
+  #held = 0;
+  #share: FairShare | undefined;
+  #closed = false;
 
   constructor(options: SessionOptions) {
     this.id = options.id;
@@ -61,13 +68,31 @@ export class Session {
     this.#settled = (variable) => options.settled(this, variable);
   }
 
+  /** Whether it has ended. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** From now on what it holds, and already does, counts in `share`, which may refuse more. */
+  join(share: FairShare): void {
+    this.#share = share;
+    share.add(this.tenant, this.#held);
+  }
+
+  /** It counts no more. */
+  close(): void {
+    this.#closed = true;
+    this.#share?.add(this.tenant, -this.#held);
+    this.#share = undefined;
+  }
+
   /** Throws `GraphError` (unauthorized) unless `secret` is the session's. */
   authorize(secret: unknown): void {
     if (typeof secret === "string" && equalSecret(this.secret, secret)) return;
     throw new GraphError("unauthorized", `session_auth does not match session ${this.id}`);
   }
 
-  /** Adds a variable. Throws `GraphError` (limit) when there are too many. */
+  /** Adds a variable. Throws `GraphError` (limit) when there are too many, or all sessions hold too much. */
   addVariable(id: string, name: string): SemanticVariable {
     if (this.variables.size >= this.limits.variables) {
       throw new GraphError(
@@ -75,8 +100,10 @@ export class Session {
         `Session ${this.id} holds ${this.variables.size} variables: the limit`,
       );
     }
+    this.#share?.check(this.tenant, VARIABLE_CHARS, `Variable ${name}`);
     const variable = new SemanticVariable(id, name, this.#settled);
     this.variables.set(id, variable);
+    this.#hold(VARIABLE_CHARS);
     return variable;
   }
 
@@ -99,23 +126,31 @@ export class Session {
         `${what}: session ${this.id} would hold over ${totalChars} characters`,
       );
     }
-    this.#chars += chars;
+    this.#share?.check(this.tenant, chars, what);
+    this.recharge(chars);
   }
 
   /** Counts text that it has held before, whatever its limits are now. */
   recharge(chars: number): void {
     this.#chars += chars;
+    this.#hold(chars);
   }
 
-  /** Does `work`; what it has charged is taken back when it throws. */
+  /** Does `work`; what it has charged, variables included, is taken back when it throws. */
   charging<T>(work: () => T): T {
-    const before = this.#chars;
+    const chars = this.#chars, held = this.#held;
     try {
       return work();
     } catch (error) {
-      this.#chars = before;
+      this.#chars = chars;
+      this.#hold(held - this.#held);
       throw error;
     }
+  }
+
+  #hold(chars: number): void {
+    this.#held += chars;
+    this.#share?.add(this.tenant, chars);
   }
 
   /**

@@ -27,6 +27,11 @@ export class Authenticator {
     return this.#keys.length > 0;
   }
 
+  /** How many may come: as many as keys, or one for all without. */
+  get tenants(): number {
+    return new Set(this.#keys.map(({ identity }) => identity.tenant)).size || 1;
+  }
+
   /** Whose key this is; undefined when it is nobody's. Without keys, everyone is the same identity. */
   identify(key: string | undefined): Identity | undefined {
     if (!this.required) return { tenant: "", cacheScope: "" };

@@ -184,14 +184,11 @@ export class ServerMetrics {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
       registers,
     });
-    new Gauge({
-      name: "sparrow_server_resident_memory_bytes",
-      help: "Resident memory of the server process, the engines' hosts excluded",
-      registers,
-      collect(this: Gauge) {
-        this.set(Deno.memoryUsage().rss);
-      },
-    });
+    this.gauge(
+      "sparrow_server_resident_memory_bytes",
+      "Resident memory of the server process, the engines' hosts excluded",
+      () => Deno.memoryUsage().rss,
+    );
     for (const { name, help, kind, value } of engineSeries) {
       const shared = { name, help, labelNames: ["model", "engine"], registers };
       if (kind === "gauge") {
@@ -212,6 +209,18 @@ export class ServerMetrics {
         });
       }
     }
+  }
+
+  /** Adds a gauge that is read at every scrape. */
+  gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect(this: Gauge) {
+        this.set(value());
+      },
+    });
   }
 
   /** Counts one answered HTTP request. */

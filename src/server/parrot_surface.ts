@@ -1,4 +1,5 @@
-import { GraphRuntime, type GraphRuntimeOptions } from "../graph/graph_runtime.ts";
+import { GraphRuntime } from "../graph/graph_runtime.ts";
+import type { GraphRuntimeOptions } from "../graph/graph_runtime_options.ts";
 import { pythonSandbox } from "../graph/python_sandbox.ts";
 import { SqliteStore } from "../graph/sqlite_store.ts";
 import { LutMediaUpscaler } from "../lut/media_upscaler.ts";
@@ -26,14 +27,25 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
     name: "parrot",
     ownAuth: [...parrotPaths, "/v1/apps"],
     mount(router, context) {
-      graph = new GraphRuntime({
+      const made = graph = new GraphRuntime({
         pool: context.pool,
+        tenants: context.auth.tenants,
         store: options.store === undefined ? undefined : new SqliteStore(options.store),
         nativeFunctions: options.allowNativeCalls ? pythonSandbox(options.python) : undefined,
         upscaler: new LutMediaUpscaler({ maxPixels: maxFramePixels }),
         ...options.graph,
         planner: { sharePrefixes: context.options.sharePrefixes, ...options.graph?.planner },
       });
+      context.metrics.gauge(
+        "sparrow_application_sessions",
+        "Sessions of applications that are open",
+        () => made.sessionCount,
+      );
+      context.metrics.gauge(
+        "sparrow_application_characters",
+        "Characters that sessions of applications hold, 512 for each variable included",
+        () => made.charCount,
+      );
       const access = new ParrotAccess(graph, context.auth);
       wire = new ParrotWire(graph, access);
       const { pingMs } = context.options;

@@ -2,6 +2,8 @@ import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@
 import fc from "fast-check";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
+import type { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import type { Session } from "../../src/graph/session.ts";
 import { call, input, openWorld, output, submit, type World } from "./support.ts";
 import { heldBytes } from "../support/held_bytes.ts";
 
@@ -241,6 +243,71 @@ Deno.test("limits: what is refused counts for nothing", async () => {
   assertThrows(() => graph.createVariable(session, "v", filler), GraphError, "variables");
   session.variables.clear();
   submit(world, call(`${filler} {{o}}`, [output("o", 1)]));
+});
+
+Deno.test("limits: one key of several leaves others sessions, and has more when it is alone", async () => {
+  const open = (graph: GraphRuntime, tenant: string) => {
+    const sessions: Session[] = [];
+    let refusal = "";
+    while (refusal === "") {
+      try {
+        sessions.push(graph.openSession(tenant));
+      } catch (error) {
+        assert(error instanceof GraphError && error.code === "limit", String(error));
+        refusal = error.message;
+      }
+    }
+    return { sessions, refusal };
+  };
+  await using alone = openWorld({}, { maxSessions: 17 });
+  // One is open already.
+  const all = open(alone.graph, "a");
+  assertEquals([all.sessions.length, all.refusal], [
+    16,
+    "Open a session: all sessions of the server hold 17 sessions, expected at most 17",
+  ]);
+  await using world = openWorld({}, { maxSessions: 16, tenants: 3 });
+  const { graph } = world;
+  graph.closeSession(world.session.id);
+  const first = open(graph, "a");
+  const second = open(graph, "b");
+  assertEquals([first.sessions.length, second.sessions.length], [8, 4]);
+  assertEquals(
+    second.refusal,
+    "Open a session: the sessions of this key hold 4 sessions, expected at most half of the 8 that other keys leave",
+  );
+  for (const { id } of first.sessions) graph.closeSession(id);
+  assertEquals(open(graph, "b").sessions.length, 4);
+});
+
+Deno.test("limits: the characters of all sessions together are bounded, fairly, and given back", async () => {
+  await using world = openWorld({}, { maxChars: 20_000, tenants: 2 });
+  const { graph } = world;
+  graph.closeSession(world.session.id);
+  assertEquals(graph.charCount, 0);
+  const text = "x".repeat(4000);
+  const [one, two] = [1, 2].map(() => graph.openSession("a"));
+  graph.createVariable(one, "v", text);
+  const late = graph.createVariable(two, "w", text);
+  assertEquals(graph.charCount, 9024);
+  const refused = (work: () => unknown, words: string) =>
+    assertThrows(work, GraphError, words);
+  const share = "the sessions of this key hold 9024 characters, expected at most half of the 20000";
+  refused(() => graph.createVariable(two, "y", text), `Variable y: ${share}`);
+  const long = call(`${text} {{o}}`, [output("o", 1)]);
+  refused(() => graph.submit(two, long), `template: ${share}`);
+  assertEquals([graph.charCount, late.state, two.variables.size], [9024, "ready", 1]);
+  // Many that are empty hold memory too.
+  const three = graph.openSession("b");
+  refused(() => {
+    while (true) graph.createVariable(three, "e");
+  }, "Variable e: the sessions of this key hold 5120 characters");
+  refused(() => graph.createVariable(three, "big", "x".repeat(6000)), "all sessions of the server");
+  for (const { id } of [one, two]) graph.closeSession(id);
+  graph.createVariable(three, "v", text);
+  assertEquals(graph.charCount, 5120 + 4512);
+  graph.closeSession(three.id);
+  assertEquals(graph.charCount, 0);
 });
 
 Deno.test("a session expires whose calls wait for a client that has left, not one whose calls run", async () => {

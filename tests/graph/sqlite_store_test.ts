@@ -8,7 +8,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
-import { GraphRuntime, type GraphRuntimeOptions } from "../../src/graph/graph_runtime.ts";
+import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import type { GraphRuntimeOptions } from "../../src/graph/graph_runtime_options.ts";
 import type { Session } from "../../src/graph/session.ts";
 import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
@@ -257,6 +258,7 @@ Deno.test("SqliteStore: what a session holds counts for its limits after a resta
         const session = graph.openSession();
         graph.createVariable(session, "v", "x".repeat(60));
         refused(graph, session);
+        assertEquals(graph.charCount, 60 + 512);
         return Promise.resolve(session.id);
       },
       path,
@@ -265,6 +267,7 @@ Deno.test("SqliteStore: what a session holds counts for its limits after a resta
     await run(
       ({ graph }) => {
         const session = graph.session(id);
+        assertEquals(graph.charCount, 60 + 512);
         refused(graph, session);
         graph.createVariable(session, "rest", "x".repeat(40));
         return Promise.resolve();

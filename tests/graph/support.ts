@@ -1,5 +1,6 @@
 /** Graphs on simulated engines in virtual time, for the tests of this folder. @module */
-import { GraphRuntime, type GraphRuntimeOptions } from "../../src/graph/graph_runtime.ts";
+import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
+import type { GraphRuntimeOptions } from "../../src/graph/graph_runtime_options.ts";
 import type { CallParameter, SemanticCall } from "../../src/graph/operation.ts";
 import type { Session } from "../../src/graph/session.ts";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";

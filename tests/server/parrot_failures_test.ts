@@ -263,6 +263,30 @@ Deno.test("parrot keys: api_key in the body or a bearer token, and secrets are a
   await other.body?.cancel();
 });
 
+Deno.test("parrot keys: one leaves others sessions and characters, and metrics show how many there are", async () => {
+  const apiKeys = ["k1", "k2"];
+  await using server = await startParrot({ apiKeys, graph: { maxSessions: 4, maxChars: 20_000 } });
+  const open = (key: string) => server.send("POST", "/v1/session", { api_key: key });
+  const { json: first } = await open("k1");
+  assertEquals((await open("k1")).status, 200);
+  assertClientError(await open("k1"), 429, "of this key hold 2 sessions");
+  const { json: other } = await open("k2");
+  const make = (session: object, chars: number) =>
+    server.send("POST", "/v1/semantic_var", {
+      ...session,
+      var_name: "x",
+      content: "x".repeat(chars),
+    });
+  assertClientError(await make(first, 12_000), 429, "of this key hold 0 characters");
+  assertEquals((await make(first, 9000)).status, 200);
+  assertEquals((await make(other, 3000)).status, 200);
+  const headers = { Authorization: "Bearer k1" };
+  const metrics = await server.fetch(new Request("http://127.0.0.1/metrics", { headers }));
+  const text = await metrics.text();
+  assertStringIncludes(text, "\nsparrow_application_sessions 3\n");
+  assertStringIncludes(text, "\nsparrow_application_characters 13024\n");
+});
+
 Deno.test("a key that shares its prefixes shares no sessions", async () => {
   const keys = ["k1", "k2"];
   await using server = await startParrot({ apiKeys: keys, sharePrefixes: true });
