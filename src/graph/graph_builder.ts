@@ -41,9 +41,7 @@ export function buildOperation(
   operation: Operation,
   context: BuildContext,
 ): Built {
-  if (session.calls >= session.limits.calls) {
-    throw new GraphError("limit", `Session ${session.id} holds ${session.calls} calls: the limit`);
-  }
+  session.checkRoom(0, 1);
   return new Builder(session, context, operation).build(operation);
 }
 

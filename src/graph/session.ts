@@ -92,14 +92,26 @@ export class Session {
     throw new GraphError("unauthorized", `session_auth does not match session ${this.id}`);
   }
 
-  /** Adds a variable. Throws `GraphError` (limit) when there are too many, or all sessions hold too much. */
-  addVariable(id: string, name: string): SemanticVariable {
-    if (this.variables.size >= this.limits.variables) {
+  /** Throws `GraphError` (limit) unless so many more variables and calls have room. */
+  checkRoom(variables: number, calls: number): void {
+    const { limits } = this;
+    for (
+      const [what, held, more, most] of [
+        ["variables", this.variables.size, variables, limits.variables],
+        ["calls", this.calls, calls, limits.calls],
+      ] as const
+    ) {
+      if (held + more <= most) continue;
       throw new GraphError(
         "limit",
-        `Session ${this.id} holds ${this.variables.size} variables: the limit`,
+        `Session ${this.id} would hold ${held + more} ${what}, expected at most ${most}`,
       );
     }
+  }
+
+  /** Adds a variable. Throws `GraphError` (limit) when there are too many, or all sessions hold too much. */
+  addVariable(id: string, name: string): SemanticVariable {
+    this.checkRoom(1, 0);
     this.#share?.check(this.tenant, VARIABLE_CHARS, `Variable ${name}`);
     const variable = new SemanticVariable(id, name, this.#settled);
     this.variables.set(id, variable);

@@ -73,6 +73,15 @@ export interface AppsRoutesOptions {
 /** `POST /v1/apps` and `GET /v1/apps/{session}`. Errors have OpenAI's shape. */
 export function appsRoutes(router: AppRouter, options: AppsRoutesOptions): void {
   const { graph, access, pingMs } = options;
+  // Before the body is read: a large one takes a while to look at.
+  router.post("/v1/apps", async (c, next) => {
+    try {
+      access.checkBearer(bearerKey(c.req.header("Authorization")));
+    } catch (error) {
+      throw graphApiError(error);
+    }
+    await next();
+  });
   router.openapi(submitRoute, (c) => {
     const body = c.req.valid("json");
     const bearer = bearerKey(c.req.header("Authorization"));
@@ -124,6 +133,7 @@ function submitApp(
   const readCriteria = body.reads.map(({ criteria, stream }) =>
     parseCriteria(criteria ?? (stream ? "TTFT" : "latency"))
   );
+  session.checkRoom(body.variables.length, body.calls.length);
   checkRefs(body);
   const variables = new Map<string, string>();
   const idOf = (ref: string): string => {

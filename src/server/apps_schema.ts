@@ -1,8 +1,12 @@
 import { z } from "@hono/zod-openapi";
+import { defaultSessionLimits } from "../graph/session.ts";
 import { untilFault } from "./until_fault.ts";
 
 /** Variables that one submission may read. */
 const MAX_READS = 256;
+
+/** No session has room for more. */
+const most = defaultSessionLimits;
 
 const variableSchema = z.object({
   ref: z.string(),
@@ -16,15 +20,15 @@ export const appSchema = z.object({
   session_id: z.number().int().optional().openapi({ description: "Default: a new session." }),
   session_auth: z.string().optional(),
   api_key: z.string().optional(),
-  variables: untilFault(variableSchema, z.array(variableSchema))
+  variables: untilFault(variableSchema, z.array(variableSchema), most.variables)
     .default([])
     .openapi({ description: "Variables that no call sets, under names for this request only." }),
-  calls: untilFault(callSchema, z.array(callSchema)).default([]).openapi({
+  calls: untilFault(callSchema, z.array(callSchema), most.calls).default([]).openapi({
     description:
       "Bodies of /v1/semantic_call or /v1/py_native_call, or {kind: transform | upscale, …}. A parameter " +
       "may say `ref` where it would say `var_id`: a variable above, or the output of any call here that says the same.",
   }),
-  outputs: untilFault(z.string(), z.record(z.string(), z.string())).default({}).openapi({
+  outputs: untilFault(z.string(), z.record(z.string(), z.string()), most.variables).default({}).openapi({
     description: "Criteria by ref: what to start at once.",
   }),
   reads: z.array(

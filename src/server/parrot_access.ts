@@ -26,10 +26,12 @@ export class ParrotAccess {
     const key = bearer ?? (typeof apiKey === "string" ? apiKey : undefined);
     const identity = this.#auth.identify(key);
     if (identity) return this.#graph.openSession(identity.tenant);
-    throw new GraphError(
-      "unauthorized",
-      "a valid API key is required: send it as api_key, or as `Authorization: Bearer KEY`",
-    );
+    throw noKey();
+  }
+
+  /** Throws `GraphError` (unauthorized) for the key of a header that is nobody's. Without one, what the body says decides. */
+  checkBearer(bearer: string | undefined): void {
+    if (bearer !== undefined && !this.#auth.identify(bearer)) throw noKey();
   }
 
   /**
@@ -48,6 +50,13 @@ export class ParrotAccess {
     if (identity && identity.tenant === session.tenant) return session;
     throw new GraphError("unauthorized", `Session ${session.id}: session_auth is required`);
   }
+}
+
+function noKey(): GraphError {
+  return new GraphError(
+    "unauthorized",
+    "a valid API key is required: send it as api_key, or as `Authorization: Bearer KEY`",
+  );
 }
 
 function sessionNumber(value: unknown): number {

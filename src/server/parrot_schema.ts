@@ -8,6 +8,7 @@ import type {
   TransformCall,
   UpscaleCall,
 } from "../graph/operation.ts";
+import { defaultSessionLimits } from "../graph/session.ts";
 import { parseTransforms } from "../graph/transform.ts";
 import { untilFault } from "./until_fault.ts";
 import { validationWords } from "./validation_words.ts";
@@ -21,7 +22,11 @@ const parameterSchema = z.strictObject({
   transforms: z.unknown().optional(),
 });
 
-const parametersSchema = untilFault(parameterSchema, z.array(parameterSchema));
+const parametersSchema = untilFault(
+  parameterSchema,
+  z.array(parameterSchema),
+  defaultSessionLimits.variables,
+);
 
 const deadlineSchema = z.number().positive().nullish();
 

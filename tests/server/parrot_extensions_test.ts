@@ -181,6 +181,50 @@ Deno.test("apps: a whole graph in one request, its description, and errors in Op
   assertEquals((await wrong.json()).error.type, "authentication_error");
 });
 
+Deno.test("apps: a header's key and the number of elements are looked at before the elements", async () => {
+  const limits = { variables: 10, calls: 2 };
+  await using server = await startParrot({ apiKeys: ["k"], graph: { limits } });
+  const post = async (json: unknown, key?: string) => {
+    const headers = new Headers({ "Content-Type": "application/json" });
+    if (key !== undefined) headers.set("Authorization", `Bearer ${key}`);
+    const body = JSON.stringify(json);
+    const request = new Request("http://localhost/v1/apps", { method: "POST", headers, body });
+    const answer = await server.fetch(request);
+    return [answer.status, (await answer.json()).error?.message] as const;
+  };
+  const [status, words] = await post({ variables: [5] }, "wrong");
+  assertEquals(status, 401, words);
+  assertEquals((await post({ api_key: "k" }))[0], 200);
+  const many = (length: number) => Array.from({ length }, () => 5);
+  for (
+    const [body, expected] of [
+      [{ variables: many(100_001) }, "variables: got 100001 elements, expected at most 100000"],
+      [{ calls: many(50_001) }, "calls: got 50001 elements, expected at most 50000"],
+      [
+        { calls: [{ template: "a {{o}}", parameters: many(100_001) }] },
+        "parameters: got 100001 elements, expected at most 100000",
+      ],
+    ] as const
+  ) {
+    const [status, words] = await post(body, "k");
+    assertEquals(status, 400);
+    assertStringIncludes(words, expected);
+  }
+  // What a session has no room for is refused before it is looked up.
+  const same = Array.from({ length: 11 }, () => ({ ref: "same" }));
+  const calls = Array.from({ length: 3 }, () => ({ template: 5 }));
+  for (
+    const [body, what] of [
+      [{ variables: same }, "would hold 11 variables, expected at most 10"],
+      [{ calls }, "would hold 3 calls, expected at most 2"],
+    ] as const
+  ) {
+    const [status, words] = await post(body, "k");
+    assertEquals(status, 429, words);
+    assertStringIncludes(words, what);
+  }
+});
+
 Deno.test("apps: a client that leaves a stream does not stop what others wait for", async () => {
   await using server = await startParrot();
   const { id, query, session_id } = await oneCall(server, 40);
