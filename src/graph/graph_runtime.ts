@@ -374,7 +374,8 @@ export class GraphRuntime implements AsyncDisposable {
     node.times.started = node.times.ready;
     const abort = new AbortController();
     this.#aborts.set(node, abort);
-    performNode(node, this.#options, abort.signal).then(
+    const { signal } = abort;
+    performNode(node, this.#options, { tenant: session.tenant, signal }).then(
       (values) => this.#finish(node, values),
       (error) => this.#fail(node, asError(error)),
     );
@@ -386,7 +387,8 @@ export class GraphRuntime implements AsyncDisposable {
     if (transforms.length === 0) return this.#finish(chain, new Map([[output, text]]));
     const abort = new AbortController();
     this.#aborts.set(chain, abort);
-    applyTransforms(transforms, text, abort.signal).then(
+    const turn = { tenant: this.#owners.get(chain)?.tenant, signal: abort.signal };
+    applyTransforms(transforms, text, turn).then(
       (value) => this.#finish(chain, new Map([[output, value]])),
       (error) => this.#fail(chain, error),
     );

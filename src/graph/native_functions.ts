@@ -1,3 +1,5 @@
+import type { Turn } from "../common/few_at_a_time.ts";
+
 /** One call of a client's function. */
 export interface NativeRequest {
   name: string;
@@ -12,5 +14,5 @@ export interface NativeRequest {
 /** Runs functions that clients send. */
 export interface NativeFunctions {
   /** Resolves to the text of every output. Rejects with `GraphError`: failed, timeout, cancelled. */
-  run(request: NativeRequest, signal: AbortSignal): Promise<Record<string, string>>;
+  run(request: NativeRequest, turn: Turn & { signal: AbortSignal }): Promise<Record<string, string>>;
 }

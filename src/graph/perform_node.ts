@@ -1,3 +1,4 @@
+import type { Turn } from "../common/few_at_a_time.ts";
 import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions } from "./native_functions.ts";
 import type { ChainNode, GraphNode, UpscaleOptions } from "./node.ts";
@@ -6,7 +7,7 @@ import { applyTransforms } from "./transform.ts";
 
 /** Enlarges the image in a data URL. The engines for images and video implement it. */
 export interface MediaUpscaler {
-  upscale(dataUrl: string, options: UpscaleOptions, signal: AbortSignal): Promise<string>;
+  upscale(dataUrl: string, options: UpscaleOptions, turn: Turn & { signal: AbortSignal }): Promise<string>;
 }
 
 /** What runs nodes that are no language model's work. */
@@ -33,7 +34,7 @@ export function refuseUnsupported(kind: GraphNode["kind"] | "call", workers: Nod
 export async function performNode(
   node: Exclude<GraphNode, ChainNode>,
   workers: NodeWorkers,
-  signal: AbortSignal,
+  turn: Turn & { signal: AbortSignal },
 ): Promise<Map<SemanticVariable, string>> {
   // A server that was started anew may have fewer workers than when the node was made.
   refuseUnsupported(node.kind, workers);
@@ -41,13 +42,13 @@ export async function performNode(
   switch (node.kind) {
     case "transform":
       return new Map([
-        [output, await applyTransforms(node.transforms, node.inputs[0].value, signal)],
+        [output, await applyTransforms(node.transforms, node.inputs[0].value, turn)],
       ]);
     case "upscale":
       return new Map([
         [
           output,
-          await workers.upscaler!.upscale(node.inputs[0].value, node.options, signal),
+          await workers.upscaler!.upscale(node.inputs[0].value, node.options, turn),
         ],
       ]);
     case "native": {
@@ -60,7 +61,7 @@ export async function performNode(
         arguments: Object.fromEntries(args),
         outputs: [...node.results.keys()],
         timeoutMs: node.timeoutMs,
-      }, signal);
+      }, turn);
       return new Map(
         [...node.results].map(([name, variable]) => [variable, results[name]] as const),
       );

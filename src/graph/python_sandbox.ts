@@ -22,10 +22,11 @@ export function pythonSandbox(python = "python3"): NativeFunctions {
   let isolation: Promise<string[]> | undefined;
   const processes = new FewAtATime(MAX_PROCESSES, Infinity);
   return {
-    async run(request, signal) {
+    async run(request, turn) {
       isolation ??= findIsolation();
       const command = [...await isolation, python];
-      return await processes.run("functions", () => runOnce(command, request, signal), signal);
+      const run = () => runOnce(command, request, turn.signal);
+      return await processes.run("functions", run, turn);
     },
   };
 }

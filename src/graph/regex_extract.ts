@@ -1,4 +1,4 @@
-import { FewAtATime } from "../common/few_at_a_time.ts";
+import { FewAtATime, type Turn } from "../common/few_at_a_time.ts";
 import { GraphError } from "./graph_error.ts";
 
 /** How long a client's pattern may run: on 64 KB of text it either ends within a few milliseconds or practically never. */
@@ -38,19 +38,19 @@ postMessage("ready");`;
 /**
  * The group of the first match of a client's pattern. Patterns that may backtrack run in a worker that is ended
  * when time is up, so that no pattern stops the server. Rejects with `GraphError`: failed when nothing
- * matches, timeout when it takes longer than a second; and with the reason of `signal`.
+ * matches, timeout when it takes longer than a second; and with the reason of the turn's signal.
  */
 export async function extractRegex(
   text: string,
   pattern: string,
   flags: string,
   group?: number | string,
-  signal?: AbortSignal,
+  turn?: Turn,
 ): Promise<string> {
-  const inWorker = () => executeInWorker(text, pattern, flags, group, signal);
+  const inWorker = () => executeInWorker(text, pattern, flags, group, turn?.signal);
   const value = isCheap(pattern, text)
     ? execute(text, pattern, flags, group)
-    : await workers.run("patterns", inWorker, signal);
+    : await workers.run("patterns", inWorker, turn);
   if (value === null) {
     const where = group === undefined ? "" : ` with a group ${group}`;
     throw new GraphError("failed", `transform regex: nothing matches /${pattern}/${flags}${where}`);

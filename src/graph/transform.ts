@@ -1,3 +1,4 @@
+import type { Turn } from "../common/few_at_a_time.ts";
 import { GraphError } from "./graph_error.ts";
 import { extractRegex } from "./regex_extract.ts";
 
@@ -80,17 +81,17 @@ function isGroup(value: unknown): value is number | string | undefined {
   return value === undefined || typeof value === "string" || Number.isInteger(value);
 }
 
-/** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing, or with the reason of `signal`. */
+/** Applies `transforms` in order. Rejects with `GraphError` (failed) that names the step that found nothing, or with the reason of the turn's signal. */
 export async function applyTransforms(
   transforms: readonly Transform[],
   text: string,
-  signal?: AbortSignal,
+  turn?: Turn,
 ): Promise<string> {
-  for (const step of transforms) text = await apply(step, text, signal);
+  for (const step of transforms) text = await apply(step, text, turn);
   return text;
 }
 
-function apply(step: Transform, text: string, signal?: AbortSignal): string | Promise<string> {
+function apply(step: Transform, text: string, turn?: Turn): string | Promise<string> {
   switch (step.kind) {
     case "trim":
       return text.trim();
@@ -99,7 +100,7 @@ function apply(step: Transform, text: string, signal?: AbortSignal): string | Pr
     case "json":
       return readPath(findJson(text), step.path);
     case "regex":
-      return extractRegex(text, step.pattern, step.flags ?? "", step.group, signal);
+      return extractRegex(text, step.pattern, step.flags ?? "", step.group, turn);
   }
 }
 

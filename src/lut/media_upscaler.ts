@@ -1,5 +1,6 @@
-import { ModelFormatError } from "../common/errors.ts";
 import { decodeBase64, encodeBase64 } from "../common/base64.ts";
+import { ModelFormatError } from "../common/errors.ts";
+import type { Turn } from "../common/few_at_a_time.ts";
 import { encodeY4mHeader } from "../formats/y4m.ts";
 import type { LutScale } from "./model_file.ts";
 import { upscaleImageFile } from "./upscale_image_file.ts";
@@ -32,7 +33,7 @@ export class LutMediaUpscaler {
   async upscale(
     dataUrl: string,
     options: MediaUpscaleOptions,
-    signal: AbortSignal,
+    turn: Turn & { signal: AbortSignal },
   ): Promise<string> {
     const [, kind, payload] = /^data:([^;,]+);base64,(.*)$/s.exec(dataUrl) ?? [];
     if (kind === undefined) {
@@ -45,11 +46,11 @@ export class LutMediaUpscaler {
         const out = await upscaleImageFile(bytes, (width, height) => ({
           scale: wantedScale(options, width, height),
           format: kind === "image/png" ? "png" : "jpeg",
-        }), { name: "data URL", maxPixels: this.#maxPixels, signal });
+        }), { name: "data URL", maxPixels: this.#maxPixels, ...turn });
         return `data:${kind};base64,${encodeBase64(out)}`;
       }
       case "video/x-yuv4mpeg": {
-        const out = await video(bytes, options, this.#maxPixels, signal);
+        const out = await video(bytes, options, this.#maxPixels, turn.signal);
         return `data:${kind};base64,${encodeBase64(out)}`;
       }
       default:

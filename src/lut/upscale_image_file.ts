@@ -1,17 +1,15 @@
-import { FewAtATime } from "../common/few_at_a_time.ts";
+import { FewAtATime, type Turn } from "../common/few_at_a_time.ts";
 import type { ImageFormat } from "../formats/image.ts";
 import type { ImageFileReply, ImageFileRequest } from "./image_file_worker.ts";
 import type { LutScale } from "./model_file.ts";
 import { reviveError } from "./revive_error.ts";
 
 /** How an image file is enlarged. */
-export interface ImageFileOptions {
+export interface ImageFileOptions extends Turn {
   /** What stands for the file in errors. */
   name: string;
   /** Pixels that the input may have; default: what `decodeImage` admits. */
   maxPixels?: number;
-  /** Aborted when nobody wants the result any more. */
-  signal?: AbortSignal;
 }
 
 /** A picture of two megapixels takes 0.5 GB and some seconds of a core on its way. */
@@ -26,8 +24,9 @@ const pictures = new FewAtATime(2, 32);
 export async function upscaleImageFile(
   bytes: Uint8Array<ArrayBuffer>,
   choose: (width: number, height: number) => { scale: LutScale; format: ImageFormat },
-  { name, maxPixels, signal }: ImageFileOptions,
+  { name, maxPixels, ...turn }: ImageFileOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { signal } = turn;
   return await pictures.run("pictures", async () => {
     const worker = new Worker(new URL("./image_file_worker.ts", import.meta.url), {
       type: "module",
@@ -43,7 +42,7 @@ export async function upscaleImageFile(
     } finally {
       worker.terminate();
     }
-  }, signal);
+  }, turn);
 }
 
 /** The worker's answer; rejects with its error, or when `signal` fires. */

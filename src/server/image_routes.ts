@@ -21,6 +21,7 @@ export function imageRoutes(router: AppRouter): void {
       const big = await upscaleImageFile(bytes, () => ({ scale, format }), {
         name: "body",
         maxPixels: maxFramePixels,
+        tenant: c.get("tenant"),
         signal: c.req.raw.signal,
       });
       return c.body(big, 200, { "Content-Type": `image/${format}` });

@@ -7,7 +7,7 @@ Deno.test("FewAtATime runs so many at once, the others in order, and refuses mor
   const begun: number[] = [];
   const gates = Array.from({ length: 5 }, () => Promise.withResolvers<number>());
   const run = (i: number, signal?: AbortSignal) =>
-    few.run("tasks", () => (begun.push(i), gates[i].promise), signal);
+    few.run("tasks", () => (begun.push(i), gates[i].promise), { signal });
   const leave = new AbortController();
   const results = [run(0), run(1), run(2, leave.signal), run(3)];
   await assertRejects(() => run(4), CapacityError, "2 tasks wait already");
@@ -24,4 +24,25 @@ Deno.test("FewAtATime runs so many at once, the others in order, and refuses mor
   gates[4].resolve(14);
   assertEquals([await results[0], await results[3], await last], [10, 13, 14]);
   assertEquals(begun, [0, 1, 3, 4]);
+});
+
+Deno.test("FewAtATime gives a free place to the tenant that has fewest, and takes turns among equals", async () => {
+  const few = new FewAtATime(2, Infinity);
+  const begun: string[] = [];
+  const gates = new Map<string, () => void>();
+  const run = (name: string) =>
+    few.run("tasks", () => {
+      begun.push(name);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gates.set(name, resolve);
+      return promise;
+    }, { tenant: name[0] });
+  const runs = ["a1", "a2", "a3", "a4", "b1", "b2", "c1"].map(run);
+  for (let i = 0; i < runs.length; i++) {
+    gates.get(begun[i])!();
+    await runs[["a1", "a2", "a3", "a4", "b1", "b2", "c1"].indexOf(begun[i])];
+    await new Promise((done) => setTimeout(done));
+  }
+  // Of two places one had fallen to b while a held the other; then c's turn comes before a's next.
+  assertEquals(begun, ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]);
 });

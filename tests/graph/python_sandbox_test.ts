@@ -23,7 +23,7 @@ const sandbox = pythonSandbox();
 async function run(source: string, args: Record<string, unknown> = {}, timeoutMs = 1000) {
   const code = await marshal(source) ?? "";
   const request = { name: "f", code, arguments: args, outputs: ["out"], timeoutMs };
-  return await sandbox.run(request, new AbortController().signal);
+  return await sandbox.run(request, { signal: new AbortController().signal });
 }
 
 const cases: [string, string, RegExp][] = [
@@ -82,7 +82,7 @@ Deno.test({
   async fn() {
     const request = { name: "f", code: "AAAA", arguments: {}, outputs: [], timeoutMs: 100 };
     const error = await assertRejects(
-      () => sandbox.run(request, new AbortController().signal),
+      () => sandbox.run(request, { signal: new AbortController().signal }),
       GraphError,
     );
     assertMatch(error.message, /minor version/);
@@ -98,12 +98,12 @@ Deno.test({
     const request = { name: "f", code, arguments: {}, outputs: ["out"], timeoutMs: 5000 };
     const ended: string[] = [];
     const running = [0, 1, 2, 3].map(async () => {
-      await sandbox.run(request, new AbortController().signal);
+      await sandbox.run(request, { signal: new AbortController().signal });
       ended.push("ran");
     });
     const reason = new GraphError("cancelled", "left");
     const abort = new AbortController();
-    const waiting = sandbox.run(request, abort.signal).catch((error) => {
+    const waiting = sandbox.run(request, { signal: abort.signal }).catch((error) => {
       assertEquals(error, reason);
       ended.push("left");
     });

@@ -109,6 +109,25 @@ Deno.test("transform regex of a session that ends gives its place to others at o
   assertLess(performance.now() - start, 900);
 });
 
+Deno.test("transform regex of one tenant waits for no queue of another's", async () => {
+  const steps = (pattern: string) => parseTransforms([{ kind: "regex", pattern }]);
+  const leave = new AbortController();
+  const slow = Array.from({ length: 16 }, () =>
+    applyTransforms(steps("^(a|aa)+$"), "a".repeat(60) + "b", {
+      tenant: "slow",
+      signal: leave.signal,
+    }));
+  const ended = Promise.allSettled(slow);
+  let over = 0;
+  for (const one of slow) one.catch(() => over++);
+  const quick = await applyTransforms(steps("(a+) (b+)"), "a b", { tenant: "quick" });
+  // Four run at a time, each for a second: it has waited for one of these, not for sixteen.
+  assertLess(over, 5);
+  assertEquals(quick, "a");
+  leave.abort(new Error("enough"));
+  await ended;
+});
+
 Deno.test("transform json finds the value in talk around it", async () => {
   const text = 'Here you are: {"files": [{"name": "a.py", "lines": 3}], "x-y": null} Enjoy {that}.';
   assertEquals(await apply([{ kind: "json", path: "$.files[0].name" }], text), "a.py");

@@ -8,7 +8,7 @@ import { upscaleImage } from "../../src/lut/upscale_image.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 nativeProblem();
-const never = new AbortController().signal;
+const never = { signal: new AbortController().signal };
 const picture = {
   width: 12,
   height: 8,
