@@ -341,9 +341,10 @@ export class GraphRuntime implements AsyncDisposable {
     }
     if (node.deadline !== undefined) {
       const ms = node.deadline - this.#clock.now();
-      const cancel = this.#clock.after(Math.max(0, ms), () => {
+      const late = () =>
         this.#fail(node, new GraphError("timeout", `Call ${node.requestId}: its deadline passed`));
-      });
+      if (ms <= 0) return late();
+      const cancel = this.#clock.after(ms, late);
       this.#deadlines.set(node, cancel);
     }
     // Somebody may have been waiting for this output before it had a producer.

@@ -1,4 +1,5 @@
 import type { Criteria } from "./criteria.ts";
+import type { KeptError } from "./kept_error.ts";
 import type { RawOutput } from "./node.ts";
 import type { Operation } from "./operation.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
@@ -9,7 +10,7 @@ export interface StoredValue {
   id: string;
   value: string;
   /** Present when it failed. */
-  error?: string;
+  error?: KeptError;
   /** Present when later chains of the call continue from it. */
   raw?: RawOutput;
 }
@@ -44,6 +45,7 @@ export interface GraphStore {
   set(sessionId: number, variableId: string, value: string): void;
   /** Keeps what became of a variable by itself. */
   settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void;
+  /** Keeps a call, its deadline as a moment: whatever time a restart takes counts. */
   submit(sessionId: number, requestId: number, operation: Operation, ids: string[]): void;
   demand(sessionId: number, variableId: string, criteria: Criteria): void;
   /** Keeps all that `writes` keeps, or, when it throws, none of it. */

@@ -29,7 +29,7 @@ export interface SemanticCall {
   /** Drop the text after the last output (default); a call must have an output then. */
   removePureFill: boolean;
   outputCriteria?: string | null;
-  /** Milliseconds from submission after which outputs that are not there fail. */
+  /** Milliseconds from submission after which outputs that are not there fail; of a call that was kept, from its coming back. */
   deadlineMs?: number;
   /** Seed of outputs whose configuration names none. */
   seed: number;

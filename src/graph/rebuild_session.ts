@@ -1,6 +1,6 @@
 import { buildOperation } from "./graph_builder.ts";
-import { GraphError } from "./graph_error.ts";
 import type { StoredSession } from "./graph_store.ts";
+import { revivedError } from "./kept_error.ts";
 import type { GraphNode } from "./node.ts";
 import type { Session } from "./session.ts";
 
@@ -26,7 +26,7 @@ export function rebuildSession(session: Session, stored: StoredSession, now: num
     if (variable.producer?.kind === "chain") variable.producer.raw = raw;
     session.recharge(value.length);
     if (error === undefined) variable.set(value);
-    else variable.fail(new GraphError("failed", error));
+    else variable.fail(revivedError(error));
   }
   for (const node of session.nodes) {
     const ended = node.outputs.every((output) => output.state !== "pending");

@@ -3,12 +3,13 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { asError } from "../common/as_error.ts";
 import type { Criteria } from "./criteria.ts";
 import type { GraphStore, StoredEntry, StoredSession, StoredValue } from "./graph_store.ts";
+import { keptError } from "./kept_error.ts";
 import type { RawOutput } from "./node.ts";
 import type { Operation } from "./operation.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
 import type { Session } from "./session.ts";
 
-const VERSION = 1;
+const VERSION = 2;
 const ownTables = ["session", "entry", "value", "demand"];
 
 // A value may begin with a byte order mark.
@@ -16,7 +17,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Texts as bytes: `node:sqlite` ends a text at its first zero character, though all of it is stored. */
 const values = `
-SELECT session, variable, raw, CAST(value AS BLOB) AS value, CAST(error AS BLOB) AS error FROM value
+SELECT session, variable, raw, kind, CAST(value AS BLOB) AS value, CAST(error AS BLOB) AS error FROM value
 `;
 
 const schema = `
@@ -30,7 +31,7 @@ CREATE TABLE entry (
 CREATE INDEX entry_session ON entry(session, number);
 CREATE TABLE value (
   session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
-  value TEXT NOT NULL, error TEXT, raw TEXT, PRIMARY KEY (session, variable)
+  value TEXT NOT NULL, error TEXT, raw TEXT, kind TEXT, PRIMARY KEY (session, variable)
 ) STRICT;
 CREATE TABLE demand (
   session INTEGER NOT NULL REFERENCES session(id) ON DELETE CASCADE, variable TEXT NOT NULL,
@@ -38,39 +39,55 @@ CREATE TABLE demand (
 ) STRICT;
 `;
 
+/** What makes a store of a version one of the next. */
+const migrations = ["ALTER TABLE value ADD COLUMN kind TEXT;"];
+
+/** How a call is kept: `expires` is when its deadline passes, in milliseconds since 1970. */
+interface KeptOperation {
+  operation: Operation;
+  ids: string[];
+  expires?: number;
+}
+
 /**
  * Keeps sessions in one SQLite file. A write is on its way to the disk when its method returns: it survives the
  * death of the process at once, and a power cut after SQLite's next checkpoint (write-ahead log, `synchronous =
- * NORMAL`, which takes a write from 350 µs to about 30 µs here). The file must not be shared by two servers.
+ * NORMAL`, which takes a write from 350 µs to about 30 µs here). The file must not be shared by two servers. Files of older versions are
+ * brought up to this one.
  */
 export class SqliteStore implements GraphStore {
   readonly #path: string;
   readonly #database: DatabaseSync;
+  readonly #now: () => number;
   readonly #insertSession: StatementSync;
   readonly #deleteSession: StatementSync;
   readonly #insertEntry: StatementSync;
   readonly #insertValue: StatementSync;
   readonly #insertDemand: StatementSync;
 
-  /** Opens or makes `path`. Throws, by its name, when it is no store of sessions, is locked, or is of another version. */
-  constructor(path: string) {
+  /**
+   * Opens or makes `path`. Throws, by its name, when it is no store of sessions, is locked, or is of a later version. `now` is the time in
+   * milliseconds since 1970.
+   */
+  constructor(path: string, { now = Date.now }: { now?: () => number } = {}) {
     this.#path = path;
+    this.#now = now;
     this.#database = opened(path);
     const prepare = (sql: string) => this.#database.prepare(sql);
     try {
-      const fresh = this.#isEmpty();
+      const version = this.#version();
       this.#database.exec("PRAGMA journal_mode = WAL");
       this.#database.exec("PRAGMA synchronous = NORMAL");
       this.#database.exec("PRAGMA foreign_keys = ON");
       // Held until the file is closed, so that a second server fails at once instead of mixing its writes in.
       this.#database.exec("PRAGMA locking_mode = EXCLUSIVE");
       // A write in any case, so that a file that cannot be written is refused now.
-      const tables = fresh ? schema : "";
+      const tables = version === 0 ? schema : migrations.slice(version - 1).join("");
       this.#database.exec(`BEGIN; ${tables} PRAGMA user_version = ${VERSION}; COMMIT`);
       this.#insertSession = prepare("INSERT INTO session VALUES (?, ?, ?, ?)");
       this.#deleteSession = prepare("DELETE FROM session WHERE id = ?");
       this.#insertEntry = prepare("INSERT INTO entry (session, kind, data) VALUES (?, ?, ?)");
-      this.#insertValue = prepare("INSERT OR IGNORE INTO value VALUES (?, ?, ?, ?, ?)");
+      this.#insertValue = prepare("INSERT OR IGNORE INTO value VALUES (?, ?, ?, ?, ?, ?)");
       this.#insertDemand = prepare("INSERT OR REPLACE INTO demand VALUES (?, ?, ?)");
     } catch (error) {
       this.#database.close();
@@ -100,21 +117,26 @@ export class SqliteStore implements GraphStore {
   }
 
   set(sessionId: number, variableId: string, value: string): void {
-    this.#insertValue.run(sessionId, variableId, value, null, null);
+    this.#insertValue.run(sessionId, variableId, value, null, null, null);
   }
 
   settle(sessionId: number, variable: SemanticVariable, raw: RawOutput | undefined): void {
+    const error = variable.error && keptError(variable.error);
     this.#insertValue.run(
       sessionId,
       variable.id,
       variable.state === "ready" ? variable.value : "",
-      variable.error?.message ?? null,
+      error?.message ?? null,
       raw ? JSON.stringify(raw) : null,
+      error?.kind ?? null,
     );
   }
 
   submit(sessionId: number, _requestId: number, operation: Operation, ids: string[]): void {
-    this.#insertEntry.run(sessionId, "operation", JSON.stringify({ operation, ids }));
+    const { deadlineMs } = operation;
+    const kept: KeptOperation = { operation, ids };
+    if (deadlineMs !== undefined) kept.expires = this.#now() + deadlineMs;
+    this.#insertEntry.run(sessionId, "operation", JSON.stringify(kept));
   }
 
   demand(sessionId: number, variableId: string, criteria: Criteria): void {
@@ -137,17 +159,17 @@ export class SqliteStore implements GraphStore {
     this.#database.close();
   }
 
-  /** Whether there is nothing in the file yet. Throws when there is anything but a store of this version: what belongs to others is left as it is. */
-  #isEmpty(): boolean {
+  /** The version of the store in the file; 0: nothing is in it yet. Throws when there is anything but a store: what belongs to others is left as it is. */
+  #version(): number {
     const tables = this.#rows("SELECT name FROM sqlite_master WHERE type = 'table'")
       .map((row) => row.name as string);
-    const [{ user_version: version }] = this.#rows("PRAGMA user_version");
-    if (tables.length === 0 && version === 0) return true;
+    const version = Number(this.#rows("PRAGMA user_version")[0].user_version);
+    if (tables.length === 0 && version === 0) return 0;
     if (tables.length > 0 && !ownTables.every((table) => tables.includes(table))) {
       throw new TypeError(`a database of something else, with the tables ${tables.join(", ")}`);
     }
-    if (version === VERSION) return false;
-    throw new RangeError(`store version ${version}, expected ${VERSION}`);
+    if (version >= 1 && version <= VERSION) return version;
+    throw new RangeError(`store version ${version}, expected at most ${VERSION}`);
   }
 
   #sessions(): StoredSession[] {
@@ -165,11 +187,15 @@ export class SqliteStore implements GraphStore {
     }
     for (const row of this.#rows("SELECT * FROM entry ORDER BY number")) {
       const data = JSON.parse(row.data as string);
-      sessions.get(row.session as number)?.entries.push({ kind: row.kind, ...data } as StoredEntry);
+      const entry = { kind: row.kind, ...data } as StoredEntry;
+      if (entry.kind === "operation") this.#setDeadline(data);
+      sessions.get(row.session as number)?.entries.push(entry);
     }
     for (const row of this.#rows(values)) {
       const value: StoredValue = { id: row.variable as string, value: textOf(row.value) };
-      if (row.error !== null) value.error = textOf(row.error);
+      if (row.error !== null) {
+        value.error = { message: textOf(row.error), kind: row.kind as string ?? undefined };
+      }
       if (row.raw !== null) value.raw = JSON.parse(row.raw as string) as RawOutput;
       sessions.get(row.session as number)?.settled.push(value);
     }
@@ -180,6 +206,13 @@ export class SqliteStore implements GraphStore {
       });
     }
     return [...sessions.values()];
+  }
+
+  /** What is left of a call's time, less than nothing maybe; never more than it was given, however the clock was set meanwhile. */
+  #setDeadline({ operation, expires }: KeptOperation): void {
+    const { deadlineMs } = operation;
+    if (deadlineMs === undefined || expires === undefined) return;
+    operation.deadlineMs = Math.min(deadlineMs, expires - this.#now());
   }
 
   #rows(sql: string): Record<string, unknown>[] {

@@ -7,6 +7,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { CapacityError, OutOfMemoryError } from "../../src/common/errors.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
 import type { GraphRuntimeOptions } from "../../src/graph/graph_runtime_options.ts";
@@ -15,6 +16,7 @@ import { SimulatedPool } from "../../src/graph/sim/simulated_pool.ts";
 import { VirtualClock } from "../../src/graph/sim/virtual_clock.ts";
 import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { SqliteStore } from "../../src/graph/sqlite_store.ts";
+import { parrotError } from "../../src/server/parrot_errors.ts";
 import { killedMix } from "./kill/killed_mix.ts";
 import { call, input, openWorld, output, submit } from "./support.ts";
 
@@ -162,6 +164,96 @@ Deno.test("SqliteStore: values and errors with zero characters come back whole",
       assertEquals(session.variable(ids.failed).error?.message, "no\0thing");
       return Promise.resolve();
     }, path);
+  });
+});
+
+Deno.test("SqliteStore: a failure is answered after a restart as before, whatever its kind", async () => {
+  const errors = [
+    new GraphError("limit", "too much"),
+    new GraphError("timeout", "too late"),
+    new RangeError("too long"),
+    new CapacityError("full"),
+    new OutOfMemoryError("no room"),
+    new Error("who knows"),
+  ];
+  await withFile(async (path) => {
+    let id = 0;
+    await run(({ graph }) => {
+      const session = graph.openSession();
+      id = session.id;
+      for (const error of errors) graph.createVariable(session, "v").fail(error);
+      return Promise.resolve();
+    }, path);
+    await run(({ graph }) => {
+      const kept = [...graph.session(id).variables.values()].map(({ error }) => error!);
+      assertEquals(kept.map(parrotError), errors.map(parrotError));
+      return Promise.resolve();
+    }, path);
+  });
+});
+
+Deno.test("SqliteStore brings a file of version 1 up to date, and keeps what is in it", async () => {
+  await withFile(async (path) => {
+    const ids = await run(({ graph }) => {
+      const session = graph.openSession();
+      graph.createVariable(session, "v", "kept");
+      graph.createVariable(session, "w").fail(new GraphError("limit", "too much"));
+      return Promise.resolve({ session: session.id, variables: [...session.variables.keys()] });
+    }, path);
+    const database = new DatabaseSync(path);
+    database.exec("ALTER TABLE value DROP COLUMN kind; PRAGMA user_version = 1");
+    database.close();
+    for (let i = 0; i < 2; i++) {
+      await run(({ graph }) => {
+        const [v, w] = ids.variables.map((id) => graph.session(ids.session).variable(id));
+        assertEquals(v.value, "kept");
+        assertEquals([(w.error as GraphError).code, w.error?.message], ["failed", "too much"]);
+        return Promise.resolve();
+      }, path);
+    }
+    await run(({ graph }) => {
+      const variable = graph.createVariable(graph.session(ids.session), "x");
+      variable.fail(new GraphError("limit", "too much"));
+      ids.variables.push(variable.id);
+      return Promise.resolve();
+    }, path);
+    await run(({ graph }) => {
+      const { error } = graph.session(ids.session).variable(ids.variables[2]);
+      assertEquals((error as GraphError).code, "limit");
+      return Promise.resolve();
+    }, path);
+  });
+});
+
+Deno.test("SqliteStore: a deadline goes on while the server is away", async () => {
+  await withFile(async (path) => {
+    let now = 1e12;
+    const open = () => openWorld({}, { store: new SqliteStore(path, { now: () => now }) });
+    let id = 0, outs: string[] = [];
+    {
+      await using world = open();
+      id = world.session.id;
+      const unset = world.graph.createVariable(world.session, "unset");
+      outs = [1000, 60_000, 90_000].map((deadlineMs) =>
+        submit(world, call("{{i}} {{o}}", [input("i", unset), output("o", 1)], { deadlineMs })).o
+      );
+    }
+    const failsAfter = async (out: string) => {
+      await using world = open();
+      const session = world.graph.session(id);
+      await assertRejects(
+        () => world.clock.run(world.graph.read(session, out, "latency")),
+        GraphError,
+        "its deadline passed",
+      );
+      return world.clock.now();
+    };
+    now += 400;
+    assertEquals(await failsAfter(outs[0]), 600);
+    now += 9_600;
+    assertEquals(await failsAfter(outs[1]), 50_000);
+    now += 100_000;
+    assertEquals(await failsAfter(outs[2]), 0);
   });
 });
 
@@ -352,7 +444,7 @@ Deno.test("SqliteStore leaves another application's database as it is, and names
     refused("a database of something else, with the tables session");
     assertEquals(change("DROP TABLE session"), 0);
     change("PRAGMA user_version = 7");
-    refused("store version 7, expected 1");
+    refused("store version 7, expected at most 2");
     change("PRAGMA user_version = 0");
     new SqliteStore(path).close();
     Deno.removeSync(path);

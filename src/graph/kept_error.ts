@@ -1,0 +1,44 @@
+import {
+  CancelledError,
+  CapacityError,
+  ConstraintError,
+  DeviceLostError,
+  ModelFormatError,
+  OutOfMemoryError,
+} from "../common/errors.ts";
+import { GraphError, type GraphErrorCode } from "./graph_error.ts";
+
+/** An error as the store keeps it. */
+export interface KeptError {
+  /** The class name, with a graph's error and its code: `GraphError(limit)`. Absent: kept before there were kinds. */
+  kind?: string;
+  message: string;
+}
+
+/** Classes that are answered in different ways. */
+const classes: Record<string, new (message: string) => Error> = {
+  CancelledError,
+  CapacityError,
+  ConstraintError,
+  DeviceLostError,
+  ModelFormatError,
+  OutOfMemoryError,
+  RangeError,
+  SyntaxError,
+  TypeError,
+  Error,
+};
+
+/** What is kept of an error. */
+export function keptError(error: Error): KeptError {
+  const kind = error instanceof GraphError ? `GraphError(${error.code})` : error.name;
+  return { kind, message: error.message };
+}
+
+/** The error of which that was kept: answered as it was. */
+export function revivedError({ kind, message }: KeptError): Error {
+  if (kind === undefined) return new GraphError("failed", message);
+  const code = /^GraphError\((\w+)\)$/.exec(kind)?.[1];
+  if (code !== undefined) return new GraphError(code as GraphErrorCode, message);
+  return new (Object.hasOwn(classes, kind) ? classes[kind] : Error)(message);
+}
