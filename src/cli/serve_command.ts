@@ -1,5 +1,6 @@
 import { basename } from "@std/path";
 import { apiKeysFromEnvironment } from "../common/env.ts";
+import { checkPython } from "../graph/check_python.ts";
 import { resolveAppOptions } from "../server/options.ts";
 import { serve, type ServeOptions } from "../server/serve.ts";
 import { checkBind } from "../server/start_server.ts";
@@ -120,6 +121,8 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   try {
     checkBind(options);
     resolveAppOptions(options);
+    // Before models are loaded.
+    if (options.allowNativeCalls) await checkPython(options.python);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

@@ -1,7 +1,7 @@
 import { FewAtATime } from "../common/few_at_a_time.ts";
-import { log } from "../common/log.ts";
 import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions, NativeRequest } from "./native_functions.ts";
+import { pythonCommand, pythonPlace } from "./python_command.ts";
 import script from "./python_sandbox.py" with { type: "text" };
 
 /** Address space of a function's process: CPython itself takes about 20 MB. */
@@ -19,34 +19,14 @@ const MAX_PROCESSES = 4;
  * specific to CPython's minor version: `python` must be the client's.
  */
 export function pythonSandbox(python = "python3"): NativeFunctions {
-  let isolation: Promise<string[]> | undefined;
   const processes = new FewAtATime(MAX_PROCESSES, Infinity);
   return {
     async run(request, turn) {
-      isolation ??= findIsolation();
-      const command = [...await isolation, python];
+      const command = await pythonCommand(python);
       const run = () => runOnce(command, request, turn.signal);
       return await processes.run("functions", run, turn);
     },
   };
-}
-
-/** The command that takes the network away; empty where the system does not let it. */
-async function findIsolation(): Promise<string[]> {
-  for (const flags of [["-n"], ["-r", "-n"]]) {
-    try {
-      const { success } = await new Deno.Command("unshare", {
-        args: [...flags, "true"],
-        stdout: "null",
-        stderr: "null",
-      }).output();
-      if (success) return ["unshare", ...flags];
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-  log("warn", "native functions run without a network namespace: unshare is not available");
-  return [];
 }
 
 async function runOnce(
@@ -58,10 +38,8 @@ async function runOnce(
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command(program, {
+      ...pythonPlace,
       args: [...args, "-I", "-S", "-c", script],
-      cwd: "/",
-      clearEnv: true,
-      env: { PATH: "/usr/local/bin:/usr/bin:/bin", PYTHONHASHSEED: "0" },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

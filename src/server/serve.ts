@@ -1,4 +1,5 @@
 import type { EnginePool } from "../engine/types.ts";
+import { checkPython } from "../graph/check_python.ts";
 import type { PoolOptions } from "./open_pool.ts";
 import type { ApplicationOptions, AppOptions, FetchHandler } from "./options.ts";
 import { startServer } from "./start_server.ts";
@@ -39,9 +40,10 @@ export interface RunningServer extends AsyncDisposable {
 
 /**
  * Serves on a port. Resolves as soon as it listens: `/ready` tells when the models have loaded. Rejects with
- * `TypeError` for a bind beyond loopback without a key, `RangeError` for options out of range, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
+ * `TypeError` for a bind beyond loopback without a key or a `python` that is none, `RangeError` for options out of range, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
  * address when it cannot be bound otherwise.
  */
-export function serve(options: ServeOptions = {}): Promise<RunningServer> {
-  return startServer(options, defaultSurfaces(options));
+export async function serve(options: ServeOptions = {}): Promise<RunningServer> {
+  if (options.allowNativeCalls) await checkPython(options.python);
+  return await startServer(options, defaultSurfaces(options));
 }

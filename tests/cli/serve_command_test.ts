@@ -130,6 +130,10 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     ],
     [["--model", model, "--allow-host", "GPU.lan"], "in small letters and without a port"],
     [["--model", model, "--api-key", "a b"], "characters that no header carries"],
+    [
+      ["--model", model, "--allow-native-calls", "--python", "/nowhere/python"],
+      "python: /nowhere/python: ",
+    ],
     [["--models", "/nowhere"], "--models /nowhere: no such folder"],
     [["--models", model], `--models ${model}: is a file, expected a folder`],
     [["--model", folder], `--model ${folder}: is a folder, expected a file`],

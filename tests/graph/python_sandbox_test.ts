@@ -1,4 +1,5 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { checkPython } from "../../src/graph/check_python.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { pythonSandbox } from "../../src/graph/python_sandbox.ts";
 
@@ -110,5 +111,41 @@ Deno.test({
     setTimeout(() => abort.abort(reason), 20);
     await Promise.all([...running, waiting]);
     assertEquals(ended, ["left", "ran", "ran", "ran", "ran"]);
+  },
+});
+
+Deno.test({
+  name: "checkPython takes CPython, by a relative path too, as pythonSandbox does, and names what is none",
+  ignore: !available,
+  async fn() {
+    await checkPython();
+    for (
+      const [python, words] of [
+        ["/nowhere/python", "No such file"],
+        ["python-of-nobody", "python-of-nobody"],
+        ["/bin/echo", "says"],
+        ["/bin/false", "exit code 1"],
+      ]
+    ) {
+      const error = await assertRejects(() => checkPython(python), TypeError, `python: ${python}: `);
+      assertStringIncludes(error.message, words);
+      assertStringIncludes(error.message, "expected an interpreter of CPython");
+    }
+    const folder = await Deno.makeTempDir({ dir: Deno.cwd() });
+    try {
+      const { stdout } = await new Deno.Command("/bin/sh", {
+        args: ["-c", "command -v python3"],
+        env: { PATH: "/usr/local/bin:/usr/bin:/bin" },
+      }).output();
+      await Deno.symlink(new TextDecoder().decode(stdout).trim(), `${folder}/python`);
+      const relative = `./${folder.slice(Deno.cwd().length + 1)}/python`;
+      await checkPython(relative);
+      const code = await marshal("def f(out):\n  out.set('there')") ?? "";
+      const request = { name: "f", code, arguments: {}, outputs: ["out"], timeoutMs: 1000 };
+      const { signal } = new AbortController();
+      assertEquals(await pythonSandbox(relative).run(request, { signal }), { out: "there" });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   },
 });
