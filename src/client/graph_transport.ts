@@ -6,6 +6,11 @@ export interface GraphClientOptions {
   apiKey?: string;
   /** How requests are made: an application's own `fetch` runs without a network. Default the global one. */
   fetch?: (request: Request) => Response | Promise<Response>;
+  /**
+   * Milliseconds that whoever reads a variable waits, in all, to ask again for it while no server answers: one with a store is started anew
+   * in this time, and has it then. 0: not at all. Default 10,000.
+   */
+  reconnectMs?: number;
 }
 
 /** The server refused, or the work failed. */
@@ -26,12 +31,15 @@ export class GraphTransport {
   readonly #base: string;
   readonly #apiKey: string | undefined;
   readonly #fetch: NonNullable<GraphClientOptions["fetch"]>;
+  /** Milliseconds that readers wait in all for a server to come back. */
+  readonly reconnectMs: number;
 
   /** A connection to the server at `options.url`, http://127.0.0.1:8080 by default. */
   constructor(options: GraphClientOptions) {
     this.#base = (options.url ?? "http://127.0.0.1:8080").replace(/\/+$/, "");
     this.#apiKey = options.apiKey;
     this.#fetch = options.fetch ?? ((request) => fetch(request));
+    this.reconnectMs = options.reconnectMs ?? 10_000;
   }
 
   /** Sends a request; throws `GraphRequestError` for any answer but a good one, and a `TypeError` that names the server when none comes. */

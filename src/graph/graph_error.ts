@@ -21,6 +21,9 @@ export type GraphErrorCode =
   /** The server was told not to do this. */
   | "forbidden";
 
+/** What those are told whose work a server leaves that stops: with a store, the one that is started after it goes on. */
+export const shuttingDown = "The server is shutting down";
+
 /** A failure of the graph, or of a variable in it. */
 export class GraphError extends Error {
   override readonly name = "GraphError";

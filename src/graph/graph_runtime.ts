@@ -6,7 +6,7 @@ import { type Criteria, deduceCriteria, parseCriteria } from "./criteria.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { FairShare } from "./fair_share.ts";
 import { buildOperation } from "./graph_builder.ts";
-import { GraphError } from "./graph_error.ts";
+import { GraphError, shuttingDown } from "./graph_error.ts";
 import type { GraphRuntimeOptions } from "./graph_runtime_options.ts";
 import type { GraphStore, StoredSession } from "./graph_store.ts";
 import { randomSafeInteger, randomSecret } from "./ids.ts";
@@ -178,7 +178,7 @@ export class GraphRuntime implements AsyncDisposable {
 
   /** Adds calls to the graph. Throws `GraphError`; the graph is as before then. */
   submit(session: Session, operation: Operation): Submitted {
-    if (this.#draining) throw new GraphError("unavailable", "The server is shutting down");
+    if (this.#draining) throw new GraphError("unavailable", shuttingDown);
     const wanted = operation.outputCriteria ?? undefined;
     const criteria = wanted === undefined ? undefined : parseCriteria(wanted);
     refuseUnsupported(operation.kind, this.#options);
@@ -266,7 +266,7 @@ export class GraphRuntime implements AsyncDisposable {
     for (const cancel of this.#deadlines.values()) cancel();
     this.#deadlines.clear();
     this.#dispatcher.close();
-    const error = new GraphError("cancelled", "The server is shutting down");
+    const error = new GraphError("unavailable", shuttingDown);
     const store = this.#options.store;
     for (const session of this.#sessions.values()) {
       session.close();

@@ -17,7 +17,7 @@ import {
   output,
   semanticFunction,
 } from "../../src/client/mod.ts";
-import { startParrot } from "../server/parrot_support.ts";
+import { fastCost, type ParrotServer, startParrot } from "../server/parrot_support.ts";
 
 const echo = semanticFunction`Say ${input("text")}: ${output("said", { maxTokens: 64 })}`;
 
@@ -308,4 +308,88 @@ Deno.test("GraphSession names the server that does not answer", async () => {
     TypeError,
     `expected one that listens at ${url}`,
   );
+});
+
+Deno.test("GraphSession reads on when its server is started anew, values, pieces and bytes", async () => {
+  const folder = await Deno.makeTempDir();
+  const options = { store: `${folder}/graph.db` };
+  const engine = {
+    answer: (prompt: string) => `[${prompt}]`.repeat(8),
+    cost: { ...fastCost, overheadMs: 5 },
+  };
+  let server: ParrotServer | undefined = await startParrot(options, engine);
+  const fetch = (request: Request) => {
+    if (!server) throw new TypeError("connection refused");
+    return server.fetch(request);
+  };
+  try {
+    const session = new GraphSession({ fetch });
+    const make = (text: string) => session.call(echo, { text }).said;
+    const [early, late, piecewise, bytes] = ["early", "late", "piecewise", "bytes"].map(make);
+    const values = [early.get()];
+    await session.flushed();
+    values.push(late.get(), bytes.bytes().then((raw) => new TextDecoder().decode(raw)));
+    let pieces = "", before = "";
+    for await (const piece of piecewise.stream()) {
+      pieces += piece;
+      if (before !== "") continue;
+      before = piece;
+      const old = server;
+      server = undefined;
+      await old?.[Symbol.asyncDispose]();
+      setTimeout(async () => server = await startParrot(options, engine), 150);
+    }
+    const expected = (text: string) => `[Say ${text}: ]`.repeat(8);
+    assertEquals(pieces, expected("piecewise"));
+    assertLess(before.length, pieces.length);
+    assertEquals(await Promise.all(values), ["early", "late", "bytes"].map(expected));
+  } finally {
+    await server?.[Symbol.asyncDispose]();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("GraphSession gives up on a server that does not come back, and hides no other text", async () => {
+  await using server = await startParrot({}, { answer: (prompt) => `[${prompt}]` });
+  const url = "http://127.0.0.1:1";
+  let broken: ((path: string) => Response | undefined) | undefined;
+  let asked = 0;
+  const session = new GraphSession({
+    url,
+    reconnectMs: 250,
+    fetch: (request) => {
+      asked++;
+      return broken?.(new URL(request.url).pathname) ?? server.fetch(request);
+    },
+  });
+  const { said } = session.call(echo, { text: "a" });
+  await session.flushed();
+  asked = 0;
+  broken = () => {
+    throw new TypeError("connection refused");
+  };
+  const names = `expected one that listens at ${url}`;
+  await assertRejects(() => said.get(), TypeError, names);
+  await assertRejects(() => Array.fromAsync(said.stream()), TypeError, names);
+  // Pauses of 100 and 150 ms each time.
+  assertEquals(asked, 6);
+  const leave = AbortSignal.timeout(20);
+  await assertRejects(() => said.get({ signal: leave }), DOMException, "timeout");
+  broken = () => {
+    broken = undefined;
+    return new Response('data: {"text": "something else"}\n\n');
+  };
+  await assertRejects(
+    () => Array.fromAsync(said.stream()),
+    GraphRequestError,
+    "its text came otherwise",
+  );
+  // What the server refuses is no reason to ask again.
+  const other = session.variable("x");
+  await session.flushed();
+  await other.cancel();
+  asked = 0;
+  await assertRejects(() => other.get(), GraphRequestError, "was cancelled");
+  assertEquals(asked, 1);
+  assertEquals(await said.get(), "[Say a: ]");
 });
