@@ -1,6 +1,6 @@
 import { basename } from "@std/path";
 import { apiKeysFromEnvironment } from "../common/env.ts";
-import { checkPython } from "../graph/check_python.ts";
+import { checkPython } from "../server/check_python.ts";
 import { resolveAppOptions } from "../server/options.ts";
 import { serve, type ServeOptions } from "../server/serve.ts";
 import { checkBind } from "../server/start_server.ts";

@@ -106,8 +106,11 @@ export class RemoteVariable {
   /** The raw bytes of the value: what an image's data URL stands for. Asked for again as by `get`. */
   async bytes(options: { criteria?: Criteria; signal?: AbortSignal } = {}): Promise<Uint8Array> {
     const { criteria = "latency", signal } = options;
-    const buffer = await this.#read("/content", { criteria, signal }, (answer) =>
-      answer.arrayBuffer());
+    const buffer = await this.#read(
+      "/content",
+      { criteria, signal },
+      (answer) => answer.arrayBuffer(),
+    );
     return new Uint8Array(buffer);
   }
 

@@ -14,5 +14,8 @@ export interface NativeRequest {
 /** Runs functions that clients send. */
 export interface NativeFunctions {
   /** Resolves to the text of every output. Rejects with `GraphError`: failed, timeout, cancelled. */
-  run(request: NativeRequest, turn: Turn & { signal: AbortSignal }): Promise<Record<string, string>>;
+  run(
+    request: NativeRequest,
+    turn: Turn & { signal: AbortSignal },
+  ): Promise<Record<string, string>>;
 }

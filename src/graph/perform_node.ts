@@ -7,7 +7,11 @@ import { applyTransforms } from "./transform.ts";
 
 /** Enlarges the image in a data URL. The engines for images and video implement it. */
 export interface MediaUpscaler {
-  upscale(dataUrl: string, options: UpscaleOptions, turn: Turn & { signal: AbortSignal }): Promise<string>;
+  upscale(
+    dataUrl: string,
+    options: UpscaleOptions,
+    turn: Turn & { signal: AbortSignal },
+  ): Promise<string>;
 }
 
 /** What runs nodes that are no language model's work. */

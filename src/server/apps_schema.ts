@@ -28,9 +28,10 @@ export const appSchema = z.object({
       "Bodies of /v1/semantic_call or /v1/py_native_call, or {kind: transform | upscale, …}. A parameter " +
       "may say `ref` where it would say `var_id`: a variable above, or the output of any call here that says the same.",
   }),
-  outputs: untilFault(z.string(), z.record(z.string(), z.string()), most.variables).default({}).openapi({
-    description: "Criteria by ref: what to start at once.",
-  }),
+  outputs: untilFault(z.string(), z.record(z.string(), z.string()), most.variables).default({})
+    .openapi({
+      description: "Criteria by ref: what to start at once.",
+    }),
   reads: z.array(
     z.object({
       ref: z.string(),

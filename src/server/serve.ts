@@ -1,5 +1,5 @@
 import type { EnginePool } from "../engine/types.ts";
-import { checkPython } from "../graph/check_python.ts";
+import { checkPython } from "./check_python.ts";
 import type { PoolOptions } from "./open_pool.ts";
 import type { ApplicationOptions, AppOptions, FetchHandler } from "./options.ts";
 import { startServer } from "./start_server.ts";

@@ -290,8 +290,7 @@ Deno.test("limits: the characters of all sessions together are bounded, fairly, 
   graph.createVariable(one, "v", text);
   const late = graph.createVariable(two, "w", text);
   assertEquals(graph.charCount, 9024);
-  const refused = (work: () => unknown, words: string) =>
-    assertThrows(work, GraphError, words);
+  const refused = (work: () => unknown, words: string) => assertThrows(work, GraphError, words);
   const share = "the sessions of this key hold 9024 characters, expected at most half of the 20000";
   refused(() => graph.createVariable(two, "y", text), `Variable y: ${share}`);
   const long = call(`${text} {{o}}`, [output("o", 1)]);

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { checkPython } from "../../src/graph/check_python.ts";
+import { checkPython } from "../../src/server/check_python.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { pythonSandbox } from "../../src/graph/python_sandbox.ts";
 
@@ -115,7 +115,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "checkPython takes CPython, by a relative path too, as pythonSandbox does, and names what is none",
+  name:
+    "checkPython takes CPython, by a relative path too, as pythonSandbox does, and names what is none",
   ignore: !available,
   async fn() {
     await checkPython();
@@ -127,7 +128,11 @@ Deno.test({
         ["/bin/false", "exit code 1"],
       ]
     ) {
-      const error = await assertRejects(() => checkPython(python), TypeError, `python: ${python}: `);
+      const error = await assertRejects(
+        () => checkPython(python),
+        TypeError,
+        `python: ${python}: `,
+      );
       assertStringIncludes(error.message, words);
       assertStringIncludes(error.message, "expected an interpreter of CPython");
     }

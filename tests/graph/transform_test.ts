@@ -112,11 +112,14 @@ Deno.test("transform regex of a session that ends gives its place to others at o
 Deno.test("transform regex of one tenant waits for no queue of another's", async () => {
   const steps = (pattern: string) => parseTransforms([{ kind: "regex", pattern }]);
   const leave = new AbortController();
-  const slow = Array.from({ length: 16 }, () =>
-    applyTransforms(steps("^(a|aa)+$"), "a".repeat(60) + "b", {
-      tenant: "slow",
-      signal: leave.signal,
-    }));
+  const slow = Array.from(
+    { length: 16 },
+    () =>
+      applyTransforms(steps("^(a|aa)+$"), "a".repeat(60) + "b", {
+        tenant: "slow",
+        signal: leave.signal,
+      }),
+  );
   const ended = Promise.allSettled(slow);
   let over = 0;
   for (const one of slow) one.catch(() => over++);

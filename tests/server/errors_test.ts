@@ -139,9 +139,11 @@ Deno.test("of many faults of a request the first are told, and how many more the
 
 Deno.test("of a long list at fault the first fault is told, in few words and soon", async () => {
   const { post, app } = testApp({}, {}, [parrotSurface()]);
-  const long = (element: unknown) => Array(130_000).fill(element);
-  const keyed = (value: unknown) =>
-    Object.fromEntries(Array.from({ length: 130_000 }, (_, i) => [i, value]));
+  const long = (element: unknown, length = 130_000) => Array(length).fill(element);
+  const keyed = (value: unknown, length = 130_000) =>
+    Object.fromEntries(Array.from({ length }, (_, i) => [i, value]));
+  // As many as a session has room for: of more, their number is told.
+  const room = 50_000;
   const message = { role: "user", content: "x" };
   const { session_id } = await (await post("/v1/session", {})).json();
   const cases: [string, Record<string, unknown>, string][] = [
@@ -171,11 +173,15 @@ Deno.test("of a long list at fault the first fault is told, in few words and soo
       input: "x",
       tool_choice: { type: "allowed_tools", mode: "auto", tools: long(1) },
     }, "tool_choice: "],
-    ["/v1/apps", { variables: long({}) }, "variables.0.ref: "],
-    ["/v1/apps", { calls: long(1) }, "calls.0: "],
-    ["/v1/apps", { outputs: keyed(1) }, "outputs.0: "],
-    ["/v1/apps", { calls: [{ template: "x", parameters: long({}) }] }, "parameters.0.name: "],
-    ["/v1/semantic_call", { session_id, template: "x", parameters: long({}) }, "parameters.0.name"],
+    ["/v1/apps", { variables: long({}, room) }, "variables.0.ref: "],
+    ["/v1/apps", { calls: long(1, room) }, "calls.0: "],
+    ["/v1/apps", { outputs: keyed(1, room) }, "outputs.0: "],
+    ["/v1/apps", { calls: [{ template: "x", parameters: long({}, room) }] }, "parameters.0.name: "],
+    [
+      "/v1/semantic_call",
+      { session_id, template: "x", parameters: long({}, room) },
+      "parameters.0.name",
+    ],
     ["/v1/semantic_call", {
       session_id,
       template: "x",

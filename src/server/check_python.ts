@@ -1,5 +1,5 @@
 import { asError } from "../common/as_error.ts";
-import { pythonCommand, pythonPlace } from "./python_command.ts";
+import { pythonCommand, pythonPlace } from "../graph/python_command.ts";
 
 /** Milliseconds that it may take to say what it is: 40 when idle. */
 const START_MS = 10_000;
