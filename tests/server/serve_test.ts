@@ -185,7 +185,11 @@ Deno.test({
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (const connection of connections) connection.close();
     await until(
-      () => fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false),
+      () =>
+        fetch(`http://127.0.0.1:${port}/health`).then(
+          (answer) => answer.text().then(() => answer.ok),
+          () => false,
+        ),
       "the port answers again",
     );
     child.kill("SIGTERM");
