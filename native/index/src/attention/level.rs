@@ -7,8 +7,9 @@ use super::plan::{First, Plan, Sample};
 
 /// Part of a budget that sampled queries may use up: those to come are others.
 const USED: f32 = 0.8;
-/// The same for plans that go in steps, where the next one costs much more.
-const STEPPED: f32 = 0.85;
+/// The same for plans that go in steps, where the next one costs much more. (At 0.85 a layer of `sparrow-tiny` over 128K tokens whose bytes are 0.9 % off
+/// took twice the time of the best exact scan for 0.6 %.)
+const STEPPED: f32 = 0.95;
 /// Times that thresholds are scaled.
 const SCALED: usize = 6;
 
@@ -68,7 +69,7 @@ pub(super) fn plans_for(
         found.into_iter().for_each(|(head, found)| wrong[head] = found);
     }
     // What no threshold keeps.
-    while error(&wrong, &whole) > 0.95 * budget {
+    while error(&wrong, &whole) > STEPPED * budget {
         let some = (0..heads.len()).filter(|head| plans[*head] != Plan::Exact);
         let worst = some.max_by(|a, b| added(&wrong[*a], &whole).total_cmp(&added(&wrong[*b], &whole)));
         let Some(worst) = worst else { break };
