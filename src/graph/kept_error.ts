@@ -1,11 +1,4 @@
-import {
-  CancelledError,
-  CapacityError,
-  ConstraintError,
-  DeviceLostError,
-  ModelFormatError,
-  OutOfMemoryError,
-} from "../common/errors.ts";
+import { fromErrorWire } from "../engine/error_wire.ts";
 import { GraphError, type GraphErrorCode } from "./graph_error.ts";
 
 /** An error as the store keeps it. */
@@ -14,20 +7,6 @@ export interface KeptError {
   kind?: string;
   message: string;
 }
-
-/** Classes that are answered in different ways. */
-const classes: Record<string, new (message: string) => Error> = {
-  CancelledError,
-  CapacityError,
-  ConstraintError,
-  DeviceLostError,
-  ModelFormatError,
-  OutOfMemoryError,
-  RangeError,
-  SyntaxError,
-  TypeError,
-  Error,
-};
 
 /** What is kept of an error. */
 export function keptError(error: Error): KeptError {
@@ -40,5 +19,5 @@ export function revivedError({ kind, message }: KeptError): Error {
   if (kind === undefined) return new GraphError("failed", message);
   const code = /^GraphError\((\w+)\)$/.exec(kind)?.[1];
   if (code !== undefined) return new GraphError(code as GraphErrorCode, message);
-  return new (Object.hasOwn(classes, kind) ? classes[kind] : Error)(message);
+  return fromErrorWire({ name: kind, message });
 }

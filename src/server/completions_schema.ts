@@ -2,7 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { responseFormatSchema } from "./constraint_schema.ts";
 import { generationFields } from "./generation_schema.ts";
 import { completionLogprobsFields, completionLogprobsSchema } from "./logprobs_schema.ts";
-import { finishReasonSchema, timingsSchema, tokenIdsSchema, usageSchema } from "./schema_common.ts";
+import { finishReasonSchema, promptsSchema, timingsSchema, usageSchema } from "./schema_common.ts";
 import { bestOfCheck, unsupportedInCompletions } from "./unsupported.ts";
 
 /** Tokens generated when `max_tokens` is absent, as OpenAI documents it for this route. */
@@ -13,15 +13,7 @@ const maxPrompts = 128;
 
 /** Body of `POST /v1/completions`. */
 export const completionRequestSchema = z.object({
-  prompt: z.union([
-    z.string(),
-    tokenIdsSchema,
-    z.array(z.string()).min(1).max(maxPrompts),
-    z.array(tokenIdsSchema).min(1).max(maxPrompts),
-  ], {
-    error:
-      `expected a string, an array of token ids, or an array of 1 to ${maxPrompts} of either kind`,
-  }).openapi({
+  prompt: promptsSchema(maxPrompts).openapi({
     description:
       "Text (control tokens written in it are recognised) or token ids, taken as they are; or several of either, each " +
       "answered by the choice of its index.",

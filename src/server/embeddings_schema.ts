@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { modelSchema, tokenIdsSchema } from "./schema_common.ts";
+import { modelSchema, promptsSchema } from "./schema_common.ts";
 import { unsupportedInEmbeddings } from "./unsupported.ts";
 
 /** Texts of one request at most, as OpenAI documents it. */
@@ -8,15 +8,7 @@ const maxInputs = 2048;
 /** Body of `POST /v1/embeddings`. */
 export const embeddingsRequestSchema = z.object({
   model: modelSchema,
-  input: z.union([
-    z.string(),
-    tokenIdsSchema,
-    z.array(z.string()).min(1).max(maxInputs),
-    z.array(tokenIdsSchema).min(1).max(maxInputs),
-  ], {
-    error:
-      `expected a string, an array of token ids, or an array of 1 to ${maxInputs} of either kind`,
-  }).openapi({
+  input: promptsSchema(maxInputs).openapi({
     description:
       "A text (control tokens written in it are text) or token ids, or several of either. Tokens that the model's metadata asks for at the " +
       "beginning and the end are added unless token ids bring them.",

@@ -45,6 +45,20 @@ export const tokenIdsSchema = z.custom<number[]>(
   "expected an array of non-negative integers",
 ).openapi({ type: "array", items: { type: "integer", minimum: 0 } });
 
+/** A text or token ids, or up to `most` of either. */
+export function promptsSchema(most: number): z.ZodUnion<
+  [z.ZodString, typeof tokenIdsSchema, z.ZodArray<z.ZodString>, z.ZodArray<typeof tokenIdsSchema>]
+> {
+  return z.union([
+    z.string(),
+    tokenIdsSchema,
+    z.array(z.string()).min(1).max(most),
+    z.array(tokenIdsSchema).min(1).max(most),
+  ], {
+    error: `expected a string, an array of token ids, or an array of 1 to ${most} of either kind`,
+  });
+}
+
 /** A model's name; the default model when absent. */
 export const modelSchema = z.string().nullish().openapi({
   description: "Name of a served model (a model file's stem); the first one when absent.",

@@ -4,18 +4,11 @@ import type { GenerateRequest } from "../../src/engine/types.ts";
 import { ResponseOutput } from "../../src/server/response_output.ts";
 import { serve } from "../../src/server/serve.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
+import { responseTools as tools, writtenCall as call } from "../support/response_tools.ts";
 import { testApp } from "../support/test_app.ts";
 import { until } from "../support/until.ts";
 
 const path = "/v1/responses";
-const parameters = {
-  type: "object",
-  properties: { zone: { enum: ["CET", "UTC"] } },
-  required: ["zone"],
-  additionalProperties: false,
-};
-const tools = [{ type: "function", name: "get_time", description: "The time", parameters }];
-const call = '<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}\n</tool_call>';
 
 /** The events of a stream, each of which has to be named by its type and numbered in order. */
 // deno-lint-ignore no-explicit-any -- tests look into JSON of any shape

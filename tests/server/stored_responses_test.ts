@@ -4,18 +4,11 @@ import { noUsage } from "../../src/engine/no_usage.ts";
 import { BackgroundResponses } from "../../src/server/background_responses.ts";
 import type { ResponseShape } from "../../src/server/response_shape.ts";
 import { ResponseStore } from "../../src/server/response_store.ts";
+import { responseTools as tools, writtenCall as call } from "../support/response_tools.ts";
 import { testApp } from "../support/test_app.ts";
 import { until } from "../support/until.ts";
 
 const path = "/v1/responses";
-const parameters = {
-  type: "object",
-  properties: { zone: { enum: ["CET", "UTC"] } },
-  required: ["zone"],
-  additionalProperties: false,
-};
-const tools = [{ type: "function", name: "get_time", description: "The time", parameters }];
-const call = '<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}\n</tool_call>';
 
 Deno.test("what a response was made of is listed, by pages, those before it first", async () => {
   const { post, get } = testApp({ reply: () => `Wait.\n${call}` });
