@@ -32,6 +32,7 @@ export interface EmbedTexts
 export class TextEmbedder {
   readonly #submit: (request: GenerateRequest) => Generation;
   #calls = 0;
+  #running = 0;
 
   /** `submit` hands a text to the engine, and throws `CapacityError` when its queue is full. */
   constructor(submit: (request: GenerateRequest) => Generation) {
@@ -53,9 +54,9 @@ export class TextEmbedder {
     }
   }
 
-  /** Texts of one call that may wait or run: calls that run side by side have as many each. */
-  get #share(): number {
-    return Math.max(1, Math.floor(AT_ONCE / this.#calls));
+  /** Whether a call that has so many texts waiting or running may begin another: calls side by side have as many each, one at least. */
+  #mayBegin(own: number): boolean {
+    return own === 0 || (own < AT_ONCE / this.#calls && this.#running < AT_ONCE);
   }
 
   async #embed(
@@ -82,15 +83,19 @@ export class TextEmbedder {
       });
       const work = read(generation, signal).then((text) => {
         texts[index] = text;
-      }).catch(fail(index)).finally(() => running.delete(generation));
+      }).catch(fail(index)).finally(() => {
+        running.delete(generation);
+        this.#running--;
+      });
       // Read below, unless another one fails first.
       work.catch(() => {});
       running.set(generation, work);
+      this.#running++;
     };
     signal?.addEventListener("abort", cancel);
     try {
       for (let next = 0; next < prompts.length || running.size > 0;) {
-        while (next < prompts.length && running.size < this.#share) {
+        while (next < prompts.length && this.#mayBegin(running.size)) {
           if (signal?.aborted) fail(next)(cancelled(signal));
           try {
             begin(prompts[next], next);

@@ -160,13 +160,15 @@ Deno.test("TextEngine.embed embeds more texts than may wait, and leaves others a
 });
 
 Deno.test("TextEngine.embed leaves others a place while several calls embed many texts, and serves these alike", async () => {
-  await using engine = await openFake({ maxSequences: 2, stepMs: 1 });
+  await using engine = await openFake({ maxSequences: 2, stepMs: 1 }, {
+    scheduler: { maxWaiting: 70 },
+  });
   const ended: number[] = [];
   const bulk = [200, 100, 100, 100].map(async (count, call) => {
     await engine.embed(Array.from({ length: count }, (_, i) => `text number ${i}`));
     ended.push(call);
   });
-  await until(() => engine.load().waiting > 100, "work of all");
+  await until(() => engine.load().waiting > 60, "work of all");
   const { ids } = await engine.complete("hello", { maxTokens: 2 });
   assertEquals(ids.length, 2);
   await Promise.all(bulk);
