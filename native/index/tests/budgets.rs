@@ -9,10 +9,19 @@ use support::{dense, head, to_half_grid};
 
 #[test]
 fn every_budget_is_kept_on_new_queries() {
-    let (tokens, dim, kv_heads, group, fresh) = (6000, 32, 2, 2, 60);
-    let samples = 300;
+    let (tokens, group, fresh, samples) = (6000, 2, 60, 300);
     let mut rng = sparrow_index::Rng::new(12);
-    for (sharp, alike) in [(0.4, false), (1.5, false), (0.4, true)] {
+    // Queries of one sharpness, and such as are a third and three times as sharp beside others.
+    let (same, mixed) = ([1.0; 3], [0.3, 1.0, 3.0]);
+    for (kv_heads, dim, sharp, alike, times) in [
+        (2, 32, 0.4, false, same),
+        (2, 32, 1.5, false, same),
+        (2, 32, 0.4, true, same),
+        (4, 16, 3.0, true, same),
+        (4, 32, 1.5, true, mixed),
+        (2, 64, 0.2, true, mixed),
+        (2, 64, 0.4, false, mixed),
+    ] {
         let heads: Vec<_> =
             (0..kv_heads).map(|kv| head(tokens, (samples + fresh) * group, dim, 50 + kv as u64)).collect();
         // Values that have nothing in common cancel, and what rounding scores to bytes adds does not.
@@ -23,8 +32,11 @@ fn every_budget_is_kept_on_new_queries() {
         };
         let keys: Vec<f32> = heads.iter().flat_map(|head| head.0.clone()).collect();
         let members = || heads.iter().flat_map(|head| head.1.chunks_exact((samples + fresh) * dim));
-        let scaled = |rows: &[f32]| rows.iter().map(|x| sharp * x).collect::<Vec<f32>>();
-        let queries: Vec<f32> = members().flat_map(|own| scaled(&own[..samples * dim])).collect();
+        let scaled = |rows: &[f32], first: usize| {
+            let at = |i: usize| sharp * times[(first + i / dim) % 3];
+            rows.iter().enumerate().map(|(i, x)| at(i) * x).collect::<Vec<f32>>()
+        };
+        let queries: Vec<f32> = members().flat_map(|own| scaled(&own[..samples * dim], 0)).collect();
         let options = LayerOptions {
             kv_heads,
             query_heads: kv_heads * group,
@@ -39,7 +51,7 @@ fn every_budget_is_kept_on_new_queries() {
         for budget in [0.2, 0.1, 0.03, 0.01, 0.007, 0.003, 0.001, 0.0002] {
             let mut errors = 0.0;
             for i in samples..samples + fresh {
-                let token: Vec<f32> = members().flat_map(|own| scaled(&own[i * dim..][..dim])).collect();
+                let token: Vec<f32> = members().flat_map(|own| scaled(&own[i * dim..][..dim], i)).collect();
                 let found = layer.attend(&token, AttendOptions { budget: Budget::Error(budget), bound: false });
                 let (mut wrong, mut whole) = (0.0, 0.0);
                 for ((found, _), (truth, _)) in
@@ -51,7 +63,9 @@ fn every_budget_is_kept_on_new_queries() {
                 errors += (wrong / whole).sqrt() / fresh as f32;
             }
             let plans: Vec<Plan> = layer.heads().iter().map(|head| head.plan(budget)).collect();
-            assert!(errors <= budget, "{sharp} {alike}: {errors} for {budget} by {plans:?}");
+            // So few queries of mixed sharpness tell their mean to a tenth.
+            let most = if times == mixed { 1.1 * budget } else { budget };
+            assert!(errors <= most, "{kv_heads} {dim} {sharp} {alike}: {errors} for {budget} by {plans:?}");
         }
     }
 }

@@ -129,9 +129,7 @@ impl AttentionLayer {
             let budget = level * target;
             let first = |rungs: &Vec<Rung>| rungs.first().map(|rung| First { plan: rung.plan, level });
             let first: Vec<Option<First>> = rungs.iter().map(first).collect();
-            // What tighter budgets look at is much, and their plans start from one that all queries were measured on.
-            let measured = if level < 1.0 { &few } else { &all };
-            let (plans, holds) = plans_for(&heads, &few, measured, &first, budget);
+            let (plans, holds) = plans_for(&heads, &few, &all, &first, budget);
             for ((rungs, plan), head) in rungs.iter_mut().zip(plans).zip(&mut heads) {
                 rungs.push(Rung { holds, plan });
                 head.hold_nibble_values(rungs[0].plan);
