@@ -7,6 +7,7 @@ import {
   type LinearOptions,
   type LinearVariant,
   splitColumns,
+  TILED_ROWS,
 } from "./linear_variant.ts";
 import type { WeightFormat } from "./weight_matrix.ts";
 
@@ -78,10 +79,13 @@ export const MAX_INLINE_NORM_ROWS = 8;
 const MANY_COLUMNS = 8192;
 
 /**
- * Prefill rows up to which tiles of 32 rows take less time than tiles of 128, which are fewer workgroups and partly empty. (One H200, two layers of Llama 3 8B's
- * shape in Q8_0, ms with tiles of 32, 64 and 128: 32 rows 3.4, 4.7, 6.6; 64 rows 4.1, 4.8, 6.7; 128 rows 6.0, 5.9, 6.8; 256 rows: 64 9.2, 128 9.3.)
+ * Prefill rows up to which short tiles by ranges of K take less time than tiles of 128 rows, which are few workgroups and partly empty. (One H200, four layers
+ * of Llama 3 8B's shape in Q8_0, ms with the one and the other: 192 rows 14.9, 16.8; 224 rows 17.4, 16.9. With tiles of 32 rows and all of K a thread 16 rows
+ * took 5.5, by ranges 2.8.)
  */
-const LOW_ROWS = 128;
+const LOW_ROWS = 192;
+/** Rows of such a tile. (Of 8 and 32: 24 rows 3.3 and 4.3 ms for 3.3, 64 rows 6.6 and 5.7 for 5.3.) */
+const RANGES_ROWS = 16;
 
 interface Choice {
   call: KernelCall;
@@ -204,22 +208,24 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       rows,
       columns / splitColumns({ pairs }),
     );
-  const tiled = (height: 2 | 8) =>
+  const tiled = () =>
+    make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, TILED_ROWS, columns / 64);
+  const ranges = () =>
     make(
-      { kernel: "tiled", height, rowSet: "prefill", storedNorm: true },
-      16 * height,
+      { kernel: "ranges", rows: RANGES_ROWS, rowSet: "prefill", storedNorm: true },
+      RANGES_ROWS,
       columns / 64,
     );
   const [one, eight, tall] = await Promise.all([
     split(1, columns < MANY_COLUMNS ? 1 : 2),
     split(8, 2),
-    sampled ? undefined : tiled(8),
+    sampled ? undefined : tiled(),
   ]);
   // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.
   let four: Choice | undefined;
   let low: Choice | undefined;
   const later = [async () => (four = await split(4, 2)).call];
-  if (tall) later.unshift(async () => (low = await tiled(2)).call);
+  if (tall) later.unshift(async () => (low = await ranges()).call);
   const decode = (rows: number) => {
     if (rows === 1) return one;
     return four && rows <= four.tile ? four : eight;

@@ -48,10 +48,11 @@ export type LinearVariant =
     | { kernel: "vector" }
     | { kernel: "rows"; rows: number; stepQuads: number }
     | {
-      kernel: "tiled";
-      /** Rows of a sixteenth of a tile. */
-      height: keyof typeof TILED_QUADS;
+      kernel: "ranges";
+      /** A multiple of 8. */
+      rows: number;
     }
+    | { kernel: "tiled" }
     | {
       kernel: "split";
       /** One, or so many that `rows * pairs` is a multiple of 8. */
@@ -80,8 +81,10 @@ const SPLIT_LANES = 64;
 /** Of its workgroup. */
 const SPLIT_THREADS = 128;
 
-/** Quads of K in a tile of `linear_tiled` with so many rows a thread: as many as fit the workgroup memory that WebGPU guarantees. */
-const TILED_QUADS = { 8: 4, 2: 8 };
+/** Rows a thread of `linear_tiled`, and quads of K in a tile: as many as fit the workgroup memory that WebGPU guarantees. */
+const TILED = { R: 8, KQ: 4 };
+/** Rows of a workgroup of a `tiled` variant. */
+export const TILED_ROWS = 16 * TILED.R;
 
 /** Columns of a workgroup of a `split` variant. */
 export function splitColumns({ pairs }: { pairs: number }): number {
@@ -148,8 +151,10 @@ function shaderConstants(
         STEP_WORDS: Math.max(1, variant.stepQuads / quads),
         LONG_FINISH: longFinish ? 1 : 0,
       };
+    case "ranges":
+      return { ROWS: variant.rows, WORDS: Math.max(1, 4 / quads) };
     case "tiled":
-      return { R: variant.height, KQ: TILED_QUADS[variant.height] };
+      return TILED;
     case "split":
       return {
         ROWS: variant.rows,

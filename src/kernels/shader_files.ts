@@ -47,6 +47,7 @@ import inputSampled from "../../shaders/dense/input_sampled.wgsl" with { type: "
 import inputSampledStored from "../../shaders/dense/input_sampled_stored.wgsl" with {
   type: "text",
 };
+import linearRanges from "../../shaders/dense/linear_ranges.wgsl" with { type: "text" };
 import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text" };
 import linearSplit from "../../shaders/dense/linear_split.wgsl" with { type: "text" };
 import linearTiled from "../../shaders/dense/linear_tiled.wgsl" with { type: "text" };
@@ -115,6 +116,7 @@ const sources = {
   "dense/input_plain": inputPlain,
   "dense/input_sampled": inputSampled,
   "dense/input_sampled_stored": inputSampledStored,
+  "dense/linear_ranges": linearRanges,
   "dense/linear_rows": linearRows,
   "dense/linear_split": linearSplit,
   "dense/linear_tiled": linearTiled,
