@@ -3,6 +3,7 @@ import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions, NativeRequest } from "./native_functions.ts";
 import { pythonCommand, pythonPlace } from "./python_command.ts";
 import script from "./python_sandbox.py" with { type: "text" };
+import { type ProcessResult, runProcess } from "./run_process.ts";
 
 /** Address space of a function's process: CPython itself takes about 20 MB. */
 const MEMORY_BYTES = 512 * 1024 * 1024;
@@ -35,69 +36,42 @@ async function runOnce(
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   const [program, ...args] = command;
-  let child: Deno.ChildProcess;
+  const options = { ...pythonPlace, args: [...args, "-I", "-S", "-c", script] };
+  const limits = { ms: request.timeoutMs + START_MS, bytes: MAX_RESULT_BYTES, signal };
+  let result: ProcessResult;
   try {
-    child = new Deno.Command(program, {
-      ...pythonPlace,
-      args: [...args, "-I", "-S", "-c", script],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
+    result = await runProcess(program, options, {
+      name: request.name,
+      code: request.code,
+      arguments: request.arguments,
+      outputs: request.outputs,
+      cpu_seconds: Math.ceil(request.timeoutMs / 1000),
+      memory_bytes: MEMORY_BYTES,
+    }, limits);
   } catch (error) {
     throw new GraphError(
       "unavailable",
       `Native functions: ${program}: ${(error as Error).message}`,
     );
   }
-  let ended: "timeout" | "cancelled" | "limit" | undefined;
-  const stop = (why: "timeout" | "cancelled" | "limit") => {
-    ended ??= why;
-    try {
-      child.kill("SIGKILL");
-    } catch (error) {
-      // It ended by itself in the meantime.
-      if (!(error instanceof TypeError)) throw error;
-    }
-  };
-  const cancel = () => stop("cancelled");
-  signal.addEventListener("abort", cancel);
-  const timer = setTimeout(() => stop("timeout"), request.timeoutMs + START_MS);
-  try {
-    const [stdout, stderr, status] = await Promise.all([
-      collect(child.stdout, MAX_RESULT_BYTES, () => stop("limit")),
-      collect(child.stderr, 65536, () => {}),
-      child.status,
-      feed(child.stdin, {
-        name: request.name,
-        code: request.code,
-        arguments: request.arguments,
-        outputs: request.outputs,
-        cpu_seconds: Math.ceil(request.timeoutMs / 1000),
-        memory_bytes: MEMORY_BYTES,
-      }),
-    ]);
-    const killed = status.signal === "SIGXCPU" || status.signal === "SIGKILL";
-    if (ended === "cancelled") {
-      throw new GraphError("cancelled", `Native function ${request.name} was stopped`);
-    }
-    if (ended === "limit") {
-      throw new GraphError(
-        "limit",
-        `Native function ${request.name} has results of over ${MAX_RESULT_BYTES} bytes`,
-      );
-    }
-    if (ended === "timeout" || (!status.success && killed)) {
-      throw new GraphError(
-        "timeout",
-        `Native function ${request.name} ran over its ${request.timeoutMs} ms`,
-      );
-    }
-    return readResult(request, stdout, stderr, status);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cancel);
+  const { stdout, stderr, status, ended } = result;
+  const killed = status.signal === "SIGXCPU" || status.signal === "SIGKILL";
+  if (ended === "cancelled") {
+    throw new GraphError("cancelled", `Native function ${request.name} was stopped`);
   }
+  if (ended === "limit") {
+    throw new GraphError(
+      "limit",
+      `Native function ${request.name} has results of over ${MAX_RESULT_BYTES} bytes`,
+    );
+  }
+  if (ended === "timeout" || (!status.success && killed)) {
+    throw new GraphError(
+      "timeout",
+      `Native function ${request.name} ran over its ${request.timeoutMs} ms`,
+    );
+  }
+  return readResult(request, stdout, stderr, status);
 }
 
 function readResult(
@@ -126,34 +100,4 @@ function readResult(
     values[name] = value;
   }
   return values;
-}
-
-async function feed(stdin: WritableStream<Uint8Array>, request: unknown): Promise<void> {
-  const writer = stdin.getWriter();
-  try {
-    await writer.write(new TextEncoder().encode(JSON.stringify(request)));
-    await writer.close();
-  } catch (error) {
-    // The process ended before it had read everything: its status says why.
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
-}
-
-async function collect(
-  stream: ReadableStream<Uint8Array>,
-  limit: number,
-  exceeded: () => void,
-): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.length;
-    if (bytes > limit) {
-      exceeded();
-      continue;
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }

@@ -1,17 +1,18 @@
 import { FewAtATime, type Turn } from "../common/few_at_a_time.ts";
 import { GraphError } from "./graph_error.ts";
+import { runProcess } from "./run_process.ts";
 
-/** How long a client's pattern may run: on 64 KB of text it either ends within a few milliseconds or practically never. */
-const TIME_LIMIT_MS = 1000;
-/** How long its worker may take to start: 30 ms when idle, over a second on a machine that is busy. */
-const START_LIMIT_MS = 20_000;
 /**
- * Workers at a time; more patterns wait. One takes about 8 MB and 35 ms: the outputs of a map of 200 calls, all at once, took 1.5 GB, and the
- * starts of 1,000 would run over their limit.
+ * Seconds of processor time a client's pattern may take: on 64 KB of text it either ends within a few milliseconds or practically never. Where
+ * the system sets no such limit (Windows) only the next one holds.
  */
-const MAX_WORKERS = 4;
+const TIME_LIMIT_S = 1;
+/** Milliseconds within which its process has to end: it starts in 50 when the machine is idle, in over a second when it is busy. */
+const WALL_LIMIT_MS = 20_000;
+/** Processes at a time; more patterns wait. One takes about 40 MB. */
+const MAX_PROCESSES = 4;
 
-const workers = new FewAtATime(MAX_WORKERS, Infinity);
+const processes = new FewAtATime(MAX_PROCESSES, Infinity);
 
 /**
  * Whether a pattern may run in place on a text of up to 4096 characters: with one quantifier, and none on a group, it costs at most their
@@ -26,18 +27,15 @@ function isCheap(pattern: string, text: string): boolean {
   return quantifiers === 1 && alternatives === 0 && !/\)[*+?{]/.test(bare);
 }
 
-const workerSource = `
-onmessage = ({ data: { text, pattern, flags, group } }) => {
-  const match = new RegExp(pattern, flags).exec(text);
-  const value = match === null ? null
-    : typeof group === "string" ? match.groups?.[group] : match[group ?? (match.length > 1 ? 1 : 0)];
-  postMessage(value ?? null);
-};
-postMessage("ready");`;
+/** Runs without permissions; it is told `pattern` and the rest by its standard input and prints the match as JSON. */
+const source = `
+const { text, pattern, flags, group } = JSON.parse(await new Response(Deno.stdin.readable).text());
+const execute = ${execute};
+console.log(JSON.stringify(execute(text, pattern, flags, group)));`;
 
 /**
- * The group of the first match of a client's pattern. Patterns that may backtrack run in a worker that is ended
- * when time is up, so that no pattern stops the server. Rejects with `GraphError`: failed when nothing
+ * The group of the first match of a client's pattern. Patterns that may backtrack run in a process that is killed
+ * when time is up, so that no pattern stops the server or keeps a core. Rejects with `GraphError`: failed when nothing
  * matches, timeout when it takes longer than a second; and with the reason of the turn's signal.
  */
 export async function extractRegex(
@@ -47,10 +45,10 @@ export async function extractRegex(
   group?: number | string,
   turn?: Turn,
 ): Promise<string> {
-  const inWorker = () => executeInWorker(text, pattern, flags, group, turn?.signal);
+  const inProcess = () => executeInProcess({ text, pattern, flags, group }, turn?.signal);
   const value = isCheap(pattern, text)
     ? execute(text, pattern, flags, group)
-    : await workers.run("patterns", inWorker, turn);
+    : await processes.run("patterns", inProcess, turn);
   if (value === null) {
     const where = group === undefined ? "" : ` with a group ${group}`;
     throw new GraphError("failed", `transform regex: nothing matches /${pattern}/${flags}${where}`);
@@ -72,46 +70,31 @@ function execute(
   return value ?? null;
 }
 
-async function executeInWorker(
-  text: string,
-  pattern: string,
-  flags: string,
-  group?: number | string,
+async function executeInProcess(
+  request: { text: string; pattern: string; flags: string; group?: number | string },
   signal?: AbortSignal,
 ): Promise<string | null> {
-  const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
-  const worker = new Worker(url, { type: "module" });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let giveUp = () => {};
-  try {
-    return await new Promise<string | null>((resolve, reject) => {
-      giveUp = () => reject(signal?.reason);
-      signal?.addEventListener("abort", giveUp);
-      const within = (ms: number) => {
-        clearTimeout(timer);
-        timer = setTimeout(
-          () =>
-            reject(new GraphError("timeout", `transform regex: /${pattern}/ ran over ${ms} ms`)),
-          ms,
-        );
-      };
-      let ready = false;
-      worker.onmessage = ({ data }) => {
-        if (ready) return resolve(data);
-        ready = true;
-        within(TIME_LIMIT_MS);
-        worker.postMessage({ text, pattern, flags, group });
-      };
-      worker.onerror = (event) => {
-        event.preventDefault();
-        reject(new GraphError("failed", `transform regex: ${event.message}`));
-      };
-      within(START_LIMIT_MS);
-    });
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", giveUp);
-    worker.terminate();
-    URL.revokeObjectURL(url);
+  const deno = [Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-config", "--no-lock"];
+  const command = [...deno, `data:text/javascript,${encodeURIComponent(source)}`];
+  // The system's limit holds where the server dies first, too.
+  const [program, ...args] = Deno.build.os === "windows"
+    ? command
+    : ["sh", "-c", `ulimit -t ${TIME_LIMIT_S}; ulimit -c 0; exec "$@"`, "sh", ...command];
+  const bytes = 6 * request.text.length + 1024;
+  const { stdout, stderr, status, ended } = await runProcess(program, { args }, request, {
+    ms: WALL_LIMIT_MS,
+    bytes,
+    signal,
+  });
+  if (ended === "cancelled") throw signal?.reason;
+  if (ended === "timeout" || status.signal === "SIGXCPU" || status.signal === "SIGKILL") {
+    throw new GraphError(
+      "timeout",
+      `transform regex: /${request.pattern}/ ran over ${TIME_LIMIT_S * 1000} ms`,
+    );
   }
+  if (!status.success) {
+    throw new GraphError("failed", `transform regex: ${stderr.trim().split("\n").at(-1)}`);
+  }
+  return JSON.parse(stdout);
 }

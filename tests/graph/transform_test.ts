@@ -1,3 +1,4 @@
+import { cpuUsage } from "node:process";
 import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { applyTransforms, parseTransforms } from "../../src/graph/transform.ts";
@@ -68,27 +69,38 @@ Deno.test("transform regex with alternatives and no quantifier is stopped like a
   assertLess(1, turns);
 });
 
+Deno.test("transform regex that is stopped leaves no thread and no process at work", async () => {
+  const evil = { kind: "regex", pattern: "^(a|aa)+$" };
+  await assertRejects(() => apply([evil], "a".repeat(60) + "b"), GraphError, "ran over");
+  // What a worker's termination comes after, if it comes.
+  await new Promise((done) => setTimeout(done, 2500));
+  const before = cpuUsage();
+  await new Promise((done) => setTimeout(done, 1000));
+  const { user, system } = cpuUsage(before);
+  assertLess((user + system) / 1e6, 0.5, "seconds of processor time");
+  if (Deno.build.os === "linux") assertEquals(await children(), []);
+});
+
 Deno.test("transform regex runs few patterns at a time, however many texts come together", async () => {
-  const RealWorker = globalThis.Worker;
-  let live = 0, most = 0;
-  globalThis.Worker = class extends RealWorker {
-    constructor(...args: ConstructorParameters<typeof RealWorker>) {
-      super(...args);
-      most = Math.max(most, ++live);
-    }
-    override terminate() {
-      live--;
-      super.terminate();
-    }
-  };
-  try {
-    const pattern = { kind: "regex", pattern: "(a+) (b+)", group: 2 };
-    const texts = Array.from({ length: 12 }, (_, i) => "b".repeat(i + 1));
-    assertEquals(await Promise.all(texts.map((text) => apply([pattern], `a ${text}`))), texts);
-  } finally {
-    globalThis.Worker = RealWorker;
+  if (Deno.build.os !== "linux") return;
+  const evil = { kind: "regex", pattern: "^(a|aa)+$" };
+  const leave = new AbortController();
+  const turn = { tenant: "many", signal: leave.signal };
+  const ended = Promise.allSettled(
+    Array.from(
+      { length: 12 },
+      () => applyTransforms(parseTransforms([evil]), "a".repeat(60) + "b", turn),
+    ),
+  );
+  let most = 0;
+  for (let i = 0; i < 40; i++) {
+    await new Promise((done) => setTimeout(done, 20));
+    most = Math.max(most, (await children()).length);
   }
-  assertEquals([live, most], [0, 4]);
+  assertEquals(most, 4);
+  leave.abort(new Error("enough"));
+  await ended;
+  assertEquals(await children(), []);
 });
 
 Deno.test("transform regex of a session that ends gives its place to others at once", async () => {
@@ -183,3 +195,14 @@ Deno.test("parseTransforms refuses what it does not know", () => {
     assertEquals((error as GraphError).code, "invalid");
   }
 });
+
+/** Processes that this one has started and that run (on Linux). */
+async function children(): Promise<number[]> {
+  const found: number[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    const status = await Deno.readTextFile(`/proc/${name}/status`).catch(() => "");
+    if (/^PPid:\s*(\d+)/m.exec(status)?.[1] !== String(Deno.pid)) continue;
+    if (!/^State:\s*Z/m.test(status)) found.push(Number(name));
+  }
+  return found;
+}
