@@ -1,4 +1,4 @@
-//! AVX2 inner loops of the fusion and its convolutions, with the VEX-coded byte dot product where the machine has it.
+//! AVX2 inner loop of the fusion.
 
 // One index runs over several arrays side by side.
 #![allow(clippy::needless_range_loop)]
@@ -7,7 +7,6 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::avx512::copy_block;
-use crate::conv::{Activations, Layer};
 use crate::fusion::{Experts, ROW_BYTES};
 use crate::geometry::source;
 use crate::plane::{BLOCK, Plane};
@@ -95,99 +94,6 @@ pub(crate) unsafe fn fuse(
                 let block = sum.map(|v| ((v >> shift) + i32::from(centre[i])).clamp(0, 255) as u8);
                 store_block(&block, part, s, w, x0 + i);
             }
-        }
-    }
-}
-
-/// Row `y` of a convolution without a byte dot product; see `scalar::convolve`.
-///
-/// # Safety
-/// The machine has AVX2.
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn convolve(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
-    tiles::<false>(layer, input, y, out);
-}
-
-/// Row `y` of a convolution with vpdpbusd in 256 bits.
-///
-/// # Safety
-/// The machine has AVX2 and AVX-VNNI.
-#[target_feature(enable = "avx2,avxvnni")]
-pub(crate) unsafe fn convolve_vnni(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
-    tiles::<true>(layer, input, y, out);
-}
-
-/// Sixteen outputs (two registers) of six pixels at a time: twelve sums, two weights, one activation of 16 registers.
-#[inline(always)]
-fn tiles<const VNNI: bool>(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
-    let offsets = layer.offsets(input);
-    let w = input.width;
-    for group in 0..layer.outputs / 16 {
-        let mut x = 0;
-        while x + 6 <= w {
-            tile::<6, VNNI>(layer, input, &offsets, group, y, x, out);
-            x += 6;
-        }
-        while x < w {
-            tile::<1, VNNI>(layer, input, &offsets, group, y, x, out);
-            x += 1;
-        }
-    }
-}
-
-#[inline(always)]
-fn tile<const P: usize, const VNNI: bool>(
-    layer: &Layer,
-    input: &Activations,
-    offsets: &[isize],
-    group: usize,
-    y: usize,
-    x: usize,
-    out: &mut [u8],
-) {
-    let (c, outputs) = (input.channels, layer.outputs);
-    assert!(layer.weights.len() == offsets.len() * 4 * outputs && c >= layer.inputs && group * 16 < outputs);
-    assert!(y < input.height && x + P <= input.width && out.len() >= (x + P) * outputs);
-    assert!(input.data.len() == (input.width + 2) * (input.height + 2) * c);
-    assert!(layer.bias.len() == outputs && layer.shift.len() == outputs);
-    // SAFETY: the callers enable AVX2 (and AVX-VNNI with VNNI) before this is inlined into them. Reads stay inside: a pixel
-    // and its eight neighbours exist by the border, the other arrays have the asserted lengths; writes stay in `out`.
-    unsafe {
-        let first = |p: *const i32| {
-            [_mm256_loadu_si256(p.add(16 * group).cast()), _mm256_loadu_si256(p.add(16 * group + 8).cast())]
-        };
-        let mut sum = [first(layer.bias.as_ptr()); P];
-        let pixels = input.data.as_ptr().add(input.place(y, x));
-        let mut weights = layer.weights.as_ptr().add(64 * group);
-        let ones = _mm256_set1_epi16(1);
-        for &offset in offsets {
-            let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(32).cast())];
-            let word = pixels.offset(offset);
-            for (p, sum) in sum.iter_mut().enumerate() {
-                let a = _mm256_set1_epi32(word.add(p * c).cast::<i32>().read_unaligned());
-                for g in 0..2 {
-                    sum[g] = if VNNI {
-                        _mm256_dpbusd_avx_epi32(sum[g], a, w[g])
-                    } else {
-                        // Activations stop at 127, so a pair of products fits 16 bits.
-                        _mm256_add_epi32(sum[g], _mm256_madd_epi16(_mm256_maddubs_epi16(a, w[g]), ones))
-                    };
-                }
-            }
-            weights = weights.add(4 * outputs);
-        }
-        let shift = first(layer.shift.as_ptr().cast());
-        let (low, high) = if layer.hidden { (0, 127) } else { (-128, 127) };
-        for (p, sum) in sum.iter().enumerate() {
-            let clamp = |v| _mm256_min_epi32(_mm256_max_epi32(v, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
-            let words = _mm256_packs_epi32(
-                clamp(_mm256_srav_epi32(sum[0], shift[0])),
-                clamp(_mm256_srav_epi32(sum[1], shift[1])),
-            );
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-            let (a, b) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            let bytes = if layer.hidden { _mm_packus_epi16(a, b) } else { _mm_packs_epi16(a, b) };
-            _mm_storeu_si128(out.as_mut_ptr().add((x + p) * outputs + 16 * group).cast(), bytes);
         }
     }
 }

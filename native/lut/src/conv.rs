@@ -5,6 +5,7 @@ use crate::error::{Error, require};
 use crate::isa::Isa;
 use crate::rows::for_rows;
 use crate::scalar;
+use crate::short_runs::short_runs;
 
 /// `height x width x channels` activations with a border of one pixel that repeats the outermost.
 #[derive(Default)]
@@ -60,6 +61,8 @@ pub struct Layer {
     pub(crate) bias: Vec<i32>,
     pub(crate) shift: Vec<u32>,
     pub(crate) hidden: bool,
+    /// For every 16 outputs, runs of words whose products fit 16 bits together: see `short_runs`.
+    pub(crate) runs: Vec<Vec<Vec<usize>>>,
 }
 
 impl Layer {
@@ -96,7 +99,8 @@ impl Layer {
         bias.resize(padded, 0);
         let mut shift: Vec<u32> = shift.iter().map(|&s| u32::from(s)).collect();
         shift.resize(padded, 0);
-        Ok(Self { inputs, outputs: padded, weights: packed, bias, shift, hidden })
+        let runs = (0..padded / 16).map(|group| short_runs(&packed, padded, group)).collect();
+        Ok(Self { inputs, outputs: padded, weights: packed, bias, shift, hidden, runs })
     }
 
     /// Byte offsets from a pixel of the words that its output reads.
@@ -114,17 +118,17 @@ impl Layer {
         if self.hidden { value.clamp(0, 127) as u8 } else { value.clamp(-128, 127) as i8 as u8 }
     }
 
-    fn row(&self, isa: Isa, input: &Activations, y: usize, out: &mut [u8]) {
+    pub(crate) fn row(&self, isa: Isa, input: &Activations, y: usize, out: &mut [u8]) {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: callers admit only sets that this machine has.
             Isa::Avx512 => unsafe { crate::avx512_conv::convolve(self, input, y, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::AvxVnni => unsafe { crate::avx2::convolve_vnni(self, input, y, out) },
+            Isa::AvxVnni => unsafe { crate::avx2_conv::convolve_vnni(self, input, y, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx2 => unsafe { crate::avx2::convolve(self, input, y, out) },
+            Isa::Avx2 => unsafe { crate::avx2_conv::convolve(self, input, y, out) },
             _ => scalar::convolve(self, input, y, out),
         }
     }

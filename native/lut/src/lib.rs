@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_conv;
+#[cfg(target_arch = "x86_64")]
 mod avx2_stage;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -23,6 +25,7 @@ mod phases;
 mod plane;
 mod rows;
 pub mod scalar;
+mod short_runs;
 mod simplex;
 mod table;
 mod threads;
