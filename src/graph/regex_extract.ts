@@ -80,12 +80,12 @@ async function executeInProcess(
   const [program, ...args] = Deno.build.os === "windows"
     ? command
     : ["sh", "-c", `ulimit -t ${TIME_LIMIT_S}; ulimit -c 0; exec "$@"`, "sh", ...command];
-  const bytes = 6 * request.text.length + 1024;
-  const { stdout, stderr, status, ended } = await runProcess(program, { args }, request, {
-    ms: WALL_LIMIT_MS,
-    bytes,
-    signal,
-  });
+  // Of a character JSON makes six at most.
+  const limits = { ms: WALL_LIMIT_MS, bytes: 6 * request.text.length + 1024, signal };
+  const { stdout, stderr, status, ended } = await runProcess(program, { args }, request, limits)
+    .catch((error) => {
+      throw new GraphError("unavailable", `transform regex: ${program}: ${error.message}`);
+    });
   if (ended === "cancelled") throw signal?.reason;
   if (ended === "timeout" || status.signal === "SIGXCPU" || status.signal === "SIGKILL") {
     throw new GraphError(
@@ -94,7 +94,8 @@ async function executeInProcess(
     );
   }
   if (!status.success) {
-    throw new GraphError("failed", `transform regex: ${stderr.trim().split("\n").at(-1)}`);
+    const why = /^error: (.*)$/m.exec(stderr)?.[1] ?? `exit code ${status.code}`;
+    throw new GraphError("failed", `transform regex: /${request.pattern}/: ${why}`);
   }
   return JSON.parse(stdout);
 }
