@@ -1,6 +1,6 @@
 /**
- * Runs a program showing its output as it comes, and returns that output too (both streams, in the order of arrival,
- * without terminal colours).
+ * Runs a program showing its output line by line, so that of several at once each line stays whole, and returns that output
+ * too (both streams, in the order of arrival, without terminal colours).
  */
 export async function runAndWatch(
   program: string,
@@ -15,12 +15,16 @@ export async function runAndWatch(
     stderr: "piped",
   }).spawn();
   let output = "";
-  const watch = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
-    const decoder = new TextDecoder();
-    for await (const chunk of stream) {
-      Deno.stderr.writeSync(chunk);
-      output += decoder.decode(chunk, { stream: true });
+  const show = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
+  const watch = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> => {
+    let rest = "";
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      output += text;
+      const lines = (rest + text).split(/(?<=\n)/);
+      rest = lines.at(-1)?.endsWith("\n") ? "" : lines.pop() ?? "";
+      if (lines.length > 0) show(lines.join(""));
     }
+    if (rest !== "") show(`${rest}\n`);
   };
   const [{ code }] = await Promise.all([child.status, watch(child.stdout), watch(child.stderr)]);
   // deno-lint-ignore no-control-regex -- the escape character is what is looked for

@@ -52,7 +52,7 @@ pageTest(
     await page.evaluate("document.querySelector('#model').value = 'large'");
     await page.type("And then?");
     await page.press("Enter");
-    await page.waitFor("document.querySelectorAll('.message.assistant .meta').length === 2");
+    await until(() => pool.requests.length === 2, "the second question is asked");
     const request = pool.requests[1];
     assertEquals(request.model, "large");
     assertEquals(request.sampling.temperature, 0);

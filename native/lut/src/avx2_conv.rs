@@ -35,9 +35,10 @@ pub(crate) unsafe fn convolve_vnni(layer: &Layer, input: &Activations, y: usize,
 
 #[inline(always)]
 fn tiles<const VNNI: bool>(layer: &Layer, input: &Activations, y: usize, out: &mut [u8]) {
-    let offsets = layer.offsets(input);
+    let all = layer.offsets(input);
     let w = input.width;
     for group in 0..layer.outputs / 16 {
+        let offsets: Vec<isize> = layer.short[group].words.iter().map(|&word| all[word]).collect();
         let mut x = 0;
         while x + PIXELS <= w {
             tile::<PIXELS, VNNI>(layer, input, &offsets, Tile { y, x, group }, out);
@@ -50,6 +51,7 @@ fn tiles<const VNNI: bool>(layer: &Layer, input: &Activations, y: usize, out: &m
     }
 }
 
+/// `offsets` are of the words of `layer.short`, in its order.
 #[inline(always)]
 fn tile<const P: usize, const VNNI: bool>(
     layer: &Layer,
@@ -59,7 +61,8 @@ fn tile<const P: usize, const VNNI: bool>(
     out: &mut [u8],
 ) {
     let (c, outputs) = (input.channels, layer.outputs);
-    assert!(layer.weights.len() == offsets.len() * 4 * outputs && c >= layer.inputs && at.group * 16 < outputs);
+    let short = &layer.short[at.group];
+    assert!(short.weights.len() == offsets.len() * 64 && c >= layer.inputs && at.group * 16 < outputs);
     assert!(at.y < input.height && at.x + P <= input.width && out.len() >= (at.x + P) * outputs);
     assert!(input.data.len() == (input.width + 2) * (input.height + 2) * c);
     assert!(layer.bias.len() == outputs && layer.shift.len() == outputs);
@@ -71,35 +74,42 @@ fn tile<const P: usize, const VNNI: bool>(
         };
         let mut sum = [pair(layer.bias.as_ptr()); P];
         let pixels = input.data.as_ptr().add(input.place(at.y, at.x));
-        let add = |sum: &mut [[__m256i; 2]; P], word: usize| {
-            let inputs = pixels.offset(offsets[word]);
-            let weights = layer.weights.as_ptr().add(word * 4 * outputs + 64 * at.group);
-            let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(32).cast())];
-            for (p, sum) in sum.iter_mut().enumerate() {
-                let a = _mm256_set1_epi32(inputs.add(p * c).cast::<i32>().read_unaligned());
-                for g in 0..2 {
-                    sum[g] = if VNNI {
-                        _mm256_dpbusd_avx_epi32(sum[g], a, w[g])
-                    } else {
-                        // Activations stop at 127, so a pair of products fits 16 bits; a run's pairs together do too.
-                        _mm256_add_epi16(sum[g], _mm256_maddubs_epi16(a, w[g]))
-                    };
-                }
-            }
-        };
-        if VNNI {
-            (0..offsets.len()).for_each(|word| add(&mut sum, word));
-        } else {
-            // The short sums have the registers; the wide ones wait in memory until a run ends.
-            let ones = _mm256_set1_epi16(1);
-            for run in &layer.runs[at.group] {
-                let mut short = [[_mm256_setzero_si256(); 2]; P];
-                run.iter().for_each(|&word| add(&mut short, word));
-                for (sum, short) in sum.iter_mut().zip(short) {
+        let mut weights = short.weights.as_ptr();
+        // Joins a word's activations and weights to each sum.
+        macro_rules! word {
+            ($sum:expr, $offset:expr, $join:expr) => {
+                let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.add(32).cast())];
+                weights = weights.add(64);
+                let word = pixels.offset($offset);
+                for (p, sum) in $sum.iter_mut().enumerate() {
+                    let a = _mm256_set1_epi32(word.add(p * c).cast::<i32>().read_unaligned());
                     for g in 0..2 {
-                        sum[g] = _mm256_add_epi32(sum[g], _mm256_madd_epi16(short[g], ones));
+                        sum[g] = $join(sum[g], a, w[g]);
                     }
                 }
+            };
+        }
+        if VNNI {
+            for &offset in offsets {
+                word!(sum, offset, |sum, a, w| _mm256_dpbusd_avx_epi32(sum, a, w));
+            }
+        } else {
+            // The short sums have the registers; the wide ones wait in memory until a run ends. Activations stop at 127, so a
+            // pair of products fits 16 bits; a run's pairs together do too.
+            let ones = _mm256_set1_epi16(1);
+            let mut begin = 0;
+            for &end in &short.ends {
+                let mut few = [[_mm256_setzero_si256(); 2]; P];
+                word!(few, offsets[begin], |_, a, w| _mm256_maddubs_epi16(a, w));
+                for &offset in &offsets[begin + 1..end] {
+                    word!(few, offset, |sum, a, w| _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, w)));
+                }
+                for (sum, few) in sum.iter_mut().zip(few) {
+                    for g in 0..2 {
+                        sum[g] = _mm256_add_epi32(sum[g], _mm256_madd_epi16(few[g], ones));
+                    }
+                }
+                begin = end;
             }
         }
         let shift = pair(layer.shift.as_ptr().cast());

@@ -5,7 +5,7 @@ use crate::error::{Error, require};
 use crate::isa::Isa;
 use crate::rows::for_rows;
 use crate::scalar;
-use crate::short_runs::short_runs;
+use crate::short_runs::ShortRuns;
 
 /// `height x width x channels` activations with a border of one pixel that repeats the outermost.
 #[derive(Default)]
@@ -61,8 +61,8 @@ pub struct Layer {
     pub(crate) bias: Vec<i32>,
     pub(crate) shift: Vec<u32>,
     pub(crate) hidden: bool,
-    /// For every 16 outputs, runs of words whose products fit 16 bits together: see `short_runs`.
-    pub(crate) runs: Vec<Vec<Vec<usize>>>,
+    /// For every 16 outputs, where there are no byte dot products.
+    pub(crate) short: Vec<ShortRuns>,
 }
 
 impl Layer {
@@ -99,8 +99,8 @@ impl Layer {
         bias.resize(padded, 0);
         let mut shift: Vec<u32> = shift.iter().map(|&s| u32::from(s)).collect();
         shift.resize(padded, 0);
-        let runs = (0..padded / 16).map(|group| short_runs(&packed, padded, group)).collect();
-        Ok(Self { inputs, outputs: padded, weights: packed, bias, shift, hidden, runs })
+        let short = (0..padded / 16).map(|group| ShortRuns::new(&packed, padded, group)).collect();
+        Ok(Self { inputs, outputs: padded, weights: packed, bias, shift, hidden, short })
     }
 
     /// Byte offsets from a pixel of the words that its output reads.
