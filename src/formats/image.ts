@@ -12,7 +12,7 @@ import { checkImage } from "./check_image.ts";
 import { checkPngData } from "./check_png_data.ts";
 import { plainPng, type PngChunks, readPngChunks } from "./png_chunks.ts";
 import { pngPasses } from "./png_passes.ts";
-import { jpegOrientation } from "./jpeg_orientation.ts";
+import { jpegIsRgb, jpegOrientation } from "./jpeg_blocks.ts";
 import { tiffOrientation } from "./tiff_orientation.ts";
 import { upright } from "./upright.ts";
 
@@ -224,6 +224,7 @@ function decodeJpeg(bytes: Uint8Array<ArrayBuffer>, name: string, maxPixels: num
     return jpeg.decode(bytes, {
       useTArray: true,
       formatAsRGBA: false,
+      ...(jpegIsRgb(bytes) ? { colorTransform: false } : {}),
       maxResolutionInMP: maxPixels / 1e6,
       maxMemoryUsageInMB: 2048,
     });

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { crc32, deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { encode as encodePng } from "fast-png";
+import { decodeBase64 } from "../../src/common/base64.ts";
 import { ModelFormatError } from "../../src/common/errors.ts";
 import { decodeImage, encodeImage, type RgbaImage } from "../../src/formats/image.ts";
 
@@ -192,6 +193,27 @@ Deno.test("decodeImage turns a JPEG upright as its Exif block says", () => {
       }
     }
   }
+});
+
+Deno.test("decodeImage takes a JPEG of RGB for one, by Adobe's block or its components' names", () => {
+  // 16x8 pixels of one colour, written by libjpeg without its change to luma; Adobe's block has bytes 2 to 17.
+  const adobe = decodeBase64(
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwANCQoLCggNCwoLDg4NDxMgFRMSEhMnHB4XIC4pMTAuKS0sMzpKPjM2RjcsLUBXQUZMTlJTUjI+WmFaUGBKUVJP/8AAEQgA" +
+      "CAAQA1IRAEcRAEIRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAAGB//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAMA1IARwBCAAA/AKxKs9Af/9k=",
+  );
+  const named = Uint8Array.from([...adobe.subarray(0, 2), ...adobe.subarray(18)]);
+  for (const file of [adobe, named]) {
+    const { data } = decodeImage(file);
+    [200, 60, 20].forEach((level, c) => {
+      assert(Math.abs(data[c] - level) < 12, `${data.subarray(0, 3)}, expected 200,60,20`);
+    });
+  }
+  // JFIF's block knows luma and colour differences only, whatever the components are called.
+  const jfif = [0xff, 0xe0, 0, 16, 0x4a, 0x46, 0x49, 0x46, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0];
+  const { data } = decodeImage(
+    Uint8Array.from([...named.subarray(0, 2), ...jfif, ...named.subarray(2)]),
+  );
+  assert(data[1] > 200, `${data.subarray(0, 3)}`);
 });
 
 Deno.test("decodeImage refuses more pixels than are asked for, of either format", () => {
