@@ -89,7 +89,7 @@ async function run(args: string[], { report, signal }: CommandContext): Promise<
       signal,
       crf,
       onLeftOut: (stream) =>
-        report.event("left_out", `${output} has no room for ${stream}`, { output, stream }),
+        report.event("left_out", `${stream} is left out of ${output}`, { output, stream }),
       onFrame: (done, total) => {
         frames = done;
         if (total !== undefined) report.progress("upscale", done, total, "frames");

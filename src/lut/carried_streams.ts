@@ -1,49 +1,77 @@
 import { extname } from "@std/path";
 import { ffmpegPath, startFfmpeg } from "./ffmpeg_process.ts";
-import { probeOthers } from "./probe_video.ts";
+import { type OtherStream, probeOthers } from "./probe_video.ts";
 
-/** How sound and subtitles get into a file. */
+/** How sound, subtitles and attachments get into a file. */
 export interface CarriedStreams {
   /** ffmpeg's arguments that map the streams of its input 1 and say how each is coded. */
   args: string[];
-  /** What the file has no room for, in words. */
+  /** What the file does not get, in words. */
   leftOut: string[];
 }
 
+const copied = ["-c", "copy"];
 /** How a stream may be coded, best first; ffmpeg takes its own choice for the container where nothing is said. */
 const codings: Record<"audio" | "subtitle", string[][]> = {
   // Opus has no room for some layouts of six channels.
-  audio: [["-c", "copy"], [], ["-ac", "2"]],
-  subtitle: [["-c", "copy"], ["-c", "mov_text"], ["-c", "srt"], ["-c", "webvtt"]],
+  audio: [copied, [], ["-ac", "2"]],
+  subtitle: [copied, ["-c", "mov_text"], ["-c", "srt"], ["-c", "webvtt"]],
 };
-const letter = { audio: "a", subtitle: "s" } as const;
+const letter = { audio: "a", subtitle: "s", attachment: "t" } as const;
+/** What MPEG-TS has a number for: ffmpeg writes all else as private data, which nothing reads. */
+const transported = {
+  audio: /^(mp[23]|aac|aac_latm|ac3|eac3|dts|truehd|opus|s302m)$/,
+  subtitle: /^(dvb_subtitle|dvb_teletext|arib_caption)$/,
+};
+
+/** How `to` may hold a stream, best first; empty where it cannot. */
+function codingsFor({ kind, codec }: OtherStream, to: string): string[][] {
+  if (kind === "video" || kind === "cover") return [];
+  // The others have none, which ffmpeg says of some of them alone.
+  if (kind === "attachment") return /\.mk[av]$/i.test(to) ? [copied] : [];
+  const transport = /\.(ts|mts|m2ts?)$/i.test(to);
+  if (!transport || transported[kind].test(codec)) return codings[kind];
+  return kind === "audio" ? codings.audio.slice(1) : [];
+}
 
 /**
- * How the sound and subtitles of `from` get into `to`: copied where its container takes them, else coded anew, else left out. Only ffmpeg
- * knows what a container takes, so that it is asked to begin such a file: 60 ms, and as much for each stream and coding where one cannot be
- * copied.
+ * How the sound, subtitles and attachments (fonts of subtitles) of `from` get into `to`: copied where its container takes them, else coded
+ * anew, else left out, as are covers and videos after the first. Only ffmpeg knows what a container takes, so that it is asked to begin such
+ * a file: 60 ms, and as much for each stream and coding where one cannot be copied.
  */
 export async function carriedStreams(from: string, to: string): Promise<CarriedStreams> {
-  const streams = await probeOthers(from);
-  if (streams.length === 0) return { args: ["-map", "0:v"], leftOut: [] };
+  const found = { audio: 0, subtitle: 0, attachment: 0, cover: 0, video: 1 };
+  const streams = (await probeOthers(from)).map((stream) => ({
+    ...stream,
+    index: found[stream.kind]++,
+    ways: codingsFor(stream, to),
+  }));
+  const leftOut: string[] = [];
+  const kept = streams.flatMap(({ kind, codec, index, ways }) => {
+    if (kind !== "video" && kind !== "cover" && ways.length > 0) {
+      return [{ kind, codec, index, ways, place: `${letter[kind]}:${index}` }];
+    }
+    leftOut.push(inWords({ kind, codec, index }));
+    return [];
+  });
+  if (kept.length === 0) return { args: ["-map", "0:v"], leftOut };
   const folder = await Deno.makeTempDir({ prefix: "sparrow-" });
   const fits = (args: readonly string[]) => begins(from, args, `${folder}/file${extname(to)}`);
+  const mapped = (input: number) => kept.flatMap(({ place }) => ["-map", `${input}:${place}`]);
   try {
-    const all = ["-map", "0:a?", "-map", "0:s?", "-c", "copy"];
-    if (await fits(all)) {
-      const copied = "-map 0:v -map 1:a? -map 1:s? -c:a copy -c:s copy".split(" ");
-      return { args: copied, leftOut: [] };
+    if (kept.every(({ ways }) => ways[0] === copied) && await fits([...mapped(0), ...copied])) {
+      const copies = "-c:a copy -c:s copy -c:t copy".split(" ");
+      return { args: ["-map", "0:v", ...mapped(1), ...copies], leftOut };
     }
-    const args = ["-map", "0:v"], leftOut: string[] = [];
-    const found = { audio: 0, subtitle: 0 }, kept = { audio: 0, subtitle: 0 };
-    for (const { kind, codec } of streams) {
-      const place = `${letter[kind]}:${found[kind]++}`;
-      const coding = await first(codings[kind], (one) => fits(["-map", `0:${place}`, ...one]));
+    const args = ["-map", "0:v"];
+    const written = { audio: 0, subtitle: 0, attachment: 0 };
+    for (const { kind, codec, index, ways, place } of kept) {
+      const coding = await first(ways, (one) => fits(["-map", `0:${place}`, ...one]));
       if (coding === undefined) {
-        leftOut.push(`${kind} ${found[kind]} (${codec})`);
+        leftOut.push(inWords({ kind, codec, index }));
         continue;
       }
-      const own = `:${letter[kind]}:${kept[kind]++}`;
+      const own = `:${letter[kind]}:${written[kind]++}`;
       args.push("-map", `1:${place}`);
       if (coding.length > 0) args.push(`${coding[0]}${own}`, ...coding.slice(1));
     }
@@ -51,6 +79,10 @@ export async function carriedStreams(from: string, to: string): Promise<CarriedS
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+function inWords({ kind, codec, index }: OtherStream & { index: number }): string {
+  return `${kind} ${index + 1} (${codec})`;
 }
 
 /** Whether ffmpeg begins a file `to` that holds what `args` say of `from`. */

@@ -4,14 +4,16 @@ import type { VideoColour } from "./probe_video.ts";
 
 /** How to encode. */
 export interface EncodeOptions {
-  /** File whose audio, subtitles and title are taken over. */
+  /** File whose audio, subtitles, attachments, chapters and tags are taken over. */
   soundFrom?: string;
   /** Whether the clock of that file `restarts`, and the frames' times do not. */
   restarts?: boolean;
-  /** Called with a stream of that file, in words, for which the new one has no room. */
+  /** Called with each stream of that file, in words, that the new one does not get. */
   onLeftOut?: (stream: string) => void;
   /** Language of the pictures by ISO 639-2, absent when unknown. */
   language?: string;
+  /** Name of the stream of pictures, absent when it has none. */
+  title?: string;
   colour?: VideoColour;
   /** Width to height of a pixel; 0:0 or absent is unknown. */
   aspect?: readonly [number, number];
@@ -57,6 +59,7 @@ export async function encoderArguments(
     ..."-f matroska -i -".split(" "),
     ...await soundArguments(path, options),
     ...(options.language === undefined ? [] : ["-metadata:s:v:0", `language=${options.language}`]),
+    ...(options.title === undefined ? [] : ["-metadata:s:v:0", `title=${options.title}`]),
     ..."-fps_mode passthrough".split(" "),
     // Without it times snap to a guess of the frame rate. AVI knows nothing but a rate.
     ...(/\.avi$/i.test(path) ? [] : ["-enc_time_base:v", clockOf(codec)]),

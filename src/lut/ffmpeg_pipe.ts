@@ -50,7 +50,8 @@ export async function* decodeVideo(
 ): AsyncGenerator<VideoFrame> {
   const asked = probe ?? await probeVideo(path);
   const { filters, siting } = decodedColour(asked);
-  const joined = asked.restarts && (await probeOthers(path)).length > 0;
+  const joined = asked.restarts &&
+    (await probeOthers(path)).some(({ kind }) => kind === "audio" || kind === "subtitle");
   const child = startFfmpeg("ffmpeg", [
     ..."-v error -nostdin".split(" "),
     ...(asked.restarts ? [] : ["-copyts"]),

@@ -30,6 +30,8 @@ export interface VideoProbe {
   interlaced: boolean;
   /** ISO 639-2 code of its language, or undefined. */
   language: string | undefined;
+  /** Name of the stream, which is not that of the file, or undefined. */
+  title: string | undefined;
   /** Width to height of a pixel of the upright picture; 0:0 is unknown. */
   aspect: readonly [number, number];
   /** ffmpeg's name of the pixel format. */
@@ -56,7 +58,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   const { streams, format } = await ask(path, [
     ..."-select_streams V:0 -show_entries".split(" "),
     "stream=width,height,nb_frames,start_time,duration,avg_frame_rate,sample_aspect_ratio,pix_fmt,field_order,color_range,color_space," +
-    "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language:format=duration,start_time,format_name",
+    "color_primaries,color_transfer,chroma_location:stream_side_data=rotation:stream_tags=DURATION,language,title:format=duration,start_time,format_name",
   ], signal);
   const stream = streams?.[0];
   if (!stream?.width) throw new ModelFormatError(`read ${path}: no video stream was found in it`);
@@ -86,6 +88,7 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
     rateRatio: [n, d],
     interlaced: /^(tt|bb|tb|bt)$/.test(stream.field_order ?? ""),
     language: stream.tags?.language === "und" ? undefined : stream.tags?.language,
+    title: stream.tags?.title,
     aspect: upright(ratio(stream.sample_aspect_ratio, ":")),
     pixels: stream.pix_fmt ?? "unknown",
     colour: {
@@ -98,21 +101,37 @@ export async function probeVideo(path: string, signal?: AbortSignal): Promise<Vi
   };
 }
 
-/** Kind and codec of a file's streams of sound and subtitles, in their order. */
-export async function probeOthers(
-  path: string,
-): Promise<{ kind: "audio" | "subtitle"; codec: string }[]> {
-  const { streams } = await ask(path, ["-show_entries", "stream=codec_type,codec_name"]);
-  return (streams ?? []).flatMap(({ codec_type: kind, codec_name: codec = "unknown" }) =>
-    kind === "audio" || kind === "subtitle" ? [{ kind, codec }] : []
-  );
+/** A stream beside the pictures. */
+export interface OtherStream {
+  /** `video`: another one than the first. */
+  kind: "audio" | "subtitle" | "attachment" | "cover" | "video";
+  /** ffmpeg's name. */
+  codec: string;
+}
+
+/** A file's streams but for its first video and those of data, in their order. */
+export async function probeOthers(path: string): Promise<OtherStream[]> {
+  const { streams } = await ask(path, [
+    "-show_entries",
+    "stream=codec_type,codec_name:stream_disposition=attached_pic",
+  ]);
+  let pictures = false;
+  return (streams ?? []).flatMap(({ codec_type, codec_name: codec = "unknown", disposition }) => {
+    const kind = codec_type === "video" && disposition?.attached_pic ? "cover" : codec_type;
+    if (kind === "video" && !pictures) {
+      pictures = true;
+      return [];
+    }
+    return kind === undefined || kind === "data" ? [] : [{ kind, codec }];
+  });
 }
 
 /** What is read of ffprobe's answer. */
 interface Answer {
   streams?: {
     codec_name?: string;
-    codec_type?: string;
+    codec_type?: "video" | "audio" | "subtitle" | "attachment" | "data";
+    disposition?: { attached_pic?: number };
     field_order?: string;
     width?: number;
     height?: number;
@@ -127,7 +146,7 @@ interface Answer {
     color_primaries?: string;
     color_transfer?: string;
     chroma_location?: string;
-    tags?: { DURATION?: string; language?: string };
+    tags?: { DURATION?: string; language?: string; title?: string };
     side_data_list?: { rotation?: number }[];
   }[];
   format?: { duration?: string; start_time?: string; format_name?: string };

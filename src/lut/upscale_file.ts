@@ -23,13 +23,13 @@ export interface UpscaleFileOptions {
   signal?: AbortSignal;
   /** Constant rate factor of the encoder; default 18. */
   crf?: number;
-  /** Called with each stream of sound or subtitles that the output's container has no room for, in words. */
+  /** Called with each stream that the output does not get, in words: its container has no room for it, or it is a cover or another video. */
   onLeftOut?: (stream: string) => void;
 }
 
 /**
  * Enlarges a video file into another. Files that end in `.y4m` are read and written here; any other goes through ffmpeg, which
- * takes over audio, subtitles (coded anew where the container asks for it) and the title; every frame keeps its time, to the microsecond.
+ * takes over audio, subtitles (both coded anew where the container asks for it), attachments, chapters and tags; every frame keeps its time, to the microsecond.
  * A last picture that stays half a second or longer is written twice, since encoders give it no length.
  * Times of broadcasts (MPEG-TS and PS) count from their start, joined where the clock jumps. Interlaced video becomes progressive. A y4m without a rate counts as 25 frames a second. Ends with the number of frames.
  *
@@ -84,6 +84,7 @@ interface Source extends AsyncDisposable {
   /** The container it came from; absent for y4m. */
   path?: string;
   language?: string;
+  title?: string;
   restarts?: boolean;
   colour: VideoColour;
 }
@@ -146,6 +147,7 @@ async function openSource(input: string, signal?: AbortSignal): Promise<Source> 
     },
     path: input,
     language: probe.language,
+    title: probe.title,
     restarts: probe.restarts,
     colour,
     // The upscaler reads ahead: its last read may still be under way.
@@ -223,11 +225,12 @@ function encoderSink(output: string, source: Source, options: UpscaleFileOptions
       }, expected 4:2:0 for an encoder; write .y4m`,
     );
   }
-  const { path: soundFrom, language, restarts, colour } = source;
+  const { path: soundFrom, language, title, restarts, colour } = source;
   const { crf, onLeftOut } = options;
   return new VideoEncoder(output, {
     soundFrom,
     language,
+    title,
     restarts,
     colour,
     aspect,

@@ -6,62 +6,9 @@ import { decodeVideo } from "../../src/lut/ffmpeg_pipe.ts";
 import { probeVideo } from "../../src/lut/probe_video.ts";
 import { upscaleFile } from "../../src/lut/upscale_file.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
-import { hasFfmpeg } from "../support/has_ffmpeg.ts";
-import { inFolder } from "../support/in_folder.ts";
-import { needsNative } from "../support/needs_native.ts";
+import { fileTest, times, tool } from "./video_files.ts";
 
 nativeProblem();
-const ffmpeg = await hasFfmpeg();
-
-/** Runs ffmpeg or ffprobe on a line of words; resolves to what it printed. */
-async function tool(name: string, line: string, cwd: string): Promise<string> {
-  const args = ["-v", "error", ...line.split(" ")];
-  const { success, stdout, stderr } = await new Deno.Command(name, { args, cwd }).output();
-  assert(success, `${name} ${line}: ${new TextDecoder().decode(stderr)}`);
-  return new TextDecoder().decode(stdout).trim();
-}
-
-/** What ffprobe says of `entries`, a line for each stream, their kinds left out. */
-async function streams(path: string, entries: string): Promise<string[]> {
-  const out = await tool("ffprobe", `-show_entries ${entries} -of csv=p=0 ${path}`, ".");
-  return out.split("\n").filter((line) => line !== "");
-}
-
-/** Tests `body` in a folder of its own with an upscaler by 2 (or `scale`) in the quickest quality. */
-function fileTest(
-  name: string,
-  body: (
-    upscale: (input: string, output: string) => Promise<number>,
-    make: (line: string) => Promise<string>,
-    folder: string,
-  ) => Promise<void>,
-  scale: 2 | 3 = 2,
-): void {
-  Deno.test({
-    name,
-    ignore: !ffmpeg,
-    fn: async (t) => {
-      if (!needsNative(t)) return;
-      using upscaler = await VideoUpscaler.open({ scale, quality: "bicubic" });
-      await inFolder((folder) =>
-        body(
-          (input, output) => upscaleFile(upscaler, `${folder}/${input}`, `${folder}/${output}`),
-          (line) => tool("ffmpeg", line, folder),
-          folder,
-        )
-      );
-    },
-  });
-}
-
-async function times(path: string, stream = "v:0"): Promise<number[]> {
-  const out = await tool(
-    "ffprobe",
-    `-select_streams ${stream} -show_entries packet=pts_time -of csv=p=0 ${path}`,
-    ".",
-  );
-  return out.split("\n").map((line) => parseFloat(line)).sort((a, b) => a - b);
-}
 
 async function y4m(path: string) {
   const reader = await Y4mReader.open((await Deno.open(path)).readable, path);
@@ -265,53 +212,12 @@ fileTest(
   3,
 );
 
-fileTest(
-  "upscaleFile brings sound and subtitles into containers that do not take their codecs, and says what it leaves out",
-  async (upscale, make, folder) => {
-    await Deno.writeTextFile(`${folder}/s.srt`, "1\n00:00:00,000 --> 00:00:00,500\nHello\n");
-    const clip = "-f lavfi -i testsrc2=s=32x32:r=10:d=0.5 -f lavfi -i sine=d=0.5 -i s.srt";
-    const maps = "-map 0 -map 1 -map 1 -map 2";
-    await make(`${clip} ${maps} -c:a:0 pcm_s16le -c:a:1 aac -metadata:s:a:1 language=deu in.mkv`);
-    await make(`${clip} ${maps} -c:s mov_text in.mp4`);
-    const codecs = (output: string) => streams(`${folder}/${output}`, "stream=codec_name");
-    await upscale("in.mkv", "out.mp4");
-    assertEquals(await codecs("out.mp4"), ["h264", "aac", "aac", "mov_text"]);
-    const languages = await streams(`${folder}/out.mp4`, "stream_tags=language");
-    assertEquals(languages.slice(0, 3), ["und", "und", "deu"]);
-    await upscale("in.mp4", "out.mkv");
-    assertEquals(await codecs("out.mkv"), ["h264", "aac", "aac", "subrip"]);
-    await upscale("in.mp4", "out.webm");
-    assertEquals(await codecs("out.webm"), ["vp9", "opus", "opus", "webvtt"]);
-    using upscaler = await VideoUpscaler.open({ scale: 2, quality: "bicubic" });
-    const leftOut: string[] = [];
-    await upscaleFile(upscaler, `${folder}/in.mkv`, `${folder}/out.avi`, {
-      onLeftOut: (stream) => leftOut.push(stream),
-    });
-    assertEquals(leftOut, ["subtitle 1 (ass)"]);
-    assertEquals(await codecs("out.avi"), ["h264", "pcm_s16le", "aac"]);
-  },
-);
-
 fileTest("upscaleFile takes no cover for a video", async (upscale, make, folder) => {
   await make("-f lavfi -i color=red:s=32x32 -frames:v 1 cover.png");
   await make("-f lavfi -i sine=d=0.5 -i cover.png -map 0 -map 1 -c:v copy song.mp3");
   await assertRejects(() => upscale("song.mp3", "out.mp4"), ModelFormatError, "no video stream");
   await assertRejects(() => Deno.stat(`${folder}/out.mp4`), Deno.errors.NotFound);
 });
-
-fileTest(
-  "upscaleFile keeps the language of the pictures, and gives none of its own",
-  async (upscale, make, folder) => {
-    const clip = "-y -f lavfi -i testsrc2=s=32x32:r=10:d=0.2";
-    const language = () => streams(`${folder}/out.mp4`, "stream_tags=language");
-    await make(`${clip} in.mp4`);
-    await upscale("in.mp4", "out.mp4");
-    assertEquals(await language(), ["und"]);
-    await make(`${clip} -metadata:s:v language=fra in.mp4`);
-    await upscale("in.mp4", "out.mp4");
-    assertEquals(await language(), ["fra"]);
-  },
-);
 
 fileTest(
   "upscaleFile makes interlaced video progressive, frame for frame",
