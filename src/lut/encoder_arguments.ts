@@ -23,6 +23,12 @@ export interface EncodeOptions {
   crf?: number;
 }
 
+/** Transfers that ffprobe calls otherwise than ffmpeg's encoders, which know no other name: those of analogue television. */
+const encoderTransfers: Readonly<Record<string, string>> = {
+  bt470m: "gamma22",
+  bt470bg: "gamma28",
+};
+
 /**
  * ffmpeg's arguments to encode a raw Matroska stream on its standard input to `path`. H.264 of an odd size has no 4:2:0, so it
  * becomes 4:4:4 rather than losing a line.
@@ -49,7 +55,7 @@ export async function encoderArguments(
     color_range: range,
     colorspace: space,
     color_primaries: primaries,
-    color_trc: transfer,
+    color_trc: transfer && (encoderTransfers[transfer] ?? transfer),
     chroma_sample_location: siting,
   }).flatMap(([name, value]) => value === undefined ? [] : [`-${name}`, value]);
   return [
