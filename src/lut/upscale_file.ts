@@ -35,7 +35,7 @@ export interface UpscaleFileOptions {
  *
  * What was written before a failure or an abort is a valid, shorter file.
  *
- * @throws {RangeError} when both paths lead to one file, or the input is a pipe and no y4m, before anything is written.
+ * @throws {RangeError} when both paths lead to one file, the output's ending is none or a picture's, or the input is a pipe and no y4m, before anything is written.
  * @throws {ModelFormatError} for an input that is damaged, cut or none; what could be read of it is in the output. But for y4m it has ffmpeg's words.
  * @throws {Deno.errors.NotFound} for a y4m that is not there.
  * @throws {Error} with ffmpeg's words when it cannot write the output, or is not installed.
@@ -48,6 +48,11 @@ export async function upscaleFile(
 ): Promise<number> {
   if (await sameFile(input, output)) {
     throw new RangeError(`write ${output}: it is the input ${input} itself, expected another file`);
+  }
+  if (!/\.[^./]+$/.test(output) || pictures.test(output)) {
+    throw new RangeError(
+      `write ${output}: the ending names no container of video, expected .y4m or, by ffmpeg, .mp4, .mkv, .webm and others`,
+    );
   }
   await using source = await openSource(input, options.signal);
   await using sink = isY4m(output)
@@ -93,6 +98,9 @@ interface Sink extends AsyncDisposable {
   write(frame: VideoFrame): Promise<void>;
   finish(end?: number): Promise<void>;
 }
+
+/** Endings that ffmpeg takes, too, and then fails at, or writes what no viewer of pictures reads. */
+const pictures = /\.(gif|a?png|jpe?g|webp|bmp|tiff?)$/i;
 
 /** What mjpegtools and ffmpeg write into a y4m of full range. */
 const fullRange = "COLORRANGE=FULL";

@@ -53,6 +53,34 @@ fileTest(
 );
 
 fileTest(
+  "upscaleFile keeps the transfers of analogue television, which ffmpeg's programs call by different names",
+  async (upscale, make, folder) => {
+    for (const transfer of ["gamma22", "gamma28"]) {
+      await make(
+        `-y -f lavfi -i testsrc2=s=32x32:r=10:d=0.2 -c:v mpeg2video -color_trc ${transfer} in.mkv`,
+      );
+      const { colour } = await probeVideo(`${folder}/in.mkv`);
+      assertEquals(colour.transfer, transfer === "gamma22" ? "bt470m" : "bt470bg");
+      for (const output of ["out.mp4", "out.webm"]) {
+        await upscale("in.mkv", output);
+        assertEquals((await probeVideo(`${folder}/${output}`)).colour.transfer, colour.transfer);
+      }
+    }
+  },
+);
+
+fileTest(
+  "upscaleFile refuses outputs whose names are no video's, before it writes anything",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=32x32:r=10:d=0.2 in.mkv");
+    for (const output of ["out", "out.gif", "out.PNG", "out.jpeg"]) {
+      await assertRejects(() => upscale("in.mkv", output), RangeError, `${output}: the ending`);
+      await assertRejects(() => Deno.stat(`${folder}/${output}`), Deno.errors.NotFound);
+    }
+  },
+);
+
+fileTest(
   "upscaleFile keeps times that no frame rate has, and the start against the sound",
   async (upscale, make, folder) => {
     const stamped = (ms: number[]) =>
