@@ -1,6 +1,6 @@
 import { extname } from "@std/path";
 import { ffmpegPath, startFfmpeg } from "./ffmpeg_process.ts";
-import { type OtherStream, probeOthers } from "./probe_video.ts";
+import { hidesStart, type OtherStream, probeOthers } from "./probe_video.ts";
 
 /** How sound, subtitles and attachments get into a file. */
 export interface CarriedStreams {
@@ -24,6 +24,9 @@ const transported = {
   subtitle: /^(dvb_subtitle|dvb_teletext|arib_caption)$/,
 };
 
+/** Containers that can hide the start of a stream, as telephones do when they trim a recording. */
+const editLists = /\.(mp4|m4v|m4a|mov|3gp|3g2)$/i;
+
 /** How `to` may hold a stream, best first; empty where it cannot. */
 function codingsFor({ kind, codec }: OtherStream, to: string): string[][] {
   if (kind === "video" || kind === "cover") return [];
@@ -41,11 +44,15 @@ function codingsFor({ kind, codec }: OtherStream, to: string): string[][] {
  */
 export async function carriedStreams(from: string, to: string): Promise<CarriedStreams> {
   const found = { audio: 0, subtitle: 0, attachment: 0, cover: 0, video: 1 };
-  const streams = (await probeOthers(from)).map((stream) => ({
-    ...stream,
-    index: found[stream.kind]++,
-    ways: codingsFor(stream, to),
-  }));
+  const streams = [];
+  for (const stream of await probeOthers(from)) {
+    const index = found[stream.kind]++;
+    const ways = codingsFor(stream, to);
+    // Decoding leaves out what is hidden, a copy does not.
+    const anew = stream.kind === "audio" && ways[0] === copied && !editLists.test(to) &&
+      await hidesStart(from, index);
+    streams.push({ ...stream, index, ways: anew ? ways.slice(1) : ways });
+  }
   const leftOut: string[] = [];
   const kept = streams.flatMap(({ kind, codec, index, ways }) => {
     if (kind !== "video" && kind !== "cover" && ways.length > 0) {

@@ -126,8 +126,20 @@ export async function probeOthers(path: string): Promise<OtherStream[]> {
   });
 }
 
+/** Seconds before the start that codecs need to settle in: any more of it was cut off. */
+const settling = 0.1;
+
+/** Whether a file hides sound that comes before its start, by an edit list. */
+export async function hidesStart(path: string, index: number): Promise<boolean> {
+  const { packets } = await ask(path, [
+    ...`-select_streams a:${index} -read_intervals %+#1 -show_entries packet=pts_time`.split(" "),
+  ]);
+  return Number(packets?.[0]?.pts_time ?? 0) < -settling;
+}
+
 /** What is read of ffprobe's answer. */
 interface Answer {
+  packets?: { pts_time?: string }[];
   streams?: {
     codec_name?: string;
     codec_type?: "video" | "audio" | "subtitle" | "attachment" | "data";

@@ -1,8 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { upscaleFile } from "../../src/lut/upscale_file.ts";
 import { VideoUpscaler } from "../../src/lut/video_upscaler.ts";
-import { fileTest, streams } from "./video_files.ts";
+import { fileTest, streams, times } from "./video_files.ts";
 
 nativeProblem();
 
@@ -92,5 +92,22 @@ fileTest(
     assertEquals(leftOut, ["subtitle 1 (ass)"]);
     const codecs = await streams(`${folder}/out.ts`, "program_stream=codec_name");
     assertEquals(codecs, ["h264", "mp2", "ac3"]);
+  },
+);
+
+fileTest(
+  "upscaleFile brings back no sound that a trimmed recording hides, into containers that cannot hide it",
+  async (upscale, make, folder) => {
+    await make("-f lavfi -i testsrc2=s=32x32:r=25:d=2 -f lavfi -i sine=d=2 -g 50 whole.mp4");
+    await make("-ss 0.6 -i whole.mp4 -c copy cut.mp4");
+    for (const output of ["out.mkv", "out.ts", "out.mp4"]) {
+      await upscale("cut.mp4", output);
+      const [[picture], [sound]] = [
+        await times(`${folder}/${output}`),
+        await times(`${folder}/${output}`, "a:0"),
+      ];
+      const hidden = output === "out.mp4" ? 0.6 : 0;
+      assert(Math.abs(picture - sound - hidden) < 0.1, `${output}: ${sound} before ${picture}`);
+    }
   },
 );
