@@ -1,3 +1,4 @@
+// deno-lint-ignore no-external-import -- built into Deno
 import { cpuUsage } from "node:process";
 import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
