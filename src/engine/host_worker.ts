@@ -2,15 +2,22 @@
 import { workerScope } from "../common/worker_scope.ts";
 import { EngineHost } from "./host.ts";
 import type { ToHost } from "./host_messages.ts";
+import type { FromHostWorker } from "./worker_carrier.ts";
+import { threadId } from "./worker_thread.ts";
 
 const scope = workerScope();
 
+function say(message: FromHostWorker): void {
+  scope.postMessage(message);
+}
+
 function end(): void {
-  scope.postMessage({ type: "closed" });
+  say({ type: "closed" });
   scope.close();
 }
 
-const host = new EngineHost((message) => scope.postMessage(message), end);
+say({ type: "thread", id: threadId() });
+const host = new EngineHost(say, end);
 
 scope.onmessage = async ({ data }: MessageEvent<ToHost>) => {
   if (data.type !== "close") return host.handle(data);
