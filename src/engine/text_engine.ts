@@ -109,6 +109,7 @@ export class TextEngine implements AsyncDisposable {
   readonly info: ModelInfo;
   readonly #pool: EnginePool;
   readonly #embedder: TextEmbedder;
+  #disposed = false;
 
   /**
    * Loads a model.
@@ -116,6 +117,9 @@ export class TextEngine implements AsyncDisposable {
    * sizes out of range, `TypeError` for a `model`, an `isolate` or a decode policy that is none.
    */
   static async open(options: TextEngineOptions): Promise<TextEngine> {
+    if (typeof options !== "object" || options === null) {
+      throw new TypeError(`open an engine: expected options with a model, got ${options}`);
+    }
     const { model, isolate = "worker", decode, scheduler, ...rest } = options;
     if (!isolates.includes(isolate)) {
       throw new TypeError(
@@ -154,8 +158,9 @@ export class TextEngine implements AsyncDisposable {
 
   /**
    * Starts a generation; iterate it for its events, leave the loop or call `cancel` to stop it.
-   * Throws `CapacityError` when too many wait and `TypeError` for what is no prompt. From the iterator come `RangeError` for a prompt of no tokens, an
-   * over-long one or a `maxTokens` out of range, `TypeError` for other options out of range, and `ConstraintError`.
+   * Throws `CapacityError` when too many wait and `TypeError` for what is no prompt and after disposal. From the iterator come `RangeError` for an over-long
+   * prompt, a token outside the vocabulary or a `maxTokens` out of range, `TypeError` for a prompt of no tokens and other options out of range,
+   * and `ConstraintError`.
    */
   generate(prompt: TextPrompt, options: GenerateOptions = {}): Generation {
     const { signal, temperature, topK, topP, minP, seed, ...others } = options;
@@ -170,6 +175,7 @@ export class TextEngine implements AsyncDisposable {
       frequencyPenalty,
       logitBias,
     };
+    this.#checkOpen();
     signal?.throwIfAborted();
     const id = crypto.randomUUID();
     const generation = this.#pool.submit({ ...rest, id, prompt: toPrompt(prompt), sampling });
@@ -208,7 +214,7 @@ export class TextEngine implements AsyncDisposable {
    * added unless token ids bring them; those written in texts are text. A text's vector is the same alone and beside others. Several texts run as
    * `throughput` work unless `criteria` says otherwise, one as `latency` work.
    *
-   * @throws {TypeError} for what is no text, a text of no tokens, `dimensions` out of range, and a model that gives no embeddings.
+   * @throws {TypeError} for what is no text, a text of no tokens, `dimensions` out of range, a model that gives no embeddings, and after disposal.
    * @throws {RangeError} for a text longer than the context, and a token outside the vocabulary.
    * @throws {CapacityError} when too many requests wait, and `CancelledError` when `signal` cancels it on its way.
    */
@@ -216,6 +222,10 @@ export class TextEngine implements AsyncDisposable {
     texts: string | readonly (string | readonly number[])[],
     options: EmbedOptions = {},
   ): Promise<Embeddings> {
+    this.#checkOpen();
+    if (typeof texts !== "string" && !Array.isArray(texts)) {
+      throw new TypeError(`embed: expected a text or an array of texts, got ${texts}`);
+    }
     options.signal?.throwIfAborted();
     const prompts = (typeof texts === "string" ? [texts] : texts).map(toText);
     const embedded = await this.#embedder.embed({
@@ -230,18 +240,23 @@ export class TextEngine implements AsyncDisposable {
     };
   }
 
-  /** Tokens of `text`. Rejects with `TypeError` for what is no text. */
+  /** Tokens of `text`. Rejects with `TypeError` for what is no text, and after disposal. */
   async tokenize(
     text: string,
     options: { addBos?: boolean; special?: boolean } = {},
   ): Promise<number[]> {
+    this.#checkOpen();
     if (typeof text !== "string") throw new TypeError(`tokenize: expected a text, got ${text}`);
     return await this.#pool.tokenize(text, options);
   }
 
-  /** Text of `ids`. Rejects with `RangeError` for one outside the vocabulary. */
-  detokenize(ids: number[]): Promise<string> {
-    return this.#pool.detokenize(ids);
+  /** Text of `ids`. Rejects with `RangeError` for one outside the vocabulary, `TypeError` for what is no array, and after disposal. */
+  async detokenize(ids: number[]): Promise<string> {
+    this.#checkOpen();
+    if (!Array.isArray(ids)) {
+      throw new TypeError(`detokenize: expected an array of token ids, got ${ids}`);
+    }
+    return await this.#pool.detokenize(ids);
   }
 
   /** A snapshot of the load. */
@@ -249,9 +264,15 @@ export class TextEngine implements AsyncDisposable {
     return this.#pool.load()[0];
   }
 
-  /** Cancels what runs and closes the engine. */
+  /** Cancels what runs and closes the engine. Idempotent; any later use but `load` throws `TypeError`. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     await this.#pool[Symbol.asyncDispose]();
+  }
+
+  /** The pool would say that the device is lost, which asks for another try. */
+  #checkOpen(): void {
+    if (this.#disposed) throw new TypeError(`the engine of ${this.info.id} was disposed of`);
   }
 }
 

@@ -187,8 +187,35 @@ Deno.test("TextEngine.open refuses options that there are not, in every isolate"
   }
 });
 
-Deno.test("TextEngine.tokenize rejects what is no text", async () => {
+Deno.test("TextEngine.open refuses what are no options", async () => {
+  for (const none of [undefined, null, "model.gguf"]) {
+    await assertRejects(
+      () => TextEngine.open(none as unknown as TextEngineOptions),
+      TypeError,
+      `expected options with a model, got ${none}`,
+    );
+  }
+});
+
+Deno.test("TextEngine.tokenize, detokenize and embed reject what is no text or list", async () => {
   await using engine = await openFake();
-  const wrong = 5 as unknown as string;
+  const wrong = 5 as never;
   await assertRejects(() => engine.tokenize(wrong), TypeError, "expected a text, got 5");
+  await assertRejects(() => engine.detokenize(wrong), TypeError, "expected an array of token ids");
+  await assertRejects(() => engine.embed(wrong), TypeError, "a text or an array of texts, got 5");
+});
+
+Deno.test("TextEngine says that it was disposed of, not that a device was lost, which would come back", async () => {
+  const engine = await openFake();
+  await engine[Symbol.asyncDispose]();
+  await engine[Symbol.asyncDispose]();
+  assertThrows(() => engine.generate("abc"), TypeError, "was disposed of");
+  for (
+    const use of [
+      () => engine.complete("abc"),
+      () => engine.embed("abc"),
+      () => engine.tokenize("abc"),
+      () => engine.detokenize([1]),
+    ]
+  ) await assertRejects(use, TypeError, "was disposed of");
 });
