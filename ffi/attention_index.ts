@@ -1,9 +1,13 @@
+import { ModelFormatError } from "../src/common/errors.ts";
 import { floatsArgument } from "./floats_argument.ts";
 import { Handle } from "./handle.ts";
 import { loadNative, type NativeLibrary } from "./load.ts";
 import { type SearchStrategy, strategyMask, strategyOf } from "./search_strategy.ts";
 import { check } from "./status.ts";
 import { u32Argument } from "./u32_argument.ts";
+
+/** Most hits of one search, found or not: 2 GiB of numbers and scores. */
+const maxHits = 2 ** 28;
 
 /** What {@linkcode AttentionIndex.build} takes. */
 export interface AttentionIndexOptions {
@@ -32,7 +36,7 @@ export interface AttentionIndexOptions {
 
 /** What {@linkcode AttentionIndex.search} takes. */
 export interface SearchOptions {
-  /** Number of keys wanted. Default 100. */
+  /** Number of keys wanted, for all queries together 2²⁸ at most. Default 100. */
   k?: number;
   /** Overrides the effort chosen when the index was built: pool size, clusters probed, or keys scored again. */
   effort?: number;
@@ -131,14 +135,19 @@ export class AttentionIndex implements Disposable {
   /**
    * Opens an index file in place: it is mapped, and must not be changed while the index lives.
    *
-   * @throws {ModelFormatError} for a damaged or foreign file.
+   * @throws {ModelFormatError} for a damaged or foreign file, which it names.
    * @throws {Error} when it cannot be read, or without the native library.
    */
   static load(path: string): AttentionIndex {
     const library = loadNative();
     const name = new TextEncoder().encode(path);
     const out = new BigUint64Array(1);
-    check(library, library.symbols.sparrow_index_open(name, name.length, out));
+    try {
+      check(library, library.symbols.sparrow_index_open(name, name.length, out));
+    } catch (error) {
+      if (error instanceof ModelFormatError) error.message = `${path}: ${error.message}`;
+      throw error;
+    }
     return new AttentionIndex(library, out[0]);
   }
 
@@ -161,6 +170,12 @@ export class AttentionIndex implements Disposable {
     const { dim } = this.info;
     const k = u32Argument("k", options.k ?? 100, 1);
     const count = Math.floor(queries.length / dim);
+    // What was not found takes memory too: a `k` for "all" would take gigabytes of it.
+    if (count * k > maxHits) {
+      throw new RangeError(
+        `k is ${k} for ${count} queries, expected at most ${maxHits} hits in all`,
+      );
+    }
     const ids = new Uint32Array(count * k);
     const scores = new Float32Array(count * k);
     const scanned = new Uint32Array(count);

@@ -165,13 +165,15 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
   assertThrows(() => index.search(bytes), TypeError, `queries ${words}`);
   assertThrows(() => index.append(bytes), TypeError, `keys ${words}`);
   assertThrows(() => index.search(keys, { k: 0.5 }), RangeError, "k is 0.5");
+  const all = 4_000_000_000;
+  assertThrows(() => index.search(keys, { k: all }), RangeError, `k is ${all} for`);
   index[Symbol.dispose]();
   index[Symbol.dispose]();
   assertThrows(() => index.search(keys), TypeError, "disposed of");
   const path = await Deno.makeTempFile();
   try {
     await Deno.writeTextFile(path, "SPARROWX but not an index, whatever the start says");
-    assertThrows(() => AttentionIndex.load(path), ModelFormatError);
+    assertThrows(() => AttentionIndex.load(path), ModelFormatError, path);
   } finally {
     await Deno.remove(path);
   }
