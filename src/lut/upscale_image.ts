@@ -52,6 +52,8 @@ export function enlargeLuma(
   scale: LutScale,
   options: ImageUpscaleOptions = {},
 ): Uint8Array<ArrayBuffer> {
+  // `checkUpscale` takes none for the default, which this function has not.
+  if (scale === undefined) throw new RangeError("scale is undefined, expected 2, 3 or 4");
   checkUpscale({ scale });
   if (plane.length !== width * height) {
     throw new RangeError(

@@ -122,15 +122,15 @@ export class VideoUpscaler implements AsyncDisposable, Disposable {
     }
   }
 
-  /** One frame; its predecessor is the frame of the call before. Rejects with `RangeError` for sides or planes that do not fit. */
+  /** One frame; its predecessor is the frame of the call before. Rejects with `RangeError` for sides or planes that do not fit, or a layout or siting that there is not. */
   async upscaleFrame(frame: VideoFrame): Promise<VideoFrame> {
     const start = performance.now();
     const { width, height } = frame;
     const [cw, ch] = chromaSize(frame.layout, width, height);
+    const siting = chromaSiting(frame);
     const before = this.#predecessor(frame);
     const quality = this.#ladder.quality;
     const luma = this.#luma(quality, frame, before);
-    const siting = chromaSiting(frame);
     const chroma = (plane: Uint8Array<ArrayBuffer>) => {
       // An array of its own: workers give results away with the buffer behind them.
       if (plane.length === 0) return new Uint8Array(0);
@@ -247,7 +247,11 @@ async function openPath(
   return await GpuPath.open(models);
 }
 
+/** Throws `RangeError` for a siting that there is not: "center" must not count as another one. */
 function chromaSiting({ layout, siting = "centre" }: VideoFrame): PlaneSiting {
+  if (siting !== "centre" && siting !== "left" && siting !== "topleft") {
+    throw new RangeError(`siting is ${siting as unknown}, expected centre, left or topleft`);
+  }
   const across = (layout === "420" || layout === "422") && siting !== "centre" ? 1 : 2;
   return [across, layout === "420" && siting === "topleft" ? 1 : 2];
 }

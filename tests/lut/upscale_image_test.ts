@@ -73,6 +73,12 @@ Deno.test("upscaleImage and VideoUpscaler refuse what does not fit by its number
     RangeError,
     "scale is 5, expected 2, 3 or 4",
   );
+  const none = undefined as unknown as 4;
+  assertThrows(
+    () => enlargeLuma(plane, 4, 3, none),
+    RangeError,
+    "scale is undefined, expected 2, 3",
+  );
   const wrong: [VideoUpscalerOptions, string][] = [
     [{ scale: 5 as 4 }, "scale is 5, expected 2, 3 or 4"],
     [{ quality: "best" as "full" }, "quality is best, expected full, gate, bicubic"],

@@ -133,6 +133,7 @@ Deno.test("VideoUpscaler refuses frames that do not fit by their numbers, and go
     [{ width: NaN }, "width is NaN"],
     [{ height: 8.5 }, "height is 8.5"],
     [{ layout: "411" as "420" }, "layout is 411, expected 420, 422, 444 or mono"],
+    [{ siting: "center" as "centre" }, "siting is center, expected centre, left or topleft"],
     [{ y: new Uint8Array(5) }, "the frame has 5 pixels, expected 128"],
   ];
   for (const [part, words] of wrong) {
