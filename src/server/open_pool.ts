@@ -13,7 +13,7 @@ export type RunnerSizes = Pick<
 
 /** Which models to serve, and how many requests may wait for them. */
 export interface PoolOptions {
-  /** GGUF files, the default model first; a model's name in requests is its file's stem. */
+  /** GGUF files, at least one, the default model first; a model's name in requests is its file's stem. Needed unless there is a `pool`. */
   models?: readonly string[];
   /** Requests that may wait for one engine before `CapacityError`. Default 256. */
   maxQueue?: number;
@@ -29,6 +29,9 @@ export interface PoolOptions {
 export async function openPool(
   { models = [], maxQueue, sizes = {} }: PoolOptions,
 ): Promise<EnginePool> {
+  if (models.length === 0) {
+    throw new TypeError("models: got none, expected at least one GGUF file, or a pool");
+  }
   checkScheduler({ maxWaiting: maxQueue });
   checkSizes(sizes);
   return new HostedEnginePool({

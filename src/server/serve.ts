@@ -40,7 +40,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /**
  * Serves on a port. Resolves as soon as it listens: `/ready` tells when the models have loaded. Rejects with
- * `TypeError` for a bind beyond loopback without a key or a `python` that is none, `RangeError` for options out of range, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
+ * `TypeError` without `models` or a `pool`, for a bind beyond loopback without a key or a `python` that is none, `RangeError` for options out of range, `Deno.errors.AddrInUse` when the port is taken, and an `Error` that names the
  * address when it cannot be bound otherwise.
  */
 export async function serve(options: ServeOptions = {}): Promise<RunningServer> {

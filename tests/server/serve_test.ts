@@ -197,3 +197,9 @@ Deno.test({
     assertMatch(await said, /connections are refused for a moment.*Too many open files/);
   },
 });
+
+Deno.test("serve says that it has no models", async () => {
+  const words = "models: got none, expected at least one GGUF file, or a pool";
+  await assertRejects(() => serve({ port: 0 }), TypeError, words);
+  await assertRejects(() => serve({ port: 0, models: [] }), TypeError, words);
+});
