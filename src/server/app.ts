@@ -10,7 +10,7 @@ import { allowedMethods } from "./allowed_methods.ts";
 import { ApiError } from "./api_error.ts";
 import { Authenticator } from "./auth.ts";
 import { chatRoutes } from "./chat_routes.ts";
-import { clientLeft } from "./client_left.ts";
+import { bodyEnded, clientLeft } from "./client_left.ts";
 import { completionsRoutes } from "./completions_routes.ts";
 import type {
   AppEnv,
@@ -127,9 +127,7 @@ export function createApp(
     if (error instanceof HTTPException && error.status === 400) {
       return jsonError(await req.text(), error).toResponse();
     }
-    // Deno tells of a body that was cut before it tells of the client that left.
-    const left = req.raw.signal.aborted ||
-      error instanceof Deno.errors.BadResource && error.message.includes("request body");
+    const left = req.raw.signal.aborted || bodyEnded(error);
     return toApiError(error, c.get("requestId"), left, req.header("Content-Type")).toResponse();
   });
 
