@@ -51,6 +51,9 @@ export interface App {
   shutdown(deadlineMs?: number): Promise<number>;
 }
 
+/** `setTimeout` fires at once for more. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** Makes the HTTP application over a pool. Throws `RangeError` for options out of range. */
 export function createApp(
   { pool, options: given, surfaces = defaultSurfaces(given) }: {
@@ -138,7 +141,8 @@ export function createApp(
       const opened = surfaces.map((surface) => surface.listen?.(context, fetch));
       return (await Promise.all(opened)).filter((listener) => listener !== undefined);
     },
-    async shutdown(deadlineMs = options.drainMs) {
+    async shutdown(givenMs = options.drainMs) {
+      const deadlineMs = Math.min(givenMs, longestTimerMs);
       const began = performance.now();
       context.desk.refuse();
       // Before generations are waited for: an application goes on with others when one ends.

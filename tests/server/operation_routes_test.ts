@@ -202,3 +202,13 @@ Deno.test("shutdown cancels at the deadline and tells the clients", async () => 
   assertEquals((await answer.json()).error.code, "cancelled");
   assertStringIncludes(await events, "shutting down");
 });
+
+Deno.test("shutdown waits for the running when its deadline is longer than timers count", async () => {
+  for (const deadlineMs of [3_000_000_000, Infinity]) {
+    const { app, post, pool } = testApp({ reply: () => "some words", tokenDelayMs: 10 });
+    const running = post("/v1/completions", { prompt: "x" });
+    await until(() => pool.load()[0].running === 1, "the generation runs");
+    assertEquals(await app.shutdown(deadlineMs), 0);
+    assertEquals((await (await running).json()).choices[0].text, "some words");
+  }
+});
