@@ -216,6 +216,10 @@ export class SupervisedHost implements AsyncDisposable {
   /** Fails everything, now and from now on. */
   #giveUp(error: Error): void {
     this.#state = "failed";
+    // `ready` has told of a model that was open before, and tells of its end no more.
+    if (!this.#closed && this.#readyAt > 0) {
+      log("error", `model ${this.id} is served no more: ${error.message}`);
+    }
     this.#rejectReady(error);
     this.#work.close(error, this.#closed);
   }
