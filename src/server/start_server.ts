@@ -81,10 +81,13 @@ export async function startServer(
     const cancelled = await app.shutdown(deadlineMs);
     if (cancelled > 0) log("warn", "generations cancelled at the deadline", { cancelled });
     await Promise.all(listeners.map((listener) => listener.close()));
-    // Not by the server's own shutdown: what that has begun, the signal cannot end (Deno 2.9 throws BadResource where nobody can catch it).
-    await emptied(open, lastEventMs);
-    cut.abort();
-    await server.finished;
+    if (await emptied(open, lastEventMs)) {
+      // Deno (2.9) takes an answer that is whole for completed before it is sent: the signal would cut it.
+      await server.end(lastEventMs);
+    } else {
+      cut.abort();
+      await server.finished;
+    }
     await departures.ended();
     await closePool();
   };
@@ -111,10 +114,11 @@ export async function startServer(
   };
 }
 
-/** Resolves when all of them have ended, those too that are added meanwhile, or after `ms` milliseconds. */
-async function emptied(open: ReadonlySet<Promise<void>>, ms: number): Promise<void> {
+/** Resolves when all of them have ended, those too that are added meanwhile, to true, or after `ms` milliseconds to false. */
+async function emptied(open: ReadonlySet<Promise<void>>, ms: number): Promise<boolean> {
   const { promise: late, resolve } = Promise.withResolvers<"late">();
   const timer = setTimeout(() => resolve("late"), ms);
   while (open.size > 0) if (await Promise.race([late, Promise.all(open)]) === "late") break;
   clearTimeout(timer);
+  return open.size === 0;
 }

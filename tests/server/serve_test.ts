@@ -138,6 +138,19 @@ Deno.test("shutdown lets a stream end, then closes the port", async () => {
   await assertRejects(() => fetch(server.url));
 });
 
+Deno.test("shutdown lets a whole answer out that it waited for", async () => {
+  const pool = new FakeEnginePool({ reply: () => "some words", startDelayMs: 50 });
+  await using server = await serve({ pool, port: 0, parrotPort: 0 });
+  const answer = fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ prompt: "x" }),
+  });
+  await until(() => pool.load()[0].running === 1, "the generation runs");
+  await server.shutdown(20_000);
+  assertEquals((await (await answer).json()).choices[0].text, "some words");
+});
+
 Deno.test("shutdown cuts a client that does not read", async () => {
   const pool = new FakeEnginePool({ reply: () => "x".repeat(2e5), contextLength: 1e6 });
   const server = await serve({ port: 0, pool });
