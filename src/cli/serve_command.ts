@@ -9,7 +9,7 @@ import { type Flag, parseFlags } from "./flags.ts";
 import { loadedModels } from "./loaded_models.ts";
 import { modelFiles } from "./model_files.ts";
 import { numberBetween } from "./number_between.ts";
-import { Reporter } from "./reporter.ts";
+import { Reporter, type ReportTarget } from "./reporter.ts";
 import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
 import { UsageError } from "./usage_error.ts";
 import { wholeNumber } from "./whole_number.ts";
@@ -96,7 +96,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const given = parseFlags(flags, args);
   refuseWords(given.rest);
   // Where it listens is what this command results in.
-  const report = new Reporter(context.terminal.out);
+  const report = new Reporter(whileWritable(context.terminal.out));
   const models = await modelFiles(given.model, given.models);
   const apiKeys = given["api-key"].length > 0 ? given["api-key"] : apiKeysFromEnvironment();
   const options: ServeOptions = {
@@ -162,6 +162,20 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   } finally {
     await pool[Symbol.asyncDispose]();
   }
+}
+
+/** A server outlives who reads what it says, such as a script that wanted to know its port, and room on the disk for it. */
+function whileWritable(target: ReportTarget): ReportTarget {
+  return {
+    isInteractive: target.isInteractive,
+    write: (text) => {
+      try {
+        target.write(text);
+      } catch {
+        // Its requests are answered all the same, and end in its time to drain.
+      }
+    },
+  };
 }
 
 /** The port that Parrot's client calls by default; none, with a word about it, when something else has it. */

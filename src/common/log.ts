@@ -7,14 +7,21 @@
 /** Severity, lowest first. */
 type LogLevel = "info" | "warn" | "error";
 
-/** Writes one line. `fields` are machine-readable details. */
+/** Writes one line. `fields` are machine-readable details. A line that cannot be written, as on a full disk, is lost: what it tells of goes on. */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
-  if (Deno.stderr.isTerminal()) {
-    const tail = Object.entries(fields).map(([k, v]) =>
-      ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`
-    );
-    console.error(`${level === "info" ? "" : level + ": "}${message}${tail.join("")}`);
-  } else {
-    console.error(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }));
+  try {
+    console.error(line(level, message, fields));
+  } catch {
+    // There is nowhere left to tell of it.
   }
+}
+
+function line(level: LogLevel, message: string, fields: Record<string, unknown>): string {
+  if (!Deno.stderr.isTerminal()) {
+    return JSON.stringify({ time: new Date().toISOString(), level, message, ...fields });
+  }
+  const tail = Object.entries(fields).map(([k, v]) =>
+    ` ${k}=${typeof v === "string" ? v : JSON.stringify(v)}`
+  );
+  return `${level === "info" ? "" : level + ": "}${message}${tail.join("")}`;
 }
