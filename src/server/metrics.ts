@@ -238,9 +238,9 @@ export class ServerMetrics {
     this.#firstToken.observe({ model }, seconds);
   }
 
-  /** Observes the time between tokens. */
-  nextToken(model: string, seconds: number): void {
-    this.#perToken.observe({ model }, seconds);
+  /** Observes the time between tokens, of `count` that came together in `seconds`. */
+  nextTokens(model: string, seconds: number, count: number): void {
+    for (let i = 0; i < count; i++) this.#perToken.observe({ model }, seconds / count);
   }
 
   /** Media type of `expose`. */

@@ -88,7 +88,7 @@ export class TrackedPool implements EnginePool {
         if (event.type === "delta" && event.ids.length > 0) {
           const now = performance.now();
           if (last === 0) this.#metrics.firstToken(model, (now - submitted) / 1000);
-          else this.#metrics.nextToken(model, (now - last) / 1000 / event.ids.length);
+          else this.#metrics.nextTokens(model, (now - last) / 1000, event.ids.length);
           last = now;
         } else if (event.type === "finished") {
           const { reason } = event;
