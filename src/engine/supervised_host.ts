@@ -174,8 +174,15 @@ export class SupervisedHost implements AsyncDisposable {
 
   /** A model that cannot be opened will not open the next time either, unless the device was the reason. */
   #onOpenFailed(error: Error): void {
-    if (!(error instanceof DeviceLostError)) this.#giveUp(error);
+    if (!(error instanceof DeviceLostError)) this.#giveUp(this.#lost(error));
     this.#carrier.kill();
+  }
+
+  /** What requests are told. They were right to ask for a model that was open once: its file, gone or replaced, is no fault of theirs. */
+  #lost(error: Error): Error {
+    if (this.#readyAt === 0) return error;
+    const message = `the engine of ${this.id} cannot be started again: ${error.message}`;
+    return new DeviceLostError(message);
   }
 
   #onGone(reason: string): void {

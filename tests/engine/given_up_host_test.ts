@@ -1,4 +1,5 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { DeviceLostError } from "../../src/common/errors.ts";
 import type { FromHost } from "../../src/engine/host_messages.ts";
 import { SupervisedHost } from "../../src/engine/supervised_host.ts";
 import type { EngineLoad, ModelInfo } from "../../src/engine/types.ts";
@@ -33,13 +34,15 @@ async function logOf(next: (send: (message: FromHost) => void, die: () => void) 
     await host.ready;
     dieFirst();
     await until(() => host.load().state === "failed", "the host has failed");
+    const question = { method: "tokenize", text: "x", options: {} } as const;
+    await assertRejects(() => host.ask(question), DeviceLostError, "the engine of m ");
   } finally {
     console.error = print;
   }
   return lines.filter((line) => line.includes('"error"') || line.startsWith("error"));
 }
 
-Deno.test("a host that was open and is given up says so in the log, once", async () => {
+Deno.test("a host that was open and is given up says so in the log, once, and to requests", async () => {
   const dies = await logOf((_send, die) => die());
   assertEquals(dies.length, 3);
   assertStringIncludes(dies[2], "model m is served no more: ");
