@@ -18,6 +18,7 @@ export class WorkerCarrier implements Carrier {
   readonly gone: Promise<string>;
   readonly #worker: Worker;
   #thread: { id: string | undefined } | undefined;
+  #stopped = false;
   #end: (reason: string) => void = () => {};
 
   constructor(onMessage: (message: FromHost) => void) {
@@ -43,6 +44,9 @@ export class WorkerCarrier implements Carrier {
   }
 
   #stop(reason: string): void {
+    // Killed twice, it is waited for once: nothing goes on when it is gone.
+    if (this.#stopped) return;
+    this.#stopped = true;
     this.#worker.terminate();
     // One that has not said which thread it is has not come to the GPU.
     if (this.#thread) threadEnd(this.#thread.id, END_MS).then(() => this.#end(reason));

@@ -40,6 +40,21 @@ for (const end of ["close", "kill"] as const) {
   });
 }
 
+// Without all permissions a thread is not watched but given a fixed time. The test runner counts timers that are left.
+Deno.test("WorkerCarrier that is killed twice does nothing more when it is gone", {
+  permissions: { read: true },
+}, async () => {
+  let said: () => void = () => {};
+  const first = new Promise<void>((resolve) => said = resolve);
+  const carrier = new WorkerCarrier(() => said());
+  carrier.send({ type: "open", spec: { model: {}, module: fakeModelModule } });
+  await first;
+  carrier.kill();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  carrier.kill();
+  await carrier.gone;
+});
+
 Deno.test("threadEnd waits for a thread that goes on no longer than it is told to", async () => {
   const start = performance.now();
   await threadEnd(String(Deno.pid), 30);
