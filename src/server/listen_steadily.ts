@@ -7,13 +7,8 @@ const pauseMs = 500;
 /** A port that is listened on. */
 export interface SteadyListener {
   readonly port: number;
-  /** Resolves once the signal or `end` has ended it. */
+  /** Resolves once the signal has ended it. */
   readonly finished: Promise<void>;
-  /**
-   * Takes no more connections, sends what was answered, and resolves when that is done, or after `ms`: what clients have not read by then is theirs
-   * to read while the process lives, as the signal cannot cut it any more (Deno 2.9 throws BadResource where nobody can catch it).
-   */
-  end(ms: number): Promise<void>;
 }
 
 /**
@@ -27,14 +22,13 @@ export function listenSteadily(
 ): SteadyListener {
   const listen = (port: number) =>
     Deno.serve({ hostname, port, signal, onListen: () => undefined }, handler);
-  let server: Deno.HttpServer<Deno.NetAddr> | undefined = listen(port);
-  const bound = server.addr.port;
-  let ending = false;
+  const first = listen(port);
+  const bound = first.addr.port;
   const again = async () => {
-    while (!signal.aborted && !ending) {
+    while (!signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
       try {
-        if (!signal.aborted && !ending) return listen(bound);
+        if (!signal.aborted) return listen(bound);
       } catch {
         // Still for the reason that was told.
       }
@@ -42,7 +36,7 @@ export function listenSteadily(
     return undefined;
   };
   const finished = (async () => {
-    for (; server; server = await again()) {
+    for (let server: Deno.HttpServer | undefined = first; server; server = await again()) {
       try {
         return await server.finished;
       } catch (error) {
@@ -51,15 +45,5 @@ export function listenSteadily(
       }
     }
   })();
-  const end = async (ms: number) => {
-    ending = true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-    const last = server;
-    const sent = Promise.all([last?.shutdown(), finished]).then(() => clearTimeout(timer));
-    sent.catch(() => undefined);
-    await Promise.race([sent, late]);
-    last?.unref();
-  };
-  return { port: bound, finished, end };
+  return { port: bound, finished };
 }
