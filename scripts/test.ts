@@ -1,6 +1,6 @@
 /**
  * The whole default test suite: prepares the machine as `task start` does, then runs the Rust tests and the Deno tests on
- * whatever adapter there is (software Vulkan counts), the latter in two processes side by side. Ends with one line of totals.
+ * whatever adapter there is (software Vulkan counts), these by folder, two at a time. Ends with one line of totals.
  *
  * `--data DIR` gives tests that use real material their folder; `--no-install` forbids installing system packages;
  * everything else goes to `deno test` (paths, `--filter`, …).
@@ -55,14 +55,26 @@ async function rustTests(): Promise<Totals> {
   return totals;
 }
 
-/** Tests whose time goes to compiling shaders, which a software adapter does on one core. */
-const compiling = ["tests/kernels", "tests/model"];
+/** Folders of tests that take longest, longest first: begun last, they would run on alone. */
+const longest = ["kernels", "model", "retrieval", "engine", "lut", "server"];
 
-/** What each process of the Deno tests runs: in one, what its user names; else in two where there are cores for it. */
-function shares(toDeno: string[]): string[][] {
+/** What each process of the Deno tests runs: what its user names, else a folder of tests. */
+function shares(toDeno: string[], files: string[]): string[][] {
   if (toDeno.some((arg) => !arg.startsWith("-"))) return [toDeno];
-  if (navigator.hardwareConcurrency < 2) return [[...toDeno, "tests"]];
-  return [compiling, [`--ignore=${compiling.join()}`, "tests"]].map((own) => [...toDeno, ...own]);
+  const rank = (folder: string) =>
+    longest.includes(folder) ? longest.indexOf(folder) : longest.length;
+  const folders = [...new Set(files.map((file) => file.split("/")[1]))];
+  return folders.sort((a, b) => rank(a) - rank(b)).map((folder) => [...toDeno, `tests/${folder}`]);
+}
+
+/** Runs them as many at a time as there are cores, two at most: some tests look at the time. */
+async function inTurn(tasks: (() => Promise<Totals>)[]): Promise<Totals[]> {
+  const found: Totals[] = [];
+  const next = async () => {
+    for (let task = tasks.shift(); task; task = tasks.shift()) found.push(await task());
+  };
+  await Promise.all(navigator.hardwareConcurrency > 1 ? [next(), next()] : [next()]);
+  return found;
 }
 
 async function denoTests(
@@ -91,9 +103,10 @@ async function denoTests(
 async function main(args: string[]): Promise<number> {
   const started = performance.now();
   const { install, rust, toDeno, toTests } = parse(args);
+  const files = await testFiles();
   const { environment, adapter, native } = await prepare({
     name: "test-dependencies",
-    entries: ["src/cli/main.ts", ...await testFiles()],
+    entries: ["src/cli/main.ts", ...files],
     install,
     say: (line) => console.error(line),
   });
@@ -101,8 +114,9 @@ async function main(args: string[]): Promise<number> {
   const stages: Totals[] = [];
   if (rust && native) stages.push(await rustTests());
   else if (rust) console.error("skipped: the Rust tests, because there is no cargo");
-  const processes = shares(toDeno).map((own) => denoTests(own, toTests, environment));
-  const found = await Promise.all(processes);
+  const found = await inTurn(
+    shares(toDeno, files).map((own) => () => denoTests(own, toTests, environment)),
+  );
   // A run in which nothing ran counts as one failure.
   if (found.every(({ passed, failed }) => passed + failed === 0)) found[0].failed += 1;
   stages.push(...found);
