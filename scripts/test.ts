@@ -7,6 +7,7 @@
  * @module
  */
 
+import { FewAtATime } from "../src/common/few_at_a_time.ts";
 import { inProject, root } from "./setup/project.ts";
 import { prepare } from "./setup/prepare.ts";
 import { runAndWatch } from "./setup/run_and_watch.ts";
@@ -67,15 +68,8 @@ function shares(toDeno: string[], files: string[]): string[][] {
   return folders.sort((a, b) => rank(a) - rank(b)).map((folder) => [...toDeno, `tests/${folder}`]);
 }
 
-/** Runs them as many at a time as there are cores, two at most: some tests look at the time. */
-async function inTurn(tasks: (() => Promise<Totals>)[]): Promise<Totals[]> {
-  const found: Totals[] = [];
-  const next = async () => {
-    for (let task = tasks.shift(); task; task = tasks.shift()) found.push(await task());
-  };
-  await Promise.all(navigator.hardwareConcurrency > 1 ? [next(), next()] : [next()]);
-  return found;
-}
+/** Processes at a time: some tests look at the time, so that more would disturb them. */
+const processes = new FewAtATime(Math.min(2, navigator.hardwareConcurrency), Infinity);
 
 async function denoTests(
   toDeno: string[],
@@ -114,8 +108,10 @@ async function main(args: string[]): Promise<number> {
   const stages: Totals[] = [];
   if (rust && native) stages.push(await rustTests());
   else if (rust) console.error("skipped: the Rust tests, because there is no cargo");
-  const found = await inTurn(
-    shares(toDeno, files).map((own) => () => denoTests(own, toTests, environment)),
+  const found = await Promise.all(
+    shares(toDeno, files).map((own) =>
+      processes.run("tests", () => denoTests(own, toTests, environment))
+    ),
   );
   // A run in which nothing ran counts as one failure.
   if (found.every(({ passed, failed }) => passed + failed === 0)) found[0].failed += 1;

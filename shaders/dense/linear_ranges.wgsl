@@ -2,8 +2,8 @@
 //
 // As linear_tiled, but so few rows make too few threads for a GPU if each takes all of k: each of the 8 ranges of k whose sums both files add up has 32
 // threads of its own. A thread makes ROWS rows x 2 columns, whose weights nobody else reads; the operand passes through workgroup memory, 16 of k a round.
-// (One H200, us of a layer of Llama 3 8B's shape in Q8_0 with tiles of linear_tiled, of 32 or 64 rows, and with this: 16 rows 1290, 540; 32 rows 1290, 730;
-// 64 rows 1600, 1240. Threads of 8 x 4, 16 x 4 and 4 x 4 for 16 x 2 took 630, 770 and 700 with 16 rows.)
+// (One H200, us of a layer of Llama 3 8B's shape in Q8_0 with linear_tiled in tiles of 32 or 64 rows, and with this: 16 rows 1300, 590; 32 rows 1310, 780;
+// 64 rows 1630, 1290. Threads of 8 x 4, 16 x 4 and 4 x 4 for 16 x 2 took 670, 770 and 700 with 16 rows in a run where this took 560.)
 
 override K_QUADS: u32;  // columns / 128
 
