@@ -38,6 +38,7 @@ export type { RetrievalOptions } from "./src/retrieval/retrieval_options.ts";
 export type { WindowOptions } from "./src/retrieval/window.ts";
 export type { SchedulerOptions } from "./src/engine/scheduler.ts";
 export type { KvType } from "./src/kernels/attention_shape.ts";
+export type { Activations } from "./src/model/transformer_options.ts";
 export {
   type CallOptions,
   type Criteria,

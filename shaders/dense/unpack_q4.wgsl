@@ -8,3 +8,8 @@ fn weight_four(word: u32, group: u32, pair: u32) -> vec4<f32> {
   let codes = (word >> (group / 4u * 4u)) & 0x0f0f0f0fu;
   return fma(vec4<f32>(unpack4xU8(codes)), vec4<f32>(line.x), vec4<f32>(line.y));
 }
+
+// For products of bytes: the 16 codes of half a block.
+fn weight_bytes(word: vec4<u32>, sixteen: u32) -> vec4<u32> {
+  return (word >> vec4<u32>(sixteen % 2u * 4u)) & vec4<u32>(0x0f0f0f0fu);
+}

@@ -42,3 +42,8 @@ fn octet_quads(octet: u32) -> vec2<u32> {
   }
   return 2u * octet + vec2<u32>(0u, 1u);
 }
+
+// For products of bytes: a block's pair.
+fn weight_line(pair: u32) -> vec2<f32> {
+  return unpack2x16float(pair);
+}

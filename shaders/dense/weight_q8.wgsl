@@ -34,3 +34,12 @@ fn weight_scales(row: u32, quad: u32) -> vec4<f32> {
 fn weight_unpack(word: WeightWord, group: u32, scale: f32) -> vec4<f32> {
   return vec4<f32>(unpack4xI8(word[group % 4u])) * scale;
 }
+
+// For products of bytes: 16 of a word, and what a block's sums are multiplied with (.x), as of unpack_ fragments.
+fn weight_bytes(word: WeightWord, sixteen: u32) -> vec4<u32> {
+  return word;
+}
+
+fn weight_line(scale: f32) -> vec2<f32> {
+  return vec2<f32>(scale, 0.0);
+}

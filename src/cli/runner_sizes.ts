@@ -17,6 +17,13 @@ export const sizeFlags = [
     value: "GIB",
     help: "Memory for keys and values (8 on a GPU, 1 without)",
   },
+  {
+    name: "activations",
+    kind: "text",
+    value: "TYPE",
+    help:
+      "What quantised weights are multiplied with in prompts, f32 or int8 (int8 on NVIDIA's GPUs; f32)",
+  },
 ] as const satisfies readonly Flag[];
 
 /**
@@ -26,6 +33,7 @@ export const sizeFlags = [
 export function runnerSizes(given: {
   context?: number;
   "kv-memory"?: number;
+  activations?: string;
   "max-sequences"?: number;
   "batch-tokens"?: number;
   "retrieval-graph"?: boolean;
@@ -34,7 +42,12 @@ export function runnerSizes(given: {
   if (memory !== undefined && !(memory > 0 && memory <= 1024)) {
     throw new UsageError(`--kv-memory: expected GiB above 0, at most 1024, got ${memory}`);
   }
+  const { activations } = given;
+  if (activations !== undefined && activations !== "f32" && activations !== "int8") {
+    throw new UsageError(`--activations: expected f32 or int8, got ${activations}`);
+  }
   const sizes = {
+    activations,
     contextLength: wholeNumber("context", given.context, 64, 1 << 27),
     maxKvBytes: memory === undefined ? undefined : Math.floor(memory * 2 ** 30),
     maxSequences: wholeNumber("max-sequences", given["max-sequences"], 1, 1024),

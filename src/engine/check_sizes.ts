@@ -1,4 +1,5 @@
 import type { KvType } from "../kernels/attention_shape.ts";
+import type { Activations } from "../model/transformer_options.ts";
 import type { RetrievalOptions } from "../retrieval/retrieval_options.ts";
 
 /** Sizes that an engine may be given, and what stands beside them. */
@@ -15,6 +16,8 @@ export interface EngineSizes {
   maxKvBytes?: number;
   /** Element type of keys and values. */
   kvType?: KvType;
+  /** What weights are multiplied with in prefill. */
+  activations?: Activations;
   /** How it retrieves. */
   retrieval?: RetrievalOptions | false;
 }
@@ -34,12 +37,15 @@ export function checkSizes(options: EngineSizes): void {
       throw new RangeError(`open an engine: ${name} is ${value}, expected a positive integer`);
     }
   }
-  const { maxKvBytes, kvType, retrieval } = options;
+  const { maxKvBytes, kvType, activations, retrieval } = options;
   if (maxKvBytes !== undefined && !(maxKvBytes > 0)) {
     throw new RangeError(`open an engine: maxKvBytes is ${maxKvBytes}, expected a positive number`);
   }
   if (kvType !== undefined && kvType !== "f16" && kvType !== "f32") {
     throw new RangeError(`open an engine: kvType is ${kvType}, expected f16 or f32`);
+  }
+  if (activations !== undefined && activations !== "f32" && activations !== "int8") {
+    throw new RangeError(`open an engine: activations is ${activations}, expected f32 or int8`);
   }
   for (const name of amounts) {
     const value = retrieval ? retrieval[name] : undefined;

@@ -9,6 +9,7 @@ import type { KvType } from "../kernels/attention_shape.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
 import { Transformer } from "../model/transformer.ts";
+import type { Activations } from "../model/transformer_options.ts";
 import { paddedHeadDim } from "../model/weights.ts";
 import { openRetrieval } from "../retrieval/open_retrieval.ts";
 import type { RetrievalAttention } from "../retrieval/retrieval_attention.ts";
@@ -51,6 +52,11 @@ export interface RunnerOptions {
    * on an H200 (sparrow-tiny, 6K tokens) 8 rows took 0.91 and 32 rows 1.39 of the time of each row by itself.
    */
   sharedAttention?: boolean;
+  /**
+   * What quantised weights are multiplied with in prefill. Default: "int8" on NVIDIA's GPUs, which multiply bytes fast, "f32" elsewhere. On an H200 (Llama 3
+   * 8B's shape, Q8_0) 2,048 tokens take half the time with bytes; see ARCHITECTURE.md for what they cost in accuracy.
+   */
+  activations?: Activations;
   /** Leave kernels that only make some steps faster to `prepare`. Default false. */
   prepareLater?: boolean;
   /** Told of each part of the model that is loaded: parts done, and of how many. */
@@ -142,6 +148,7 @@ export class GpuStepRunner implements StepRunner {
         contextLength: sizes.contextLength,
         kvType: options.kvType ?? "f16",
         sharedAttention: options.sharedAttention ?? gpu.kernels === "lanes",
+        activations: options.activations ?? (gpu.byteProducts ? "int8" : "f32"),
         onProgress: options.onProgress,
       });
       const [readback, scorer, hiddenStates] = await Promise.all([

@@ -30,6 +30,9 @@ const wantedLimits = [
   "maxComputeWorkgroupStorageSize", // default 16 KiB: the more rows fit, the fewer passes over shared pages (shared_tiles.ts)
 ] as const;
 
+/** PCI vendor. */
+const nvidiaVendor = 0x10de;
+
 /** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights with biases. */
 const STORAGE_BUFFERS = 12;
 
@@ -51,6 +54,8 @@ export class Gpu implements Disposable {
   /** Whether shaders may use subgroup operations, with a subgroup of at least 8 lanes. */
   readonly subgroups: boolean;
   readonly kernels: KernelFamily;
+  /** Whether `dot4I8Packed` is known to be faster on the adapter than four multiplications: on NVIDIA's, where it was measured. */
+  readonly byteProducts: boolean;
   readonly buffers: BufferPool;
   readonly pipelines: PipelineCache;
   /** Settles, never rejects, when the device is lost for any reason but `dispose`. */
@@ -71,6 +76,7 @@ export class Gpu implements Disposable {
     this.adapterClass = classifyAdapter({ ...pick(info), description: this.description });
     this.subgroups = subgroups;
     this.kernels = kernels ?? (this.adapterClass === "software" ? "lanes" : "wide");
+    this.byteProducts = this.kernels === "wide" && Number(info.vendor) === nvidiaVendor;
     this.buffers = new BufferPool(
       device,
       maxBytes ?? (this.adapterClass === "software" ? 12 : 64) * 2 ** 30,

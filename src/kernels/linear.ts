@@ -3,9 +3,13 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import {
+  BYTES_COLUMNS,
+  BYTES_ROWS,
   compileLinear,
+  compileQuantiseRows,
   type LinearOptions,
   type LinearVariant,
+  operandBytes,
   splitColumns,
   TILED_ROWS,
 } from "./linear_variant.ts";
@@ -84,6 +88,13 @@ const MANY_COLUMNS = 8192;
  * took 5.5, by ranges 2.8.)
  */
 const LOW_ROWS = 192;
+/** The same of products of bytes. (192 rows 2.1 and 2.8, 256 rows 2.7 and 2.6 ms a layer.) */
+const LOW_BYTE_ROWS = 240;
+/**
+ * Workgroups of tall tiles up to which short ones are taken, whatever the rows: most of a GPU would have nothing to do. (Bytes, 256 rows, us with tall and
+ * short ones: 64 workgroups of [4096][4096] 319, 214, of [4096][14336] 991, 683; 96 of [6144][4096] 324, 326.)
+ */
+const FEW_WORKGROUPS = 80;
 /** Rows of such a tile. (Of 8 and 32: 24 rows 3.3 and 4.3 ms for 3.3, 64 rows 6.6 and 5.7 for 5.3.) */
 const RANGES_ROWS = 16;
 
@@ -93,6 +104,8 @@ interface Choice {
   tile: number;
   /** Workgroups across the columns. */
   across: number;
+  /** What makes its operand, with a row of so many workgroups for each row. */
+  before?: { call: KernelCall; across: number };
 }
 
 /** The kernels of one product. */
@@ -152,6 +165,8 @@ export class Linear {
   /** Records the product for the rows of a step, or for the sampled rows (`decodes` is then ignored). */
   record(pass: StepPass, rows: StepRows): void {
     for (const { choice, rows: count } of this.#choose(rows)) {
+      const { before } = choice;
+      if (before) pass.dispatch(before.call, [before.across, count]);
       pass.dispatch(choice.call, [choice.across, ceilDiv(count, choice.tile)]);
     }
   }
@@ -208,14 +223,31 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
       rows,
       columns / splitColumns({ pairs }),
     );
-  const tiled = () =>
-    make({ kernel: "tiled", rowSet: "prefill", storedNorm: true }, TILED_ROWS, columns / 64);
-  const ranges = () =>
-    make(
-      { kernel: "ranges", rows: RANGES_ROWS, rowSet: "prefill", storedNorm: true },
+  const bytes = operandBytes(options);
+  const before = bytes && {
+    call: await compileQuantiseRows(gpu, options, bytes),
+    across: ceilDiv(options.matrix.columns / 32, 64),
+  };
+  const ofPrefill = { rowSet: "prefill", storedNorm: true } as const;
+  const tiled = async () =>
+    bytes
+      ? {
+        ...await make(
+          { kernel: "bytes", ...ofPrefill },
+          BYTES_ROWS,
+          ceilDiv(columns, BYTES_COLUMNS),
+        ),
+        before,
+      }
+      : await make({ kernel: "tiled", ...ofPrefill }, TILED_ROWS, columns / 64);
+  const ranges = async () => ({
+    ...await make(
+      { kernel: bytes ? "bytes_ranges" : "ranges", rows: RANGES_ROWS, ...ofPrefill },
       RANGES_ROWS,
       columns / 64,
-    );
+    ),
+    before,
+  });
   const [one, eight, tall] = await Promise.all([
     split(1, columns < MANY_COLUMNS ? 1 : 2),
     split(8, 2),
@@ -235,7 +267,9 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     const choices = [{ choice: decode(decoding), rows: decoding }];
     if (tall) {
       const filling = rows - decoding;
-      const choice = low && filling <= LOW_ROWS ? low : tall;
+      const few = filling <= (bytes ? LOW_BYTE_ROWS : LOW_ROWS) ||
+        tall.across * ceilDiv(filling, tall.tile) <= FEW_WORKGROUPS;
+      const choice = low && few ? low : tall;
       choices.unshift({ choice, rows: filling });
     }
     return choices;

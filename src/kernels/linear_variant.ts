@@ -7,8 +7,8 @@ import type { WeightFormat, WeightMatrix } from "./weight_matrix.ts";
 
 /** The operand's rows: as they are, or RMS-normalised as they are read. `quadsPerRow` is the padded width / 4. */
 export type LinearInput =
-  | { kind: "plain"; buffer: GPUBuffer; quadsPerRow: number }
-  | ({ kind: "norm" } & NormInput)
+  | { kind: "plain"; buffer: GPUBuffer; quadsPerRow: number; bytes?: OperandBytes }
+  | ({ kind: "norm"; bytes?: OperandBytes } & NormInput)
   /** Only the rows listed for sampling. */
   | ({ kind: "sampled"; samples: GPUBuffer } & NormInput);
 
@@ -20,6 +20,17 @@ export interface NormInput {
   width: number;
   epsilon: number;
   rowScale: GPUBuffer;
+}
+
+/**
+ * Where the wide family puts rows of prefill as bytes, to multiply them with quantised weights as bytes; of no use elsewhere. Products that do not run at
+ * the same time may share them.
+ */
+export interface OperandBytes {
+  /** A byte for each value of the padded rows. */
+  words: GPUBuffer;
+  /** For each 32 values two f32: their scale, and the scaled sum of their bytes. */
+  lines: GPUBuffer;
 }
 
 /** What becomes of the products: fragments with their own buffers and constants. */
@@ -53,6 +64,12 @@ export type LinearVariant =
       rows: number;
     }
     | { kernel: "tiled" }
+    | { kernel: "bytes" }
+    | {
+      kernel: "bytes_ranges";
+      /** A multiple of 16, 32 at most. */
+      rows: number;
+    }
     | {
       kernel: "split";
       /** One, or so many that `rows * pairs` is a multiple of 8. */
@@ -86,6 +103,24 @@ const TILED = { R: 8, KQ: 4 };
 /** Rows of a workgroup of a `tiled` variant. */
 export const TILED_ROWS = 16 * TILED.R;
 
+/** Rows of a workgroup of a `bytes` variant. */
+export const BYTES_ROWS = 128;
+/** Columns of one. */
+export const BYTES_COLUMNS = 128;
+
+/** Of each quantised format: numbers that 32 weights are scaled with, and whether they have an offset as well. */
+const byteFormats: Partial<Record<WeightFormat, { HALVES: number; OFFSET: number }>> = {
+  q8: { HALVES: 1, OFFSET: 0 },
+  q8g16: { HALVES: 2, OFFSET: 0 },
+  q8min: { HALVES: 1, OFFSET: 1 },
+  q4: { HALVES: 1, OFFSET: 1 },
+};
+
+/** Where a product takes its operand's rows of prefill as bytes, if it does. */
+export function operandBytes({ input, matrix }: LinearOptions): OperandBytes | undefined {
+  return input.kind !== "sampled" && byteFormats[matrix.format] ? input.bytes : undefined;
+}
+
 /** Columns of a workgroup of a `split` variant. */
 export function splitColumns({ pairs }: { pairs: number }): number {
   return 2 * pairs * SPLIT_THREADS / SPLIT_LANES;
@@ -101,6 +136,7 @@ export async function compileLinear(
   variant: LinearVariant,
 ): Promise<KernelCall> {
   const { label, step, matrix, input, finish } = options;
+  const bytes = variant.kernel.startsWith("bytes") ? operandBytes(options) : undefined;
   const inlineNorm = input.kind !== "plain" && !variant.storedNorm;
   const fragments = shaderFragments(
     lanes(gpu),
@@ -108,7 +144,7 @@ export async function compileLinear(
     "lib/sample_struct",
     `dense/rows_${input.kind === "sampled" ? "sampled" : variant.rowSet}`,
     ...matrix.fragments,
-    ...inputFragments(input, variant.storedNorm),
+    ...(bytes ? byteFragments(input) : inputFragments(input, variant.storedNorm)),
     ...finish.fragments,
     `dense/linear_${variant.kernel}`,
   );
@@ -119,7 +155,8 @@ export async function compileLinear(
   );
   const pipeline = await gpu.pipelines.get(shader, `linear_${variant.kernel}`, {
     K_QUADS: matrix.columns / 128,
-    INPUT_QUADS_PER_ROW: input.quadsPerRow,
+    ...(bytes ? {} : { INPUT_QUADS_PER_ROW: input.quadsPerRow }),
+    ...(variant.kernel === "bytes" ? { COLUMN_TILES: matrix.rows / 64 } : {}),
     ...(inlineNorm ? { NORM_WIDTH: input.width, NORM_EPSILON: input.epsilon } : {}),
     ...matrix.constants,
     ...finish.constants,
@@ -127,7 +164,7 @@ export async function compileLinear(
   const bindings = {
     step,
     ...matrix.bindings,
-    ...inputBindings(input, variant.storedNorm),
+    ...(bytes ? byteBindings(input, bytes) : inputBindings(input, variant.storedNorm)),
     ...finish.bindings,
   };
   return bindKernel(gpu, pipeline, bindings);
@@ -155,6 +192,10 @@ function shaderConstants(
       return { ROWS: variant.rows, WORDS: Math.max(1, 4 / quads) };
     case "tiled":
       return TILED;
+    case "bytes":
+      return byteFormats[format]!;
+    case "bytes_ranges":
+      return { ROWS: variant.rows, WORDS: 8 / quads, ...byteFormats[format] };
     case "split":
       return {
         ROWS: variant.rows,
@@ -165,6 +206,50 @@ function shaderConstants(
         SUMS: variant.rows > 1 ? 8 : variant.pairs,
       };
   }
+}
+
+/**
+ * Compiles what puts a product's rows of prefill where `operandBytes` says; dispatch it before a `bytes` or `bytes_ranges` variant with a thread for
+ * each 32 values, 64 threads a workgroup, and a row of workgroups for each row.
+ */
+export async function compileQuantiseRows(
+  gpu: Gpu,
+  { label, step, matrix, input }: LinearOptions,
+  bytes: OperandBytes,
+): Promise<KernelCall> {
+  const fragments = shaderFragments(
+    lanes(gpu),
+    "lib/step",
+    "dense/rows_prefill",
+    ...inputFragments(input, true),
+    "dense/quantise_rows",
+  );
+  const pipeline = await gpu.pipelines.get(
+    assembleShader(`${label} operand`, fragments),
+    "quantise_rows",
+    { K_QUADS: matrix.columns / 128, INPUT_QUADS_PER_ROW: input.quadsPerRow },
+  );
+  return bindKernel(gpu, pipeline, {
+    step,
+    operand: bytes.words,
+    operand_line: bytes.lines,
+    ...inputBindings(input, true),
+  });
+}
+
+function byteFragments(input: LinearInput): ShaderPath[] {
+  return [
+    "dense/operand_bytes",
+    input.kind === "plain" ? "dense/scale_none" : "dense/scale_stored",
+  ];
+}
+
+function byteBindings(input: LinearInput, { words, lines }: OperandBytes): Bindings {
+  return {
+    operand: words,
+    operand_line: lines,
+    ...(input.kind === "plain" ? {} : { row_scale: input.rowScale }),
+  };
 }
 
 function inputFragments(input: LinearInput, storedNorm: boolean): ShaderPath[] {

@@ -47,12 +47,18 @@ import inputSampled from "../../shaders/dense/input_sampled.wgsl" with { type: "
 import inputSampledStored from "../../shaders/dense/input_sampled_stored.wgsl" with {
   type: "text",
 };
+import linearBytes from "../../shaders/dense/linear_bytes.wgsl" with { type: "text" };
+import linearBytesRanges from "../../shaders/dense/linear_bytes_ranges.wgsl" with {
+  type: "text",
+};
 import linearRanges from "../../shaders/dense/linear_ranges.wgsl" with { type: "text" };
 import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text" };
 import linearSplit from "../../shaders/dense/linear_split.wgsl" with { type: "text" };
 import linearTiled from "../../shaders/dense/linear_tiled.wgsl" with { type: "text" };
 import linearVector from "../../shaders/dense/linear_vector.wgsl" with { type: "text" };
+import operandBytes from "../../shaders/dense/operand_bytes.wgsl" with { type: "text" };
 import postNorm from "../../shaders/dense/post_norm.wgsl" with { type: "text" };
+import quantiseRows from "../../shaders/dense/quantise_rows.wgsl" with { type: "text" };
 import rms from "../../shaders/dense/rms.wgsl" with { type: "text" };
 import rowScales from "../../shaders/dense/row_scales.wgsl" with { type: "text" };
 import rowScalesWide from "../../shaders/dense/row_scales_wide.wgsl" with { type: "text" };
@@ -60,6 +66,8 @@ import rowsAll from "../../shaders/dense/rows_all.wgsl" with { type: "text" };
 import rowsDecode from "../../shaders/dense/rows_decode.wgsl" with { type: "text" };
 import rowsPrefill from "../../shaders/dense/rows_prefill.wgsl" with { type: "text" };
 import rowsSampled from "../../shaders/dense/rows_sampled.wgsl" with { type: "text" };
+import scaleNone from "../../shaders/dense/scale_none.wgsl" with { type: "text" };
+import scaleStored from "../../shaders/dense/scale_stored.wgsl" with { type: "text" };
 import unpackQ4 from "../../shaders/dense/unpack_q4.wgsl" with { type: "text" };
 import unpackQ8G16 from "../../shaders/dense/unpack_q8g16.wgsl" with { type: "text" };
 import unpackQ8Min from "../../shaders/dense/unpack_q8min.wgsl" with { type: "text" };
@@ -116,12 +124,16 @@ const sources = {
   "dense/input_plain": inputPlain,
   "dense/input_sampled": inputSampled,
   "dense/input_sampled_stored": inputSampledStored,
+  "dense/linear_bytes": linearBytes,
+  "dense/linear_bytes_ranges": linearBytesRanges,
   "dense/linear_ranges": linearRanges,
   "dense/linear_rows": linearRows,
   "dense/linear_split": linearSplit,
   "dense/linear_tiled": linearTiled,
   "dense/linear_vector": linearVector,
+  "dense/operand_bytes": operandBytes,
   "dense/post_norm": postNorm,
+  "dense/quantise_rows": quantiseRows,
   "dense/rms": rms,
   "dense/row_scales": rowScales,
   "dense/row_scales_wide": rowScalesWide,
@@ -129,6 +141,8 @@ const sources = {
   "dense/rows_decode": rowsDecode,
   "dense/rows_prefill": rowsPrefill,
   "dense/rows_sampled": rowsSampled,
+  "dense/scale_none": scaleNone,
+  "dense/scale_stored": scaleStored,
   "dense/unpack_q4": unpackQ4,
   "dense/unpack_q8g16": unpackQ8G16,
   "dense/unpack_q8min": unpackQ8Min,

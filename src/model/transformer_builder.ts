@@ -17,7 +17,7 @@ import type { AttentionShape } from "../kernels/attention_shape.ts";
 import { createEmbed } from "../kernels/embed.ts";
 import { createHeadNorm } from "../kernels/head_norm.ts";
 import { Linear } from "../kernels/linear.ts";
-import type { LinearFinish, NormInput } from "../kernels/linear_variant.ts";
+import type { LinearFinish, NormInput, OperandBytes } from "../kernels/linear_variant.ts";
 import { createPostNorm } from "../kernels/post_norm.ts";
 import { qkvFinish } from "../kernels/qkv_finish.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
@@ -59,6 +59,8 @@ export class TransformerBuilder {
   /** What attention or feed-forward yields, in models that normalise it. */
   readonly #yielded: GPUBuffer;
   readonly #hidden: GPUBuffer;
+  /** Operands of prefill as bytes, one product's after the other, where they are wanted. */
+  readonly #bytes: OperandBytes | undefined;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
   readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
@@ -94,6 +96,17 @@ export class TransformerBuilder {
     this.#attended = make("attention output", shape.outputRowQuads * 4);
     this.#yielded = make("yielded", config.postNorms ? this.#quads * 4 : 0);
     this.#hidden = make("feed-forward", weights.layers[0].down.columns);
+    const widest = Math.max(
+      this.#quads * 4,
+      weights.layers[0].down.columns,
+      shape.outputRowQuads * 4,
+    );
+    this.#bytes = options.activations === "int8" && gpu.kernels === "wide"
+      ? {
+        words: make("operand", widest / 4),
+        lines: make("operand lines", widest / 16),
+      }
+      : undefined;
     this.#lastSampled = make("last sampled", 1, maxSequences);
     this.adjustBuffers = {
       adjusted: make("adjusted rows", ADJUSTED_BYTES / 4, maxSequences),
@@ -265,7 +278,7 @@ export class TransformerBuilder {
       label: "qkv",
       step: this.buffers.step,
       matrix: layer.qkv,
-      input: { kind: "norm", ...this.#norm(layer.attentionNorm) },
+      input: { kind: "norm", ...this.#norm(layer.attentionNorm), bytes: this.#bytes },
       finish,
     });
   }
@@ -298,7 +311,7 @@ export class TransformerBuilder {
       label: "up",
       step: this.buffers.step,
       matrix: layer.up,
-      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) },
+      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm), bytes: this.#bytes },
       finish: {
         fragments: [`dense/finish_${feedForward}`],
         bindings: { output: this.#hidden },
@@ -330,7 +343,7 @@ export class TransformerBuilder {
       label,
       step: this.buffers.step,
       matrix,
-      input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4 },
+      input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4, bytes: this.#bytes },
       finish: this.config.postNorms
         ? {
           fragments: ["dense/finish_store"],

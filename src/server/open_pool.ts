@@ -8,7 +8,7 @@ import type { EnginePool } from "../engine/types.ts";
 /** Sizes of a model's runner, and how it retrieves; each has a default that fits the adapter. */
 export type RunnerSizes = Pick<
   RunnerOptions,
-  "contextLength" | "maxKvBytes" | "maxSequences" | "maxBatchTokens" | "retrieval"
+  "contextLength" | "maxKvBytes" | "maxSequences" | "maxBatchTokens" | "activations" | "retrieval"
 >;
 
 /** Which models to serve, and how many requests may wait for them. */

@@ -49,7 +49,16 @@ Deno.test("sparrow serve prints the chosen port, answers, and drains at SIGTERM"
 Deno.test("sparrow serve hands on the sizes that are asked for", async () => {
   const sizes = ["--context", "8192", "--kv-memory", "1.5", "--max-sequences", "4"];
   const { opened } = await serveAndStop(
-    ["--model", model, ...sizes, "--batch-tokens", "2048", "--retrieval-graph"],
+    [
+      "--model",
+      model,
+      ...sizes,
+      "--batch-tokens",
+      "2048",
+      "--retrieval-graph",
+      "--activations",
+      "int8",
+    ],
     async () => {},
   );
   assertEquals((opened as { sizes: unknown }[])[0].sizes, {
@@ -57,6 +66,7 @@ Deno.test("sparrow serve hands on the sizes that are asked for", async () => {
     maxKvBytes: 1.5 * 2 ** 30,
     maxSequences: 4,
     maxBatchTokens: 2048,
+    activations: "int8",
     retrieval: { fixed: true },
   });
 });
@@ -119,6 +129,7 @@ Deno.test("sparrow serve refuses bad values and stray words before it opens anyt
     [["--model", model, "--parrot-port=-1"], "--parrot-port: expected a whole number"],
     [["--model", model, "--context", "10"], "--context: expected a whole number from 64 to"],
     [["--model", model, "--kv-memory", "0"], "--kv-memory: expected GiB above 0, at most 1024"],
+    [["--model", model, "--activations", "int4"], "--activations: expected f32 or int8, got int4"],
     [["--model", model, "--batch-tokens", "70000"], "--batch-tokens: expected a whole number"],
     [["--model", model, "--max-body-mb", "0"], "--max-body-mb: expected a number from 0.001 to"],
     [["--model", model, "--drain=-1"], "--drain: expected a number from 0 to"],

@@ -86,6 +86,12 @@ Deno.test("an engine's element type is one of two, and no amount of its retrieva
     RangeError,
     "kvType is f8, expected f16 or f32",
   );
+  checkSizes({ activations: "int8" });
+  assertThrows(
+    () => checkSizes({ activations: "int4" as "int8" }),
+    RangeError,
+    "activations is int4, expected f32 or int8",
+  );
   for (const name of ["crossover", "tail", "idleBytes"]) {
     for (const value of [-1, NaN]) {
       const retrieval = { [name]: value };

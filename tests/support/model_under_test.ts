@@ -9,6 +9,7 @@ import type { KvType } from "../../src/kernels/attention_shape.ts";
 import { readModelConfig } from "../../src/model/config.ts";
 import { PAGE_TOKENS } from "../../src/model/kv_cache.ts";
 import { Transformer } from "../../src/model/transformer.ts";
+import type { Activations } from "../../src/model/transformer_options.ts";
 
 /** What a step gave: its sampled rows' tokens and logits. */
 export interface StepResult {
@@ -35,9 +36,10 @@ export class ModelUnderTest {
     path: string,
     kvType: KvType,
     contextLength?: number,
+    activations?: Activations,
   ): Promise<ModelUnderTest> {
     using file = GgufFile.open(path);
-    return await ModelUnderTest.load(gpu, file, kvType, contextLength);
+    return await ModelUnderTest.load(gpu, file, kvType, contextLength, activations);
   }
 
   static async load(
@@ -45,6 +47,7 @@ export class ModelUnderTest {
     file: GgufFile,
     kvType: KvType,
     contextLength = 512,
+    activations?: Activations,
   ): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
@@ -52,6 +55,7 @@ export class ModelUnderTest {
       maxSequences: ModelUnderTest.maxSequences,
       contextLength,
       kvType,
+      activations,
     });
     while (await transformer.prepare());
     const readback = await Readback.open(gpu, transformer.logits.size, 2);

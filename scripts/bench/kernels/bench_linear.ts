@@ -3,6 +3,7 @@ import type { Gpu } from "../../../src/gpu/gpu.ts";
 import { readBuffer } from "../../../src/gpu/read_buffer.ts";
 import { Linear } from "../../../src/kernels/linear.ts";
 import { StepBuffers } from "../../../src/kernels/step_buffers.ts";
+import type { Activations } from "../../../src/model/transformer_options.ts";
 import { type WeightFormat, WeightMatrix } from "../../../src/kernels/weight_matrix.ts";
 import type { GpuWork } from "./gpu_clock.ts";
 
@@ -13,11 +14,12 @@ export interface LinearBench extends GpuWork {
   error(): Promise<number>;
 }
 
-/** Y = X Wᵀ with `size` rows, columns and depth. */
+/** Y = X Wᵀ with `size` rows, columns and depth, X rounded to bytes if `activations` says so. */
 export async function benchLinear(
   gpu: Gpu,
   format: WeightFormat,
   size: number,
+  activations: Activations = "f32",
 ): Promise<LinearBench> {
   const rng = new Rng(7);
   const buffers = new StepBuffers(gpu, size, 1, 1);
@@ -28,7 +30,17 @@ export async function benchLinear(
     label: `linear ${format} ${size}`,
     step: buffers.step,
     matrix,
-    input: { kind: "plain", buffer: gpu.buffers.upload("operand", x), quadsPerRow: size / 4 },
+    input: {
+      kind: "plain",
+      buffer: gpu.buffers.upload("operand", x),
+      quadsPerRow: size / 4,
+      bytes: activations === "int8"
+        ? {
+          words: gpu.buffers.storage("operand as bytes", size * size),
+          lines: gpu.buffers.storage("operand lines", size * size / 4),
+        }
+        : undefined,
+    },
     finish: {
       fragments: ["dense/finish_store"],
       bindings: { output },
@@ -38,7 +50,7 @@ export async function benchLinear(
   while (await linear.prepare());
   buffers.writeCounts({ rows: size, samples: 0, decodes: 0 });
   return {
-    name: `matmul ${format}`,
+    name: `matmul ${format} ${activations}`,
     flops: 2 * size ** 3,
     record: (pass) => linear.record(pass, { rows: size, decodes: 0 }),
     async error() {
