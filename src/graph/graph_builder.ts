@@ -135,6 +135,18 @@ class Builder {
         fills.push({ kind: "variable", variable });
       }
     }
+    this.#refuseUnnamedOutputs();
+  }
+
+  /** Whoever read one would wait for ever. */
+  #refuseUnnamedOutputs(): void {
+    for (const { name, isOutput } of this.#parameters.values()) {
+      if (!isOutput || this.#outputs.has(name)) continue;
+      throw new GraphError(
+        "invalid",
+        `template: output {{${name}}} is given in parameters, expected its place in the text, too`,
+      );
+    }
   }
 
   #refuseLeadingOutput(piece: TemplatePiece): never {

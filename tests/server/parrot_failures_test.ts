@@ -107,6 +107,20 @@ Deno.test("parrot a model that nobody serves is an error, not a hang", async () 
   assertEquals(fine.status, 200, "the server does not die of it");
 });
 
+Deno.test("parrot an output that the template does not name is refused: nothing would set it", async () => {
+  await using server = await startParrot();
+  const { session_id, session_auth } = await server.open();
+  const body = callBody(session_id, "Say {{a}} { {b}} {{ b }}", [out("a"), out("b")]);
+  const reply = await server.send("POST", "/v1/semantic_call", body);
+  assertClientError(
+    reply,
+    400,
+    "template: output {{b}} is given in parameters, expected its place",
+  );
+  const session = await server.send("GET", `/v1/session/${session_id}`, { session_auth });
+  assertEquals([session.json.variables, session.json.calls], [0, 0]);
+});
+
 Deno.test("parrot an expired session answers not found", async () => {
   await using server = await startParrot({ graph: { sessionLifeSpanMs: 40 } });
   const { session_id } = await server.open();
