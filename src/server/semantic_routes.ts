@@ -74,9 +74,7 @@ export function semanticRoutes(router: AppRouter, options: SemanticRoutesOptions
       const owner = session(c);
       const bytes = new Uint8Array(await c.req.arrayBuffer());
       const type = c.req.header("Content-Type") ?? "application/octet-stream";
-      const value = type.startsWith("text/")
-        ? new TextDecoder().decode(bytes)
-        : dataUrl(bytes, type);
+      const value = /^text\//i.test(type) ? decodedText(bytes, type) : dataUrl(bytes, type);
       graph.setVariable(owner, c.req.param("id") ?? "", value);
       return Response.json({});
     }),
@@ -94,8 +92,16 @@ async function* events(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   }
 }
 
+/** A media type with its parameters, and so no prose that begins with `data:`, which is a text. */
+const token = "[\\w!#$&^.+-]+";
+const mediaType = `${token}/${token}(?:; *${token}=(?:${token}|"[^",\\\\]*"))*`;
+const dataUrlHead = new RegExp(`^data:(${mediaType})(;base64)?,`);
+const wholeType = new RegExp(`^${mediaType}$`);
+/** Longest type that is kept with its parameters, in characters; a head is looked for in this many more. */
+const longestType = 256;
+
 function contentResponse(value: string): Response {
-  const match = /^data:([^,]*?)(;base64)?,/.exec(value.slice(0, 256));
+  const match = dataUrlHead.exec(value.slice(0, 2 * longestType));
   if (!match) {
     return new Response(value, { headers: { "Content-Type": "text/plain; charset=utf-8" } });
   }
@@ -107,7 +113,7 @@ function contentResponse(value: string): Response {
     // Values come from clients: never let a browser run one as a page of this server's.
     return new Response(bytes, {
       headers: {
-        "Content-Type": match[1] || "text/plain",
+        "Content-Type": match[1],
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
       },
@@ -117,6 +123,22 @@ function contentResponse(value: string): Response {
   }
 }
 
-function dataUrl(bytes: Uint8Array, type: string): string {
-  return `data:${type};base64,${bytes.toBase64()}`;
+/** Text in the encoding that its type names. Throws `GraphError` (invalid) where it is not in that, or nobody knows it. */
+function decodedText(bytes: Uint8Array<ArrayBuffer>, type: string): string {
+  const charset = /;\s*charset="?([^";\s]+)/i.exec(type)?.[1] ?? "utf-8";
+  try {
+    return new TextDecoder(charset, { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new GraphError(
+      "invalid",
+      `content: expected text in ${charset}: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** Without the parameters of a type where they would not come back out of it. */
+function dataUrl(bytes: Uint8Array<ArrayBuffer>, type: string): string {
+  const fits = [type, type.split(";")[0].trim(), "application/octet-stream"]
+    .find((type) => type.length <= longestType && wholeType.test(type));
+  return `data:${fits};base64,${bytes.toBase64()}`;
 }

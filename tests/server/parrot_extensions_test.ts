@@ -20,6 +20,16 @@ async function oneCall(server: Awaited<ReturnType<typeof startParrot>>, tokens =
   };
 }
 
+/** A request for a variable's content, on the main port. */
+function contentRequest(
+  id: string,
+  session: { session_id: number; session_auth: string },
+  init?: RequestInit,
+): Request {
+  const query = `session_id=${session.session_id}&session_auth=${session.session_auth}`;
+  return new Request(`http://localhost/v1/semantic_var/${id}/content?${query}`, init);
+}
+
 Deno.test("semantic_var/{id}/stream sends pieces as they are generated, then says that it is done", async () => {
   await using server = await startParrot();
   const { id, query, session_id } = await oneCall(server);
@@ -89,6 +99,60 @@ Deno.test("semantic_var/{id}/content gives and takes raw bytes", async () => {
   assertEquals(value.json.content, "data:image/png;base64,AP+ACg==");
   const twice = await server.fetch(new Request(url, { method: "PUT", body: bytes }));
   assertEquals([twice.status, Object.keys(await twice.json())], [409, ["error", "traceback"]]);
+});
+
+Deno.test("semantic_var/{id}/content of a text is the text, whatever it begins like", async () => {
+  await using server = await startParrot();
+  const { session_id, session_auth } = await server.open();
+  const read = async (content: string) => {
+    const { json } = await server.send("POST", "/v1/semantic_var", {
+      session_id,
+      session_auth,
+      var_name: "v",
+      content,
+    });
+    const answer = await server.fetch(contentRequest(json.var_id, { session_id, session_auth }));
+    return [answer.status, answer.headers.get("content-type"), await answer.text()];
+  };
+  const plain = "text/plain; charset=utf-8";
+  for (const text of ["data: one, two", "data:, 50% of it", "data:so, it ends", "data:a/b c,d"]) {
+    assertEquals(await read(text), [200, plain, text]);
+  }
+  assertEquals(await read("data:text/plain;charset=utf-8,a%20b"), [
+    200,
+    "text/plain;charset=utf-8",
+    "a b",
+  ]);
+  assertEquals(await read('data:a/b;c="d";base64,YQ=='), [200, 'a/b;c="d"', "a"]);
+});
+
+Deno.test("semantic_var/{id}/content takes bytes under any Content-Type, and texts in their encoding", async () => {
+  await using server = await startParrot();
+  const session = await server.open();
+  const put = async (type: string, body: Uint8Array<ArrayBuffer>) => {
+    const made = await server.send("POST", "/v1/semantic_var", { ...session, var_name: "v" });
+    const headers = { "Content-Type": type };
+    const request = contentRequest(made.json.var_id, session, { method: "PUT", body, headers });
+    const put = await server.fetch(request);
+    if (put.status !== 200) return [put.status, (await put.json()).error];
+    const answer = await server.fetch(contentRequest(made.json.var_id, session));
+    const got = new Uint8Array(await answer.arrayBuffer());
+    return [put.status, answer.headers.get("content-type"), got];
+  };
+  const bytes = new Uint8Array([0, 255]);
+  assertEquals(await put('image/png; name="a,b;base64,"', bytes), [200, "image/png", bytes]);
+  assertEquals(await put("nonsense", bytes), [200, "application/octet-stream", bytes]);
+  const latin = new Uint8Array([107, 228, 115, 101]);
+  assertEquals(await put("Text/Plain; charset=ISO-8859-1", latin), [
+    200,
+    "text/plain; charset=utf-8",
+    new TextEncoder().encode("käse"),
+  ]);
+  for (const charset of ["utf-8", "klingon"]) {
+    const [status, words] = await put(`text/plain; charset=${charset}`, latin);
+    assertEquals(status, 400);
+    assertStringIncludes(String(words), `content: expected text in ${charset}`);
+  }
 });
 
 Deno.test("semantic_var DELETE stops the work, and its readers are told", async () => {
