@@ -195,11 +195,13 @@ class Builder {
   #native(call: NativeCall): void {
     const args: NativeNode["arguments"] = new Map();
     const results: NativeNode["results"] = new Map();
+    const transforms: NativeNode["transforms"] = new Map();
     const inputs: SemanticVariable[] = [];
     for (const parameter of call.parameters) {
       if (parameter.isOutput) {
         results.set(parameter.name, this.#output(parameter));
-      } else if (parameter.variableId !== undefined) {
+        if (parameter.transforms) transforms.set(parameter.name, parameter.transforms);
+      } else if (parameter.variableId !== undefined || parameter.transforms?.length) {
         const variable = this.#input(parameter);
         inputs.push(variable);
         args.set(parameter.name, { variable });
@@ -218,6 +220,7 @@ class Builder {
       code: call.code,
       arguments: args,
       results,
+      transforms,
       timeoutMs: call.timeoutMs,
     });
   }
@@ -231,10 +234,14 @@ class Builder {
         `${call.kind}: got ${inputs.length} inputs and ${outputs.length} outputs, expected one of each`,
       );
     }
+    const after = outputs[0].transforms ?? [];
+    if (call.kind === "upscale" && after.length > 0) {
+      throw new GraphError("invalid", `Output ${outputs[0].name}: transforms are for texts`);
+    }
     const base = this.#node([this.#input(inputs[0])], [this.#output(outputs[0])]);
     this.#nodes.push(
       call.kind === "transform"
-        ? { ...base, kind: "transform", transforms: call.transforms }
+        ? { ...base, kind: "transform", transforms: [...call.transforms, ...after] }
         : { ...base, kind: "upscale", options: call.options },
     );
   }

@@ -108,6 +108,8 @@ export interface NativeNode extends NodeBase {
   readonly arguments: Map<string, { variable: SemanticVariable } | { value: unknown }>;
   /** Output variables by parameter name. */
   readonly results: Map<string, SemanticVariable>;
+  /** What is done to its results, by parameter name. */
+  readonly transforms: Map<string, Transform[]>;
   readonly timeoutMs: number;
 }
 

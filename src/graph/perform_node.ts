@@ -66,9 +66,12 @@ export async function performNode(
         outputs: [...node.results.keys()],
         timeoutMs: node.timeoutMs,
       }, turn);
-      return new Map(
-        [...node.results].map(([name, variable]) => [variable, results[name]] as const),
-      );
+      const values = new Map<SemanticVariable, string>();
+      for (const [name, variable] of node.results) {
+        const steps = node.transforms.get(name) ?? [];
+        values.set(variable, await applyTransforms(steps, results[name], turn));
+      }
+      return values;
     }
   }
 }

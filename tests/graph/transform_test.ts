@@ -2,8 +2,10 @@
 import { cpuUsage } from "node:process";
 import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { GraphError } from "../../src/graph/graph_error.ts";
-import { applyTransforms, parseTransforms } from "../../src/graph/transform.ts";
-import { call, openWorld, output, submit } from "./support.ts";
+import type { NativeRequest } from "../../src/graph/native_functions.ts";
+import type { Operation } from "../../src/graph/operation.ts";
+import { applyTransforms, parseTransforms, type Transform } from "../../src/graph/transform.ts";
+import { call, input, openWorld, output, submit } from "./support.ts";
 
 const apply = (steps: unknown, text: string) => applyTransforms(parseTransforms(steps), text);
 
@@ -175,6 +177,40 @@ Deno.test("transform json and template cost little on hostile text", async () =>
     "transform template: makes 196000000000 characters, expected at most",
   );
   assertLess(performance.now() - start, 2000);
+});
+
+Deno.test("transforms of parameters are applied to calls of every kind", async () => {
+  const nativeFunctions = {
+    run: (call: NativeRequest) => Promise.resolve({ r: JSON.stringify(call.arguments) }),
+  };
+  await using world = openWorld({}, { nativeFunctions });
+  const { graph, session } = world;
+  const trim: Transform[] = [{ kind: "trim" }];
+  const framed: Transform[] = [{ kind: "template", template: "<{{value}}>" }];
+  const a = graph.createVariable(session, "a", " a ");
+  const value = async (operation: Operation) => {
+    const { parameters } = graph.submit(session, operation);
+    const made = parameters.find((info) => info.is_output);
+    return await graph.read(session, made!.var_id, "latency");
+  };
+  const r = { name: "r", isOutput: true, transforms: framed };
+  const native: Operation = {
+    kind: "native",
+    functionName: "f",
+    code: "",
+    timeoutMs: 1000,
+    parameters: [
+      { ...input("a", a), transforms: trim },
+      { ...input("b", " b "), transforms: trim },
+      { name: "c", isOutput: false, value: 7 },
+      r,
+    ],
+  };
+  assertEquals(await value(native), '<{"a":"a","b":"b","c":7}>');
+  assertEquals(
+    await value({ kind: "transform", transforms: trim, parameters: [input("a", a), r] }),
+    "<a>",
+  );
 });
 
 Deno.test("parseTransforms refuses what it does not know", () => {
