@@ -54,6 +54,20 @@ function show(description) {
   ].filter(Boolean).join(" · ");
 }
 
+/** What a submission is answered with; where it reads of it, first of all. The boxes read by themselves, as much as they show. */
+async function submitted(answer) {
+  if (!answer.headers.get("Content-Type").startsWith("text/event-stream")) return answer.json();
+  for await (const event of readEvents(answer)) return event;
+}
+
+/** What is shown of an application, each once: criteria by ref. */
+function shown({ outputs = {}, reads = [] }) {
+  const read = reads.map((
+    { ref, criteria, stream },
+  ) => [ref, criteria ?? (stream ? "TTFT" : "latency")]);
+  return new Map([...read, ...Object.entries(outputs)]);
+}
+
 /** Streams one variable's text into a box of its own. */
 async function follow(session, ref, id, criteria, signal) {
   const text = document.createElement("p");
@@ -104,9 +118,9 @@ async function run() {
         signal,
       })
     );
-    session = await answer.json();
+    session = await submitted(answer);
     const outputs = Promise.all(
-      Object.entries(body.outputs ?? {}).map(([ref, criteria]) =>
+      [...shown(body)].map(([ref, criteria]) =>
         follow(session, ref, session.variables[ref], criteria, signal)
       ),
     );

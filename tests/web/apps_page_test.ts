@@ -78,6 +78,31 @@ pageTest(
   },
 );
 
+const fill = (body: unknown) =>
+  `document.querySelector('#body').value = ${JSON.stringify(JSON.stringify(body))}`;
+const callOf = (ref: string, template: string, transforms: unknown[] = []) => ({
+  template: `${template} {{o}}`,
+  parameters: [{ name: "o", is_output: true, ref, transforms }],
+});
+const texts =
+  "[...document.querySelectorAll('.output')].map((box) => box.innerText.split('\\n\\n'))";
+
+pageTest(
+  "apps page runs a body with reads, and shows what they read",
+  { reply: (_, prompt) => prompt.toUpperCase() },
+  async (page) => {
+    await page.evaluate(fill({
+      calls: [callOf("a", "one"), callOf("b", "two")],
+      outputs: { a: "latency" },
+      reads: [{ ref: "a" }, { ref: "b", stream: true }],
+    }));
+    await page.click("#run");
+    await page.waitFor(`document.querySelectorAll('.output p').length === 2 && ${ended}`);
+    assertEquals(await page.evaluate("document.querySelector('#notice').hidden"), true);
+    assertEquals(await page.evaluate(texts), [["a", "ONE "], ["b", "TWO "]]);
+  },
+);
+
 pageTest("apps page says what is wrong with a body", {}, async (page) => {
   for (
     const [body, words] of [
