@@ -68,7 +68,7 @@ function shown({ outputs = {}, reads = [] }) {
   return new Map([...read, ...Object.entries(outputs)]);
 }
 
-/** Streams one variable's text into a box of its own. */
+/** Streams one variable's text, or why there is none, into a box of its own. */
 async function follow(session, ref, id, criteria, signal) {
   const text = document.createElement("p");
   const title = document.createElement("h2");
@@ -78,10 +78,20 @@ async function follow(session, ref, id, criteria, signal) {
   article.append(title, text);
   element("outputs").append(article);
   const path = `/v1/semantic_var/${encodeURIComponent(id)}/stream?${query(session, { criteria })}`;
-  for await (const event of readEvents(await call(path, { signal }))) {
-    if (event.error) throw new ServerError(`${ref}: ${event.error}`, 0);
-    if (event.done) return;
-    text.append(event.text);
+  try {
+    for await (const event of readEvents(await call(path, { signal }))) {
+      if (event.error) throw new ServerError(event.error, 0);
+      if (event.done) return;
+      text.append(event.text);
+    }
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    // The others go on.
+    const why = document.createElement("p");
+    why.className = "failure";
+    why.textContent = error.message;
+    article.append(why);
+    say(`${ref}: ${error.message}`);
   }
 }
 
@@ -105,6 +115,7 @@ async function run() {
   say();
   element("outputs").replaceChildren();
   element("graph").replaceChildren();
+  element("totals").textContent = "";
   element("run").hidden = true;
   element("stop").hidden = false;
   const { signal } = running = new AbortController();

@@ -103,6 +103,42 @@ pageTest(
   },
 );
 
+pageTest(
+  "apps page shows an output's failure in its place, and lets the others end",
+  { reply: () => "word ".repeat(40), tokenDelayMs: 4 },
+  async (page) => {
+    await page.evaluate(fill({
+      variables: [{ ref: "text", content: "nothing" }],
+      calls: [
+        callOf("long", "Write"),
+        {
+          kind: "transform",
+          transforms: [{ kind: "json", path: "$.x" }],
+          parameters: [
+            { name: "s", is_output: false, ref: "text" },
+            { name: "o", is_output: true, ref: "bad" },
+          ],
+        },
+      ],
+      outputs: { bad: "latency", long: "latency" },
+    }));
+    await page.click("#run");
+    await page.waitFor(`document.querySelector('.output') !== null && ${ended}`);
+    const [bad, long] = await page.evaluate(texts);
+    assertStringIncludes(bad[1], "no JSON value");
+    assertEquals(long[1].trim(), "word ".repeat(40).trim());
+    assertMatch(await page.evaluate(text("#totals")), /^1 of 2 calls done · 1 failed/);
+    assertStringIncludes(await page.evaluate(text("#notice")), "bad: ");
+    // A refusal leaves no figures of the run before.
+    await page.evaluate(fill({ calls: [{ template: 5 }] }));
+    await page.click("#run");
+    await page.waitFor(
+      `document.querySelector('#notice').innerText.includes('template') && ${ended}`,
+    );
+    assertEquals(await page.evaluate(text("#totals")), "");
+  },
+);
+
 pageTest("apps page says what is wrong with a body", {}, async (page) => {
   for (
     const [body, words] of [
