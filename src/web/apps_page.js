@@ -105,6 +105,14 @@ async function watch(session, work) {
   }
 }
 
+/** Shows the button that does something now. It takes the keyboard's place of the other, which would be lost with it. */
+function offer(now, other) {
+  const focused = document.activeElement === element(other);
+  element(now).hidden = false;
+  element(other).hidden = true;
+  if (focused) element(now).focus();
+}
+
 async function run() {
   let body;
   try {
@@ -116,8 +124,7 @@ async function run() {
   element("outputs").replaceChildren();
   element("graph").replaceChildren();
   element("totals").textContent = "";
-  element("run").hidden = true;
-  element("stop").hidden = false;
+  offer("stop", "run");
   const { signal } = running = new AbortController();
   let session;
   try {
@@ -141,8 +148,7 @@ async function run() {
   } finally {
     if (session !== undefined) await end(session);
     running = undefined;
-    element("run").hidden = false;
-    element("stop").hidden = true;
+    offer("run", "stop");
   }
 }
 

@@ -139,6 +139,21 @@ pageTest(
   },
 );
 
+pageTest(
+  "apps page keeps the keyboard's place: from Run to Stop, and back",
+  { reply: () => "word ".repeat(2000), tokenDelayMs: 4, contextLength: 1e6 },
+  async (page) => {
+    await page.evaluate(fill({ calls: [callOf("a", "Write")], outputs: { a: "TTFT" } }));
+    await page.evaluate("document.querySelector('#run').focus()");
+    await page.press("Enter");
+    await page.waitFor("document.activeElement.id === 'stop'");
+    await page.waitFor("document.querySelector('g.running') !== null");
+    await page.press("Enter");
+    await page.waitFor(ended);
+    assertEquals(await page.evaluate("document.activeElement.id"), "run");
+  },
+);
+
 pageTest("apps page says what is wrong with a body", {}, async (page) => {
   for (
     const [body, words] of [
