@@ -231,6 +231,8 @@ export class Dispatcher {
           const first = text === "" && ids.length === 0;
           if (first) this.#firstToken(task);
           for (const id of event.ids) ids.push(id);
+          // What a call that is cut off has cost is known, too.
+          if (chain.usage) chain.usage.completionTokens = ids.length;
           text += event.text;
           // With transforms the text is not yet the value; its readers get the value at the end.
           if (transforms.length === 0) output.append(event.text);

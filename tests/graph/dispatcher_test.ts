@@ -1,6 +1,7 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { CapacityError, DeviceLostError } from "../../src/common/errors.ts";
 import type { EngineLoad, GenerateRequest, Generation } from "../../src/engine/types.ts";
+import { describeSession } from "../../src/graph/describe_session.ts";
 import { GraphError } from "../../src/graph/graph_error.ts";
 import { GraphRuntime } from "../../src/graph/graph_runtime.ts";
 import { SemanticVariable } from "../../src/graph/semantic_variable.ts";
@@ -132,4 +133,18 @@ Deno.test("SemanticVariable can be produced again until a stream has shown some 
   assertEquals((await stream.next()).value, "shown ");
   assertEquals([variable.restart(), variable.partial], [false, "shown "]);
   await stream.return();
+});
+
+Deno.test("Dispatcher counts the tokens of a call while it runs, and of one that is cancelled", async () => {
+  const { clock, graph, session } = open();
+  await using _ = graph;
+  const { parameters } = graph.submit(session, call("Say {{o}}", [output("o", 1000)]));
+  const id = parameters[0].var_id;
+  const reading = assertRejects(() => graph.read(session, id, "latency"), GraphError, "cancelled");
+  await clock.run(new Promise<void>((done) => clock.after(1000, done)));
+  const { completion_tokens: running } = describeSession(session).totals;
+  assertGreater(running, 10);
+  graph.cancelVariable(session, id);
+  await reading;
+  assertEquals(describeSession(session).totals.completion_tokens, running);
 });
