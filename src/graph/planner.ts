@@ -64,6 +64,12 @@ const MIN_SHARED_TOKENS = 256;
 const LOAD_WEIGHT = 0.25;
 
 /**
+ * Tokens that an output counts for at most before it is there. What it may generate says little of what it will: counted in full, one call of
+ * as many tokens as a context has keeps all others waiting. Where more come after all, the engine takes pages back.
+ */
+const MAX_OUTPUT_TOKENS = 2048;
+
+/**
  * Decides which call runs next, and where. Pure: it is told what happens and answers with assignments; engines are
  * seen through their `load()` alone. Order comes from `TaskQueue`; placement weighs, for every engine, tokens still to
  * fill there (what the prefix leaves over, and what waits before it), tokens that steps will read because of it, and the company: strict work is kept from
@@ -224,7 +230,7 @@ export class Planner {
   }
 
   #need(task: PlannedTask, shared: number): number {
-    return Math.max(0, task.promptTokens - shared) + task.maxTokens;
+    return Math.max(0, task.promptTokens - shared) + Math.min(task.maxTokens, MAX_OUTPUT_TOKENS);
   }
 
   #score(engine: EngineState, task: PlannedTask, shared: number): number {
@@ -247,7 +253,7 @@ export class Planner {
     const { latencyTokens } = this.#options;
     const throttled = (strict: number, used: number) =>
       strict > 0 ? Math.min(engine.bulkTokens, Math.max(0, used - latencyTokens)) : 0;
-    const need = task.promptTokens + task.maxTokens;
+    const need = this.#need(task, 0);
     if (!task.strict) return throttled(engine.strictTasks, engine.used + need);
     return throttled(engine.strictTasks + 1, engine.used + need) -
       throttled(engine.strictTasks, engine.used);

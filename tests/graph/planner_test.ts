@@ -66,6 +66,20 @@ function order(made: Planner): string[] {
 const prefix = (...ends: number[]): PrefixKey[] =>
   ends.map((chars) => ({ key: chars * 7919, chars }));
 
+Deno.test("Planner lets others beside a task that may generate more than an engine holds", () => {
+  const made = planner({}, [load({ pagesTotal: 513 })]);
+  made.enqueue(task({ name: "endless", maxTokens: 2 ** 31 }));
+  const started = [made.next()];
+  made.enqueue(task({ name: "short", strict: true, urgent: true }));
+  made.enqueue(task({ name: "another tenant's", tenant: "other" }));
+  started.push(made.next(), made.next());
+  assertEquals(started.map((next) => (next?.task as Named | undefined)?.name), [
+    "endless",
+    "short",
+    "another tenant's",
+  ]);
+});
+
 Deno.test("Planner runs started applications first, deeper steps first, groups and prefixes together", () => {
   const made = planner({ tasksPerEngine: 1 });
   const tasks = [
