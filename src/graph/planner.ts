@@ -190,9 +190,11 @@ export class Planner {
     let bestScore = Infinity;
     let bestShared = 0;
     const engines = this.#candidates(task);
+    // An engine refuses it: waiting here until one is idle, which may be never, it would hold up what comes after it.
+    const tooLong = engines.every((engine) => task.promptTokens > engine.capacity);
     for (const engine of engines) {
       const shared = this.#shared(engine, task.prefix);
-      if (!this.#fits(engine, task, shared)) continue;
+      if (!tooLong && !this.#fits(engine, task, shared)) continue;
       const score = this.#options.affinity ? this.#score(engine, task, shared) : 0;
       if (score < bestScore) [best, bestScore, bestShared] = [engine, score, shared];
       if (!this.#options.affinity) break;

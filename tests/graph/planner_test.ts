@@ -80,6 +80,24 @@ Deno.test("Planner lets others beside a task that may generate more than an engi
   ]);
 });
 
+Deno.test("Planner hands on at once a prompt that no engine could hold: it is refused there, and nobody waits behind it", () => {
+  const made = planner();
+  made.enqueue(task({ name: "running" }));
+  const started = [made.next()];
+  made.enqueue(task({ name: "too long", promptTokens: 64_001 }));
+  made.enqueue(task({ name: "next" }));
+  started.push(made.next());
+  made.remove(started[1]!.task);
+  started.push(made.next());
+  assertEquals(started.map((next) => (next?.task as Named).name), ["running", "too long", "next"]);
+  const two = planner({}, [load(), load({ pagesTotal: 2000 })]);
+  for (const name of ["a", "b"]) two.enqueue(task({ name }));
+  const engines = [two.next()?.engine, two.next()?.engine];
+  assertEquals(engines.toSorted(), [0, 1]);
+  two.enqueue(task({ promptTokens: 64_001 }));
+  assertEquals(two.next()?.engine, 1, "where there is room");
+});
+
 Deno.test("Planner runs started applications first, deeper steps first, groups and prefixes together", () => {
   const made = planner({ tasksPerEngine: 1 });
   const tasks = [
