@@ -16,7 +16,7 @@ export interface ChatTemplateContext {
   addGenerationPrompt: boolean;
   bosToken: string;
   eosToken: string;
-  /** Tools that may be called; the template sees none where there are none. */
+  /** Tools that may be called; the template sees Python's `None` where there are none. */
   tools?: readonly ToolDefinition[];
 }
 
@@ -53,9 +53,11 @@ export class ChatTemplate {
         add_generation_prompt: context.addGenerationPrompt,
         bos_token: context.bosToken,
         eos_token: context.eosToken,
-        ...(context.tools?.length && {
-          tools: context.tools.map((tool) => ({ type: "function", function: { ...tool } })),
-        }),
+        // Templates tell whether there are any by comparing with `none`: undefined, as it would else be, is something else.
+        tools: context.tools?.length
+          ? context.tools.map((tool) => ({ type: "function", function: { ...tool } }))
+          : null,
+        documents: null,
         raise_exception: (message: unknown) => {
           throw new Refusal(String(message));
         },

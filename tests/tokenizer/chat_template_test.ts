@@ -30,7 +30,19 @@ Deno.test("ChatTemplate offers strftime_now, namespaces, filters and tests", () 
     ),
     "4",
   );
-  assertEquals(render("{{ tools is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "False B");
+  assertEquals(render("{{ thinking is defined }} {{ 'a,b'.split(',')[1] | upper }}"), "False B");
+});
+
+Deno.test("ChatTemplate gives templates none for tools and documents that there are not, as Transformers does", () => {
+  // Mistral 7B v0.3's template asks so, and nothing else.
+  const source =
+    "{% for message in messages %}{% if tools is not none %}[AVAILABLE_TOOLS]{% endif %}" +
+    "{{ message.content }}{% endfor %}{{ tools is defined }} {{ documents is none }}";
+  const template = new ChatTemplate(source, "test.gguf");
+  const messages = [{ role: "user", content: "Hi" }];
+  for (const tools of [undefined, []]) {
+    assertEquals(template.render(messages, { ...context, tools }), "HiTrue True");
+  }
 });
 
 Deno.test("ChatTemplate puts a system message into the first turn where a template does so, as Gemma's", () => {
