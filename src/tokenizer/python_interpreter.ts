@@ -124,6 +124,7 @@ export class PythonInterpreter extends Interpreter {
         const key = numberOf(index);
         const mapping = mappingOf(object);
         if (mapping && key !== undefined) return mapping.get(key) ?? undefinedValue;
+        if (mapping && textOf(index) === undefined) return undefinedValue;
         return super.evaluate(
           statementOf({ ...node, object: held(object), property: held(index) }),
           environment,

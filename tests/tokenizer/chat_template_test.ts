@@ -322,6 +322,8 @@ Deno.test("ChatTemplate has Python's methods, operators, filters and tests", () 
     ["{{ messages | map(attribute='role') | join(' ') }}", "user assistant"],
     ["{{ messages | rejectattr('zz', 'undefined') | list }}", "[]"],
     ["{{ '12abc' | int }} {{ 'x' | int(9) }} {{ 'xxaxx' | trim('x') }}", "0 9 a"],
+    // What cannot be a key is no key of a mapping, as a type of several is none in Hermes' template.
+    ["{{ {'a': 1}[['a']] is defined }} {{ {'a': 1}[none] is defined }}", "False False"],
     ["{{ nothing | default }}|{{ nothing | d('q') }}|{{ none | default('x') }}", "|q|None"],
     ["{{ 9 is divisibleby(3) }} {{ 2 is not gt 1 }} {{ none is sameas none }}", "True False True"],
     ["{{ {}.get('q') }} {{ true is number }} {{ {} is iterable }}", "None True True"],
