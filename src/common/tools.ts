@@ -16,6 +16,8 @@ export interface ToolCall {
   name: string;
   /** Its arguments. */
   arguments: { readonly [name: string]: unknown };
+  /** JSON of `arguments` as it was written, where doubles do not hold its numbers: templates write these so. */
+  written?: string;
 }
 
 /**

@@ -1,11 +1,15 @@
 import type { ToolCall } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
+import { parseWritten } from "../common/written_number.ts";
 import { checkDepth } from "./check_depth.ts";
 
 /** The arguments of a call, from the text that a client sends back in the field `param`. Throws `ApiError` 400 for what is no JSON object. */
-export function callArguments(text: string, param: string): ToolCall["arguments"] {
+export function callArguments(
+  text: string,
+  param: string,
+): Pick<ToolCall, "arguments" | "written"> {
   // Some clients send this for a function without arguments.
-  if (text.trim() === "") return {};
+  if (text.trim() === "") return { arguments: {} };
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -20,5 +24,8 @@ export function callArguments(text: string, param: string): ToolCall["arguments"
     );
   }
   checkDepth(value, param);
-  return value as ToolCall["arguments"];
+  return {
+    arguments: value as ToolCall["arguments"],
+    ...(!parseWritten(text).plain && { written: text }),
+  };
 }

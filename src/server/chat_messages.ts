@@ -44,7 +44,7 @@ function toToolCalls({ role, tool_calls }: WireMessage, at: string): ToolCall[] 
   }
   return tool_calls.map(({ id, function: { name, arguments: text } }, k) => {
     const param = `${at}.tool_calls.${k}.function.arguments`;
-    return { id, name, arguments: callArguments(text, param) };
+    return { id, name, ...callArguments(text, param) };
   });
 }
 

@@ -58,7 +58,7 @@ export function toToolCall(
 ): ToolCall | undefined {
   if (status !== "completed") return undefined;
   try {
-    return { id, name, arguments: callArguments(text, "arguments") };
+    return { id, name, ...callArguments(text, "arguments") };
   } catch (error) {
     if (error instanceof ApiError) return undefined;
     throw error;

@@ -11,6 +11,7 @@ import {
   mappingOf,
   textOf,
   type Value,
+  valueOf,
 } from "./python_values.ts";
 import { strftime } from "./strftime.ts";
 
@@ -82,7 +83,8 @@ export class PythonTemplate {
     }
     for (const [name, value] of Object.entries(variables)) {
       environment.variables.delete(name);
-      environment.set(name, value);
+      if (typeof value === "function") environment.set(name, value);
+      else environment.setVariable(name, valueOf(value));
     }
     return new PythonInterpreter(environment).run(this.#program).value as string;
   }

@@ -35,6 +35,7 @@ function representation(value: Value): string {
 
 /** What Python writes for a number of type `float`: `1.0`, `1e-07`, `1e+16`. */
 export function floatText(value: number): string {
+  if (Object.is(value, -0)) return "-0.0";
   if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`;
   const [digits, exponent] = value.toExponential().split("e");
   if (Number(exponent) >= -4 && Number(exponent) < 16) return String(value);

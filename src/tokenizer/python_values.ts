@@ -1,4 +1,5 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
+import { WrittenNumber } from "../common/written_number.ts";
 
 /** A value within a template, as the engine holds it: lists of such values, maps to them. */
 export type Value = ReturnType<Interpreter["evaluate"]>;
@@ -31,7 +32,7 @@ const [yes, no] = [hold(true), hold(false)];
 /** Values of each kind. */
 export const make = {
   text: (value: string) => new Text(value),
-  integer: (value: number) => new Integer(value),
+  integer: (value: number | bigint) => new Integer(value),
   float: (value: number) => new Float(value),
   boolean: (value: boolean) => value ? yes : no,
   list: (value: Value[]) => new List(value),
@@ -40,6 +41,28 @@ export const make = {
   /** `run` takes positional arguments, then a `KeywordArgumentsValue` where there are others, and the variables where it is called. */
   function: (run: (args: Value[], environment: Environment) => Value) => new Function(run),
 };
+
+/** A value of JSON as templates hold it. */
+export function valueOf(input: unknown): Value {
+  if (input instanceof WrittenNumber) {
+    const { value } = input;
+    return typeof value === "bigint" ? make.integer(value) : make.float(value);
+  }
+  if (Array.isArray(input)) return make.list(input.map(valueOf));
+  switch (typeof input) {
+    case "string":
+      return make.text(input);
+    case "number":
+      return Number.isInteger(input) ? make.integer(input) : make.float(input);
+    case "boolean":
+      return make.boolean(input);
+    case "undefined":
+      return undefinedValue;
+  }
+  if (typeof input !== "object") throw new TypeError(`a ${typeof input} is no JSON`);
+  if (input === null) return none;
+  return make.mapping(new Map(Object.entries(input).map(([key, one]) => [key, valueOf(one)])));
+}
 
 /** Whether a value counts as true: texts, lists and mappings do unless they are empty. */
 export function truthy(value: Value): boolean {

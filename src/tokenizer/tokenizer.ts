@@ -1,4 +1,5 @@
 import type { ToolDefinition } from "../common/tools.ts";
+import { parseWritten, WrittenNumber } from "../common/written_number.ts";
 import type { GgufMetadata } from "../formats/gguf_metadata.ts";
 import { BpeEncoder } from "./bpe.ts";
 import { ChatTemplate, type ChatTurn } from "./chat_template.ts";
@@ -272,9 +273,10 @@ export class Tokenizer {
 
   /** A chat and tools as the template takes them. */
   #toolChat(
-    messages: readonly ChatTurn[],
+    turns: readonly ChatTurn[],
     tools: readonly ToolDefinition[],
   ): { messages: readonly ChatTurn[]; tools: readonly ToolDefinition[] } {
+    const messages = turns.map(withWrittenNumbers);
     const { native, calls, form } = this.tools;
     if (!native) {
       const takesSystem = tools.length === 0 || this.#takesSystem;
@@ -321,12 +323,23 @@ export class Tokenizer {
   }
 }
 
+/** A turn whose calls have the numbers that were written. */
+function withWrittenNumbers(turn: ChatTurn): ChatTurn {
+  if (!turn.toolCalls) return turn;
+  const toolCalls = turn.toolCalls.map(({ written, ...call }) =>
+    written === undefined
+      ? call
+      : { ...call, arguments: parseWritten(written).value as typeof call.arguments }
+  );
+  return { ...turn, toolCalls };
+}
+
 /** `value` with `map` done to every string in it, names of properties too. */
 function mapStrings<T>(value: T, map: (text: string) => string): T;
 function mapStrings(value: unknown, map: (text: string) => string): unknown {
   if (typeof value === "string") return map(value);
   if (Array.isArray(value)) return value.map((one) => mapStrings(one, map));
-  if (typeof value !== "object" || value === null) return value;
+  if (typeof value !== "object" || value === null || value instanceof WrittenNumber) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, one]) => [map(key), mapStrings(one, map)]),
   );

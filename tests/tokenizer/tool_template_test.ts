@@ -97,6 +97,36 @@ Deno.test("calls and results are written into the messages of a template that wr
   assertEquals(tokenizer.decode(tokenizer.encodeChat(chat, { tools }), { special: true }), text);
 });
 
+Deno.test("calls have the numbers that were written where doubles do not hold them, as Python does", () => {
+  const written = '{"id": 1234567890123456789, "n": 1.0, "x": [-0.0, 1e3, 2, 0.5], "s": "1.0"}';
+  const toolCalls = [{ id: "c", name: "get", arguments: JSON.parse(written), written }];
+  const turns = [chat[0], { ...chat[1], toolCalls }, { ...chat[2], toolCallId: "c" }];
+  const python = written.replace("1e3", "1000.0");
+  for (
+    const [template, text] of [
+      [hermes, python],
+      [llama, python],
+      [mistral, python],
+      [plain, written.replaceAll(/([:,]) /g, "$1")],
+    ]
+  ) {
+    const tokenizer = bpeTokenizer({ "tokenizer.chat_template": template });
+    const rendered = tokenizer.applyChatTemplate(turns, { tools });
+    assertStringIncludes(rendered, text);
+    const ids = tokenizer.encodeChat(turns, { tools });
+    assertStringIncludes(tokenizer.decode(ids, { special: true }), text);
+  }
+  const template =
+    "{% for call in messages[1].tool_calls %}{{ call.function.arguments }}{% endfor %}";
+  const tokenizer = bpeTokenizer({
+    "tokenizer.chat_template": `${template}{# tools <tool_call> arguments #}`,
+  });
+  assertEquals(
+    tokenizer.applyChatTemplate(turns),
+    "{'id': 1234567890123456789, 'n': 1.0, 'x': [-0.0, 1000.0, 2, 0.5], 's': '1.0'}",
+  );
+});
+
 Deno.test("templates that go through all of a tool find it there", () => {
   // As the template of Hermes 3 does.
   const template = hermes.replace(
