@@ -151,7 +151,11 @@ export class AttentionIndex implements Disposable {
     return new AttentionIndex(library, out[0]);
   }
 
-  /** Writes the index to a file. @throws {Error} when that fails. */
+  /**
+   * Writes the index to a file, in place of one that is there; a symbolic link is followed.
+   *
+   * @throws {Error} when that fails, or when there is something at `path` that is no file.
+   */
   save(path: string): void {
     const name = new TextEncoder().encode(path);
     check(

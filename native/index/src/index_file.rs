@@ -1,6 +1,7 @@
 //! Saving and loading an [`AttentionIndex`].
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sparrow_kernels::{Buffer, MappedFile, f16};
@@ -18,21 +19,26 @@ use crate::strategy::Strategy;
 use crate::vector_index::VectorIndex;
 
 impl AttentionIndex {
-    /// Writes the index to `path`: under a temporary name first, so that a reader of `path` never sees half a file.
+    /// Writes the index to `path`: under a temporary name first, so that a reader of `path` never sees half a file. Where `path` is a symbolic
+    /// link, the file that it leads to is replaced; what is no file (a device, a pipe) is refused, since the new file would take its place.
     pub fn save(&self, path: &str) -> Result<()> {
         // A name for each call: two threads may save to one path.
         static SAVED: AtomicU64 = AtomicU64::new(0);
-        let temporary = format!("{path}.{}.{}.tmp", std::process::id(), SAVED.fetch_add(1, Ordering::Relaxed));
+        let failed = |error: std::io::Error| IndexError::Io(format!("write index {path}: {error}"));
+        let target = replaced(path).map_err(failed)?;
+        let number = SAVED.fetch_add(1, Ordering::Relaxed);
+        let mut temporary = target.clone().into_os_string();
+        temporary.push(format!(".{}.{number}.tmp", std::process::id()));
         let write = || -> std::io::Result<()> {
             let mut file = std::fs::File::create(&temporary)?;
             file.write_all(&self.to_bytes())?;
             file.sync_all()?;
-            std::fs::rename(&temporary, path)
+            std::fs::rename(&temporary, &target)
         };
         write().map_err(|error| {
             // The temporary file may not exist; the first error is the one to report.
             let _ = std::fs::remove_file(&temporary);
-            IndexError::Io(format!("write index {path}: {error}"))
+            failed(error)
         })
     }
 
@@ -139,6 +145,21 @@ impl AttentionIndex {
             measured: Vec::new(),
         })
     }
+}
+
+/// The file that saving to `path` replaces: `path`, or what it leads to as a symbolic link.
+fn replaced(path: &str) -> std::io::Result<PathBuf> {
+    let target = match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path.into()),
+        found => found?,
+    };
+    if !std::fs::metadata(&target)?.is_file() {
+        return Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "it exists and is no file, expected a file or a new name",
+        ));
+    }
+    Ok(target)
 }
 
 fn read_graph(reader: &Reader<'_>, partition: &Partition, stride: u32, repaired: u32, dim: usize) -> Result<Graph> {

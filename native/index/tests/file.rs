@@ -104,6 +104,28 @@ fn section(bytes: &[u8], name: &str) -> (usize, usize) {
     (entry, at(entry + 16))
 }
 
+#[cfg(unix)]
+#[test]
+#[cfg_attr(miri, ignore = "writes files")]
+fn saving_keeps_links_and_what_is_no_file() {
+    use std::os::unix::{fs::FileTypeExt, fs::symlink, net::UnixListener};
+    let dir = std::env::temp_dir().join(format!("sparrow-index-save-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (index, _) = index("flat", 90);
+    let save = |name: &str| index.save(dir.join(name).to_str().unwrap());
+    std::fs::write(dir.join("real"), "old").unwrap();
+    symlink("real", dir.join("link")).unwrap();
+    save("link").unwrap();
+    assert!(dir.join("link").is_symlink());
+    assert_eq!(std::fs::read(dir.join("real")).unwrap(), index.to_bytes());
+    let _listener = UnixListener::bind(dir.join("socket")).unwrap();
+    let error = save("socket").unwrap_err().to_string();
+    assert!(error.contains("socket: it exists and is no file"), "{error}");
+    assert!(std::fs::metadata(dir.join("socket")).unwrap().file_type().is_socket());
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 3, "nothing is left behind");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
 #[test]
 fn a_graph_whose_lists_are_too_short_to_grow_is_refused() {
     let (index, _) = index("graph", 120);
