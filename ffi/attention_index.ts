@@ -62,7 +62,7 @@ export interface AttentionIndexInfo {
   bytes: number;
   /** How it is searched: the cheapest way that reached the recall. */
   strategy: SearchStrategy;
-  /** Pool size, clusters probed or keys scored again, by strategy. */
+  /** Pool size, clusters probed (as many more as keys are appended) or keys scored again, by strategy. */
   effort: number;
 }
 

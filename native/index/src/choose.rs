@@ -63,7 +63,7 @@ impl AttentionIndex {
             last.max_by(|a, b| a.recall.total_cmp(&b.recall)).cloned()
         };
         let chosen = cheapest(&measured).or_else(fallback);
-        self.strategy = chosen.map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy);
+        self.set_strategy(chosen.map_or(Strategy::Flat { rerank: 2 * k as u32 }, |m| m.strategy));
         self.measured = measured.into_iter().flatten().collect();
         if !options.keep_all {
             self.keep_only(self.strategy, &[]);

@@ -56,7 +56,8 @@ impl AttentionIndex {
         let repaired = self.repaired() as u32;
         let size = self.cluster_size as u32;
         let (dim, len, wanted) = (self.dim as u32, self.len() as u32, self.wanted as u32);
-        writer.add("meta", &[dim, len, kind, effort, low, high, size, stride, repaired, wanted]);
+        let opened = self.opened.to_bits();
+        writer.add("meta", &[dim, len, kind, effort, low, high, size, stride, repaired, wanted, opened]);
         writer.add("ids", &self.ids);
         writer.add("halves", &self.halves);
         for (name, codes) in [("codes", self.codes.rows()), ("code_blocks", self.codes.blocks())] {
@@ -94,11 +95,11 @@ impl AttentionIndex {
     fn read(reader: &Reader<'_>) -> Result<Self> {
         let wrong = |what: String| IndexError::Format(format!("index file: {what}"));
         let meta = reader.section::<u32>("meta")?;
-        let [dim, len, kind, effort, low, high, size, stride, repaired, ref wanted @ ..] = meta[..] else {
+        let [dim, len, kind, effort, low, high, size, stride, repaired, ref later @ ..] = meta[..] else {
             return Err(wrong(format!("section \"meta\" has {} numbers, expected 10", meta.len())));
         };
         // Files did not always say what their recall was measured for.
-        let wanted = wanted.first().map_or(BuildOptions::default().k, |wanted| *wanted as usize);
+        let wanted = later.first().map_or(BuildOptions::default().k, |wanted| *wanted as usize);
         let (dim, len) = (dim as usize, len as usize);
         if dim == 0 || dim > MAX_DIM || len == 0 || len >= 1 << 31 || size == 0 || wanted == 0 {
             return Err(wrong(format!("{len} keys of dimension {dim} in clusters of {size}, measured for {wanted}")));
@@ -128,7 +129,7 @@ impl AttentionIndex {
         if graph.is_none() && kind == 0 {
             return Err(wrong("its strategy is a graph, but it has none".into()));
         }
-        Ok(Self {
+        let mut index = Self {
             dim,
             seed: u64::from(low) | u64::from(high) << 32,
             cluster_size: size as usize,
@@ -141,9 +142,19 @@ impl AttentionIndex {
             partition,
             graph,
             strategy,
+            opened: 0.0,
             wanted,
             measured: Vec::new(),
-        })
+        };
+        index.set_strategy(strategy);
+        // Nor which share of their clusters that opened before keys were appended.
+        if let Some(opened) = later.get(1).map(|bits| f32::from_bits(*bits)) {
+            if !(opened.is_finite() && opened >= 0.0) {
+                return Err(wrong(format!("a search opens {opened} of the clusters, expected a share")));
+            }
+            index.opened = opened;
+        }
+        Ok(index)
     }
 }
 

@@ -85,6 +85,39 @@ fn appended_keys_are_found() {
 }
 
 #[test]
+fn an_index_that_grows_tenfold_keeps_its_recall() {
+    let (dim, k, first, count) = (32, 100, 2000, 20_000);
+    let mut rng = Rng::new(9);
+    // Embeddings: twelve directions and noise.
+    let basis: Vec<f32> = (0..12 * dim).map(|_| rng.normal()).collect();
+    let mut rows = |count: usize| -> Vec<f32> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let parts: Vec<f32> = (0..12).map(|_| rng.normal()).collect();
+            all.extend(
+                (0..dim).map(|j| (0..12).map(|i| parts[i] * basis[i * dim + j]).sum::<f32>() + 0.2 * rng.normal()),
+            );
+        }
+        all
+    };
+    let (keys, train, test) = (rows(count), rows(500), rows(50));
+    let (train, test) = (Rows { data: &train, dim }, Rows { data: &test, dim });
+    let oracle = FlatIndex::build(Rows { data: &keys, dim });
+    let options = BuildOptions { k, strategies: vec!["clusters"], ..BuildOptions::default() };
+    let mut index = AttentionIndex::build(Rows { data: &keys[..first * dim], dim }, train, &options).unwrap();
+    // One is written and read again after every step of growth.
+    let mut read = AttentionIndex::from_bytes(&index.to_bytes()).unwrap();
+    for part in keys[first * dim..].chunks(1000 * dim) {
+        index.append(Rows { data: part, dim }).unwrap();
+        read.append(Rows { data: part, dim }).unwrap();
+        read = AttentionIndex::from_bytes(&read.to_bytes()).unwrap();
+    }
+    assert_eq!(read.strategy(), index.strategy());
+    let (recall, scanned) = recall(&index, &oracle, test, k, index.strategy().effort());
+    assert!(recall > 0.93 && scanned < 0.5, "recall {recall}, scanned {scanned}");
+}
+
+#[test]
 fn tiny_and_degenerate_sets_work() {
     for (keys, dim) in [(vec![1.0f32; 4], 4), (vec![0.0; 300], 3), ((0..200).map(|i| (i % 2) as f32).collect(), 1)] {
         let keys = Rows { data: &keys, dim };
