@@ -1,5 +1,7 @@
-// Loads each row's token embedding. A row of a decoding sequence takes the token its slot sampled in the step before: it never left the GPU.
+// Loads the token embedding of each row whose token is one of those here. A row of a decoding sequence takes the token its slot sampled in the step before: it never left the GPU.
 
+override FIRST_TOKEN: u32;
+override TOKENS: u32;
 override OUTPUT_QUADS_PER_ROW: u32;
 override GROUP: u32;
 override EMBED_SCALE: f32;
@@ -14,6 +16,10 @@ fn embed(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) 
   var token = rows[row].token;
   if (token == LAST_SAMPLED) {
     token = last_sampled[rows[row].slot];
+  }
+  token -= FIRST_TOKEN;
+  if (token >= TOKENS) {
+    return;
   }
   for (var quad = local.x; quad < OUTPUT_QUADS_PER_ROW; quad += GROUP) {
     let block = quad / 8u;

@@ -10,11 +10,15 @@ export class BufferPool {
   readonly #live = new Map<GPUBuffer, number>();
   /** Most bytes alive at once. */
   readonly maxBytes: number;
+  /** Most bytes of one buffer: what the device binds to a shader. */
+  readonly largest: number;
   #bytes = 0;
 
-  constructor(device: GPUDevice, maxBytes: number) {
+  constructor(device: GPUDevice, maxBytes: number, largest = Infinity) {
     this.#device = device;
     this.maxBytes = maxBytes;
+    const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
+    this.largest = Math.min(maxStorageBufferBindingSize, maxBufferSize, largest);
   }
 
   /** Bytes alive now. */
@@ -85,11 +89,9 @@ export class BufferPool {
 
   #create(label: string, bytes: number, usage: number): GPUBuffer {
     const size = Math.max(16, roundUp(bytes, 16));
-    const { maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
-    const largest = Math.min(maxStorageBufferBindingSize, maxBufferSize);
-    if (!(size <= largest)) {
+    if (!(size <= this.largest)) {
       throw new OutOfMemoryError(
-        `allocate GPU buffer ${label}: ${size} bytes, but this device binds at most ${largest}`,
+        `allocate GPU buffer ${label}: ${size} bytes, but this device binds at most ${this.largest}`,
       );
     }
     if (this.#bytes + size > this.maxBytes) {

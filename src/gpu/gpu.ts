@@ -8,6 +8,8 @@ import { PipelineCache } from "./pipeline_cache.ts";
 export interface GpuOptions {
   /** Most bytes of buffers that may be alive at once; default 64 GiB on real GPUs, 12 GiB on software ones. */
   maxBytes?: number;
+  /** Most bytes of one of them; default what the device binds to a shader. */
+  maxBufferBytes?: number;
   /** Ask for `timestamp-query`, so that `GpuTimer` measures. Default false: timing code then costs nothing. */
   timing?: boolean;
   /** Whether shaders may use subgroup operations where the device has them; default true. Without them results are the same. */
@@ -68,8 +70,7 @@ export class Gpu implements Disposable {
     device: GPUDevice,
     info: GPUAdapterInfo,
     subgroups: boolean,
-    kernels: KernelFamily | undefined,
-    maxBytes?: number,
+    { kernels, maxBytes, maxBufferBytes }: GpuOptions,
   ) {
     this.device = device;
     this.description = describe(info);
@@ -80,6 +81,7 @@ export class Gpu implements Disposable {
     this.buffers = new BufferPool(
       device,
       maxBytes ?? (this.adapterClass === "software" ? 12 : 64) * 2 ** 30,
+      maxBufferBytes,
     );
     this.pipelines = new PipelineCache(device);
     const { promise, resolve } = Promise.withResolvers<DeviceLostError>();
@@ -149,7 +151,7 @@ export class Gpu implements Disposable {
         requiredLimits,
       });
     }
-    return new Gpu(device, adapter.info, subgroups, options.kernels, options.maxBytes);
+    return new Gpu(device, adapter.info, subgroups, options);
   }
 
   /** Throws when the device is lost or a command was invalid: called once a step, since WebGPU reports neither by itself. */

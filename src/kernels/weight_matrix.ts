@@ -23,6 +23,11 @@ export const weightsPerWord: Record<WeightFormat, number> = {
   q4: 32,
 };
 
+/** Bytes that a row of `columns` weights takes in the larger of its matrix's buffers. */
+export function weightRowBytes(format: WeightFormat, columns: number): number {
+  return roundUp(columns, COLUMN_MULTIPLE) / weightsPerWord[format] * 16;
+}
+
 /** A weight matrix [rows][columns] on the GPU, padded. */
 export class WeightMatrix {
   readonly words: GPUBuffer;

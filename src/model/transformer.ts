@@ -48,8 +48,8 @@ const PREPARE_ROUNDS = 2;
  */
 export class Transformer {
   readonly #rowScales: KernelCall;
-  readonly #embed: KernelCall;
-  readonly #head: Linear;
+  readonly #embed: readonly KernelCall[];
+  readonly #head: readonly Linear[];
   readonly #adjust: RecordAdjust;
   readonly #sample: KernelCall;
   readonly #score: KernelCall;
@@ -87,8 +87,8 @@ export class Transformer {
     readonly sharedTiles: SharedTiles,
     calls: {
       scales: KernelCall;
-      embed: KernelCall;
-      head: Linear;
+      embed: readonly KernelCall[];
+      head: readonly Linear[];
       adjust: RecordAdjust;
       sample: KernelCall;
       score: (logits: GPUBuffer) => KernelCall;
@@ -155,7 +155,7 @@ export class Transformer {
       build.sampled,
       build.logits,
       build.keptLogits,
-      weights.output.rows,
+      build.logitsPerRow,
       build.residual,
       weights.outputGains,
       pagesPerSequence,
@@ -181,7 +181,7 @@ export class Transformer {
   async prepare(): Promise<KernelCall | undefined> {
     const products = [
       ...this.#layers.flatMap(({ qkv, up, output, down }) => [qkv, up, output, down]),
-      this.#head,
+      ...this.#head,
     ];
     while (this.#prepared < PREPARE_ROUNDS * products.length) {
       const call = await products[this.#prepared % products.length].prepare();
@@ -204,7 +204,7 @@ export class Transformer {
     const scales = () => {
       if (storedNorm) pass.dispatch(this.#rowScales, [rows]);
     };
-    pass.dispatch(this.#embed, [rows]);
+    for (const embed of this.#embed) pass.dispatch(embed, [rows]);
     for (const [index, layer] of this.#layers.entries()) {
       scales();
       layer.qkv.record(pass, step);
@@ -231,7 +231,7 @@ export class Transformer {
     if (samples === 0) return;
     // The lanes family always computes these norms inside: a few rows at most.
     if (this.#inlineNormRows === 0) pass.dispatch(this.#rowScales, [rows]);
-    this.#head.record(pass, { rows: samples, decodes: 0 });
+    for (const head of this.#head) head.record(pass, { rows: samples, decodes: 0 });
   }
 
   /** Records a copy of the first `samples` rows of logits, for scores of what they were before they are adjusted. */

@@ -24,6 +24,7 @@ import { createRowScales } from "../kernels/row_scales.ts";
 import { createSample } from "../kernels/sample.ts";
 import { createScore, SCORE_BYTES, type ScoreBuffers, SCORED_BYTES } from "../kernels/score.ts";
 import type { StepBuffers } from "../kernels/step_buffers.ts";
+import type { WeightMatrix } from "../kernels/weight_matrix.ts";
 import { layerWindow, type ModelConfig } from "./config.ts";
 import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import type { RopeConfig } from "./rope_config.ts";
@@ -45,12 +46,20 @@ export interface Layer {
   down: Linear;
 }
 
+/** Parts of a matrix, each with which row of the whole is its first. */
+function withFirstRows(parts: readonly WeightMatrix[]): [WeightMatrix, number][] {
+  let rows = 0;
+  return parts.map((part) => [part, (rows += part.rows) - part.rows]);
+}
+
 /** Makes the pieces of a transformer: activations and their widths are known here only. */
 export class TransformerBuilder {
   readonly sampled: GPUBuffer;
   readonly logits: GPUBuffer;
   readonly keptLogits: GPUBuffer;
   readonly residual: GPUBuffer;
+  /** Logits of a row, padded. */
+  readonly logitsPerRow: number;
   readonly #rowScale: GPUBuffer;
   readonly #query: GPUBuffer;
   /** QKV products of a step, in models that normalise heads. */
@@ -86,7 +95,8 @@ export class TransformerBuilder {
     const { paddedHeadDim, heads } = shape;
     const make = (label: string, floatsPerRow: number, rows = maxRows) =>
       gpu.buffers.storage(label, rows * floatsPerRow * 4);
-    this.#quads = weights.embedding.columns / 4;
+    this.#quads = weights.embedding[0].columns / 4;
+    this.logitsPerRow = weights.output.reduce((sum, { rows }) => sum + rows, 0);
     this.#contextPages = Math.ceil(options.contextLength / PAGE_TOKENS);
     this.#scratch = createAttentionScratch(gpu, shape, maxSequences, this.#contextPages);
     this.residual = make("residual", this.#quads * 4);
@@ -117,8 +127,8 @@ export class TransformerBuilder {
       scored: make("scored rows", SCORED_BYTES / 4, maxSequences),
       scores: make("scores", SCORE_BYTES / 4, maxSequences),
     };
-    this.logits = make("logits", weights.output.rows, maxSequences);
-    this.keptLogits = make("kept logits", weights.output.rows, maxSequences);
+    this.logits = make("logits", this.logitsPerRow, maxSequences);
+    this.keptLogits = make("kept logits", this.logitsPerRow, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
     const { contextLength } = options;
     const { longRopeFactors: long, ropeFactors: factors } = weights;
@@ -169,37 +179,51 @@ export class TransformerBuilder {
     return createRowScales(this.gpu, { input, rowScale, quadsPerRow, width, epsilon });
   }
 
-  embed(): Promise<KernelCall> {
-    return createEmbed(this.gpu, {
-      matrix: this.weights.embedding,
-      step: this.buffers.step,
-      rows: this.buffers.rows,
-      lastSampled: this.#lastSampled,
-      output: this.residual,
-      quadsPerRow: this.#quads,
-      scale: this.config.embeddingScale,
-    });
+  /** For each part of the embedding. */
+  embed(): Promise<KernelCall[]> {
+    return Promise.all(
+      withFirstRows(this.weights.embedding).map(([matrix, firstToken]) =>
+        createEmbed(this.gpu, {
+          matrix,
+          firstToken,
+          step: this.buffers.step,
+          rows: this.buffers.rows,
+          lastSampled: this.#lastSampled,
+          output: this.residual,
+          quadsPerRow: this.#quads,
+          scale: this.config.embeddingScale,
+        })
+      ),
+    );
   }
 
-  head(): Promise<Linear> {
+  /** For each part of the output matrix. */
+  head(): Promise<Linear[]> {
     const { output, outputNorm } = this.weights;
-    return Linear.create(this.gpu, {
-      label: "logits",
-      step: this.buffers.step,
-      matrix: output,
-      input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
-      finish: {
-        fragments: ["dense/finish_store"],
-        bindings: { output: this.logits },
-        constants: { OUTPUT_PAIRS_PER_ROW: output.rows / 2 },
-      },
-    });
+    return Promise.all(
+      withFirstRows(output).map(([matrix, first]) =>
+        Linear.create(this.gpu, {
+          label: "logits",
+          step: this.buffers.step,
+          matrix,
+          input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
+          finish: {
+            fragments: ["dense/finish_store"],
+            bindings: { output: this.logits },
+            constants: {
+              OUTPUT_PAIRS_PER_ROW: this.logitsPerRow / 2,
+              OUTPUT_FIRST_PAIR: first / 2,
+            },
+          },
+        })
+      ),
+    );
   }
 
   get #sampling(): Parameters<typeof createSample>[1] {
     return {
       vocabulary: this.config.vocabulary,
-      logitsPerRow: this.weights.output.rows,
+      logitsPerRow: this.logitsPerRow,
       buffers: {
         logits: this.logits,
         samples: this.buffers.samples,
@@ -212,7 +236,7 @@ export class TransformerBuilder {
   adjust(): Promise<RecordAdjust> {
     return createAdjust(this.gpu, {
       vocabulary: this.config.vocabulary,
-      logitsPerRow: this.weights.output.rows,
+      logitsPerRow: this.logitsPerRow,
       buffers: { ...this.adjustBuffers, logits: this.logits, lastSampled: this.#lastSampled },
     });
   }
@@ -225,7 +249,7 @@ export class TransformerBuilder {
     const { sampled } = this;
     return createScore(this.gpu, {
       vocabulary: this.config.vocabulary,
-      logitsPerRow: this.weights.output.rows,
+      logitsPerRow: this.logitsPerRow,
       buffers: { sampled, ...this.scoreBuffers },
     });
   }

@@ -4,7 +4,12 @@ import { f16ToNumber } from "../formats/f16.ts";
 import { dequantize, requireSupported, type SupportedType } from "../formats/gguf_blocks.ts";
 import { isQuantized, unpackBlocks, UnpackedWeights } from "../formats/quantized_blocks.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { type WeightFormat, WeightMatrix } from "../kernels/weight_matrix.ts";
+import {
+  ROW_MULTIPLE,
+  type WeightFormat,
+  WeightMatrix,
+  weightRowBytes,
+} from "../kernels/weight_matrix.ts";
 import { packQ4, packQ8g16, packQ8Min } from "./pack_weights.ts";
 
 /** Where a row of the GPU matrix comes from: row `row` of tensor number `tensor`; undefined leaves it zero. */
@@ -88,6 +93,26 @@ export function uploadMatrix(
     gpu.device.queue.submit([]);
   }
   return matrix;
+}
+
+/**
+ * Loads a tensor of more rows than one buffer may hold (vocabularies are such, where an adapter binds 128 MiB as software Vulkan does): its rows in order, in
+ * as few matrices as can be. Each but the last has whole tiles of rows.
+ */
+export function uploadParts(gpu: Gpu, file: GgufFile, name: string): WeightMatrix[] {
+  const tensor = file.tensor(name);
+  const [columns, rows = 0] = tensor.shape;
+  const rowBytes = weightRowBytes(commonFormat(file, [tensor]), columns);
+  const tiles = Math.floor(gpu.buffers.largest / (rowBytes * ROW_MULTIPLE));
+  const most = Math.max(1, tiles) * ROW_MULTIPLE;
+  const parts: WeightMatrix[] = [];
+  for (let first = 0; first < rows; first += most) {
+    const count = Math.min(most, rows - first);
+    const label = count === rows ? name : `${name} from row ${first}`;
+    const rowOf = (row: number) => ({ tensor: 0, row: first + row });
+    parts.push(uploadMatrix(gpu, file, label, [name], count, rowOf));
+  }
+  return parts;
 }
 
 /** Loads a matrix whose rows are those of one tensor. */

@@ -5,7 +5,7 @@ import { COLUMN_MULTIPLE, type WeightMatrix } from "../kernels/weight_matrix.ts"
 import type { ModelConfig } from "./config.ts";
 import { LONG_ROPE_FACTORS, ROPE_FACTORS } from "./rope_factors.ts";
 import { checkTensors } from "./tensor_table.ts";
-import { type RowSource, uploadMatrix, uploadPlain } from "./upload_matrix.ts";
+import { type RowSource, uploadMatrix, uploadParts, uploadPlain } from "./upload_matrix.ts";
 
 /** One layer's weights on the GPU. */
 export interface LayerWeights {
@@ -28,13 +28,14 @@ export interface LayerWeights {
 
 /** A model's weights on the GPU. */
 export interface ModelWeights {
-  embedding: WeightMatrix;
+  /** By token, the rows of each part after those of the one before. */
+  embedding: readonly WeightMatrix[];
   layers: LayerWeights[];
   outputNorm: GPUBuffer;
   /** Gains of the last norm, of the model's width, as the file has them. */
   outputGains: Float32Array;
-  /** The embedding matrix itself when tied. */
-  output: WeightMatrix;
+  /** By token, in parts; those of the embedding itself when tied. */
+  output: readonly WeightMatrix[];
   /** Divisors of RoPE's frequencies, when the file has them. */
   ropeFactors: Float32Array | undefined;
   /** Divisors of RoPE's frequencies for contexts up to the original length and beyond it, where `rope.long` tells them apart. */
@@ -83,7 +84,7 @@ export function loadWeights(
     return gpu.buffers.upload(name, gains);
   };
   const total = config.layers + 2;
-  const embedding = uploadPlain(gpu, file, "token_embd.weight");
+  const embedding = uploadParts(gpu, file, "token_embd.weight");
   onProgress?.(1, total);
 
   const headRow = (row: number): RowSource => {
@@ -165,7 +166,7 @@ export function loadWeights(
     // Logits are a product with what this norm yields: dividing its gains divides them.
     outputNorm: norm("output_norm.weight", config.logitDivisor),
     outputGains: floats("output_norm.weight"),
-    output: config.tiedEmbeddings ? embedding : uploadPlain(gpu, file, "output.weight"),
+    output: config.tiedEmbeddings ? embedding : uploadParts(gpu, file, "output.weight"),
     ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
     longRopeFactors: config.rope.long && {
       short: floats(LONG_ROPE_FACTORS.short),

@@ -77,7 +77,7 @@ gpuTest("BufferPool's storage starts as zeros, and write pads a tail to a word",
 Deno.test("BufferPool.write writes all of data of 2 GiB and more", () => {
   const written: number[] = [];
   const queue = { writeBuffer: (...args: unknown[]) => written.push(args[4] as number) };
-  const pool = new BufferPool({ queue } as unknown as GPUDevice, 2 ** 40);
+  const pool = new BufferPool({ queue, limits: {} } as unknown as GPUDevice, 2 ** 40);
   const data = { buffer: new ArrayBuffer(0), byteOffset: 0, byteLength: 2 ** 31 };
   pool.write({} as GPUBuffer, 0, data);
   assertEquals(written, [2 ** 31]);

@@ -265,6 +265,7 @@ gpuTest("embed looks tokens up, also those sampled last, in every weight format"
     const output = gpu.buffers.upload("output", new Float32Array(6 * 128).fill(9));
     const call = await createEmbed(gpu, {
       matrix,
+      firstToken: 0,
       step: step.step,
       rows: step.rows,
       lastSampled: gpu.buffers.upload("last", Uint32Array.of(68, 0, 1)),

@@ -46,14 +46,14 @@ export class ModelUnderTest {
     gpu: Gpu,
     file: GgufFile,
     kvType: KvType,
-    contextLength = 512,
+    contextLength?: number,
     activations?: Activations,
   ): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
       maxRows: ModelUnderTest.maxRows,
       maxSequences: ModelUnderTest.maxSequences,
-      contextLength,
+      contextLength: contextLength ?? 512,
       kvType,
       activations,
     });

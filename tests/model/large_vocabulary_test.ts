@@ -1,0 +1,65 @@
+import { assert, assertEquals } from "@std/assert";
+import { GpuStepRunner } from "../../src/engine/runner.ts";
+import { greedy } from "../../src/engine/sampling_defaults.ts";
+import { GgufFile } from "../../src/formats/gguf.ts";
+import { Gpu, type KernelFamily } from "../../src/gpu/gpu.ts";
+import { uploadParts } from "../../src/model/upload_matrix.ts";
+import { assertSameBits } from "../support/compare.ts";
+import { gpuTest } from "../support/needs_adapter.ts";
+
+const path = new URL("../../models/sparrow-mini.gguf", import.meta.url).pathname;
+/** Less than the embedding's 2,048 rows of 256 bytes, and enough for every other buffer. */
+const maxBufferBytes = 400_000;
+const sizes = {
+  maxSequences: 2,
+  maxBatchTokens: 64,
+  contextLength: 128,
+  kvTokens: 256,
+  retrieval: false as const,
+};
+/** Of both parts: the second begins at token 1,536. */
+const tokens = Uint32Array.from({ length: 100 }, (_, i) => (i * 331 + 5) % 2048);
+
+/** Log probabilities of `tokens`, and what is drawn after their beginning. */
+async function run(kernels: KernelFamily, maxBufferBytes?: number) {
+  await using runner = await GpuStepRunner.open(
+    path,
+    sizes,
+    await Gpu.open({ kernels, maxBufferBytes }),
+  );
+  const scores = runner.score(tokens);
+  const sampling = { ...greedy, temperature: 2, seed: 3 };
+  const sequence = { slot: 0, pages: [0, 1], sample: true, sampling, sampleIndex: 0 };
+  const decode = { kind: "dense" } as const;
+  const found: number[] = [];
+  let row = { ...sequence, decode, tokens: tokens.slice(0, 20), position: 0 };
+  for (let position = 20; position < 50; position++) {
+    runner.submit({ rows: [row], copies: [] });
+    found.push(...runner.collect());
+    row = { ...row, tokens: new Uint32Array(0), position, sampleIndex: position };
+  }
+  return { scores, found };
+}
+
+for (const kernels of ["lanes", "wide"] as const) {
+  gpuTest(
+    `a model whose vocabulary is larger than a buffer gives the same bits: ${kernels} kernels`,
+    async () => {
+      const whole = await run(kernels);
+      const parts = await run(kernels, maxBufferBytes);
+      assertSameBits(parts.scores, whole.scores, "log probabilities");
+      assertEquals(parts.found, whole.found);
+      // Else the second part would not have been seen.
+      assert(whole.found.some((id) => id >= 1536), `${whole.found}`);
+    },
+  );
+}
+
+gpuTest("uploadParts cuts rows where a buffer ends, in whole tiles", async () => {
+  using file = GgufFile.open(path);
+  for (const [bytes, rows] of [[maxBufferBytes, [1536, 512]], [2048 * 256, [2048]]] as const) {
+    using gpu = await Gpu.open({ maxBufferBytes: bytes });
+    const parts = uploadParts(gpu, file, "token_embd.weight");
+    assertEquals(parts.map((part) => part.rows), [...rows]);
+  }
+});
