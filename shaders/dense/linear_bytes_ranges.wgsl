@@ -2,6 +2,8 @@
 //
 // As linear_bytes, but so few rows make too few threads for a GPU if each takes all of k: each of the 8 ranges of k whose sums both files add up has 32
 // threads of its own. A thread makes ROWS rows x 2 columns, whose weights nobody else reads; the operand passes through workgroup memory, a block of k a round.
+// (One H200, us of a layer of Llama 3 8B's shape in Q8_0: 16 rows 590 with linear_ranges, 365 with this; 64 rows 1290, 745; 192 rows 3620, 2000. With two blocks
+// a round 365, 875 and 2440.)
 
 override K_QUADS: u32;  // columns / 128
 
