@@ -108,7 +108,7 @@ export class AttentionIndex implements Disposable {
     const keys = floatsArgument("keys", options.keys);
     const queries = floatsArgument("queries", options.queries ?? new Float32Array(0));
     const { recall = 0.95 } = options;
-    if (!(recall >= 0 && recall <= 1)) {
+    if (!(typeof recall === "number" && recall >= 0 && recall <= 1)) {
       throw new RangeError(`recall is ${recall}, expected a number from 0 to 1`);
     }
     const out = new BigUint64Array(1);
@@ -173,7 +173,8 @@ export class AttentionIndex implements Disposable {
   search(queries: Float32Array, options: SearchOptions = {}): SearchHits {
     const { dim } = this.info;
     const k = u32Argument("k", options.k ?? 100, 1);
-    const count = Math.floor(queries.length / dim);
+    const wanted = floatsArgument("queries", queries);
+    const count = Math.floor(wanted.length / dim);
     // What was not found takes memory too: a `k` for "all" would take gigabytes of it.
     if (count * k > maxHits) {
       throw new RangeError(
@@ -187,8 +188,8 @@ export class AttentionIndex implements Disposable {
       this.#library,
       this.#library.symbols.sparrow_index_search(
         this.#handle.id,
-        floatsArgument("queries", queries),
-        queries.length,
+        wanted,
+        wanted.length,
         k,
         u32Argument("effort", options.effort ?? 0),
         ids,

@@ -142,12 +142,17 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
     const build = () => AttentionIndex.build({ keys, dim: 2, [name]: value });
     assertThrows(build, RangeError, `${name} is ${value}, expected an integer from`);
   }
-  for (const recall of [-0.1, 1.1, NaN]) {
+  for (const recall of [-0.1, 1.1, NaN, "0.9" as unknown as number]) {
     const build = () => AttentionIndex.build({ keys, dim: 2, recall });
     assertThrows(build, RangeError, `recall is ${recall}, expected a number from 0 to 1`);
   }
   const strategies = ["graph", "trees" as "flat"] as const;
   assertThrows(() => AttentionIndex.build({ keys, dim: 2, strategies }), RangeError, '"trees"');
+  assertThrows(
+    () => AttentionIndex.build({ keys, dim: 2, strategies: "graph" as unknown as [] }),
+    RangeError,
+    'strategies: "graph", expected a list of graph, clusters, flat',
+  );
   for (const other of [Float64Array.of(1, 2), [1, 2], new Uint8Array(8), undefined]) {
     const floats = other as unknown as Float32Array;
     assertThrows(
@@ -160,6 +165,17 @@ Deno.test("AttentionIndex names what is wrong with its arguments", async (t) => 
   const index = AttentionIndex.build({ keys, dim: 2 });
   assertThrows(() => index.search(Float32Array.of(1), { k: 1 }), RangeError);
   assertThrows(() => index.search(Float32Array.of(3e38, 1)), RangeError, "at most 65504");
+  const given = Float32Array.of(1, 2);
+  given.buffer.transfer();
+  for (const use of [() => index.search(given), () => index.append(given)]) {
+    assertThrows(use, TypeError, "is detached: its memory was transferred");
+  }
+  assertThrows(() => AttentionIndex.build({ keys: given, dim: 2 }), TypeError, "keys is detached");
+  assertThrows(
+    () => index.search(undefined as unknown as Float32Array),
+    TypeError,
+    "queries is of type Undefined",
+  );
   const bytes = new Uint8Array(2) as unknown as Float32Array;
   const words = "is of type Uint8Array, expected Float32Array";
   assertThrows(() => index.search(bytes), TypeError, `queries ${words}`);
