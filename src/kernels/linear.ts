@@ -91,7 +91,7 @@ const LOW_ROWS = 192;
 /** The same of products of bytes. (192 rows 2.1 and 2.8, 256 rows 2.7 and 2.6 ms a layer.) */
 const LOW_BYTE_ROWS = 240;
 /**
- * Workgroups of tall tiles up to which short ones are taken, whatever the rows: most of a GPU would have nothing to do. (Bytes, 256 rows, us with tall and
+ * Workgroups of tall tiles up to which a discrete GPU takes short ones, whatever the rows: most of it would have nothing to do. (One H200, bytes, 256 rows, us with tall and
  * short ones: 64 workgroups of [4096][4096] 319, 214, of [4096][14336] 991, 683; 96 of [6144][4096] 324, 326.)
  */
 const FEW_WORKGROUPS = 80;
@@ -268,7 +268,8 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     if (tall) {
       const filling = rows - decoding;
       const few = filling <= (bytes ? LOW_BYTE_ROWS : LOW_ROWS) ||
-        tall.across * ceilDiv(filling, tall.tile) <= FEW_WORKGROUPS;
+        gpu.adapterClass === "discrete" &&
+          tall.across * ceilDiv(filling, tall.tile) <= FEW_WORKGROUPS;
       const choice = low && few ? low : tall;
       choices.unshift({ choice, rows: filling });
     }

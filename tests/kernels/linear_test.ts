@@ -205,7 +205,7 @@ for (const family of ["lanes", "wide"] as const) {
       `Linear agrees with f64 and gives each row the same bits in any batch: ${name}`,
       async () => {
         const gpu = gpus[family];
-        // In the wide family so few columns would never meet the kernel of many rows once that of few is prepared.
+        // In the wide family so few columns never meet the kernel of many rows once that of few is prepared, on a discrete GPU.
         const built = await build(gpu, test, false, family === "lanes");
         const { width } = built;
         const prefill = await run(gpu, test, built, MAX_ROWS);
