@@ -91,8 +91,8 @@ const LOW_ROWS = 192;
 /** The same of products of bytes. (192 rows 2.1 and 2.8, 256 rows 2.7 and 2.6 ms a layer.) */
 const LOW_BYTE_ROWS = 240;
 /**
- * Workgroups of tall tiles up to which a discrete GPU takes short ones, whatever the rows: most of it would have nothing to do. (One H200, bytes, 256 rows, us with tall and
- * short ones: 64 workgroups of [4096][4096] 319, 214, of [4096][14336] 991, 683; 96 of [6144][4096] 324, 326.)
+ * Workgroups of tall tiles up to which a discrete GPU takes short ones, whatever the rows: most of it would have nothing to do. (One H200, bytes, 256 rows,
+ * us with tall and short ones: 64 workgroups of [4096][4096] 319, 214, of [4096][14336] 991, 683; 96 of [6144][4096] 324, 326.)
  */
 const FEW_WORKGROUPS = 80;
 /** Rows of such a tile. (Of 8 and 32: 24 rows 3.3 and 4.3 ms for 3.3, 64 rows 6.6 and 5.7 for 5.3.) */
