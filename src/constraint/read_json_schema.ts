@@ -10,6 +10,7 @@ import {
   schemaTypes,
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
+import { OlderSchemas } from "./older_schemas.ts";
 import { pointerParts, ReferenceNames } from "./reference_names.ts";
 import { speltOut } from "./spelt_out.ts";
 import type { JsonSchema } from "./text_constraint.ts";
@@ -43,6 +44,7 @@ export function readJsonSchema(schema: unknown): JsonSchema {
 }
 
 class SchemaReader {
+  readonly #older: OlderSchemas;
   readonly #root: unknown;
   #count = 0;
   readonly #look = { resolve: (reference: string) => this.follow(reference), left: MOST_COMPARED };
@@ -54,8 +56,9 @@ class SchemaReader {
   readonly #names: ReferenceNames;
 
   constructor(root: unknown) {
-    this.#root = root;
-    this.#names = new ReferenceNames(root);
+    this.#older = new OlderSchemas(root, MOST_LEVELS);
+    this.#root = this.#older.root;
+    this.#names = new ReferenceNames(this.#root);
   }
 
   /** The whole schema, with a definition for each reference whose escapes the compiler does not follow. */
@@ -192,10 +195,10 @@ class SchemaReader {
     if (reference === "#") return this.#root;
     if (!reference.startsWith("#/")) return undefined;
     let at = this.#root;
-    for (const name of pointerParts(reference)) {
-      if (typeof at !== "object" || at === null || !Object.hasOwn(at, name)) {
-        return undefined;
-      }
+    for (const part of pointerParts(reference)) {
+      if (typeof at !== "object" || at === null) return undefined;
+      const name = this.#older.keyword(at, part);
+      if (!Object.hasOwn(at, name)) return undefined;
       at = (at as Record<string, unknown>)[name];
     }
     return isRecord(at) || typeof at === "boolean" ? at : undefined;

@@ -21,7 +21,7 @@ export class ReferenceNames {
 
   /** The reference to write for `reference`: itself, where it has no escapes and leads to nothing that may be spelt out in another place. */
   standIn(reference: string): string {
-    if (!/[~%]|\/(additionalProperties|propertyNames|items)(\/|$)/.test(reference)) {
+    if (!/[~%]|\/(additional(Properties|Items)|propertyNames|items)(\/|$)/.test(reference)) {
       return reference;
     }
     const known = this.#standIns.get(reference);

@@ -234,7 +234,9 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
     [{ minProperties: 1 }, 'keyword "minProperties"'],
     [{ properties: { "a/b": { type: "float" } } }, '#/properties/a~1b/type is "float"'],
     [{ type: [] }, "#/type is []"],
-    [{ items: [{}] }, "#/items is [{}], expected a schema"],
+    [{ items: [{}], prefixItems: [{}] }, "#/items is [{}], expected a schema"],
+    [{ items: [{ not: {} }] }, 'keyword "not" at #/prefixItems/0 is'],
+    [{ items: {}, additionalItems: false }, 'keyword "additionalItems" at # is'],
     [{ enum: [] }, "#/enum is []"],
     // Looked at for its sake before its own turn comes.
     [
