@@ -1,8 +1,10 @@
 import { schemaKeywords } from "./json_schema_keywords.ts";
 
+type Schema = Readonly<Record<string, unknown>>;
+
 /**
- * A schema in the words of JSON Schema 2020-12. Clients also write those of draft 7, where a tuple's schemas are an array in `items` (the AI SDK).
- * What is no such schema stays as it is, to be refused by its reader.
+ * A schema in the words of JSON Schema 2020-12. Clients also write those of draft 7, where a tuple's schemas are an array in `items` (the AI SDK), and of
+ * OpenAPI 3.0, where `nullable` adds null to `type` (smolagents). What is no such schema stays as it is, to be refused by its reader.
  */
 export class OlderSchemas {
   /** The whole schema, rewritten. */
@@ -27,7 +29,7 @@ export class OlderSchemas {
       const keyword = tuple ? tupleKeywords.get(name) ?? name : name;
       return [keyword, this.#value(keyword, value, levels - 1)];
     }).filter(([keyword, value]) => !(tuple && keyword === "prefixItems" && isEmpty(value)));
-    const rewritten = Object.fromEntries(entries);
+    const rewritten = withNull(Object.fromEntries(entries));
     if (tuple) this.#tuples.add(rewritten);
     return rewritten;
   }
@@ -55,6 +57,14 @@ const tupleKeywords: ReadonlyMap<string, string> = new Map([
   ["items", "prefixItems"],
   ["additionalItems", "items"],
 ]);
+
+/** `nullable` adds null to the types beside it; values that `enum` or `const` names are all there are nevertheless. */
+function withNull(schema: Schema): Schema {
+  const { nullable, ...rest } = schema;
+  if (nullable !== true || !("type" in rest)) return schema;
+  const types = [rest.type].flat();
+  return types.includes("null") ? rest : { ...rest, type: [...types, "null"] };
+}
 
 function isEmpty(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;

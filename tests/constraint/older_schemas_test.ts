@@ -41,3 +41,17 @@ Deno.test("readJsonSchema follows references into and out of draft 7's tuples", 
     "#/prefixItems/1/$ref is",
   );
 });
+
+Deno.test("readJsonSchema adds null to a type where OpenAPI's nullable says so", () => {
+  const cases: [unknown, unknown][] = [
+    [{ type: "string", nullable: true, maxLength: 3 }, { type: ["string", "null"], maxLength: 3 }],
+    [{ type: ["integer", "null"], nullable: true }, { type: ["integer", "null"] }],
+    [{ type: "string", enum: ["a"], nullable: true }, { type: ["string", "null"], enum: ["a"] }],
+    [{ items: { type: "string", nullable: true } }, { items: { type: ["string", "null"] } }],
+  ];
+  for (const [schema, expected] of cases) assertEquals(readJsonSchema(schema), expected);
+  // Both allow null, so that one of them is not the same as any of them.
+  const $defs = { name: { type: "string", nullable: true } };
+  const read = readJsonSchema({ oneOf: [{ $ref: "#/$defs/name" }, { type: "null" }], $defs });
+  assertEquals(Object.keys(read as object), ["oneOf", "$defs"]);
+});
