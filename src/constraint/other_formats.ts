@@ -26,12 +26,13 @@ const numeric = new Set<unknown>(["integer", "number", "null"]);
 
 /**
  * `schema` without a `format` that its other keywords can say: one of numbers, where its `type` allows nothing else but null, is a range; a name
- * of its generator's own beside a `pattern` (Zod's `starts_with`, `ulid` and others) says what that says. The same schema where it has neither.
+ * of its generator's own beside a `pattern` (Zod's `starts_with`, `ulid` and others), or several in `allOf`, says what that says. The same schema where
+ * it has neither.
  */
 export function withoutOtherFormat(schema: Record<string, unknown>): Record<string, unknown> {
   const { format, ...rest } = schema;
   if (typeof format !== "string" || schemaFormats.has(format)) return schema;
-  if (typeof rest.pattern === "string") return rest;
+  if (hasPattern(rest)) return rest;
   const range = ranges.get(format);
   const types = [schema.type].flat();
   if (range === undefined || !types.every((type) => numeric.has(type))) return schema;
@@ -42,4 +43,9 @@ export function withoutOtherFormat(schema: Record<string, unknown>): Record<stri
     minimum: typeof minimum === "number" ? Math.max(minimum, range[0]) : minimum,
     maximum: typeof maximum === "number" ? Math.min(maximum, range[1]) : maximum,
   };
+}
+
+function hasPattern({ pattern, allOf }: Record<string, unknown>): boolean {
+  if (typeof pattern === "string") return true;
+  return Array.isArray(allOf) && allOf.some((one) => typeof Object(one).pattern === "string");
 }

@@ -321,6 +321,13 @@ Deno.test("readJsonSchema takes formats of numbers for ranges that keep them, an
   ];
   const starts = { type: "string", format: "starts_with", pattern: "^ab.*" };
   assertEquals(readJsonSchema(starts), { type: "string", pattern: "^ab.*" });
+  const allOf = [{ pattern: "^a.*" }, { type: "string", pattern: ".*b$" }];
+  assertEquals(readJsonSchema({ allOf, format: "ends_with" }), { allOf });
+  assertThrows(
+    () => readJsonSchema({ type: "string", format: "ends_with", allOf: [{ minLength: 1 }, null] }),
+    ConstraintError,
+    '#/format is "ends_with"',
+  );
   const email = { type: "string", format: "email", pattern: "^a" };
   assertEquals(readJsonSchema(email), email);
   for (const [schema, range] of cases) {
