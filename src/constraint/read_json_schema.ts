@@ -12,6 +12,7 @@ import {
 import { checkFiniteTexts } from "./finite_texts.ts";
 import { OlderSchemas } from "./older_schemas.ts";
 import { pointerParts, ReferenceNames } from "./reference_names.ts";
+import { plainPattern } from "./plain_patterns.ts";
 import { speltOut } from "./spelt_out.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
@@ -173,10 +174,10 @@ class SchemaReader {
         checkNumbers(value, path);
         return value;
       case "pattern":
-        if (typeof value !== "string" || looksAround(value)) {
+        if (typeof value !== "string" || looksAround(plainPattern(value))) {
           throw wrong(path, value, "a regular expression without look-around and back-references");
         }
-        return value;
+        return plainPattern(value);
       case "format":
         if (!schemaFormats.has(value)) {
           throw wrong(path, value, `one of ${[...schemaFormats].join(", ")}`);
