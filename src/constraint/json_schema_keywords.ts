@@ -54,6 +54,8 @@ export const schemaKeywords: ReadonlyMap<string, KeywordValue> = new Map<string,
     "description",
     "default",
     "examples",
+    // OpenAPI's, of one.
+    "example",
     "deprecated",
     // OpenAPI's hint which of `oneOf` it is: says nothing that those do not.
     "discriminator",

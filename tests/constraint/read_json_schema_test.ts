@@ -10,7 +10,7 @@ Deno.test("readJsonSchema takes annotations off and leaves the rest, in order", 
     type: "object",
     properties: {
       // Names of properties, no keywords.
-      title: { type: "string", description: "d", default: 1, examples: [2] },
+      title: { type: "string", description: "d", default: 1, examples: [2], example: 3 },
       not: { anyOf: [{ type: "null", $comment: "c" }, { $ref: "#/$defs/a~1b" }] },
       ["__proto__"]: true,
     },
