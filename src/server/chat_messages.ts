@@ -34,7 +34,7 @@ export function toChatMessages(messages: ChatRequest["messages"]): ChatMessage[]
 
 function toText(content: WireMessage["content"]): string {
   if (typeof content === "string") return content;
-  return (content ?? []).map((part) => part.text).join("");
+  return (content ?? []).map((part) => part.type === "refusal" ? part.refusal : part.text).join("");
 }
 
 function toToolCalls({ role, tool_calls }: WireMessage, at: string): ToolCall[] {

@@ -7,7 +7,10 @@ import { toolCallDeltaSchema, toolCallSchema, toolFields } from "./tool_schema.t
 import { untilFault } from "./until_fault.ts";
 import { bestOfCheck, unsupportedInChat, unsupportedInMessages } from "./unsupported.ts";
 
-const textPartSchema = z.object({ type: z.literal("text"), text: z.string() });
+const partSchema = z.union([
+  z.object({ type: z.literal("text"), text: z.string() }),
+  z.object({ type: z.literal("refusal"), refusal: z.string() }),
+]);
 
 const messageSchema = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool"]).openapi({
@@ -15,7 +18,7 @@ const messageSchema = z.object({
   }),
   content: z.union([
     z.string(),
-    untilFault(textPartSchema, z.array(textPartSchema)),
+    untilFault(partSchema, z.array(partSchema)),
     z.null(),
   ], {
     error: "expected a string or an array of text parts; other kinds of part are not supported",

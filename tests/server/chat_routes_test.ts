@@ -128,13 +128,17 @@ Deno.test("POST /v1/chat/completions gives the same text for the same seed, and 
   assertEquals(a === b, false);
 });
 
-Deno.test("POST /v1/chat/completions joins text parts and reads developer as system", async () => {
+Deno.test("POST /v1/chat/completions joins text parts and refusals and reads developer as system", async () => {
   const { post, pool } = testApp({ reply });
   await (await post("/v1/chat/completions", {
     messages: [
       { role: "developer", content: "be brief" },
       { role: "user", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] },
       { role: "assistant", content: null },
+      {
+        role: "assistant",
+        content: [{ type: "text", text: "No: " }, { type: "refusal", refusal: "I can't." }],
+      },
     ],
   })).body?.cancel();
   assertEquals(pool.requests[0].prompt, {
@@ -143,6 +147,7 @@ Deno.test("POST /v1/chat/completions joins text parts and reads developer as sys
       { role: "system", content: "be brief" },
       { role: "user", content: "ab" },
       { role: "assistant", content: "" },
+      { role: "assistant", content: "No: I can't." },
     ],
   });
 });
