@@ -1,7 +1,7 @@
 //! Saving and loading an [`AttentionIndex`].
 
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sparrow_kernels::{Buffer, MappedFile, f16};
@@ -20,12 +20,12 @@ use crate::vector_index::VectorIndex;
 
 impl AttentionIndex {
     /// Writes the index to `path`: under a temporary name first, so that a reader of `path` never sees half a file. Where `path` is a symbolic
-    /// link, the file that it leads to is replaced; what is no file (a device, a pipe) is refused, since the new file would take its place.
+    /// link, the file that it leads to is replaced or made; what is no file (a device, a pipe) is refused, since the new file would take its place.
     pub fn save(&self, path: &str) -> Result<()> {
         // A name for each call: two threads may save to one path.
         static SAVED: AtomicU64 = AtomicU64::new(0);
         let failed = |error: std::io::Error| IndexError::Io(format!("write index {path}: {error}"));
-        let target = replaced(path).map_err(failed)?;
+        let target = replaced(Path::new(path)).map_err(failed)?;
         let number = SAVED.fetch_add(1, Ordering::Relaxed);
         let mut temporary = target.clone().into_os_string();
         temporary.push(format!(".{}.{number}.tmp", std::process::id()));
@@ -96,7 +96,7 @@ impl AttentionIndex {
         let wrong = |what: String| IndexError::Format(format!("index file: {what}"));
         let meta = reader.section::<u32>("meta")?;
         let [dim, len, kind, effort, low, high, size, stride, repaired, ref later @ ..] = meta[..] else {
-            return Err(wrong(format!("section \"meta\" has {} numbers, expected 10", meta.len())));
+            return Err(wrong(format!("section \"meta\" has {} numbers, expected 9 at least", meta.len())));
         };
         // Files did not always say what their recall was measured for.
         let wanted = later.first().map_or(BuildOptions::default().k, |wanted| *wanted as usize);
@@ -158,10 +158,16 @@ impl AttentionIndex {
     }
 }
 
-/// The file that saving to `path` replaces: `path`, or what it leads to as a symbolic link.
-fn replaced(path: &str) -> std::io::Result<PathBuf> {
+/// The file that saving to `path` replaces or makes: `path`, or what it leads to as a symbolic link.
+fn replaced(path: &Path) -> std::io::Result<PathBuf> {
     let target = match std::fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return match std::fs::read_link(path) {
+                // A link to what is not there yet. Links in a ring are another error: this ends.
+                Ok(next) => replaced(&path.parent().unwrap_or(Path::new("")).join(next)),
+                Err(_) => Ok(path.into()),
+            };
+        }
         found => found?,
     };
     if !std::fs::metadata(&target)?.is_file() {

@@ -118,11 +118,18 @@ fn saving_keeps_links_and_what_is_no_file() {
     save("link").unwrap();
     assert!(dir.join("link").is_symlink());
     assert_eq!(std::fs::read(dir.join("real")).unwrap(), index.to_bytes());
+    // What a link leads to may not be there yet.
+    symlink("later", dir.join("ahead")).unwrap();
+    save("ahead").unwrap();
+    assert!(dir.join("ahead").is_symlink());
+    assert_eq!(std::fs::read(dir.join("later")).unwrap(), index.to_bytes());
+    symlink("round", dir.join("round")).unwrap();
+    save("round").unwrap_err();
     let _listener = UnixListener::bind(dir.join("socket")).unwrap();
     let error = save("socket").unwrap_err().to_string();
     assert!(error.contains("socket: it exists and is no file"), "{error}");
     assert!(std::fs::metadata(dir.join("socket")).unwrap().file_type().is_socket());
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 3, "nothing is left behind");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 6, "nothing is left behind");
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
