@@ -381,10 +381,7 @@ function planSizes(
     kvType: options.kvType ?? "f16",
   });
   const maxKvBytes = options.maxKvBytes ?? (software ? 1 : 8) * 2 ** 30;
-  const limit = Math.min(
-    gpu.device.limits.maxStorageBufferBindingSize,
-    gpu.device.limits.maxBufferSize,
-  );
+  const limit = gpu.buffers.largest;
   const maxSequences = options.maxSequences ?? (software ? 32 : 64);
   const maxBatchTokens = roundUp(options.maxBatchTokens ?? Math.max(512, 2 * maxSequences), 32);
   // Rows are workgroups of a dispatch, of which WebGPU takes 65,535.

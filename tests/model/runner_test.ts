@@ -168,6 +168,22 @@ gpuTest(
 );
 
 gpuTest(
+  "GpuStepRunner plans keys and values for the largest buffer that its device takes",
+  async () => {
+    const maxBufferBytes = 300_000;
+    const gpu = await Gpu.open({ maxBufferBytes });
+    await using runner = await GpuStepRunner.open(path, { ...options, maxBatchTokens: 32 }, gpu);
+    assert(runner.pagesTotal >= 4, `${runner.pagesTotal} pages`);
+    const other = await Gpu.open({ maxBufferBytes });
+    await assertRejects(
+      () => GpuStepRunner.open(path, { kvTokens: 1 << 20 }, other),
+      RangeError,
+      "300000 per buffer",
+    );
+  },
+);
+
+gpuTest(
   "Engine gives the golden continuations of qwen2, qwen3, phi3 and gemma3, alone, side by side and on a cached prefix",
   async () => {
     for (
