@@ -1,5 +1,6 @@
 import { assert } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
+import { GpuStepRunner } from "../../src/engine/runner.ts";
 import type { KernelFamily } from "../../src/gpu/gpu.ts";
 import type { Activations } from "../../src/model/transformer_options.ts";
 import { assertSameBits, difference } from "../support/compare.ts";
@@ -70,6 +71,26 @@ gpuTest(
       new TestSequence(2, [11]).prefill(prompt.slice(0, 40)),
     ]);
     assertSameBits(beside.logits.at(-1)!, whole[39], "beside a decode");
+  },
+);
+
+gpuTest(
+  "GpuStepRunner reads prompts with int8 activations where the device multiplies bytes fast, unless told otherwise",
+  async () => {
+    const scores = async (byteProducts: boolean, activations?: Activations) => {
+      const gpu = Object.defineProperty(await openTestGpu({ kernels: "wide" }), "byteProducts", {
+        value: byteProducts,
+      });
+      const sizes = { contextLength: 128, kvTokens: 128, maxSequences: 2, maxBatchTokens: 64 };
+      const path = goldenPath("tiny_qwen2_q8_0");
+      await using runner = await GpuStepRunner.open(path, { ...sizes, activations }, gpu);
+      return runner.score(Uint32Array.from({ length: 40 }, (_, i) => i));
+    };
+    const plain = await scores(false);
+    const bytes = await scores(false, "int8");
+    assert(plain.some((value, i) => value !== bytes[i]), "nothing was rounded");
+    assertSameBits(await scores(true), bytes, "by itself");
+    assertSameBits(await scores(true, "f32"), plain, "told otherwise");
   },
 );
 

@@ -6,6 +6,7 @@ import { Gpu, type KernelFamily } from "../../src/gpu/gpu.ts";
 import { uploadParts } from "../../src/model/upload_matrix.ts";
 import { assertSameBits } from "../support/compare.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
+import { randomModel } from "../support/random_model.ts";
 
 const path = new URL("../../models/sparrow-mini.gguf", import.meta.url).pathname;
 /** Less than the embedding's 2,048 rows of 256 bytes, and enough for every other buffer. */
@@ -21,12 +22,9 @@ const sizes = {
 const tokens = Uint32Array.from({ length: 100 }, (_, i) => (i * 331 + 5) % 2048);
 
 /** Log probabilities of `tokens`, and what is drawn after their beginning. */
-async function run(kernels: KernelFamily, maxBufferBytes?: number) {
-  await using runner = await GpuStepRunner.open(
-    path,
-    sizes,
-    await Gpu.open({ kernels, maxBufferBytes }),
-  );
+async function run(file: GgufFile, kernels: KernelFamily, maxBufferBytes?: number) {
+  const gpu = await Gpu.open({ kernels, maxBufferBytes });
+  await using runner = await GpuStepRunner.load(file, sizes, gpu);
   const scores = runner.score(tokens);
   const sampling = { ...greedy, temperature: 2, seed: 3 };
   const sequence = { slot: 0, pages: [0, 1], sample: true, sampling, sampleIndex: 0 };
@@ -45,8 +43,9 @@ for (const kernels of ["lanes", "wide"] as const) {
   gpuTest(
     `a model whose vocabulary is larger than a buffer gives the same bits: ${kernels} kernels`,
     async () => {
-      const whole = await run(kernels);
-      const parts = await run(kernels, maxBufferBytes);
+      using file = GgufFile.open(path);
+      const whole = await run(file, kernels);
+      const parts = await run(file, kernels, maxBufferBytes);
       assertSameBits(parts.scores, whole.scores, "log probabilities");
       assertEquals(parts.found, whole.found);
       // Else the second part would not have been seen.
@@ -54,6 +53,27 @@ for (const kernels of ["lanes", "wide"] as const) {
     },
   );
 }
+
+gpuTest(
+  "a model whose embedding and output matrix are cut at tokens of their own gives the same bits",
+  async () => {
+    // In F16 and in Q8_0, which has half as many bytes a token.
+    const shape = { width: 128, heads: 2, kvHeads: 1, headDim: 64, hidden: 256, rotated: 64 };
+    const more = { vocabulary: 2048, scale: 1, tied: false };
+    using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
+    const maxBufferBytes = 200_000;
+    const [whole, parts] = [await run(file, "lanes"), await run(file, "lanes", maxBufferBytes)];
+    assertSameBits(parts.scores, whole.scores, "log probabilities");
+    assertEquals(parts.found, whole.found);
+    assert(whole.found.some((id) => id >= 1536), `${whole.found}`);
+    using gpu = await Gpu.open({ maxBufferBytes });
+    const rows = (name: string) => uploadParts(gpu, file, name).map((part) => part.rows);
+    assertEquals([rows("token_embd.weight"), rows("output.weight")], [[768, 768, 512], [
+      1536,
+      512,
+    ]]);
+  },
+);
 
 gpuTest("uploadParts cuts rows where a buffer ends, in whole tiles", async () => {
   using file = GgufFile.open(path);
