@@ -53,7 +53,11 @@ export function pythonJson(value: Value, named: ReadonlyMap<string, Value>): str
       case "IntegerValue":
         return String(one.value);
     }
-    if (isFloat(one)) return floatText(one.value as number);
+    if (isFloat(one)) {
+      const value = one.value as number;
+      // Infinities and NaN are no JSON; Python writes them like JavaScript.
+      return Number.isFinite(value) ? floatText(value) : String(value);
+    }
     throw new TypeError(`tojson: ${one.type} is no JSON`);
   };
   return write(value, 0);

@@ -33,8 +33,9 @@ function representation(value: Value): string {
   return isFloat(value) ? floatText(value.value as number) : String(value.value);
 }
 
-/** What Python writes for a number of type `float`: `1.0`, `1e-07`, `1e+16`. */
+/** What Python writes for a number of type `float`: `1.0`, `1e-07`, `1e+16`, `inf`. */
 export function floatText(value: number): string {
+  if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf").toLowerCase();
   if (Object.is(value, -0)) return "-0.0";
   if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`;
   const [digits, exponent] = value.toExponential().split("e");

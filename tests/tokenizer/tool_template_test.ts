@@ -127,6 +127,19 @@ Deno.test("calls have the numbers that were written where doubles do not hold th
   );
 });
 
+Deno.test("calls have numbers that are larger than doubles as Python writes them", () => {
+  const written = `{"x": 1e400, "y": [-2e999], "z": ${"9".repeat(5000)}}`;
+  const toolCalls = [{ id: "c", name: "get", arguments: JSON.parse(written), written }];
+  const turns = [chat[0], { ...chat[1], toolCalls }, { ...chat[2], toolCallId: "c" }];
+  const template = "{% for call in messages[1].tool_calls %}{{ call.function.arguments }} " +
+    "{{ call.function.arguments | tojson }}{% endfor %}{# tools <tool_call> arguments #}";
+  const tokenizer = bpeTokenizer({ "tokenizer.chat_template": template });
+  assertEquals(
+    tokenizer.applyChatTemplate(turns),
+    "{'x': inf, 'y': [-inf], 'z': inf} " + '{"x": Infinity, "y": [-Infinity], "z": Infinity}',
+  );
+});
+
 Deno.test("templates that go through all of a tool find it there", () => {
   // As the template of Hermes 3 does.
   const template = hermes.replace(
