@@ -61,12 +61,13 @@ const cases: Case[] = [
   { format: "q4", input: "norm", finish: "store", n: 66, k: 1280 },
 ];
 
-/** Both sides of a tile of columns, and one, some and all of the 8 ranges of k. */
+/** Both sides of a tile of columns, one, some and all of the 8 ranges of k, and more of k than a workgroup makes bytes of. */
 const byteCases: Case[] = [
   { format: "q8", input: "norm", finish: "swiglu", n: 130, k: 288 },
   { format: "q8g16", input: "norm", finish: "store", n: 65, k: 256 },
   { format: "q8min", input: "plain", finish: "store", n: 70, k: 256 },
   { format: "q4", input: "plain", finish: "residual", n: 66, k: 1024 },
+  { format: "q8", input: "plain", finish: "store", n: 3, k: 2176 },
 ].map((test) => ({ ...test, bytes: true }) as Case);
 
 /** Data of a case, the same for every device and batch. */
