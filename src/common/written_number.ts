@@ -30,9 +30,11 @@ const MOST_DIGITS = 4300;
 export function parseWritten(text: string): { value: unknown; plain: boolean } {
   let plain = true;
   const exact = (_name: string, value: unknown, { source = "" }: { source?: string } = {}) => {
-    if (!Number.isInteger(value)) return value;
-    const held = integer.test(source) &&
-      (Number.isSafeInteger(value) || source.length > MOST_DIGITS);
+    if (typeof value !== "number") return value;
+    // Of 309 digits and more the parser makes infinity.
+    const held = integer.test(source)
+      ? Number.isSafeInteger(value) || source.length > MOST_DIGITS
+      : !Number.isInteger(value);
     if (held) return value;
     plain = false;
     return new WrittenNumber(source);

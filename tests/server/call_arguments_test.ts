@@ -9,6 +9,7 @@ Deno.test("arguments whose numbers doubles do not hold reach the engine as they 
     const [text, written] of [
       ['{"a": 9007199254740993}', true],
       ['{"a": [{"b": 1.0}]}', true],
+      [`{"a": ${"9".repeat(400)}}`, true],
       ['{"a": 9007199254740991, "b": -0.5, "c": "1.0"}', false],
       // More digits than Python reads.
       [`{"a": ${"9".repeat(5000)}}`, false],

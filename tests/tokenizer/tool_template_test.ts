@@ -98,7 +98,9 @@ Deno.test("calls and results are written into the messages of a template that wr
 });
 
 Deno.test("calls have the numbers that were written where doubles do not hold them, as Python does", () => {
-  const written = '{"id": 1234567890123456789, "n": 1.0, "x": [-0.0, 1e3, 2, 0.5], "s": "1.0"}';
+  const many = "9".repeat(400);
+  const written =
+    `{"id": 1234567890123456789, "m": ${many}, "n": 1.0, "x": [-0.0, 1e3, 2, 0.5], "s": "1.0"}`;
   const toolCalls = [{ id: "c", name: "get", arguments: JSON.parse(written), written }];
   const turns = [chat[0], { ...chat[1], toolCalls }, { ...chat[2], toolCallId: "c" }];
   const python = written.replace("1e3", "1000.0");
@@ -123,7 +125,7 @@ Deno.test("calls have the numbers that were written where doubles do not hold th
   });
   assertEquals(
     tokenizer.applyChatTemplate(turns),
-    "{'id': 1234567890123456789, 'n': 1.0, 'x': [-0.0, 1000.0, 2, 0.5], 's': '1.0'}",
+    `{'id': 1234567890123456789, 'm': ${many}, 'n': 1.0, 'x': [-0.0, 1000.0, 2, 0.5], 's': '1.0'}`,
   );
 });
 
