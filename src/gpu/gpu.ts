@@ -2,6 +2,7 @@ import { DeviceLostError, OutOfMemoryError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { type AdapterClass, classifyAdapter } from "./adapter_class.ts";
 import { BufferPool } from "./buffer_pool.ts";
+import { fastByteProducts } from "./fast_byte_products.ts";
 import { PipelineCache } from "./pipeline_cache.ts";
 
 /** How to open a device. */
@@ -32,9 +33,6 @@ const wantedLimits = [
   "maxComputeWorkgroupStorageSize", // default 16 KiB: the more rows fit, the fewer passes over shared pages (shared_tiles.ts)
 ] as const;
 
-/** PCI vendor. */
-const nvidiaVendor = 0x10de;
-
 /** Storage buffers that the kernel with the most of them binds: the fused QKV projection of Q8_0 weights with biases. */
 const STORAGE_BUFFERS = 12;
 
@@ -56,7 +54,7 @@ export class Gpu implements Disposable {
   /** Whether shaders may use subgroup operations, with a subgroup of at least 8 lanes. */
   readonly subgroups: boolean;
   readonly kernels: KernelFamily;
-  /** Whether `dot4I8Packed` is known to be faster on the adapter than four multiplications: on NVIDIA's, where it was measured. */
+  /** Whether products of bytes are known to be fast on the adapter, with the kernels that it runs. */
   readonly byteProducts: boolean;
   readonly buffers: BufferPool;
   readonly pipelines: PipelineCache;
@@ -77,7 +75,7 @@ export class Gpu implements Disposable {
     this.adapterClass = classifyAdapter({ ...pick(info), description: this.description });
     this.subgroups = subgroups;
     this.kernels = kernels ?? (this.adapterClass === "software" ? "lanes" : "wide");
-    this.byteProducts = this.kernels === "wide" && Number(info.vendor) === nvidiaVendor;
+    this.byteProducts = this.kernels === "wide" && fastByteProducts(info.vendor);
     this.buffers = new BufferPool(
       device,
       maxBytes ?? (this.adapterClass === "software" ? 12 : 64) * 2 ** 30,
