@@ -252,6 +252,21 @@ Deno.test("Planner keeps strict work from bulk work on several engines", () => {
   assert(made.next()!.engine !== strict[0], "new bulk work goes elsewhere");
 });
 
+Deno.test("Planner weighs a task that may generate without end beside strict work by what it counts for", () => {
+  const made = planner({ latencyTokens: 4000 }, [
+    load({ pagesTotal: 1000 }),
+    load({ pagesTotal: 1000 }),
+  ]);
+  const start = (changes: Partial<Named>) => {
+    made.enqueue(task(changes));
+    return made.next()?.engine;
+  };
+  assertEquals([start({ promptTokens: 300 }), start({ promptTokens: 500 })], [0, 1]);
+  assertEquals(start({ strict: true, urgent: true, promptTokens: 50, maxTokens: 20 }), 0);
+  // With all that it may generate it would be said to stop the bulk work there.
+  assertEquals(start({ maxTokens: 2 ** 31 }), 0);
+});
+
 Deno.test("Planner respects memory, models and failed engines, and never leaves a lone task out", () => {
   const made = planner({}, [
     load({ model: "a", pagesTotal: 4 }),
