@@ -61,13 +61,14 @@ const cases: Case[] = [
   { format: "q4", input: "norm", finish: "store", n: 66, k: 1280 },
 ];
 
+/** Rows of these: more than a tile of them. */
+const BYTE_ROWS = 133;
 /** Both sides of a tile of columns, one, some and all of the 8 ranges of k, and more of k than a workgroup makes bytes of. */
 const byteCases: Case[] = [
   { format: "q8", input: "norm", finish: "swiglu", n: 130, k: 288 },
   { format: "q8g16", input: "norm", finish: "store", n: 65, k: 256 },
   { format: "q8min", input: "plain", finish: "store", n: 70, k: 256 },
-  { format: "q4", input: "plain", finish: "residual", n: 66, k: 1024 },
-  { format: "q8", input: "plain", finish: "store", n: 3, k: 2176 },
+  { format: "q4", input: "plain", finish: "residual", n: 3, k: 2304 },
 ].map((test) => ({ ...test, bytes: true }) as Case);
 
 /** Data of a case, the same for every device and batch. */
@@ -241,7 +242,7 @@ async function heldBytes(gpu: Gpu, test: Case, built: Built): Promise<Float64Arr
   const codes = new Int8Array(await readBuffer(gpu, words));
   const beside = new Float32Array(await readBuffer(gpu, lines));
   const { columns } = built.matrix;
-  return built.rows.map((row, at) => {
+  return built.rows.slice(0, BYTE_ROWS).map((row, at) => {
     const x = test.input === "plain" ? row : row.map((value, i) => value * built.gain[i]);
     const kept = Float64Array.from(x, (value, i) => {
       const code = codes[at * columns + i];
@@ -274,10 +275,10 @@ for (const test of byteCases) {
       const gpu = gpus.wide;
       const built = await build(gpu, test, false, false);
       const { width } = built;
-      const prefill = await run(gpu, test, built, MAX_ROWS);
+      const prefill = await run(gpu, test, built, BYTE_ROWS);
       while (await built.linear.prepare());
       const held = await heldBytes(gpu, test, built);
-      for (const row of checkedRows) {
+      for (const row of [...Array(33).keys(), 126, 127, 128, 129, BYTE_ROWS - 1]) {
         const found = prefill.subarray(row * width, (row + 1) * width);
         assertClose(found, expectedRow(test, built, row, held[row]), 2e-6, `row ${row}`);
         // A spike leaves the others of its block few bits.

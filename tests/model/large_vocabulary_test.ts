@@ -62,7 +62,8 @@ gpuTest(
     const more = { vocabulary: 2048, scale: 1, tied: false };
     using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
     const maxBufferBytes = 200_000;
-    const [whole, parts] = [await run(file, "lanes"), await run(file, "lanes", maxBufferBytes)];
+    // The wide kernels, which are compiled for a shape of their own in a fifth of the time.
+    const [whole, parts] = [await run(file, "wide"), await run(file, "wide", maxBufferBytes)];
     assertSameBits(parts.scores, whole.scores, "log probabilities");
     assertEquals(parts.found, whole.found);
     assert(whole.found.some((id) => id >= 1536), `${whole.found}`);
