@@ -1,4 +1,5 @@
-// Loads the token embedding of each row whose token is one of those here. A row of a decoding sequence takes the token its slot sampled in the step before: it never left the GPU.
+// Loads the token embedding of each row whose token is one of those here. A row of a decoding sequence takes the token its slot sampled in the step before:
+// it never left the GPU.
 
 override FIRST_TOKEN: u32;
 override TOKENS: u32;

@@ -111,7 +111,10 @@ export class TransformerBuilder {
       weights.layers[0].down.columns,
       shape.outputRowQuads * 4,
     );
-    this.#bytes = options.activations === "int8" && gpu.kernels === "wide"
+    const quantised = weights.layers.some(({ qkv, attentionOutput, up, down }) =>
+      [qkv, attentionOutput, up, down].some(({ scales }) => scales !== undefined)
+    );
+    this.#bytes = options.activations === "int8" && gpu.kernels === "wide" && quantised
       ? {
         words: make("operand", widest / 4),
         lines: make("operand lines", widest / 16),

@@ -1,5 +1,6 @@
 import { GgufFile } from "../../../src/formats/gguf.ts";
 import { GpuStepRunner } from "../../../src/engine/runner.ts";
+import type { Activations } from "../../../src/model/transformer_options.ts";
 import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
 
 /** How a text is cut into scored windows. */
@@ -10,6 +11,8 @@ export interface WindowOptions {
   stride: number;
   /** Score only the first so many tokens of the text. */
   most?: number;
+  /** What quantised weights are multiplied with; default the runner's. */
+  activations?: Activations;
 }
 
 /** Bits per byte of a text, and the bytes that were scored. */
@@ -25,11 +28,11 @@ export interface TextScore {
 export async function bitsPerByte(
   path: string,
   texts: Record<string, string>,
-  { window, stride, most }: WindowOptions,
+  { window, stride, most, activations }: WindowOptions,
 ): Promise<Record<string, TextScore>> {
   using file = GgufFile.open(path);
   const tokenizer = Tokenizer.fromGguf(file.metadata);
-  await using runner = await GpuStepRunner.load(file, {});
+  await using runner = await GpuStepRunner.load(file, { activations });
   const scores: Record<string, TextScore> = {};
   for (const [name, text] of Object.entries(texts)) {
     const ids = Uint32Array.from(tokenizer.encode(text)).subarray(0, most);

@@ -6,6 +6,7 @@
 
 import { join } from "@std/path";
 import { type Flag, parseFlags } from "../../../src/cli/flags.ts";
+import { runnerSizes } from "../../../src/cli/runner_sizes.ts";
 import { TextEngine } from "../../../src/engine/text_engine.ts";
 import { GgufFile } from "../../../src/formats/gguf.ts";
 import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
@@ -60,6 +61,12 @@ const flags = [
   },
   { name: "decode", kind: "text", value: "KIND", help: "auto (default), dense or retrieval" },
   { name: "seed", kind: "number", value: "N", help: "Default 1" },
+  {
+    name: "activations",
+    kind: "text",
+    value: "TYPE",
+    help: "For bits per byte: f32 or int8 (default by the GPU)",
+  },
   { name: "no-text", kind: "switch", help: "Skip bits per byte and sparsity" },
   { name: "json", kind: "text", value: "FILE", help: "Append rows to this JSON array" },
   { name: "svg", kind: "text", value: "FILE", help: "Write the single needle's heat map" },
@@ -81,6 +88,7 @@ async function main(args: string[]): Promise<number> {
     for (const flag of flags) console.log(`  --${flag.name.padEnd(18)} ${flag.help}`);
     return given.help ? 0 : 2;
   }
+  const activations = runnerSizes({ activations: given.activations })?.activations;
   const path = given.model ?? "models/sparrow-tiny.gguf";
   const read = (name: string) => Deno.readTextFile(join(given.data ?? "", "text", name));
   const book = cleanBook(await read(HELD_OUT_BOOK));
@@ -114,7 +122,12 @@ async function main(args: string[]): Promise<number> {
     const most = given.quick ? 6144 : undefined;
     const wiki = await read("wikitext2_test.txt");
     const texts = { wikitext2_test: wiki, held_out_book: book.slice(0, 600_000) };
-    const scores = await bitsPerByte(path, texts, { window: 4096, stride: 2048, most });
+    const scores = await bitsPerByte(path, texts, {
+      window: 4096,
+      stride: 2048,
+      most,
+      activations,
+    });
     for (const [name, score] of Object.entries(scores)) {
       add(name, "bits_per_byte", score.bitsPerByte, `bits of ${score.bytes} bytes`);
     }
