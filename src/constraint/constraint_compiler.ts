@@ -84,13 +84,13 @@ export class ConstraintCompiler {
     return grammar.then(begin);
   }
 
-  #compile({ kind, text }: GrammarSource, key: string): Pending {
+  #compile(source: GrammarSource, key: string): Pending {
     const unwanted = new AbortController();
     const work = async () => {
       this.#vocabulary ??= this.#open();
-      return await (await this.#vocabulary).compile(kind, text);
+      return await compileLoosely(await this.#vocabulary, source);
     };
-    const grammar = this.#queue.run(text.length, work, unwanted.signal).then((grammar) => {
+    const grammar = this.#queue.run(source.text.length, work, unwanted.signal).then((grammar) => {
       this.#ready.set(key, grammar);
       if (this.#ready.size > KEPT) this.#forget(...this.#ready.entries().next().value!);
       return grammar;
@@ -123,5 +123,17 @@ export class ConstraintCompiler {
     this.#ready.clear();
     (await this.#vocabulary?.catch(() => undefined))?.[Symbol.dispose]();
     this.#vocabulary = undefined;
+  }
+}
+
+async function compileLoosely(
+  vocabulary: GrammarVocabulary,
+  { kind, text, looser }: GrammarSource,
+): Promise<Grammar> {
+  try {
+    return await vocabulary.compile(kind, text);
+  } catch (error) {
+    if (!looser) throw error;
+    return await compileLoosely(vocabulary, looser());
   }
 }

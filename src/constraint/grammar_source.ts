@@ -1,6 +1,7 @@
 import { ConstraintError } from "../common/errors.ts";
 import { bareGrammar } from "./bare_grammar.ts";
 import { readJsonSchema } from "./read_json_schema.ts";
+import type { SchemaKeeping } from "./schema_keeping.ts";
 import type { TextConstraint } from "./text_constraint.ts";
 import type { ToolCallConstraint } from "./tool_call_constraint.ts";
 import { toolGrammar } from "./tool_grammar.ts";
@@ -9,6 +10,8 @@ import { toolGrammar } from "./tool_grammar.ts";
 export interface GrammarSource {
   kind: "json_schema" | "regex" | "lark";
   text: string;
+  /** What to compile instead where the compiler refuses this, and that is not to be an error. */
+  looser?: () => GrammarSource;
 }
 
 /** Characters of a constraint's source at most: larger ones are beyond the compiler's own limits anyway. */
@@ -21,21 +24,59 @@ const MOST_CONJUNCTIONS = 5;
  * @throws {ConstraintError} for one that cannot be kept.
  */
 export function grammarSource(constraint: TextConstraint | ToolCallConstraint): GrammarSource {
-  const source = toSource(constraint);
+  return sourceKeeping("most", constraint);
+}
+
+/** @param keeping of those schemas of which not all has to be kept */
+function sourceKeeping(
+  keeping: SchemaKeeping,
+  constraint: TextConstraint | ToolCallConstraint,
+): GrammarSource {
+  const source = toSource(constraint, keeping);
   if (source.text.length > MOST_CHARACTERS) {
     throw new ConstraintError(
       `${constraint.kind}: ${source.text.length} characters, at most ${MOST_CHARACTERS} may be`,
     );
   }
-  return source;
+  const next = isLoose(constraint) && looser[constraint.kind]?.[keeping];
+  return next ? { ...source, looser: () => sourceKeeping(next, constraint) } : source;
 }
 
-function toSource(constraint: TextConstraint | ToolCallConstraint): GrammarSource {
+/**
+ * What to keep where a compiler refused to keep so much of loose schemas. Tools may be anybody's, and one that is never called should not fail the whole
+ * request; an answer of any shape is of no use to who asked for one.
+ */
+const looser: { [kind: string]: { [keeping in SchemaKeeping]?: SchemaKeeping } } = {
+  json_schema: { most: "shape" },
+  tool_calls: { most: "shape", shape: "type" },
+};
+
+function isLoose(constraint: TextConstraint | ToolCallConstraint): boolean {
+  switch (constraint.kind) {
+    case "json_schema":
+      return constraint.loose === true;
+    case "tool_calls":
+      return constraint.tools.some((tool) => tool.loose) ||
+        constraint.answer !== undefined && isLoose(constraint.answer);
+    default:
+      return false;
+  }
+}
+
+function toSource(
+  constraint: TextConstraint | ToolCallConstraint,
+  keeping: SchemaKeeping,
+): GrammarSource {
   switch (constraint?.kind) {
     case "json_object":
       return { kind: "json_schema", text: '{"type":"object"}' };
     case "json_schema":
-      return { kind: "json_schema", text: JSON.stringify(readJsonSchema(constraint.schema)) };
+      return {
+        kind: "json_schema",
+        text: JSON.stringify(
+          readJsonSchema(constraint.schema, constraint.loose ? keeping : "all"),
+        ),
+      };
     case "regex":
       return { kind: "regex", text: wholeText(text(constraint.pattern, "regex")) };
     case "choice": {
@@ -51,7 +92,7 @@ function toSource(constraint: TextConstraint | ToolCallConstraint): GrammarSourc
     case "grammar":
       return { kind: "lark", text: checkGrammar(text(constraint.grammar, "grammar")) };
     case "tool_calls":
-      return { kind: "lark", text: toolGrammar(constraint) };
+      return { kind: "lark", text: toolGrammar(constraint, keeping) };
     default:
       throw new ConstraintError(
         `constraint is ${

@@ -10,9 +10,11 @@ import {
   schemaTypes,
 } from "./json_schema_keywords.ts";
 import { checkFiniteTexts } from "./finite_texts.ts";
+import { NotKept } from "./not_kept.ts";
 import { OlderSchemas } from "./older_schemas.ts";
-import { pointerParts, ReferenceNames } from "./reference_names.ts";
 import { plainPattern } from "./plain_patterns.ts";
+import { pointerParts, ReferenceNames } from "./reference_names.ts";
+import type { SchemaKeeping } from "./schema_keeping.ts";
 import { speltOut } from "./spelt_out.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 
@@ -26,11 +28,16 @@ const MOST_SCHEMAS = 5000;
 const MOST_WRITTEN_OUT = 64 * 1024;
 
 /**
- * A copy of `schema` without its annotations.
- * @throws {ConstraintError} for a keyword that is not kept, or a value that its keyword may not have: names the keyword and its path.
+ * A copy of `schema` without its annotations, and without what `keeping` leaves out.
+ * @throws {ConstraintError} for a keyword that is not kept but should be, or a value that its keyword may not have: names the keyword and its
+ * path.
  */
-export function readJsonSchema(schema: unknown): JsonSchema {
-  const reader = new SchemaReader(schema);
+export function readJsonSchema(schema: unknown, keeping: SchemaKeeping = "all"): JsonSchema {
+  if (keeping === "type") {
+    const { type } = Object(schema);
+    return type === undefined ? true : { type };
+  }
+  const reader = new SchemaReader(schema, keeping);
   const find = (reference: string) => reader.follow(reference);
   try {
     const read = reader.readWhole();
@@ -47,6 +54,7 @@ export function readJsonSchema(schema: unknown): JsonSchema {
 class SchemaReader {
   readonly #older: OlderSchemas;
   readonly #root: unknown;
+  readonly #keeping: SchemaKeeping;
   #count = 0;
   readonly #look = { resolve: (reference: string) => this.follow(reference), left: MOST_COMPARED };
 
@@ -56,7 +64,8 @@ class SchemaReader {
   };
   readonly #names: ReferenceNames;
 
-  constructor(root: unknown) {
+  constructor(root: unknown, keeping: SchemaKeeping) {
+    this.#keeping = keeping;
     this.#older = new OlderSchemas(root, MOST_LEVELS);
     this.#root = this.#older.root;
     this.#names = new ReferenceNames(this.#root);
@@ -85,29 +94,49 @@ class SchemaReader {
       throw new ConstraintError(`JSON schema: more than ${MOST_SCHEMAS} schemas within it`);
     }
     const copy: Record<string, unknown> = {};
-    const said = speltOut(withoutOtherFormat(schema), short(path), this.#room);
+    const own = withoutOtherFormat(schema);
+    const said = this.#kept(() => speltOut(own, short(path), this.#room)) ?? own;
     for (const [keyword, value] of Object.entries(said)) {
       // The name of the whole says nothing about texts; within it, it would change what references mean.
       if (keyword === "$id" && level === 0) continue;
-      const own = `${path}/${pointerPart(keyword)}`;
       if (neutralValues.get(keyword)?.includes(JSON.stringify(value))) continue;
-      if (!schemaKeywords.has(keyword)) {
-        throw new ConstraintError(
-          `JSON schema: keyword "${short(keyword)}" at ${short(path)} is not supported`,
-        );
-      }
-      const read = this.#value(keyword, value, own, level);
+      if (this.#keeping === "shape" && isPattern(keyword, said)) continue;
+      const read = this.#kept(() => this.#keyword(keyword, value, path, level));
       // Assigned as a property of its own, whatever its name.
       if (read !== undefined) Object.defineProperty(copy, keyword, { ...plain, value: read });
     }
     return this.#union(copy);
   }
 
-  /** `schema` with `anyOf` for `oneOf` where that is the same; the compiler sees it only without references. */
+  /** What `read` returns; undefined where it is not kept and need not be. */
+  #kept<T>(read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      if (this.#keeping !== "all" && error instanceof NotKept) return undefined;
+      throw error;
+    }
+  }
+
+  #keyword(keyword: string, value: unknown, path: string, level: number): unknown {
+    if (!schemaKeywords.has(keyword)) {
+      throw new NotKept(
+        `JSON schema: keyword "${short(keyword)}" at ${short(path)} is not supported`,
+      );
+    }
+    return this.#value(keyword, value, `${path}/${pointerPart(keyword)}`, level);
+  }
+
+  /** `schema` with `anyOf` for `oneOf` where that is the same or may be looser; the compiler sees the former only without references. */
   #union(schema: Record<string, unknown>): Record<string, unknown> {
     const { oneOf, ...rest } = schema;
-    if (!Array.isArray(oneOf) || "anyOf" in schema) return schema;
-    const same = excludeEachOther(oneOf, this.#look);
+    if (!Array.isArray(oneOf)) return schema;
+    if ("anyOf" in schema) {
+      if (this.#keeping === "all") return schema;
+      const { allOf = [] } = rest;
+      return { ...rest, allOf: [...allOf as JsonSchema[], { anyOf: oneOf }] };
+    }
+    const same = this.#keeping !== "all" || excludeEachOther(oneOf, this.#look);
     return same ? { ...rest, anyOf: oneOf } : schema;
   }
 
@@ -134,7 +163,8 @@ class SchemaReader {
       }
       case "reference":
         if (typeof value !== "string" || this.#find(value) === undefined) {
-          throw wrong(path, value, 'a reference within the schema, such as "#/$defs/name"');
+          const expected = 'a reference within the schema, such as "#/$defs/name"';
+          throw wrong(path, value, expected, typeof value === "string");
         }
         return this.#names.standIn(value);
       case "any":
@@ -175,12 +205,14 @@ class SchemaReader {
         return value;
       case "pattern":
         if (typeof value !== "string" || looksAround(plainPattern(value))) {
-          throw wrong(path, value, "a regular expression without look-around and back-references");
+          const expected = "a regular expression without look-around and back-references";
+          throw wrong(path, value, expected, typeof value === "string");
         }
         return plainPattern(value);
       case "format":
         if (!schemaFormats.has(value)) {
-          throw wrong(path, value, `one of ${[...schemaFormats].join(", ")}`);
+          const expected = `one of ${[...schemaFormats].join(", ")}`;
+          throw wrong(path, value, expected, typeof value === "string");
         }
         return value;
     }
@@ -206,6 +238,12 @@ class SchemaReader {
   }
 }
 
+/** Whether a keyword of `schema` says something by patterns of strings or names: `additionalProperties` does so beside those of names. */
+function isPattern(keyword: string, schema: Record<string, unknown>): boolean {
+  return ["pattern", "format", "patternProperties"].includes(keyword) ||
+    keyword === "additionalProperties" && "patternProperties" in schema;
+}
+
 const plain = { enumerable: true, configurable: true, writable: true };
 
 /** Whether a regular expression has groups that look ahead or behind, or refers back to groups: by what is no character of a class and not escaped. */
@@ -218,11 +256,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function wrong(path: string, value: unknown, expected: string): ConstraintError {
+/** @param allowed whether a schema may say so, though it is not kept */
+function wrong(path: string, value: unknown, expected: string, allowed = false): ConstraintError {
   const shown = JSON.stringify(value) ?? String(value);
-  return new ConstraintError(
-    `JSON schema: ${short(path)} is ${short(shown)}, expected ${expected}`,
-  );
+  const Kind = allowed ? NotKept : ConstraintError;
+  return new Kind(`JSON schema: ${short(path)} is ${short(shown)}, expected ${expected}`);
 }
 
 /** Refuses numbers that would be kept as others than were written. */
@@ -230,7 +268,7 @@ function checkNumbers(value: unknown, path: string): void {
   const found = inexactNumber(value, path);
   if (!found) return;
   const most = Number.MAX_SAFE_INTEGER;
-  throw new ConstraintError(
+  throw new NotKept(
     `JSON schema: ${
       short(found.path)
     } was read as ${found.value}, expected a number that is kept exactly: a whole one of -${most} to ${most}, or a fraction`,

@@ -1,5 +1,5 @@
-import { ConstraintError } from "../common/errors.ts";
 import { schemaKeywords } from "./json_schema_keywords.ts";
+import { NotKept } from "./not_kept.ts";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -16,7 +16,7 @@ const MOST_STEPS = 16;
  * `schema` with the same meaning and without `propertyNames` and `uniqueItems`, which the automaton does not keep: names become properties or a pattern of
  * them, arrays of a few different values become all such arrays. Where that cannot be, the keyword stays.
  * @param path of the schema, for errors
- * @throws {ConstraintError} where there is no room for it.
+ * @throws {NotKept} where there is no room for it.
  */
 export function speltOut(schema: Schema, path: string, room: Room): Schema {
   if (!("propertyNames" in schema || "uniqueItems" in schema)) return schema;
@@ -94,7 +94,7 @@ function withoutUniqueItems(schema: Schema, path: string, room: Room): Schema {
 function copied<T>(value: T, keyword: string, path: string, room: Room): T {
   room.left -= JSON.stringify(value).length;
   if (room.left >= 0) return value;
-  throw new ConstraintError(
+  throw new NotKept(
     `JSON schema: keyword "${keyword}" at ${path} allows more than can be written out`,
   );
 }

@@ -9,8 +9,11 @@ export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 export type TextConstraint =
   /** Any JSON object. */
   | { kind: "json_object" }
-  /** JSON that a schema describes, properties in the schema's order. Keywords that cannot be kept are refused, not ignored. */
-  | { kind: "json_schema"; schema: JsonSchema }
+  /**
+   * JSON that a schema describes, properties in the schema's order. Keywords that cannot be kept are refused; if `loose`, they are ignored, so that
+   * a text may break those.
+   */
+  | { kind: "json_schema"; schema: JsonSchema; loose?: boolean }
   /**
    * A text that a regular expression matches as a whole, in Rust's syntax without look-around and back-references; `\d` and `\w` are ASCII.
    */

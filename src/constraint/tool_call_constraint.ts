@@ -7,8 +7,8 @@ export interface ToolCallConstraint {
   kind: "tool_calls";
   /** How the calls are written. */
   form: ToolForm;
-  /** What may be called. */
-  tools: readonly Pick<ToolDefinition, "name" | "parameters">[];
+  /** What may be called. Keywords of the schema that cannot be kept are refused; if `loose`, they are ignored. */
+  tools: readonly (Pick<ToolDefinition, "name" | "parameters"> & { loose?: boolean })[];
   /** Whether the text has to be calls, or may also be none or turn into them. */
   choice: "auto" | "required";
   /** Whether there may be several calls. The `llama` form has one in any case. */

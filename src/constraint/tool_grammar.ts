@@ -1,6 +1,7 @@
 import { ConstraintError } from "../common/errors.ts";
 import { toolMarks } from "../common/tools.ts";
 import { readJsonSchema } from "./read_json_schema.ts";
+import type { SchemaKeeping } from "./schema_keeping.ts";
 import type { JsonSchema } from "./text_constraint.ts";
 import type { ToolCallConstraint } from "./tool_call_constraint.ts";
 
@@ -18,9 +19,13 @@ const FREE = "/(?s:.*)/";
 /**
  * The grammar, in Lark's notation, of texts that keep `constraint`. Its free part takes any text; where a mark of a call is complete, nothing
  * but a call may follow, since a lexeme that is `lazy` ends where it first matches and the rest is no free text any more.
+ * @param keeping of loose schemas
  * @throws {ConstraintError} for a name or a schema that cannot be kept.
  */
-export function toolGrammar(constraint: ToolCallConstraint): string {
+export function toolGrammar(
+  constraint: ToolCallConstraint,
+  keeping: SchemaKeeping = "most",
+): string {
   const { form, tools, choice, parallel, answer } = constraint;
   if (!Array.isArray(tools) || tools.length === 0) {
     throw new ConstraintError("tool_calls: expected tools, got none");
@@ -34,7 +39,7 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
   const called = auto && !answer ? "begin calls" : "first calls";
   const free = !auto ? "" : answer ? "answer | " : "TEXT | ";
   const lines = [`start: ${free}${called}`, `TEXT: ${FREE}`];
-  if (answer) lines.push(`answer: %json ${JSON.stringify(answerSchema(answer))}`);
+  if (answer) lines.push(`answer: %json ${JSON.stringify(answerSchema(answer, keeping))}`);
   switch (form) {
     case "hermes": {
       const [mark, end] = toolMarks.hermes;
@@ -70,7 +75,7 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
       throw new ConstraintError(`tool_calls: form is ${JSON.stringify(form)}`);
   }
   lines.push(`function: ${tools.map((_, i) => `function_${i}`).join(" | ")}`);
-  for (const [i, { name, parameters }] of tools.entries()) {
+  for (const [i, { name, parameters, loose }] of tools.entries()) {
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
       throw new ConstraintError(
         `tool_calls: name ${JSON.stringify(name)}, expected 1 to 64 letters, digits, "_" or "-"`,
@@ -80,7 +85,7 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
       `function_${i}: ${quote(`${name}", "${argumentsKey}": `)} arguments_${i}`,
       `arguments_${i}: %json ${
         JSON.stringify({
-          ...argumentsSchema(parameters),
+          ...argumentsSchema(parameters, loose ? keeping : "all"),
           "x-guidance": { whitespace_pattern: WHITESPACE },
         })
       }`,
@@ -89,15 +94,24 @@ export function toolGrammar(constraint: ToolCallConstraint): string {
   return lines.join("\n");
 }
 
-function answerSchema(answer: NonNullable<ToolCallConstraint["answer"]>): JsonSchema {
-  const schema = answer.kind === "json_object" ? { type: "object" } : readJsonSchema(answer.schema);
+function answerSchema(
+  answer: NonNullable<ToolCallConstraint["answer"]>,
+  keeping: SchemaKeeping,
+): JsonSchema {
+  const schema = answer.kind === "json_object" ? { type: "object" } : readJsonSchema(
+    answer.schema,
+    answer.loose ? keeping === "type" ? "shape" : keeping : "all",
+  );
   if (schema === false) throw new ConstraintError("JSON schema: false allows nothing");
   const blanks = { whitespace_pattern: ANSWER_WHITESPACE };
   return { ...(schema === true ? {} : schema), "x-guidance": blanks };
 }
 
 /** The schema of a function's arguments, which are an object whatever else it says; without one there are none. */
-function argumentsSchema(parameters: unknown): Record<string, unknown> {
+function argumentsSchema(
+  parameters: unknown,
+  keeping: SchemaKeeping,
+): Record<string, unknown> {
   if (parameters === undefined) {
     return { type: "object", properties: {}, additionalProperties: false };
   }
@@ -112,7 +126,7 @@ function argumentsSchema(parameters: unknown): Record<string, unknown> {
       `JSON schema: #/type is ${JSON.stringify(type)}, expected "object": arguments are one`,
     );
   }
-  return { ...readJsonSchema(parameters) as Record<string, unknown>, type: "object" };
+  return { ...readJsonSchema(parameters, keeping) as Record<string, unknown>, type: "object" };
 }
 
 /** `text` as a string of Lark, whose escapes are those of JSON. */

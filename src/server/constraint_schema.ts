@@ -8,7 +8,7 @@ import { untilFault } from "./until_fault.ts";
 
 const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.boolean()], {
   error: "expected a JSON schema",
-}).openapi({ type: "object", description: "A JSON schema; what is not supported is refused." });
+}).openapi({ type: "object", description: "A JSON schema." });
 
 /** `response_format` of a chat, as OpenAI has it. */
 export const responseFormatSchema = z.discriminatedUnion("type", [
@@ -21,7 +21,8 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
       description: z.string().nullish(),
       schema: jsonSchemaField,
       strict: z.boolean().nullish().openapi({
-        description: "The schema is kept whether this is set or not.",
+        description:
+          "Whether a schema that cannot be kept as a whole is refused. Default: what cannot be kept of it is ignored, the rest is kept.",
       }),
     }),
   }),
@@ -34,7 +35,7 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
 export const structuredOutputsSchema = z.strictObject({
   json: z.union([jsonSchemaField, z.string()]).nullish().openapi({
     type: "object",
-    description: "A JSON schema, or one written as a string.",
+    description: "A JSON schema, or one written as a string. What of it cannot be kept is refused.",
   }),
   regex: z.string().nullish().openapi({
     description:
@@ -95,8 +96,10 @@ function ofFormat(format: ConstraintFields["response_format"]): TextConstraint |
   switch (format?.type) {
     case "json_object":
       return { kind: "json_object" };
-    case "json_schema":
-      return { kind: "json_schema", schema: format.json_schema.schema };
+    case "json_schema": {
+      const { schema, strict } = format.json_schema;
+      return { kind: "json_schema", schema, ...(!strict && { loose: true }) };
+    }
     default:
       return undefined;
   }

@@ -13,7 +13,8 @@ export const functionFields = {
     description: "JSON schema of the arguments, an object. Default: there are none.",
   }),
   strict: z.boolean().nullish().openapi({
-    description: "The schema is kept whether this is set or not.",
+    description:
+      "Whether a schema that cannot be kept as a whole is refused. Default: what cannot be kept of it is ignored, the rest is kept.",
   }),
 };
 

@@ -51,15 +51,16 @@ export function toToolUse(body: ToolRequest, info: ModelInfo): ToolUse | undefin
   const { form } = toolTemplate(info.chatTemplate ?? "");
   const constrained = info.canConstrain !== false;
   const answer = choice === "auto" ? toAnswer(body, form, constrained) : undefined;
+  const checked = toGrammarTools(body.tools ?? []);
   const constraint: ToolCallConstraint = {
     kind: "tool_calls",
     form,
-    tools: tools.filter(({ name }) => allowed.has(name)),
+    tools: checked.filter(({ name }) => allowed.has(name)),
     choice,
     parallel: !one && body.parallel_tool_calls !== false,
     ...(answer && { answer }),
   };
-  checkConstraint(constraint, tools);
+  checkConstraint(constraint, checked);
   if (!constrained && choice !== "auto") {
     throw invalid(
       "tool_choice",
@@ -126,12 +127,24 @@ function toDefinitions(tools: NonNullable<ChatRequest["tools"]>): ToolDefinition
   });
 }
 
+/** The tools as calls are held to them: to all of the schema only where that is asked for, since schemas of others (MCP) say much that is not kept. */
+function toGrammarTools(tools: NonNullable<ChatRequest["tools"]>): ToolCallConstraint["tools"] {
+  return tools.map(({ function: { name, parameters, strict } }) => ({
+    name,
+    ...(parameters && { parameters }),
+    ...(!strict && { loose: true }),
+  }));
+}
+
 /** Refuses each tool's own schema by its path, then what all are together. */
-function checkConstraint(constraint: ToolCallConstraint, tools: readonly ToolDefinition[]): void {
+function checkConstraint(
+  constraint: ToolCallConstraint,
+  tools: ToolCallConstraint["tools"],
+): void {
   const size = (
     param: string,
     whole: ToolCallConstraint,
-    checked: readonly ToolDefinition[],
+    checked: ToolCallConstraint["tools"],
   ) => {
     try {
       return grammarSource({ ...whole, tools: checked }).text.length;

@@ -18,6 +18,7 @@ const person = {
   required: ["name", "age", "likes"],
   additionalProperties: false,
 };
+const set = { type: "array", uniqueItems: true, items: { type: "string" } };
 const format = (schema: unknown, rest = {}) => ({
   type: "json_schema",
   json_schema: { name: "it", schema, strict: true, ...rest },
@@ -33,6 +34,12 @@ Deno.test("both completion routes hand constraints to the engine as they were as
     [{ response_format: format(true, { strict: null, description: "d" }) }, {
       kind: "json_schema",
       schema: true,
+      loose: true,
+    }],
+    [{ response_format: format(set, { strict: false }) }, {
+      kind: "json_schema",
+      schema: set,
+      loose: true,
     }],
   ];
   const extensions: [Record<string, unknown>, unknown][] = [
@@ -246,13 +253,13 @@ Deno.test("every way to give a schema refuses numbers that would be changed, by 
   const bodies: [string, string][] = [
     [
       "response_format",
-      `"response_format":{"type":"json_schema","json_schema":{"schema":${schema}}}`,
+      `"response_format":{"type":"json_schema","json_schema":{"schema":${schema},"strict":true}}`,
     ],
     ["structured_outputs.json", `"structured_outputs":{"json":${schema}}`],
     ["structured_outputs.json", `"structured_outputs":{"json":${JSON.stringify(schema)}}`],
     [
       "tools.0.function.parameters",
-      `"tools":[{"type":"function","function":{"name":"f","parameters":${schema}}}]`,
+      `"tools":[{"type":"function","function":{"name":"f","parameters":${schema},"strict":true}}]`,
     ],
   ];
   for (const [param, rest] of bodies) {

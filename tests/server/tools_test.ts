@@ -95,10 +95,11 @@ Deno.test("tools reach the engine: shown to the model, constrained, the marks of
     return pool.requests.at(-1)!;
   };
   const definitions = tools.map((tool) => tool.function);
+  const held = definitions.map(({ name, parameters }) => ({ name, parameters, loose: true }));
   const constraint = {
     kind: "tool_calls" as const,
     form: "hermes" as const,
-    tools: definitions,
+    tools: held,
     choice: "auto" as const,
     parallel: true,
   };
@@ -114,7 +115,7 @@ Deno.test("tools reach the engine: shown to the model, constrained, the marks of
   const one = await ask({ tool_choice: named("get_time") });
   assertEquals(one.constraint, {
     ...constraint,
-    tools: [definitions[1]],
+    tools: [held[1]],
     choice: "required",
     parallel: false,
   });
@@ -149,9 +150,9 @@ Deno.test("tools reach the engine: shown to the model, constrained, the marks of
 
 Deno.test("tools that cannot be kept are refused with the field and the reason", async () => {
   const { post, pool } = testApp({ reply: () => "ab" });
-  const tool = (name: unknown, parameters?: unknown) => ({
+  const tool = (name: unknown, parameters?: unknown, strict?: boolean) => ({
     type: "function",
-    function: { name, parameters },
+    function: { name, parameters, strict },
   });
   let deep: unknown = {};
   for (let i = 0; i < 5000; i++) deep = { a: deep };
@@ -165,7 +166,7 @@ Deno.test("tools that cannot be kept are refused with the field and the reason",
     [{ tools: [tool("a"), tool("b"), tool("a")] }, "tools.2.function.name", "another tool's name"],
     [{ tools: Array.from({ length: 1000 }, (_, i) => tool(`t${i}`)) }, "tools", "at most 128"],
     [
-      { tools: [tool("a"), tool("b", { properties: { x: { uniqueItems: true } } })] },
+      { tools: [tool("a"), tool("b", { properties: { x: { uniqueItems: true } } }, true)] },
       "tools.1.function.parameters",
       'keyword "uniqueItems" at #/properties/x is not supported',
     ],

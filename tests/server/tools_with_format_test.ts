@@ -25,7 +25,7 @@ const schema = {
   required: ["late", "why"],
   additionalProperties: false,
 };
-const format = { type: "json_schema", json_schema: { name: "answer", schema } };
+const format = { type: "json_schema", json_schema: { name: "answer", schema, strict: true } };
 const llama = '{% for tool in tools %}<|python_tag|>{{ tool }}{% endfor %}{"parameters"}';
 
 Deno.test("response_format beside tools is what an answer without calls has to be", async () => {
@@ -43,7 +43,7 @@ Deno.test("response_format beside tools is what an answer without calls has to b
 });
 
 Deno.test("response_format beside tools is refused where it cannot be kept", async () => {
-  const bad = { ...format, json_schema: { name: "a", schema: { not: {} } } };
+  const bad = { ...format, json_schema: { name: "a", schema: { not: {} }, strict: true } };
   const cases: [Parameters<typeof testApp>[0], unknown, string, string][] = [
     [{}, bad, "auto", '"not" at #'],
     [{}, bad, "required", '"not" at #'],
