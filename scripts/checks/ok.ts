@@ -13,6 +13,7 @@ import type { Check, CheckResult } from "./check.ts";
 import { command } from "./command.ts";
 import { checkFfi } from "./ffi.ts";
 import { checkImports } from "./imports.ts";
+import { checkLinks } from "./links.ts";
 import { checkShaders } from "./shaders.ts";
 import { checkSizes } from "./sizes.ts";
 import { checkWords } from "./words.ts";
@@ -33,6 +34,7 @@ async function checks(): Promise<Check[]> {
   return [
     { name: "words", run: checkWords },
     { name: "sizes", run: checkSizes },
+    { name: "links", run: checkLinks },
     { name: "imports", run: checkImports },
     { name: "ffi", run: checkFfi },
     { name: "shaders", run: checkShaders },
@@ -49,8 +51,8 @@ async function checks(): Promise<Check[]> {
 }
 
 /**
- * Examples in doc comments compile; those of `ffi/`, which take milliseconds, also run. (The others open whole engines:
- * the tests of their classes do the same.)
+ * Examples in doc comments and documents compile; those of `ffi/`, which take milliseconds, also run. (The others open whole
+ * engines: the tests of their classes do the same.)
  */
 async function checkDocExamples(): Promise<CheckResult> {
   const withExamples: string[] = [];
@@ -60,7 +62,8 @@ async function checkDocExamples(): Promise<CheckResult> {
     if (/^ *\* ```ts/m.test(await Deno.readTextFile(inProject(path)))) withExamples.push(path);
   }
   const runnable = withExamples.filter((path) => path.startsWith("ffi/"));
-  const compiled = withExamples.filter((path) => !path.startsWith("ffi/"));
+  const documents = ["README.md", ...await listFiles("docs", ["md"])];
+  const compiled = [...withExamples.filter((path) => !path.startsWith("ffi/")), ...documents];
   const env = await gpuEnvironment();
   const problems: string[] = [];
   // The examples of ffi/ need the library as it is now. They run unchecked: Deno imports everything a module exports into
@@ -72,7 +75,7 @@ async function checkDocExamples(): Promise<CheckResult> {
     const found = await command("", deno, ["test", "-A", "--doc", ...flags, ...paths], env).run();
     problems.push(...found.problems);
   }
-  return { summary: `${withExamples.length} files`, problems };
+  return { summary: `${withExamples.length + documents.length} files`, problems };
 }
 
 /** A test file without an assertion cannot fail. */
