@@ -3,7 +3,7 @@ import { median } from "../../src/common/math.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import type { Activations } from "../../src/model/transformer_options.ts";
-import type { Bench, BenchContext } from "./harness.ts";
+import type { Bench, BenchContext, BenchReport } from "./harness.ts";
 import { llama3Shape, syntheticLlama } from "./large/synthetic_model.ts";
 
 /** Contexts measured; keys and values are whatever the pages hold, since time does not depend on them. */
@@ -11,6 +11,9 @@ const contexts: [name: string, tokens: number][] = [["1k", 1024], ["8k", 8192], 
   "128k",
   131000,
 ]];
+
+/** Sequences that decode together, behind 1,024 tokens each. */
+const batches = [8, 32, 64];
 
 const sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
 
@@ -34,7 +37,7 @@ async function open(type: "Q8_0" | "Q4_K", activations?: Activations) {
   const runner = await GpuStepRunner.load(
     syntheticLlama(llama3Shape, type),
     {
-      maxSequences: 8,
+      maxSequences: Math.max(...batches),
       maxBatchTokens: 2048,
       kvTokens: 131072,
       maxKvBytes: 40 * 2 ** 30,
@@ -42,20 +45,20 @@ async function open(type: "Q8_0" | "Q4_K", activations?: Activations) {
     },
     gpu,
   );
-  const pages = (tokens: number) => Array.from({ length: Math.ceil(tokens / 64) }, (_, i) => i);
-  /** Milliseconds of a step of one sequence: of `tokens` of its prompt, or of a decode. */
-  const step = (tokens: number, position: number) => {
+  /** Milliseconds of a step of sequences, each with pages of its own: of `tokens` of their prompts, or of a decode. */
+  const step = (tokens: number, position: number, sequences = 1) => {
+    const pages = Math.ceil((position + Math.max(1, tokens)) / 64);
     runner.submit({
-      rows: [{
-        slot: 0,
+      rows: Array.from({ length: sequences }, (_, slot) => ({
+        slot,
         tokens: new Uint32Array(tokens),
         position,
-        pages: pages(position + Math.max(1, tokens)),
+        pages: Array.from({ length: pages }, (_, i) => slot * pages + i),
         sample: true,
         sampling,
         sampleIndex: 0,
         decode: { kind: "dense" },
-      }],
+      })),
       copies: [],
     });
     const begin = performance.now();
@@ -67,9 +70,22 @@ async function open(type: "Q8_0" | "Q4_K", activations?: Activations) {
   return { runner, step };
 }
 
+type Step = Awaited<ReturnType<typeof open>>["step"];
+
 /** Tokens a second of prompts of 2,048 tokens behind `before` others. */
-function prefillSpeed(step: (tokens: number, position: number) => number, before: number): number {
+function prefillSpeed(step: Step, before: number): number {
   return 2048 / median(Array.from({ length: 4 }, () => step(2048, before))) * 1000;
+}
+
+/** Tokens a second of so many sequences that decode together. */
+function decodeSpeed(step: Step, sequences: number): number {
+  const times = Array.from({ length: 12 }, (_, i) => step(0, 1024 + i, sequences));
+  return sequences / median(times) * 1000;
+}
+
+/** What a row is compared with: the same with activations in f32; `ratio` above 1 is better. */
+function inFloatsOf(theirs: number, ratio: number): Pick<BenchReport, "baseline" | "ratio"> {
+  return { baseline: `activations in f32, ${theirs.toPrecision(3)}`, ratio };
 }
 
 /** Decode and prefill with dense attention and weights of a type, which names its rows by `suffix`. */
@@ -80,6 +96,8 @@ async function densely(
 ): Promise<void> {
   const plain = await open(type, "f32");
   const inFloats = prefillSpeed(plain.step, 0);
+  const oneInFloats = median(Array.from({ length: 24 }, (_, i) => plain.step(0, 1024 + i)));
+  const togetherInFloats = batches.map((sequences) => decodeSpeed(plain.step, sequences));
   await plain.runner[Symbol.asyncDispose]();
   const start = performance.now();
   const { runner, step } = await open(type);
@@ -92,6 +110,17 @@ async function densely(
       metric: "ms_per_token",
       value: median(times),
       unit: "ms",
+      ...(tokens === 1024 && inFloatsOf(oneInFloats, oneInFloats / median(times))),
+    });
+  }
+  for (const [i, sequences] of batches.entries()) {
+    const speed = decodeSpeed(step, sequences);
+    context.report({
+      case: `llama3_8b${suffix}_decode_${sequences}x1k`,
+      metric: "tokens_per_s",
+      value: speed,
+      unit: "tokens/s",
+      ...inFloatsOf(togetherInFloats[i], speed / togetherInFloats[i]),
     });
   }
   const speed = prefillSpeed(step, 0);
@@ -100,8 +129,7 @@ async function densely(
     metric: "tokens_per_s",
     value: speed,
     unit: "tokens/s",
-    baseline: `activations in f32, ${inFloats.toFixed(0)} tokens/s`,
-    ratio: speed / inFloats,
+    ...inFloatsOf(inFloats, speed / inFloats),
   });
   context.report({
     case: `llama3_8b${suffix}_prefill_2k_behind_32k`,

@@ -21,8 +21,7 @@ export const sizeFlags = [
     name: "activations",
     kind: "text",
     value: "TYPE",
-    help:
-      "What quantised weights are multiplied with in prompts, f32 or int8 (int8 on NVIDIA's GPUs; f32)",
+    help: "What quantised weights are multiplied with, f32 or int8 (int8 on NVIDIA's GPUs; f32)",
   },
 ] as const satisfies readonly Flag[];
 

@@ -5,11 +5,13 @@ import type { StepPass } from "../gpu/pass.ts";
 import {
   BYTES_COLUMNS,
   BYTES_ROWS,
+  bytesSplitColumns,
   compileLinear,
   compileQuantiseRows,
   type LinearOptions,
   type LinearVariant,
   operandBytes,
+  type QuantisedRows,
   splitColumns,
   TILED_ROWS,
 } from "./linear_variant.ts";
@@ -95,6 +97,16 @@ const LOW_BYTE_ROWS = 240;
  * us with tall and short ones: 64 workgroups of [4096][4096] 319, 214, of [4096][14336] 991, 683; 96 of [6144][4096] 324, 326.)
  */
 const FEW_WORKGROUPS = 80;
+/**
+ * Weights of a matrix from which decode multiplies bytes too, where prefill does: with fewer the dispatch that makes them costs one row more than they gain. (One
+ * H200, Q8_0, us with f32 and bytes of 1, 8 and 32 rows: [2048][2048] 16, 23; 18, 23; 32, 31. [9728][896] 21, 20; 32, 23; 76, 51. [2048][8192] 25, 27; 33, 35;
+ * 73, 55. A layer of Llama 3 8B's shape of 1, 4, 8, 16 and 64 rows 176, 144; 211, 158; 294, 205; 548, 291; 1829, 766.)
+ */
+const MANY_WEIGHTS = 2 ** 23;
+/** Of a workgroup of one decoding row by bytes. (The layer above with the other shape 217 us, with this one 144.) */
+const ONE_BY_BYTES = { pairs: 1, threads: 256 };
+/** Of more. (8 rows with 256 threads 228 us for 205; 16 rows with one pair 316 for 291; tiles of 32 rows gained nothing.) */
+const MORE_BY_BYTES = { pairs: 2, threads: 128 };
 /** Rows of such a tile. (Of 8 and 32: 24 rows 3.3 and 4.3 ms for 3.3, 64 rows 6.6 and 5.7 for 5.3.) */
 const RANGES_ROWS = 16;
 
@@ -104,12 +116,14 @@ interface Choice {
   tile: number;
   /** Workgroups across the columns. */
   across: number;
-  /** What makes its operand, with a row of so many workgroups for each row. */
-  before?: { call: KernelCall; across: number };
+  /** Whether tiles of rows are neighbours, so that they find in the cache what each reads of W. */
+  rowsFirst?: boolean;
 }
 
 /** The kernels of one product. */
 interface Kernels {
+  /** What makes bytes of a step's rows first, if its kernels take bytes. */
+  quantise?: (rows: StepRows) => QuantisedRows | undefined;
   /** Which take the rows of a step, of those that there are. */
   choose: (rows: StepRows) => { choice: Choice; rows: number }[];
   /** Compile those that can be done without; a row's result is the same with and without them. */
@@ -125,10 +139,12 @@ interface Kernels {
  * Cost: 2 · rows · N · K operations; W is read once per tile of rows.
  */
 export class Linear {
+  readonly #quantise: Kernels["quantise"];
   readonly #choose: Kernels["choose"];
   readonly #later: Kernels["later"];
 
-  private constructor({ choose, later }: Kernels) {
+  private constructor({ quantise, choose, later }: Kernels) {
+    this.#quantise = quantise;
     this.#choose = choose;
     this.#later = later;
   }
@@ -151,6 +167,11 @@ export class Linear {
     );
   }
 
+  /** Whether a step's product of normalised rows finds their scales itself, as it does where it makes bytes of them. */
+  findsRowScales(rows: StepRows): boolean {
+    return this.#quantise?.(rows)?.scales === true;
+  }
+
   /**
    * Compiles the next kernel that only makes some products faster, and uses it from then on.
    * @returns undefined when there is none left
@@ -164,10 +185,14 @@ export class Linear {
 
   /** Records the product for the rows of a step, or for the sampled rows (`decodes` is then ignored). */
   record(pass: StepPass, rows: StepRows): void {
-    for (const { choice, rows: count } of this.#choose(rows)) {
-      const { before } = choice;
-      if (before) pass.dispatch(before.call, [before.across, count]);
-      pass.dispatch(choice.call, [choice.across, ceilDiv(count, choice.tile)]);
+    const quantised = this.#quantise?.(rows);
+    if (quantised) {
+      const { call, across, scales } = quantised;
+      pass.dispatch(call, scales ? [rows.rows] : [across, rows.rows]);
+    }
+    for (const { choice: { call, tile, across, rowsFirst }, rows: count } of this.#choose(rows)) {
+      const tiles = ceilDiv(count, tile);
+      pass.dispatch(call, rowsFirst ? [tiles, across] : [across, tiles]);
     }
   }
 }
@@ -217,49 +242,45 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     tile,
     across,
   });
-  const split = (rows: number, pairs: number) =>
-    make(
-      { kernel: "split", rows, pairs, rowSet: "decode", storedNorm: true },
-      rows,
-      columns / splitColumns({ pairs }),
-    );
   const bytes = operandBytes(options);
-  const before = bytes && {
-    call: await compileQuantiseRows(gpu, options, bytes),
-    across: ceilDiv(options.matrix.columns / 32, 64),
+  const decodesBytes = bytes &&
+    options.matrix.columns * columns >= (bytes.decodeWeights ?? MANY_WEIGHTS);
+  const ofDecode = { rowSet: "decode", storedNorm: true } as const;
+  const split = async (rows: number, pairs: number): Promise<Choice> => {
+    if (!decodesBytes) {
+      const across = columns / splitColumns({ pairs });
+      return await make({ kernel: "split", rows, pairs, ...ofDecode }, rows, across);
+    }
+    const shape = rows === 1 ? ONE_BY_BYTES : MORE_BY_BYTES;
+    const across = columns / bytesSplitColumns(shape);
+    const choice = await make({ kernel: "bytes_split", rows, ...shape, ...ofDecode }, rows, across);
+    return { ...choice, rowsFirst: true };
   };
   const ofPrefill = { rowSet: "prefill", storedNorm: true } as const;
-  const tiled = async () =>
+  const tiled = () =>
     bytes
-      ? {
-        ...await make(
-          { kernel: "bytes", ...ofPrefill },
-          BYTES_ROWS,
-          ceilDiv(columns, BYTES_COLUMNS),
-        ),
-        before,
-      }
-      : await make({ kernel: "tiled", ...ofPrefill }, TILED_ROWS, columns / 64);
-  const ranges = async () => ({
-    ...await make(
-      { kernel: bytes ? "bytes_ranges" : "ranges", rows: RANGES_ROWS, ...ofPrefill },
-      RANGES_ROWS,
-      columns / 64,
-    ),
-    before,
-  });
-  const [one, eight, tall] = await Promise.all([
+      ? make({ kernel: "bytes", ...ofPrefill }, BYTES_ROWS, ceilDiv(columns, BYTES_COLUMNS))
+      : make({ kernel: "tiled", ...ofPrefill }, TILED_ROWS, columns / 64);
+  const ranges = () => {
+    const kernel = bytes ? "bytes_ranges" : "ranges";
+    return make({ kernel, rows: RANGES_ROWS, ...ofPrefill }, RANGES_ROWS, columns / 64);
+  };
+  const [quantised, one, eight, tall] = await Promise.all([
+    bytes && compileQuantiseRows(gpu, options, bytes),
     split(1, columns < MANY_COLUMNS ? 1 : 2),
     split(8, 2),
     sampled ? undefined : tiled(),
   ]);
   // Two to four rows take about half as long as by the kernel of eight: Q8_0 [28672][4096] 85 us for 186.
   let four: Choice | undefined;
+  let sixteen: Choice | undefined;
   let low: Choice | undefined;
   const later = [async () => (four = await split(4, 2)).call];
+  if (decodesBytes) later.push(async () => (sixteen = await split(16, 2)).call);
   if (tall) later.unshift(async () => (low = await ranges()).call);
   const decode = (rows: number) => {
     if (rows === 1) return one;
+    if (sixteen && rows > eight.tile) return sixteen;
     return four && rows <= four.tile ? four : eight;
   };
   const choose = ({ rows, decodes }: StepRows) => {
@@ -275,5 +296,7 @@ async function createWide(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
     }
     return choices;
   };
-  return { choose, later };
+  const quantise = (rows: StepRows) =>
+    decodesBytes || rows.rows > rows.decodes ? quantised : undefined;
+  return { quantise, choose, later };
 }

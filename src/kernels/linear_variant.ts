@@ -1,3 +1,4 @@
+import { ceilDiv } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { type Bindings, bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { assembleShader, type ShaderConstants } from "../gpu/shader.ts";
@@ -23,14 +24,16 @@ export interface NormInput {
 }
 
 /**
- * Where the wide family puts rows of prefill as bytes, to multiply them with quantised weights as bytes; of no use elsewhere. Products that do not run at
- * the same time may share them.
+ * Where the wide family puts rows as bytes, to multiply them with quantised weights as bytes; of no use elsewhere. Products that do not run at the same
+ * time may share them.
  */
 export interface OperandBytes {
   /** A byte for each value of the padded rows. */
   words: GPUBuffer;
   /** For each 32 values two f32: their scale, and the scaled sum of their bytes. */
   lines: GPUBuffer;
+  /** Weights of a matrix from which rows of decode are multiplied as bytes, as rows of prefill always are. Default: from which that is faster. */
+  decodeWeights?: number;
 }
 
 /** What becomes of the products: fragments with their own buffers and constants. */
@@ -77,6 +80,15 @@ export type LinearVariant =
       /** Pairs of columns that a thread works on. */
       pairs: number;
     }
+    | {
+      kernel: "bytes_split";
+      /** So many that `rows * pairs` is a multiple of 8, or less than that. */
+      rows: number;
+      /** Pairs of columns that a thread works on. */
+      pairs: number;
+      /** Of a workgroup. */
+      threads: number;
+    }
   );
 
 /** Quads of 4 weights in a 16-byte word. */
@@ -90,9 +102,10 @@ const wordQuads: Record<WeightFormat, number> = {
 };
 
 /**
- * Threads of `linear_split` that share a column: the same whatever the rows and columns, since they set the order of sums. (One H200, us of one
+ * Threads of `linear_split` and of `linear_bytes_split` that share a column: the same whatever the rows and columns, since they set the order of sums. (One H200, us of one
  * row with 32, 64 and 128 threads: Q8_0 [28672][4096] 55, 50, 52; [4096][14336] 46, 32, 30; [4096][4096] 17, 14, 13; of eight rows of the
- * first 116, 120, 135. Loading for two or four rounds at once gained nothing more.)
+ * first 116, 120, 135. Loading for two or four rounds at once gained nothing more. By bytes, a layer of Llama 3 8B's shape with 16, 32, 64 and 128 threads, one
+ * row 147, 113, 103, 112, eight rows 223, 178, 156, 188.)
  */
 const SPLIT_LANES = 64;
 /** Of its workgroup. */
@@ -116,7 +129,7 @@ const byteFormats: Partial<Record<WeightFormat, { HALVES: number; OFFSET: number
   q4: { HALVES: 1, OFFSET: 1 },
 };
 
-/** Where a product takes its operand's rows of prefill as bytes, if it does. */
+/** Where a product takes its operand's rows as bytes, if it does. */
 export function operandBytes({ input, matrix }: LinearOptions): OperandBytes | undefined {
   return input.kind !== "sampled" && byteFormats[matrix.format] ? input.bytes : undefined;
 }
@@ -124,6 +137,11 @@ export function operandBytes({ input, matrix }: LinearOptions): OperandBytes | u
 /** Columns of a workgroup of a `split` variant. */
 export function splitColumns({ pairs }: { pairs: number }): number {
   return 2 * pairs * SPLIT_THREADS / SPLIT_LANES;
+}
+
+/** Columns of a workgroup of a `bytes_split` variant. */
+export function bytesSplitColumns({ pairs, threads }: { pairs: number; threads: number }): number {
+  return 2 * pairs * threads / SPLIT_LANES;
 }
 
 /** Columns of a lane; a workgroup of 8 lanes then covers 64, a head of the usual size. */
@@ -196,6 +214,16 @@ function shaderConstants(
       return byteFormats[format]!;
     case "bytes_ranges":
       return { ROWS: variant.rows, WORDS: 8 / quads, ...byteFormats[format] };
+    case "bytes_split":
+      return {
+        ROWS: variant.rows,
+        THREADS: variant.threads,
+        LANES: SPLIT_LANES,
+        PAIRS: variant.pairs,
+        SUMS: Math.min(variant.rows * variant.pairs, 8),
+        WORDS: 8 / quads,
+        ...byteFormats[format],
+      };
     case "split":
       return {
         ROWS: variant.rows,
@@ -208,33 +236,38 @@ function shaderConstants(
   }
 }
 
-/**
- * Compiles what puts a product's rows of prefill where `operandBytes` says; dispatch it before a `bytes` or `bytes_ranges` variant with a thread for
- * each 32 values, 64 threads a workgroup, and a row of workgroups for each row.
- */
+/** What puts an operand's rows where `operandBytes` says: dispatch it before the products, with `across` workgroups for each row. */
+export interface QuantisedRows {
+  call: KernelCall;
+  across: number;
+  /** Whether it writes the scales of normalised rows as well. */
+  scales: boolean;
+}
+
+/** Compiles it. Cost: one read of the rows, or two where they are normalised. */
 export async function compileQuantiseRows(
   gpu: Gpu,
-  { label, step, matrix, input }: LinearOptions,
+  { label, matrix, input }: LinearOptions,
   bytes: OperandBytes,
-): Promise<KernelCall> {
+): Promise<QuantisedRows> {
+  const normed = input.kind !== "plain";
+  const entry = normed ? "quantise_normed_rows" : "quantise_rows";
   const fragments = shaderFragments(
-    lanes(gpu),
-    "lib/step",
-    "dense/rows_prefill",
-    ...inputFragments(input, true),
-    "dense/quantise_rows",
+    ...(normed ? ["dense/rms_wide"] as const : []),
+    "dense/quantise_block",
+    `dense/${entry}`,
   );
-  const pipeline = await gpu.pipelines.get(
-    assembleShader(`${label} operand`, fragments),
-    "quantise_rows",
-    { K_QUADS: matrix.columns / 128, INPUT_QUADS_PER_ROW: input.quadsPerRow },
-  );
-  return bindKernel(gpu, pipeline, {
-    step,
+  const pipeline = await gpu.pipelines.get(assembleShader(`${label} operand`, fragments), entry, {
+    K_QUADS: matrix.columns / 128,
+    INPUT_QUADS_PER_ROW: input.quadsPerRow,
+    ...(normed ? { NORM_WIDTH: input.width, NORM_EPSILON: input.epsilon } : {}),
+  });
+  const call = bindKernel(gpu, pipeline, {
     operand: bytes.words,
     operand_line: bytes.lines,
     ...inputBindings(input, true),
   });
+  return { call, across: normed ? 1 : ceilDiv(matrix.columns / 32, 64), scales: normed };
 }
 
 function byteFragments(input: LinearInput): ShaderPath[] {

@@ -17,7 +17,7 @@ export async function createRowScales(
 ): Promise<KernelCall> {
   const fragments = gpu.kernels === "lanes"
     ? shaderFragments(lanes(gpu), "dense/row_scales", "dense/rms")
-    : shaderFragments("dense/row_scales_wide");
+    : shaderFragments("dense/rms_wide", "dense/row_scales_wide");
   const pipeline = await gpu.pipelines.get(assembleShader("row_scales", fragments), "row_scales", {
     INPUT_QUADS_PER_ROW: quadsPerRow,
     NORM_WIDTH: width,

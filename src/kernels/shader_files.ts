@@ -51,6 +51,7 @@ import linearBytes from "../../shaders/dense/linear_bytes.wgsl" with { type: "te
 import linearBytesRanges from "../../shaders/dense/linear_bytes_ranges.wgsl" with {
   type: "text",
 };
+import linearBytesSplit from "../../shaders/dense/linear_bytes_split.wgsl" with { type: "text" };
 import linearRanges from "../../shaders/dense/linear_ranges.wgsl" with { type: "text" };
 import linearRows from "../../shaders/dense/linear_rows.wgsl" with { type: "text" };
 import linearSplit from "../../shaders/dense/linear_split.wgsl" with { type: "text" };
@@ -58,8 +59,13 @@ import linearTiled from "../../shaders/dense/linear_tiled.wgsl" with { type: "te
 import linearVector from "../../shaders/dense/linear_vector.wgsl" with { type: "text" };
 import operandBytes from "../../shaders/dense/operand_bytes.wgsl" with { type: "text" };
 import postNorm from "../../shaders/dense/post_norm.wgsl" with { type: "text" };
+import quantiseBlock from "../../shaders/dense/quantise_block.wgsl" with { type: "text" };
+import quantiseNormedRows from "../../shaders/dense/quantise_normed_rows.wgsl" with {
+  type: "text",
+};
 import quantiseRows from "../../shaders/dense/quantise_rows.wgsl" with { type: "text" };
 import rms from "../../shaders/dense/rms.wgsl" with { type: "text" };
+import rmsWide from "../../shaders/dense/rms_wide.wgsl" with { type: "text" };
 import rowScales from "../../shaders/dense/row_scales.wgsl" with { type: "text" };
 import rowScalesWide from "../../shaders/dense/row_scales_wide.wgsl" with { type: "text" };
 import rowsAll from "../../shaders/dense/rows_all.wgsl" with { type: "text" };
@@ -126,6 +132,7 @@ const sources = {
   "dense/input_sampled_stored": inputSampledStored,
   "dense/linear_bytes": linearBytes,
   "dense/linear_bytes_ranges": linearBytesRanges,
+  "dense/linear_bytes_split": linearBytesSplit,
   "dense/linear_ranges": linearRanges,
   "dense/linear_rows": linearRows,
   "dense/linear_split": linearSplit,
@@ -133,8 +140,11 @@ const sources = {
   "dense/linear_vector": linearVector,
   "dense/operand_bytes": operandBytes,
   "dense/post_norm": postNorm,
+  "dense/quantise_block": quantiseBlock,
+  "dense/quantise_normed_rows": quantiseNormedRows,
   "dense/quantise_rows": quantiseRows,
   "dense/rms": rms,
+  "dense/rms_wide": rmsWide,
   "dense/row_scales": rowScales,
   "dense/row_scales_wide": rowScalesWide,
   "dense/rows_all": rowsAll,

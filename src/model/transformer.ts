@@ -201,19 +201,19 @@ export class Transformer {
     const { rows, samples } = step;
     const { heads, kvHeads } = this.shape;
     const storedNorm = rows > this.#inlineNormRows;
-    const scales = () => {
-      if (storedNorm) pass.dispatch(this.#rowScales, [rows]);
+    const scalesFor = (product: Linear) => {
+      if (storedNorm && !product.findsRowScales(step)) pass.dispatch(this.#rowScales, [rows]);
     };
     for (const embed of this.#embed) pass.dispatch(embed, [rows]);
     for (const [index, layer] of this.#layers.entries()) {
-      scales();
+      scalesFor(layer.qkv);
       layer.qkv.record(pass, step);
       if (layer.headNorm) pass.dispatch(layer.headNorm, [rows, heads + 2 * kvHeads]);
       if (attention) pass = attention.attend(pass, index, step, layer.attention);
       else layer.attention.record(pass, step);
       layer.output.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.attention, [rows]);
-      scales();
+      scalesFor(layer.up);
       layer.up.record(pass, step);
       layer.down.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.feedForward, [rows]);

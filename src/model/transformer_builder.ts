@@ -68,7 +68,7 @@ export class TransformerBuilder {
   /** What attention or feed-forward yields, in models that normalise it. */
   readonly #yielded: GPUBuffer;
   readonly #hidden: GPUBuffer;
-  /** Operands of prefill as bytes, one product's after the other, where they are wanted. */
+  /** Operands as bytes, one product's after the other, where they are wanted. */
   readonly #bytes: OperandBytes | undefined;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;

@@ -2,8 +2,8 @@ import type { KvType } from "../kernels/attention_shape.ts";
 import type { LoadProgress } from "./weights.ts";
 
 /**
- * What quantised weights are multiplied with in prefill: numbers as they are, or rounded to bytes, each 32 by the largest of them. Bytes are for the wide
- * family of kernels; the other has no use for them.
+ * What quantised weights are multiplied with: numbers as they are, or rounded to bytes, each 32 by the largest of them; logits are never. Bytes are for the wide
+ * family of kernels, all of prefill and large matrices in decode; the other has no use for them.
  */
 export type Activations = "f32" | "int8";
 
@@ -20,7 +20,7 @@ export interface TransformerOptions {
   kvType: KvType;
   /** Whether decoding rows that share pages may attend to them together. Default true. */
   sharedAttention?: boolean;
-  /** What quantised weights are multiplied with in prefill. Default "f32". */
+  /** What quantised weights are multiplied with. Default "f32". */
   activations?: Activations;
   onProgress?: LoadProgress;
 }

@@ -42,7 +42,7 @@ interface Case {
   /** True sizes: what is tested is also their padding. Q8_0 needs K in blocks of 32, K types in blocks of 256. */
   n: number;
   k: number;
-  /** Whether rows of prefill are multiplied as bytes (wide family only). */
+  /** Whether rows are multiplied as bytes (wide family only). */
   bytes?: boolean;
 }
 
@@ -110,6 +110,7 @@ async function build(gpu: Gpu, test: Case, long = false, whole = true) {
     ? {
       words: buffers.storage("operand", MAX_ROWS * matrix.columns),
       lines: buffers.storage("operand lines", MAX_ROWS * matrix.columns / 4),
+      decodeWeights: 0,
     }
     : undefined;
   const input: LinearInput = test.input === "plain"
@@ -276,23 +277,28 @@ for (const test of byteCases) {
       const built = await build(gpu, test, false, false);
       const { width } = built;
       const prefill = await run(gpu, test, built, BYTE_ROWS);
+      const decode = await run(gpu, test, built, BYTE_ROWS, BYTE_ROWS);
       while (await built.linear.prepare());
       const held = await heldBytes(gpu, test, built);
       for (const row of [...Array(33).keys(), 126, 127, 128, 129, BYTE_ROWS - 1]) {
-        const found = prefill.subarray(row * width, (row + 1) * width);
-        assertClose(found, expectedRow(test, built, row, held[row]), 2e-6, `row ${row}`);
-        // A spike leaves the others of its block few bits.
-        assertClose(found, expectedRow(test, built, row), 5e-2, `row ${row}, not rounded`);
+        for (const whole of [prefill, decode]) {
+          const found = whole.subarray(row * width, (row + 1) * width);
+          assertClose(found, expectedRow(test, built, row, held[row]), 2e-6, `row ${row}`);
+          // A spike leaves the others of its block few bits.
+          assertClose(found, expectedRow(test, built, row), 5e-2, `row ${row}, not rounded`);
+        }
       }
-      for (const [count, decodes] of [[1, 0], [17, 0], [33, 4]]) {
+      for (
+        const [count, decodes] of [[1, 0], [17, 0], [33, 4], [1, 1], [3, 3], [8, 8], [20, 9], [
+          33,
+          33,
+        ]]
+      ) {
         const found = await run(gpu, test, built, count, decodes);
         const edge = (count - decodes) * width;
         const what = `${count} rows, ${decodes} of decode`;
         assertSameBits(found.subarray(0, edge), prefill.subarray(0, edge), what);
-        for (let row = count - decodes; row < count; row++) {
-          const own = found.subarray(row * width, (row + 1) * width);
-          assertClose(own, expectedRow(test, built, row), 2e-6, `decoding row ${row}`);
-        }
+        assertSameBits(found.subarray(edge), decode.subarray(edge, count * width), what);
       }
     },
   );

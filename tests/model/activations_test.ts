@@ -3,6 +3,7 @@ import { Rng } from "../../src/common/rng.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import type { KernelFamily } from "../../src/gpu/gpu.ts";
 import type { Activations } from "../../src/model/transformer_options.ts";
+import { syntheticLlama } from "../../scripts/bench/large/synthetic_model.ts";
 import { assertSameBits, difference } from "../support/compare.ts";
 import {
   goldenLogits,
@@ -71,6 +72,36 @@ gpuTest(
       new TestSequence(2, [11]).prefill(prompt.slice(0, 40)),
     ]);
     assertSameBits(beside.logits.at(-1)!, whole[39], "beside a decode");
+  },
+);
+
+gpuTest(
+  "Transformer's int8 activations give decoding rows the same bits alone and in batches, of matrices that decode takes bytes for and of others",
+  async () => {
+    // Of up (2^23 weights), not of the rest.
+    const shape = { layers: 2, width: 2048, heads: 8, kvHeads: 2, headDim: 64, hidden: 2048 };
+    const file = syntheticLlama({ ...shape, vocabulary: 128, contextLength: 512 });
+    const load = (activations: Activations) =>
+      ModelUnderTest.load(gpus.wide, file, "f16", 512, activations);
+    const sequences = () => Array.from({ length: 18 }, (_, i) => new TestSequence(i, [i]));
+    const prompt = (i: number) => [i, 2 * i + 1, 127 - i];
+    const run = async (activations: Activations, together: boolean) => {
+      const under = await load(activations);
+      const all = sequences();
+      all.forEach((one, i) => under.step([one.prefill(prompt(i))]));
+      const rows = together
+        ? under.step(all.map((one) => one.decode())).logits
+        : all.map((one) => under.step([one.decode()]).logits[0]);
+      const last = new TestSequence(20, [40]).prefill(prompt(20));
+      // Two that decode beside a prompt.
+      const mixed = under.step([all[0].decode(), all[1].decode(), last]).logits;
+      return [...rows, ...mixed];
+    };
+    const alone = await run("int8", false);
+    (await run("int8", true)).forEach((row, i) => assertSameBits(row, alone[i], `row ${i}`));
+    const floats = await run("f32", true);
+    const { relativeL2 } = difference([...alone[0]], [...floats[0]]);
+    assert(relativeL2 > 1e-3 && relativeL2 < 0.1, `${relativeL2} from f32`);
   },
 );
 
