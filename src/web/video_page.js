@@ -17,6 +17,8 @@ video.playsInline = true;
 const small = document.createElement("canvas");
 
 let socket, ready, timer, camera, waiting = [], answered = 0, since = 0;
+/** Raised when a source is left: what was asked for before, and comes only then, is let go. */
+let turn = 0;
 
 const codec = new DamageCodec((frame) => sendFrame(frame));
 
@@ -24,11 +26,14 @@ function status(text) {
   $("status").textContent = text;
 }
 
-async function start() {
+/** Shows the video's source, unless it was left meanwhile. @param {number} own its turn */
+async function start(own) {
   stopSocket();
   // A socket that is refused does not say why; this does, and asks for the key.
   await withKey(listModels);
+  if (own !== turn) return;
   await video.play();
+  if (own !== turn) return;
   const ratio = Math.min(1, sentSide / Math.max(video.videoWidth, video.videoHeight));
   small.width = Math.max(2, Math.round(video.videoWidth * ratio / 2) * 2);
   small.height = Math.max(2, Math.round(video.videoHeight * ratio / 2) * 2);
@@ -143,18 +148,25 @@ function stopSocket() {
   socket = undefined;
 }
 
+/** Leaves the source. Returns the turn of the next. */
 function stop() {
   clearInterval(timer);
   stopSocket();
   codec.close();
   video.pause();
-  for (const track of camera?.getTracks() ?? []) track.stop();
+  release(camera);
   camera = undefined;
   $("stop").disabled = true;
+  return ++turn;
+}
+
+/** Turns a camera off. @param {MediaStream | undefined} stream */
+function release(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
 async function openFile(file) {
-  stop();
+  const own = stop();
   if (video.src) URL.revokeObjectURL(video.src);
   video.srcObject = null;
   video.src = URL.createObjectURL(file);
@@ -164,31 +176,34 @@ async function openFile(file) {
       video.onloadeddata = resolve;
       video.onerror = () => reject(new Error(`This browser cannot play ${file.name}.`));
     });
-    await start();
+    await start(own);
   } catch (error) {
-    status(error.message);
+    if (own === turn) status(error.message);
   }
 }
 
 $("file").onchange = () => $("file").files[0] && openFile($("file").files[0]);
 $("camera").onclick = async () => {
-  stop();
+  const own = stop();
   try {
     if (!navigator.mediaDevices) {
       throw new Error("browsers give it to pages over HTTPS and of this machine only.");
     }
-    camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
+    const given = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
+    if (own !== turn) return release(given);
+    camera = given;
     video.srcObject = camera;
     await new Promise((resolve) => video.onloadeddata = resolve);
-    await start();
+    await start(own);
   } catch (error) {
+    if (own !== turn) return;
     stop();
     status(
       error instanceof ServerError ? error.message : `The camera cannot be used: ${error.message}`,
     );
   }
 };
-$("stop").onclick = stop;
+$("stop").onclick = () => stop();
 for (const id of ["scale", "quality"]) $(id).onchange = () => timer && !video.paused && connect();
 $("kbps").oninput = () => {
   const kbps = Number($("kbps").value);

@@ -45,10 +45,10 @@ export class ChromiumPage implements AsyncDisposable {
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
   }
 
-  /** Starts the browser with an empty profile and an empty page of the given size. */
+  /** Starts the browser with an empty profile and an empty page of the given size, and with further `flags`. */
   static async open(
     binary: string,
-    options: { width?: number; height?: number } = {},
+    options: { width?: number; height?: number; flags?: string[] } = {},
   ): Promise<ChromiumPage> {
     const folder = await Deno.makeTempDir({ prefix: "sparrow-chromium-" });
     const process = new Deno.Command(binary, {
@@ -60,6 +60,7 @@ export class ChromiumPage implements AsyncDisposable {
         "--no-first-run",
         "--remote-debugging-port=0",
         `--user-data-dir=${folder}`,
+        ...(options.flags ?? []),
         "about:blank",
       ],
       stdout: "null",

@@ -132,3 +132,40 @@ Deno.test({
     await closed;
   },
 });
+
+/** A camera that shows a pattern and is given without a question. */
+const fakeCamera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
+Deno.test({
+  name: "video page turns off every camera that it was given, though one is given late",
+  ignore: missing !== undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string, { flags: fakeCamera });
+    await page.goto(`${server.url}/video`);
+    await page.evaluate(`(() => {
+      globalThis.tracks = [];
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (what) => {
+        const stream = await ask(what);
+        tracks.push(...stream.getTracks());
+        return stream;
+      };
+    })()`);
+    const states = "tracks.map((track) => track.readyState).join()";
+    const frames = "Number(document.body.dataset.frames ?? 0)";
+    await page.click("#camera");
+    await page.click("#camera");
+    await page.waitFor("tracks.length === 2");
+    await page.waitFor(`${frames} >= 1`, 30_000);
+    await page.click("#stop");
+    assertEquals(await page.evaluate(states), "ended,ended");
+    // A file that is opened while the camera is asked for is what is shown.
+    await page.click("#camera");
+    await page.evaluate(dropClip);
+    await page.waitFor("tracks.length === 3");
+    await page.waitFor(`${states} === 'ended,ended,ended'`);
+    await page.waitFor("document.querySelector('#status').textContent.startsWith('160×90 to')");
+    assertEquals(page.errors, []);
+  },
+});
