@@ -9,6 +9,8 @@ const sentSide = 320;
 /** The slider's end, which means no damage. */
 const undamaged = 1050;
 const framePeriodMs = 40;
+/** The rate shown is that of this last while. */
+const rateMs = 2000;
 
 const video = document.createElement("video");
 video.muted = true;
@@ -16,7 +18,11 @@ video.loop = true;
 video.playsInline = true;
 const small = document.createElement("canvas");
 
-let socket, ready, timer, camera, waiting = [], answered = 0, since = 0;
+let socket, ready, timer, camera, answered = 0;
+/** Frames sent and not yet answered, each with when it was sent. @type {{ frame: VideoFrame, sent: number }[]} */
+let waiting = [];
+/** When the latest answers came. @type {number[]} */
+let answers = [];
 /** Raised when a source is left: what was asked for before, and comes only then, is let go. */
 let turn = 0;
 
@@ -68,6 +74,7 @@ function connect() {
   socket.onclose = ({ reason }) => {
     // One that was left may close when its successor is ready.
     if (socket !== own) return;
+    forgetFrames();
     status(
       opened
         ? `The server closed the connection${reason ? `: ${reason}` : ""}.`
@@ -79,10 +86,9 @@ function connect() {
 
 function onText(message) {
   if (message.type === "ready") {
+    forgetFrames();
     ready = message;
-    waiting = [];
     answered = 0;
-    since = performance.now();
     $("after").width = message.width;
     $("after").height = message.height;
     status(
@@ -91,12 +97,15 @@ function onText(message) {
   } else if (message.type === "error") {
     status(message.message);
   } else if (message.type === "dropped") {
-    waiting.pop();
+    waiting.pop()?.frame.close();
   }
 }
 
 function onFrame(data) {
-  const sent = waiting.shift();
+  const { frame: input, sent } = waiting.shift();
+  // Only now, so that the two that stand side by side are the same picture.
+  $("before").getContext("2d").drawImage(input, 0, 0);
+  input.close();
   const frame = new VideoFrame(data, {
     format: "I420",
     codedWidth: ready.width,
@@ -111,16 +120,31 @@ function onFrame(data) {
   });
   $("after").getContext("2d").drawImage(frame, 0, 0);
   frame.close();
-  answered++;
-  const now = performance.now();
-  $("numbers").textContent = `${(answered * 1000 / (now - since)).toFixed(1)} frames a second, ${
-    Math.round(now - sent)
-  } ms`;
-  document.body.dataset.frames = String(answered);
+  document.body.dataset.frames = String(++answered);
+  answers.push(performance.now());
+  showNumbers(answers.at(-1) - sent);
+}
+
+/** The rate of the answers of the last while, and how long the latest took. @param {number} ms */
+function showNumbers(ms) {
+  const now = answers.at(-1);
+  answers = answers.filter((at) => now - at < rateMs);
+  if (answers.length < 2) return;
+  const rate = (answers.length - 1) * 1000 / (now - answers[0]);
+  $("numbers").textContent = `${rate.toFixed(1)} frames a second, ${Math.round(ms)} ms`;
+}
+
+/** Lets go of what is not answered, and of what was shown of the answers' pace. */
+function forgetFrames() {
+  for (const { frame } of waiting) frame.close();
+  waiting = [];
+  answers = [];
+  $("numbers").textContent = "";
 }
 
 /** One picture of the source, through the codec when it is to be damaged. */
 function tick() {
+  if (performance.now() - answers.at(-1) > rateMs) $("numbers").textContent = "";
   if (!ready || waiting.length > 2 || video.readyState < 2 || codec.pending > 2) return;
   small.getContext("2d").drawImage(video, 0, 0, small.width, small.height);
   const frame = new VideoFrame(small, { timestamp: performance.now() * 1000 });
@@ -130,11 +154,10 @@ function tick() {
 }
 
 async function sendFrame(frame) {
-  $("before").getContext("2d").drawImage(frame, 0, 0);
   try {
     const { bytes, width, height } = await toI420(frame);
     if (ready && width === small.width && height === small.height) {
-      waiting.push(performance.now());
+      waiting.push({ frame: frame.clone(), sent: performance.now() });
       socket.send(bytes);
     }
   } finally {
@@ -144,6 +167,7 @@ async function sendFrame(frame) {
 
 function stopSocket() {
   ready = undefined;
+  forgetFrames();
   socket?.close();
   socket = undefined;
 }
@@ -203,7 +227,10 @@ $("camera").onclick = async () => {
     );
   }
 };
-$("stop").onclick = () => stop();
+$("stop").onclick = () => {
+  stop();
+  status("Stopped.");
+};
 for (const id of ["scale", "quality"]) $(id).onchange = () => timer && !video.paused && connect();
 $("kbps").oninput = () => {
   const kbps = Number($("kbps").value);

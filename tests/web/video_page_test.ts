@@ -169,3 +169,51 @@ Deno.test({
     assertEquals(page.errors, []);
   },
 });
+
+Deno.test({
+  name: "video page shows each frame beside its own enlargement, and the pace of now",
+  ignore: missing !== undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string);
+    await page.goto(`${server.url}/video`);
+    // Answers wait until they are let through: as from a server that is slow, then gone.
+    await page.evaluate(`(() => {
+      globalThis.held = [];
+      const Plain = WebSocket;
+      globalThis.WebSocket = class extends Plain {
+        constructor(...given) { super(...given); globalThis.live = this; }
+        set onmessage(take) {
+          super.onmessage = (event) => {
+            if (typeof event.data === "string") take(event);
+            else held.push(() => take(event));
+          };
+        }
+      };
+    })()`);
+    await page.evaluate(dropClip);
+    await page.waitFor("held.length >= 3", 30_000);
+    const seen = (id: string) =>
+      page.evaluate(`(() => {
+        const c = document.querySelector("${id}");
+        const { data } = c.getContext("2d").getImageData(0, c.height >> 1, c.width, 1);
+        // Where the bright square begins, as a part of the width; a canvas without a picture has none.
+        for (let x = 0; x < c.width; x++) if (data[4 * x] > 128) return x / c.width;
+      })()`);
+    assertEquals(await seen("#before"), undefined);
+    await page.evaluate("held.shift()()");
+    const [before, after] = [await seen("#before"), await seen("#after")];
+    assert(Math.abs(before - after) < 0.02, `the square at ${before} and at ${after}`);
+    const numbers = "document.querySelector('#numbers').textContent";
+    await page.evaluate("held.shift()()");
+    assertMatch(await page.evaluate(numbers), /^[\d.]+ frames a second, \d+ ms$/);
+    // No answers, no pace.
+    await page.waitFor(`${numbers} === ''`);
+    await page.evaluate("setInterval(() => held.shift()?.(), 5), 0");
+    await page.waitFor(`${numbers} !== ''`);
+    await page.click("#stop");
+    assertEquals(await page.evaluate(numbers), "");
+    assertEquals(await page.evaluate("document.querySelector('#status').textContent"), "Stopped.");
+    assertEquals(page.errors, []);
+  },
+});
