@@ -14,7 +14,6 @@ const rateMs = 2000;
 
 const video = document.createElement("video");
 video.muted = true;
-video.loop = true;
 video.playsInline = true;
 const small = document.createElement("canvas");
 
@@ -200,13 +199,21 @@ async function openFile(file) {
       video.onloadeddata = resolve;
       video.onerror = () => reject(new Error(`This browser cannot play ${file.name}.`));
     });
+    if (video.videoWidth === 0) throw new Error(`${file.name} has no picture.`);
+    // Of a picture or two nothing is seen while they are wound back and back.
+    video.loop = video.duration > 0.2;
     await start(own);
   } catch (error) {
     if (own === turn) status(error.message);
   }
 }
 
-$("file").onchange = () => $("file").files[0] && openFile($("file").files[0]);
+$("file").onchange = () => {
+  const [file] = $("file").files;
+  // So that the same file, picked again, is a change.
+  $("file").value = "";
+  if (file) openFile(file);
+};
 $("camera").onclick = async () => {
   const own = stop();
   try {
@@ -216,6 +223,11 @@ $("camera").onclick = async () => {
     const given = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
     if (own !== turn) return release(given);
     camera = given;
+    camera.getVideoTracks()[0].onended = () => {
+      if (own !== turn) return;
+      stop();
+      status("The camera was turned off.");
+    };
     video.srcObject = camera;
     await new Promise((resolve) => video.onloadeddata = resolve);
     await start(own);
@@ -231,20 +243,23 @@ $("stop").onclick = () => {
   stop();
   status("Stopped.");
 };
-for (const id of ["scale", "quality"]) $(id).onchange = () => timer && !video.paused && connect();
+for (const id of ["scale", "quality"]) $(id).onchange = () => !$("stop").disabled && connect();
 $("kbps").oninput = () => {
   const kbps = Number($("kbps").value);
   $("kbps-shown").textContent = kbps < undamaged ? `${kbps} kb/s` : "undamaged";
 };
 if (!DamageCodec.supported) $("kbps").disabled = true;
 
+// The whole window, since a browser leaves the page for a file that is dropped beside.
 const drop = $("drop");
-drop.ondragover = (event) => {
+document.ondragover = (event) => {
   event.preventDefault();
   drop.classList.add("over");
 };
-drop.ondragleave = () => drop.classList.remove("over");
-drop.ondrop = (event) => {
+document.ondragleave = ({ relatedTarget }) => {
+  if (relatedTarget === null) drop.classList.remove("over");
+};
+document.ondrop = (event) => {
   event.preventDefault();
   drop.classList.remove("over");
   if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);

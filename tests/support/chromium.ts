@@ -146,6 +146,13 @@ export class ChromiumPage implements AsyncDisposable {
     await this.#call("Input.dispatchMouseEvent", { type: "mouseReleased", ...at });
   }
 
+  /** Picks a file in a file field, as a person would: the same one again is no change. */
+  async chooseFile(selector: string, path: string): Promise<void> {
+    const { root } = await this.#call("DOM.getDocument");
+    const { nodeId } = await this.#call("DOM.querySelector", { nodeId: root.nodeId, selector });
+    await this.#call("DOM.setFileInputFiles", { nodeId, files: [path] });
+  }
+
   /** A picture of the page as PNG. */
   async screenshot(): Promise<Uint8Array<ArrayBuffer>> {
     const { data } = await this.#call("Page.captureScreenshot", { format: "png" });

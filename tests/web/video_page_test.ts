@@ -217,3 +217,86 @@ Deno.test({
     assertEquals(page.errors, []);
   },
 });
+
+/** WebM files, made by ffmpeg: one orange picture of 16x16, and a beep. */
+const onePicture =
+  "GkXfo59ChoEBQveBAULygQRC84EIQoKEd2VibUKHgQJChYECGFOAZwEAAAAAAAH9EU2bdLpNu4tTq4QVSalmU6yBoU27" +
+  "i1OrhBZUrmtTrIHYTbuMU6uEElTDZ1OsggEeTbuMU6uEHFO7a1OsggHn7AEAAAAAAABZAAAAAAAAAAAAAAAAAAAAAAAA" +
+  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" +
+  "AAAVSalmsirXsYMPQkBNgI1MYXZmNTkuMjcuMTAwV0GNTGF2ZjU5LjI3LjEwMESJiEBEAAAAAAAAFlSua8GuAQAAAAAA" +
+  "ADjXgQFzxYjW/+qrOU98IJyBACK1nIN1bmSIgQCGhVZfVlA4g4EBI+ODhAJiWgDgibCBELqBEJqBAhJUw2f9c3OgY8CA" +
+  "Z8iaRaOHRU5DT0RFUkSHjUxhdmY1OS4yNy4xMDBzc9djwItjxYjW/+qrOU98IGfIoUWjh0VOQ09ERVJEh5RMYXZjNTku" +
+  "MzcuMTAwIGxpYnZweGfIokWjiERVUkFUSU9ORIeUMDA6MDA6MDAuMDQwMDAwMDAwAAAfQ7Z1wueBAKO9gQAAgPACAJ0B" +
+  "KhAAEAAARwiFhYiFhIgCAgJ1qgP4A/oCDU0YAP776P//6ffZgzjn/0/B/+tgNkAU3/WgABxTu2uRu4+zgQC3iveBAfGC" +
+  "AaDwgQM=";
+const beep =
+  "GkXfo59ChoEBQveBAULygQRC84EIQoKEd2VibUKHgQRChYECGFOAZwEAAAAAAAJ5EU2bdLpNu4tTq4QVSalmU6yBoU27" +
+  "i1OrhBZUrmtTrIHYTbuMU6uEElTDZ1OsggFCTbuMU6uEHFO7a1OsggJj7AEAAAAAAABZAAAAAAAAAAAAAAAAAAAAAAAA" +
+  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" +
+  "AAAVSalmsirXsYMPQkBNgI1MYXZmNTkuMjcuMTAwV0GNTGF2ZjU5LjI3LjEwMESJiEBbAAAAAAAAFlSua+WuAQAAAAAA" +
+  "AFzXgQFzxYguRX62Pb8y+5yBACK1nIN1bmSIgQCGhkFfT1BVU1aqg2MuoFa7hATEtACDgQLhkZ+BAbWIQOdwAAAAAABi" +
+  "ZIEQY6KTT3B1c0hlYWQBATgBgLsAAAAAABJUw2f+c3OgY8CAZ8iaRaOHRU5DT0RFUkSHjUxhdmY1OS4yNy4xMDBzc9hj" +
+  "wItjxYguRX62Pb8y+2fIokWjh0VOQ09ERVJEh5VMYXZjNTkuMzcuMTAwIGxpYm9wdXNnyKJFo4hEVVJBVElPTkSHlDAw" +
+  "OjAwOjAwLjEwODAwMDAwMAAAH0O2dUCY54EAo5GBAACACINtgtAc/epJ/gE/wKOZgQAVgAinGl2KmC5fWspQj0PpJrkN" +
+  "sG40QKOXgQApgAihLxDkXfvcBAxIvcap4Y+Dh0CjloEAPYAIoTjQdzKqVz3/XFtn7EHwh4CjlIEAUYAIoTjQdzKqXlgh" +
+  "3SiI4cNAoJ6hlYEAZQAIg5wBipNqFkAt6EghBOrmQHWihADN/mAcU7trkbuPs4EAt4r3gQHxggHF8IED";
+
+/** Drops a file at an element, as the browser tells of it. */
+const dropAt = (selector: string, name: string, base64: string) =>
+  `(() => {
+    const bytes = Uint8Array.from(atob("${base64}"), (c) => c.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], "${name}", { type: "video/webm" }));
+    const at = document.querySelector("${selector}");
+    const told = ["dragover", "drop"].map((type) => new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+    for (const event of told) at.dispatchEvent(event);
+    return told.map((event) => event.defaultPrevented);
+  })()`;
+
+Deno.test({
+  name: "video page takes files of one picture and of none, wherever they fall, and the same again",
+  ignore: missing !== undefined,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string);
+    await page.goto(`${server.url}/video`);
+    const status = "document.querySelector('#status').textContent";
+    const frames = "Number(document.body.dataset.frames ?? 0)";
+    // Beside the page's content the browser would leave the page.
+    assertEquals(await page.evaluate(dropAt("html", "beep.webm", beep)), [true, true]);
+    await page.waitFor(`${status} === 'beep.webm has no picture.'`);
+    assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
+
+    const file = `${folder}/still.webm`;
+    await Deno.writeFile(file, Uint8Array.from(atob(onePicture), (c) => c.charCodeAt(0)));
+    for (const _ of ["first", "again"]) {
+      await page.evaluate("document.body.dataset.frames = 0");
+      await page.chooseFile("#file", file);
+      await page.waitFor(`${frames} >= 1`, 30_000);
+      await page.click("#stop");
+    }
+    assertEquals(page.errors, []);
+    await Deno.remove(folder, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "video page says when the camera is taken away",
+  ignore: missing !== undefined,
+  fn: async () => {
+    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
+    await using page = await ChromiumPage.open(chromium as string, { flags: fakeCamera });
+    await page.goto(`${server.url}/video`);
+    await page.evaluate(`(() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (what) => globalThis.given = await ask(what);
+    })()`);
+    await page.click("#camera");
+    await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 1", 30_000);
+    await page.evaluate("given.getTracks()[0].dispatchEvent(new Event('ended')), 0");
+    const status = "document.querySelector('#status').textContent";
+    assertEquals(await page.evaluate(status), "The camera was turned off.");
+    assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
+  },
+});
