@@ -172,7 +172,10 @@ element("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = input.value;
   if (text.trim() === "" || running !== undefined || picked() === undefined) return;
-  if (!element("sampling").reportValidity()) return;
+  const settings = element("sampling");
+  // What is wrong is not shown, and nothing said, where it is folded up.
+  if (!settings.checkValidity()) element("settings").open = true;
+  if (!settings.reportValidity()) return;
   input.value = "";
   answer(text);
 });

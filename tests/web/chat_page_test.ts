@@ -216,3 +216,28 @@ pageTest("docs page shows every route of the document", {}, async (page, server)
   );
   assertEquals(page.errors, []);
 });
+
+pageTest(
+  "chat page shows which setting is wrong though the settings are folded up",
+  { reply },
+  async (page, _server, pool) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    const set = (value: string) =>
+      page.evaluate(`(() => {
+        document.querySelector('#temperature').value = '${value}';
+        document.querySelector('#settings').open = false;
+        document.querySelector('#input').focus();
+      })()`);
+    await set("7");
+    await page.type("Hello");
+    await page.press("Enter");
+    await page.waitFor("document.querySelector('#settings').open");
+    assertEquals(await page.evaluate("document.activeElement.id"), "temperature");
+    assertEquals(pool.requests.length, 0);
+    // Between the steps of the arrows.
+    await set("0.33");
+    await page.press("Enter");
+    await until(() => pool.requests.length === 1, "the question is asked");
+    assertEquals(pool.requests[0].sampling.temperature, 0.33);
+  },
+);
