@@ -149,9 +149,11 @@ async function answer(text) {
     message.finish(stopped ? "stopped" : "broken off");
   } finally {
     running = undefined;
+    // Who went elsewhere meanwhile, to the settings or the text above, stays there.
+    const idle = [document.body, stop].includes(document.activeElement);
     send.hidden = false;
     stop.hidden = true;
-    input.focus();
+    if (idle) input.focus();
   }
   if (chat) {
     own.push({ role: "user", content: text }, { role: "assistant", content: message.text });

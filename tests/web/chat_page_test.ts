@@ -241,3 +241,24 @@ pageTest(
     assertEquals(pool.requests[0].sampling.temperature, 0.33);
   },
 );
+
+pageTest(
+  "chat page leaves the focus where the reader took it when an answer ends",
+  { reply, tokenDelayMs: 20 },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    const focused = "document.activeElement.id";
+    for (const taken of ["system", "send", "stop-button"]) {
+      await page.evaluate("document.querySelector('#input').focus()");
+      await page.type("Hello");
+      await page.evaluate("document.querySelector('#send').click()");
+      await page.waitFor("!document.querySelector('#stop-button').hidden");
+      // Sent by the button: it is hidden, so nothing has the focus.
+      if (taken === "send") await page.evaluate("document.activeElement.blur()");
+      else await page.evaluate(`document.querySelector('#${taken}').focus()`);
+      if (taken === "stop-button") await page.press("Enter");
+      await page.waitFor("!document.querySelector('#send').hidden");
+      assertEquals(await page.evaluate(focused), taken === "system" ? "system" : "input");
+    }
+  },
+);
