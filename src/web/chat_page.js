@@ -143,7 +143,7 @@ async function answer(text) {
     if (message.text === "") {
       message.remove();
       question?.remove();
-      if (input.value === "") input.value = text;
+      input.value = input.value === "" ? text : `${text}\n\n${input.value}`;
       return;
     }
     message.finish(stopped ? "stopped" : "broken off");

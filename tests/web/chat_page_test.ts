@@ -262,3 +262,21 @@ pageTest(
     }
   },
 );
+
+pageTest(
+  "chat page gives a question back before what was written meanwhile",
+  { reply, startDelayMs: 60_000 },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("The first question");
+    await page.press("Enter");
+    await page.waitFor("!document.querySelector('#stop-button').hidden");
+    await page.type("And a draft");
+    await page.press("Escape");
+    await page.waitFor("!document.querySelector('#send').hidden");
+    assertEquals(
+      await page.evaluate("document.querySelector('#input').value"),
+      "The first question\n\nAnd a draft",
+    );
+  },
+);
