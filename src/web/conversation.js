@@ -50,11 +50,13 @@ export function addMessage(role, given = "") {
     /** @param {boolean} running */
     setRunning(running) {
       article.classList.toggle("running", running);
+      // The log is a live region: without this every token is read out.
+      article.setAttribute("aria-busy", String(running));
     },
     /** Shows figures below the text, and where the browser can, a button that copies it. @param {string} figures */
     finish(figures) {
       const follow = atEnd();
-      article.classList.remove("running");
+      this.setRunning(false);
       meta.replaceChildren(figures);
       // Browsers give the clipboard to pages over HTTPS and of this machine only.
       if (navigator.clipboard) meta.append(copyButton(text));

@@ -280,3 +280,18 @@ pageTest(
     );
   },
 );
+
+pageTest(
+  "chat page says that an answer is not whole while it grows, so that it is read out once",
+  { reply, tokenDelayMs: 20 },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("Hello");
+    await page.press("Enter");
+    const busy = "document.querySelector('.assistant')?.getAttribute('aria-busy')";
+    await page.waitFor(`${busy} === 'true'`);
+    await page.waitFor("!document.querySelector('#send').hidden");
+    assertEquals(await page.evaluate(answer), reply());
+    assertEquals(await page.evaluate(busy), "false");
+  },
+);
