@@ -92,7 +92,10 @@ export async function* readEvents(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     while (true) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error) => {
+        if (error?.name === "AbortError") throw error;
+        throw new ServerError("The connection to the server broke before the answer's end.", 0);
+      });
       if (done) throw new ServerError("The server closed the stream before its end.", 0);
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();

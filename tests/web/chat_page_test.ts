@@ -295,3 +295,30 @@ pageTest(
     assertEquals(await page.evaluate(busy), "false");
   },
 );
+
+pageTest(
+  "chat page says in words that the connection broke, and keeps what came",
+  { reply },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    // As from a server that is killed while it answers.
+    await page.evaluate(`(() => {
+      const event = { choices: [{ index: 0, delta: { content: "A small" } }] };
+      const bytes = new TextEncoder().encode("data: " + JSON.stringify(event) + "\\n\\n");
+      globalThis.fetch = () => Promise.resolve(new Response(new ReadableStream({
+        start(stream) {
+          stream.enqueue(bytes);
+          setTimeout(() => stream.error(new TypeError("network error")), 100);
+        },
+      })));
+    })()`);
+    await page.type("Hello");
+    await page.press("Enter");
+    await page.waitFor("!document.querySelector('#notice').hidden");
+    assertEquals(
+      await page.evaluate("document.querySelector('#notice').textContent"),
+      "The connection to the server broke before the answer's end.",
+    );
+    assertEquals(await page.evaluate(answer), "A small");
+  },
+);
