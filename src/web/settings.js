@@ -28,12 +28,27 @@ export function samplingFields() {
   };
 }
 
+/**
+ * The values kept by this browser, by the controls' ids; none where what is kept is something else: other programs that
+ * were served at this address share its storage.
+ * @returns {Record<string, unknown>}
+ */
+function keptValues() {
+  try {
+    return JSON.parse(localStorage.getItem("settings") ?? "{}") ?? {};
+  } catch {
+    return {};
+  }
+}
+
 /** Keeps the form's values over reloads of this browser. */
 export function rememberSettings() {
   const form = field("sampling");
   const controls = [...form.querySelectorAll("input, textarea")];
-  const stored = JSON.parse(localStorage.getItem("settings") ?? "{}");
-  for (const control of controls) control.value = stored[control.id] ?? control.value;
+  const kept = keptValues();
+  for (const control of controls) {
+    if (typeof kept[control.id] === "string") control.value = kept[control.id];
+  }
   form.addEventListener("input", () => {
     const values = controls.map((control) => [control.id, control.value]);
     localStorage.setItem("settings", JSON.stringify(Object.fromEntries(values)));

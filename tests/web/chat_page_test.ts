@@ -322,3 +322,17 @@ pageTest(
     assertEquals(await page.evaluate(answer), "A small");
   },
 );
+
+pageTest(
+  "chat page works though another application of the address left its own settings",
+  { reply },
+  async (page, server) => {
+    for (const left of ["{not JSON", "null", '{"temperature":{}}']) {
+      await page.evaluate(`localStorage.setItem('settings', ${JSON.stringify(left)})`);
+      await page.goto(server.url);
+      await page.waitFor("!document.querySelector('#send').disabled");
+      assertEquals(await page.evaluate("document.querySelector('#temperature').value"), "0.8");
+    }
+    assertEquals(page.errors, []);
+  },
+);
