@@ -336,3 +336,29 @@ pageTest(
     assertEquals(page.errors, []);
   },
 );
+
+pageTest(
+  "chat page sets each paragraph in the direction of its own script",
+  { reply: () => "مرحبا (test)\nand on" },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.type("مرحبا (test)");
+    /** Where the letters `from` to `to` of the answer begin, from the left. */
+    const left = (from: number, to: number) =>
+      page.evaluate(`(() => {
+        const range = document.createRange();
+        const text = document.querySelector('.assistant .text').firstChild;
+        range.setStart(text, ${from});
+        range.setEnd(text, ${to});
+        return range.getBoundingClientRect().left;
+      })()`);
+    assertEquals(
+      await page.evaluate("document.querySelector('#input').matches(':dir(rtl)')"),
+      true,
+    );
+    await page.press("Enter");
+    await page.waitFor(`${answer} === ${JSON.stringify("مرحبا (test)\nand on")}`);
+    assert(await left(7, 11) < await left(0, 5), "what comes later is on the left");
+    assert(await left(13, 16) < await left(17, 19), "and in the next paragraph on the right");
+  },
+);
