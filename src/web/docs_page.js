@@ -139,10 +139,12 @@ async function show() {
   const example =
     `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json' \\
   -d '{"messages": [{"role": "user", "content": "Hello"}], "stream": true}'`;
+  const keyNote = "Where the server asks for a key, add `-H 'Authorization: Bearer KEY'`.";
   routes.replaceChildren(
     make("h1", "", "Sparrow API"),
     make("p", "", api.info.description ?? ""),
     make("pre", "", make("code", "", example)),
+    make("p", "quiet", ...prose(keyNote)),
   );
   for (const [tag, entries] of tags) {
     contents.append(make("h2", "", tag));
@@ -155,7 +157,8 @@ async function show() {
       routes.append(routeSection(api, path, method, route, id));
     }
   }
-  if (location.hash) document.querySelector(location.hash)?.scrollIntoView();
+  // The hash may be anything, no selector among it.
+  document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
 show().catch((error) => {

@@ -362,3 +362,23 @@ pageTest(
     assert(await left(13, 16) < await left(17, 19), "and in the next paragraph on the right");
   },
 );
+
+pageTest(
+  "docs page is shown whatever follows the # of its address, and says where a key goes",
+  {},
+  async (page, server) => {
+    const shown = "document.querySelectorAll('section.route').length > 0";
+    for (const hash of ["#/paths/~1v1~1models", "#1", "#%", "#post-tokenize"]) {
+      await page.goto("about:blank");
+      await page.goto(`${server.url}/docs${hash}`);
+      await page.waitFor(shown);
+    }
+    assert(await page.evaluate("scrollY") > 1000, "the section named is scrolled to");
+    assertStringIncludes(
+      await page.evaluate("document.querySelector('#routes').textContent"),
+      "Authorization: Bearer KEY",
+    );
+    assertEquals(page.errors, []);
+  },
+  ["sesame"],
+);
