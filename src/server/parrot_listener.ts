@@ -118,7 +118,7 @@ async function handle(
     signal,
   });
   if (signal.aborted) return;
-  if (answer) return send(response, answer.status, answer.body);
+  if (answer) return send(response, answer.status, answer.body, answer.headers);
   if (method === "GET" && body.length > 0) {
     let fields: Record<string, unknown>;
     try {
@@ -211,9 +211,15 @@ function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Arra
   });
 }
 
-function send(response: ServerResponse, status: number, body: unknown): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   const text = JSON.stringify(body);
   response.writeHead(status, {
+    ...headers,
     "content-type": "application/json",
     "content-length": new TextEncoder().encode(text).length,
   });

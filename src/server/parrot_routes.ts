@@ -28,7 +28,7 @@ export function parrotRoutes(router: AppRouter, wire: ParrotWire): void {
       signal: c.req.raw.signal,
     });
     if (!result) return c.notFound();
-    return Response.json(result.body, { status: result.status });
+    return Response.json(result.body, { status: result.status, headers: result.headers });
   };
   for (
     const path of [

@@ -20,6 +20,7 @@ export interface WireRequest {
 export interface WireAnswer {
   status: number;
   body: unknown;
+  headers?: Record<string, string>;
 }
 
 type Handler = (request: WireRequest, parameter: string) => unknown | Promise<unknown>;
@@ -77,7 +78,8 @@ export class ParrotWire {
       const handler = methods[request.method];
       if (!handler) {
         const error = `${request.method} ${request.path}: expected ${Object.keys(methods)}`;
-        return { status: 405, body: { error, traceback: "" } };
+        const headers = { Allow: Object.keys(methods).join(", ") };
+        return { status: 405, body: { error, traceback: "" }, headers };
       }
       try {
         const parameter = decoded(match[1] ?? "");

@@ -258,6 +258,15 @@ Deno.test("parrot unknown paths and methods are JSON errors too", async () => {
   await using server = await startParrot();
   assertClientError(await server.send("GET", "/v1/nothing"), 404, "Not Found");
   assertClientError(await server.send("PUT", "/v1/session", {}), 405, "PUT");
+  for (
+    const refused of [
+      await server.fetch(new Request("http://localhost/v1/session/1", { method: "PUT" })),
+      await fetch(`${server.base}/v1/session/1`, { method: "PUT" }),
+    ]
+  ) {
+    assertEquals([refused.status, refused.headers.get("Allow")], [405, "GET, DELETE"]);
+    await refused.body?.cancel();
+  }
   const models = await server.send("GET", "/v1/models");
   assertEquals(models.status, 200, "other routes of the server answer on this port as well");
 });
