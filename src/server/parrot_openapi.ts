@@ -140,7 +140,15 @@ export function describeParrotRoutes(router: AppRouter): void {
       request: {
         ...(path.includes("{id}") ? { params: idParameter } : {}),
         ...(query ? { query } : {}),
-        ...(body ? { body: { content: { "application/json": { schema: body } } } } : {}),
+        ...(body
+          ? {
+            // A DELETE may say the same in its query.
+            body: {
+              required: method === "post",
+              content: { "application/json": { schema: body } },
+            },
+          }
+          : {}),
       },
       responses: {
         200: {

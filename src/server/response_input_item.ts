@@ -50,7 +50,9 @@ export const inputItemsQuerySchema = z.object({
     "expected a whole number from 1 to 100",
   ).min(1, "expected 1 to 100").max(100, "expected 1 to 100").default(20).openapi({
     type: "integer",
-    description: "Items at most.",
+    minimum: 1,
+    maximum: 100,
+    description: "Items at most. Default 20.",
   }),
   order: z.enum(["asc", "desc"], 'expected "asc" or "desc"').default("desc").openapi({
     description: "`desc`: the latest first.",

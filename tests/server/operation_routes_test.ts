@@ -134,6 +134,7 @@ Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas 
   const document = await (await get("/openapi.json")).json();
   await app.shutdown(0);
   assertEquals(document.openapi, "3.1.0");
+  type Posted = { post?: { requestBody?: { required?: boolean } } };
   type Operation = { operationId: string; responses: Record<string, object> };
   const operations = Object.entries(document.paths as Record<string, Record<string, Operation>>)
     .flatMap(([path, methods]) =>
@@ -172,6 +173,13 @@ Deno.test("GET /openapi.json describes every route in OpenAPI 3.1, with schemas 
   const chat = document.components.schemas.ChatCompletionRequest;
   assertEquals(chat.required, ["messages"]);
   assertEquals(chat.properties.temperature.maximum, 2);
+  // Generated clients send no body where one may be absent.
+  for (const [path, { post }] of Object.entries(document.paths as Record<string, Posted>)) {
+    if (post?.requestBody) assertEquals([path, post.requestBody.required], [path, true]);
+  }
+  const items = document.paths["/v1/responses/{id}/input_items"].get.parameters;
+  const { schema } = items.find(({ name }: { name: string }) => name === "limit");
+  assertEquals([schema.minimum, schema.maximum], [1, 100]);
 });
 
 Deno.test("shutdown refuses new work, waits for the running, and resolves to none cancelled", async () => {
