@@ -55,16 +55,16 @@ export class IndexedPrefix implements Disposable {
     return this.pages.length * PAGE_TOKENS;
   }
 
-  /** Builds the indexes while the caller waits. */
-  buildNow(): void {
+  #buildNow(): void {
     for (; this.layersBuilt < this.shape.layers; this.layersBuilt++) {
       this.context.buildNow(this.layersBuilt, BUILD_TARGET, this.fixed);
     }
     this.state = "ready";
   }
 
-  /** Builds the indexes on other threads, a few layers at a time. */
-  startBuild(): void {
+  /** Builds the indexes on other threads, a few layers at a time, or all while the caller waits. */
+  build(wait: boolean): void {
+    if (wait) return this.#buildNow();
     this.state = "building";
     this.built = this.#build().then(() => {
       if (this.#disposed) return;

@@ -1,5 +1,7 @@
 import type { AttentionBudget, KvContext } from "../../ffi/kv_context.ts";
-import type { IndexedPrefix } from "./indexed_prefix.ts";
+import type { IndexedPrefix, WrittenPage } from "./indexed_prefix.ts";
+import type { PageTransit } from "./page_transit.ts";
+import type { PrefixShelf } from "./prefix_shelf.ts";
 
 /**
  * The retrieval of one sequence, from the first step of its prompt until it leaves. It decodes by retrieval while its prefix is ready,
@@ -8,6 +10,8 @@ import type { IndexedPrefix } from "./indexed_prefix.ts";
 export class KvSession {
   /** The page after the last one reported as no longer needed on the GPU. */
   vacated: number;
+  /** Once the prompt of a sequence that leads is read: the pages that its prefix still lacks. */
+  rest: readonly WrittenPage[] = [];
 
   /**
    * @param promptTokens tokens to read before the sequence decodes
@@ -31,5 +35,17 @@ export class KvSession {
   /** Keys and values in CPU memory. */
   get context(): KvContext {
     return this.prefix.context;
+  }
+
+  /**
+   * Moves what the steps of prompt and answer have not, and has the index built. Where the cache held a long prompt and answers are short,
+   * each would leave a part, and compute the prompt's end again for an index that never comes to be. Blocks.
+   */
+  takeRest(transit: PageTransit, shelf: PrefixShelf<IndexedPrefix>, wait: boolean): void {
+    const { prefix, rest } = this;
+    if (prefix.state !== "reading" || rest.length === 0 || !shelf.holds(rest)) return;
+    transit.move(rest.map(({ page }) => page), prefix.context);
+    prefix.pages.push(...rest);
+    prefix.build(wait);
   }
 }

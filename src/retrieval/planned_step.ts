@@ -1,4 +1,4 @@
-import type { AttendResult } from "../../ffi/kv_context.ts";
+import type { AttendResult, KvContextShape } from "../../ffi/kv_context.ts";
 import type { StepPass } from "../gpu/pass.ts";
 import type { KvSession } from "./kv_session.ts";
 
@@ -18,4 +18,13 @@ export interface PlannedStep {
   /** Keys in CPU memory, of all query heads of all rows that retrieve. */
   keysHeld: number;
   result: AttendResult;
+}
+
+/** Room for what `count` rows find, all heads of a layer. */
+export function emptyResult({ heads, stride }: KvContextShape, count: number): AttendResult {
+  return {
+    output: new Float32Array(count * heads * stride),
+    lse: new Float32Array(count * heads),
+    reports: new Float32Array(count * heads * 3),
+  };
 }

@@ -57,6 +57,11 @@ export class PrefixShelf<Prefix extends ShelvedPrefix> {
     return { page, writes: this.#writes.get(page) ?? 0 };
   }
 
+  /** Whether no page was written since it was taken. */
+  holds(pages: readonly WrittenPage[]): boolean {
+    return pages.every(({ page, writes }) => writes === (this.#writes.get(page) ?? 0));
+  }
+
   /**
    * The longest prefix whose pages are all among the first `known` of `pages`, unchanged. One still being read counts when its reader
    * holds the same pages: `reading` gives them.
@@ -94,12 +99,11 @@ export class PrefixShelf<Prefix extends ShelvedPrefix> {
   give(prefix: Prefix): void {
     prefix.owners--;
     prefix.lastUse = ++this.#clock;
-    const current = ({ page, writes }: WrittenPage) => writes === (this.#writes.get(page) ?? 0);
     for (const one of this.#prefixes) {
       if (one.owners > 0) continue;
       // One that is being built is kept, too: where answers are short, each ends before the index that the next question wants.
       const wanted = one.state === "ready" || one.state === "building";
-      if (!wanted || !one.pages.every(current)) this.#drop(one);
+      if (!wanted || !this.holds(one.pages)) this.#drop(one);
     }
     const idle = [...this.#prefixes].filter(({ owners }) => owners === 0);
     idle.sort((a, b) => a.lastUse - b.lastUse);

@@ -1,4 +1,4 @@
-import type { AttendResult, KvContextShape } from "../../ffi/kv_context.ts";
+import type { KvContextShape } from "../../ffi/kv_context.ts";
 import { KvContext } from "../../ffi/kv_context.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { StepPass } from "../gpu/pass.ts";
@@ -15,7 +15,7 @@ import { IndexedPrefix } from "./indexed_prefix.ts";
 import { KvSession } from "./kv_session.ts";
 import { PageTransit } from "./page_transit.ts";
 import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
-import type { PlannedStep, SampledRows } from "./planned_step.ts";
+import { emptyResult, type PlannedStep, type SampledRows } from "./planned_step.ts";
 import { PrefixShelf } from "./prefix_shelf.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
 import type { RetrievalLoad } from "./retrieval_load.ts";
@@ -215,7 +215,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
         retrieving,
         samples,
         keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
-        result: this.#results(retrieving.length),
+        result: emptyResult(this.#contextShape, retrieving.length),
       }
       : undefined;
     this.#busy?.begin(this.#steps, performance.now());
@@ -318,14 +318,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** Forgets the sequence of a slot. Its prefix stays in CPU memory while others use it, or may. */
   leave(slot: number): void {
     const session = this.#sessions.get(slot);
-    if (!session) return;
-    const { prefix } = session;
-    this.#sessions.delete(slot);
-    this.#vacant = this.#vacant.filter((pages) => pages.slot !== slot);
-    this.#tables.delete(prefix);
-    // Others may have counted on what it was reading.
-    if (session.leads && prefix.state === "reading") prefix.state = "failed";
-    this.#shelf.give(prefix);
+    session?.takeRest(this.#transit, this.#shelf, this.#waitForIndex);
+    this.#forget(slot);
   }
 
   /** Tokens at the end of a prompt to be computed though cached: an index is built from a prompt's own queries, unless these pages have one. */
@@ -363,11 +357,23 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
 
   /** Frees everything, after the layers whose indexes are being built. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const slot of [...this.#sessions.keys()]) this.leave(slot);
+    for (const slot of [...this.#sessions.keys()]) this.#forget(slot);
     await this.#shelf.close();
     this.#queries.dispose();
     this.#busy?.[Symbol.dispose]();
     this.#transit[Symbol.dispose]();
+  }
+
+  #forget(slot: number): void {
+    const session = this.#sessions.get(slot);
+    if (!session) return;
+    const { prefix } = session;
+    this.#sessions.delete(slot);
+    this.#vacant = this.#vacant.filter((pages) => pages.slot !== slot);
+    this.#tables.delete(prefix);
+    // Others may have counted on what it was reading.
+    if (session.leads && prefix.state === "reading") prefix.state = "failed";
+    this.#shelf.give(prefix);
   }
 
   /** A session for a sequence that starts to read its prompt, if it is to decode by retrieval. */
@@ -464,10 +470,12 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       if (!session.leads) return;
       this.#tables.set(prefix, row.pages);
       this.#take(prefix, row, Math.min(prefix.goal, Math.floor(computed / PAGE_TOKENS)));
-      if (prefix.end < prefix.goal || computed < session.promptTokens) return;
+      if (computed < session.promptTokens) return;
+      const rest = row.pages.slice(prefix.end, prefix.goal);
+      session.rest = rest.map((page) => this.#shelf.written(page));
+      if (rest.length > 0) return;
       this.#tables.delete(prefix);
-      if (this.#waitForIndex) prefix.buildNow();
-      else prefix.startBuild();
+      prefix.build(this.#waitForIndex);
       return;
     }
     if (prefix.state !== "ready" || computed < session.promptTokens) return;
@@ -487,14 +495,5 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     if (pages.length === 0) return;
     this.#transit.move(pages, prefix.context);
     prefix.pages.push(...pages.map((page) => this.#shelf.written(page)));
-  }
-
-  #results(count: number): AttendResult {
-    const { heads, stride } = this.#contextShape;
-    return {
-      output: new Float32Array(count * heads * stride),
-      lse: new Float32Array(count * heads),
-      reports: new Float32Array(count * heads * 3),
-    };
   }
 }

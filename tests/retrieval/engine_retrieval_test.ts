@@ -134,6 +134,22 @@ test("Engine indexes a conversation once when it has grown beyond the crossover"
   assertEquals(seen, [[0, 900], [0, 21], [1, 512], [1, 21]]);
 });
 
+test("Engine indexes a long prompt that the cache held, though the answer has fewer steps than moving it takes", async () => {
+  const retrieval = { crossover: 1000, waitForIndex: true };
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 6144, maxSequences: 4, retrieval }),
+  );
+  const ids = Array.from({ length: 320 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  // 75 pages go to the CPU, 64 of them in a step: dense at first, then read again from its end on, in one step.
+  const prompt = ids.slice(0, 5500);
+  const dense = await generate(engine, prompt, 20, { kind: "dense" });
+  const [first, second] = [await generate(engine, prompt, 1), await generate(engine, prompt, 20)];
+  assertEquals([first.cached, second.cached], [prompt.length - 512, prompt.length - 1]);
+  const { shared, idleBytes, cpuBytes, tokens } = engine.load().retrieval!;
+  assertEquals([shared, idleBytes, tokens], [0, cpuBytes, 19]);
+  assertEquals(dense.out.slice(0, 1), first.out);
+});
+
 test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
   const retrieval = { last: 128, idleBytes: 0 };
   await using engine = await Engine.open(() =>
