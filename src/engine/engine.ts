@@ -212,8 +212,10 @@ export class Engine implements AsyncDisposable {
       scope: request.cacheScope,
       criteria: request.criteria,
       priority: request.priority,
-      // Nothing is decoded: no context is to be kept elsewhere for it.
-      decode: embed ? { kind: "dense" } : request.decode ?? this.#options.decode,
+      // Nothing is decoded: no context is to be kept elsewhere for it. A prompt that is only filled is read for those who go on with it.
+      decode: embed || (echo && maxTokens === 0)
+        ? { kind: "dense" }
+        : request.decode ?? this.#options.decode,
       scores: top === undefined ? undefined : new TokenScores({ top, prompt: echo }),
       pooled: embed && this.#pooled(prompt.length, embed.dimensions),
       constraint,

@@ -150,6 +150,28 @@ test("Engine indexes a long prompt that the cache held, though the answer has fe
   assertEquals(dense.out.slice(0, 1), first.out);
 });
 
+test("Engine builds no index of a text that it only scores, but of one that it is to go on with", async () => {
+  const retrieval = { crossover: 600, waitForIndex: true };
+  await using engine = await Engine.open(
+    () => openModel({ path, contextLength: 2048, maxSequences: 4, retrieval }),
+  );
+  const ids = Array.from({ length: 60 }, (_, i) => engine.tokenize(`${i}: ${text}`)).flat();
+  const request = { sampling: greedy, maxTokens: 0 };
+  const kept: boolean[] = [];
+  for (const [id, more] of [["scored", { echo: true, logprobs: 0 }], ["filled", {}]] as const) {
+    const parts = [{ type: "tokens" as const, ids: ids.slice(0, 1000) }];
+    const scored: unknown[] = [];
+    for await (
+      const event of engine.submit({ ...request, ...more, id, prompt: { type: "parts", parts } })
+    ) {
+      if (event.type === "prompt") scored.push(...event.logprobs ?? []);
+    }
+    assertEquals(scored.length, id === "scored" ? 1000 : 0);
+    kept.push(engine.load().retrieval!.cpuBytes > 0);
+  }
+  assertEquals(kept, [false, true]);
+});
+
 test("Engine goes on densely while an index is built, and reads many streams beside one that retrieves", async () => {
   const retrieval = { last: 128, idleBytes: 0 };
   await using engine = await Engine.open(() =>
