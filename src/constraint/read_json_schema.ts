@@ -1,4 +1,5 @@
 import { ConstraintError } from "../common/errors.ts";
+import { checkValues } from "./check_values.ts";
 import { checkConjunctions } from "./conjunction.ts";
 import { withoutOtherFormat } from "./other_formats.ts";
 import { inexactNumber, pointerPart } from "./exact_numbers.ts";
@@ -37,6 +38,7 @@ export function readJsonSchema(schema: unknown, keeping: SchemaKeeping = "all"):
     const { type } = Object(schema);
     return type === undefined ? true : { type };
   }
+  checkValues(schema);
   const reader = new SchemaReader(schema, keeping);
   const find = (reference: string) => reader.follow(reference);
   try {
@@ -248,7 +250,8 @@ const plain = { enumerable: true, configurable: true, writable: true };
 
 /** Whether a regular expression has groups that look ahead or behind, or refers back to groups: by what is no character of a class and not escaped. */
 function looksAround(pattern: string): boolean {
-  const bare = pattern.replace(/\\[^1-9k]/gs, "").replace(/\[\^?\]?[^\]]*\]/g, "");
+  // A class that does not end goes to the end of the pattern: looked for from each bracket anew, it would take the square of its length.
+  const bare = pattern.replace(/\\[^1-9k]/gs, "").replace(/\[\^?\]?[^\]]*(?:\]|$)/g, "");
   return /\(\?<?[=!]|\\[1-9k]/.test(bare);
 }
 

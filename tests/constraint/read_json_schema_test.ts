@@ -286,6 +286,33 @@ Deno.test("readJsonSchema refuses what cannot be kept, naming keyword and path",
   readJsonSchema(deep(40));
 });
 
+Deno.test("readJsonSchema refuses more values than it could read in a moment, before it reads them", () => {
+  const names = Array.from({ length: 140_000 }, (_, i) => `r${i}`);
+  const schemas = Object.fromEntries(names.map((name) => [name, true]));
+  for (
+    const schema of [
+      { $defs: schemas },
+      { properties: schemas },
+      { anyOf: Object.values(schemas) },
+      { required: names },
+      { enum: names },
+      { examples: names },
+    ]
+  ) {
+    const words = "JSON schema: more than 131072 values within it";
+    assertThrows(() => readJsonSchema(schema), ConstraintError, words);
+  }
+});
+
+Deno.test("readJsonSchema takes long hostile patterns in its stride", () => {
+  for (const start of ["[", "[^", "[[:"]) {
+    const began = performance.now();
+    readJsonSchema({ pattern: start.repeat(100_000) });
+    const ms = performance.now() - began;
+    assert(ms < 1000, `${start}: ${ms} ms`);
+  }
+});
+
 Deno.test("readJsonSchema refuses numbers that JSON's parser does not keep, and takes the largest that it does", () => {
   const cases: [string, string][] = [
     ['{"const":9007199254740993}', "#/const was read as 9007199254740992, expected"],
