@@ -14,11 +14,15 @@ const MAX_PROCESSES = 4;
 
 const processes = new FewAtATime(MAX_PROCESSES, Infinity);
 
+/** Characters of a pattern that may be compiled in place: a class escape takes 10 µs of that, and with the flags i and u some 100. */
+const longestCheap = 512;
+
 /**
  * Whether a pattern may run in place on a text of up to 4096 characters: with one quantifier, and none on a group, it costs at most their
  * square (about 10 ms); with none, 2 ** 8 ways from each of them. Every alternative doubles the ways, and a back reference adds a power.
  */
-function isCheap(pattern: string, text: string): boolean {
+function isCheap(pattern: string, flags: string, text: string): boolean {
+  if (pattern.length > longestCheap || /[uv]/.test(flags)) return false;
   if (text.length > 4096 || /\\[1-9k]/.test(pattern)) return false;
   const bare = pattern.replace(/\\./g, "x").replace(/\[[^\]]*\]/g, "x").replace(/\(\?/g, "(");
   const quantifiers = bare.replace(/([*+?}])\?/g, "$1").match(/[*+?{]/g)?.length ?? 0;
@@ -46,7 +50,7 @@ export async function extractRegex(
   turn?: Turn,
 ): Promise<string> {
   const inProcess = () => executeInProcess({ text, pattern, flags, group }, turn?.signal);
-  const value = isCheap(pattern, text)
+  const value = isCheap(pattern, flags, text)
     ? execute(text, pattern, flags, group)
     : await processes.run("patterns", inProcess, turn);
   if (value === null) {

@@ -1,4 +1,5 @@
 import type { Turn } from "../common/few_at_a_time.ts";
+import { checkPattern } from "./check_pattern.ts";
 import { GraphError } from "./graph_error.ts";
 import { extractRegex } from "./regex_extract.ts";
 
@@ -48,7 +49,7 @@ function parseTransform(value: unknown): Transform {
       const flags = step.flags === undefined ? "" : text("flags");
       const pattern = text("pattern");
       try {
-        new RegExp(pattern, flags);
+        checkPattern(pattern, flags);
       } catch (error) {
         throw new GraphError("invalid", `transform regex: ${(error as Error).message}`);
       }

@@ -213,6 +213,52 @@ Deno.test("transforms of parameters are applied to calls of every kind", async (
   );
 });
 
+Deno.test("parseTransforms looks at patterns of many classes in a moment, and refuses what is none", () => {
+  const regex = (pattern: string, flags: string) =>
+    parseTransforms([{ kind: "regex", pattern, flags }]);
+  // The first use of a property loads its characters.
+  regex("\\p{RGI_Emoji}\\p{L}\\P{Assigned}", "v");
+  for (const piece of ["\\p{RGI_Emoji}", "[\\p{L}--\\p{Lu}]", "\\P{Assigned}", "(?i:\\W)"]) {
+    const began = performance.now();
+    regex(piece.repeat(400), "v");
+    const ms = performance.now() - began;
+    assertLess(ms, 500, `${piece}: ${ms} ms`);
+  }
+  for (
+    const [pattern, flags] of [
+      ["\\p{Nope}", "u"],
+      ["\\p", "u"],
+      ["\\p{RGI_Emoji}", "u"],
+      ["\\P{RGI_Emoji}", "v"],
+      ["[\\p{L}-z]", "u"],
+      ["[\\p{L}&&\\d--a]", "v"],
+      ["[\\p{L}", "v"],
+      ["a", "uv"],
+      ["a", "ii"],
+    ]
+  ) {
+    assertThrows(() => regex(pattern, flags), GraphError, "transform regex: Invalid");
+  }
+  assertThrows(
+    () => regex("\\p{L}(", "iu"),
+    GraphError,
+    "transform regex: Invalid regular expression: /\\p{L}(/iu: Unterminated group",
+  );
+});
+
+Deno.test("transform regex of many classes is compiled in a process, not in the server", async () => {
+  let turns = 0;
+  const timer = setInterval(() => turns++, 10);
+  const pattern = "[\\S]".repeat(4000) + "x";
+  await assertRejects(() => apply([{ kind: "regex", pattern, flags: "iu" }], "a"), GraphError);
+  clearInterval(timer);
+  assertLess(1, turns);
+  assertEquals(
+    await apply([{ kind: "regex", pattern: "\\p{Lu}\\w+", flags: "u" }], "an Émile"),
+    "Émile",
+  );
+});
+
 Deno.test("parseTransforms refuses what it does not know", () => {
   for (
     const bad of [
