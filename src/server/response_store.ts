@@ -13,7 +13,7 @@ interface Entry extends StoredResponse {
   characters: number;
 }
 
-/** Responses in memory, each for the key that it was made with. Where they have more characters than there is room for, those unused for longest go. */
+/** Responses in memory, each for the key that it was made with. Where they have more characters than there is room for, those unused for longest go of the key that has most: nobody can make the server forget others'. */
 export class ResponseStore {
   readonly #room: number;
   /** In the order of their latest use. */
@@ -21,6 +21,8 @@ export class ResponseStore {
   /** The responses of each item, several where they go on with one another. */
   readonly #owners = new Map<string, Set<string>>();
   #characters = 0;
+  /** Characters of each tenant's. */
+  readonly #held = new Map<string, number>();
 
   /** Keeps up to `room` characters. */
   constructor(room: number) {
@@ -39,10 +41,8 @@ export class ResponseStore {
       else this.#owners.set(item.id, new Set([id]));
     }
     this.#characters += characters;
-    for (const oldest of this.#entries.keys()) {
-      if (this.#characters <= this.#room) break;
-      this.#remove(oldest);
-    }
+    this.#held.set(tenant, this.#heldBy(tenant) + characters);
+    while (this.#characters > this.#room) this.#remove(this.#next());
   }
 
   /** The response of this id, if it is the tenant's. */
@@ -68,8 +68,23 @@ export class ResponseStore {
     return true;
   }
 
+  /** The one to go first. */
+  #next(): string {
+    let most = "";
+    for (const tenant of this.#held.keys()) {
+      if (this.#heldBy(tenant) > this.#heldBy(most)) most = tenant;
+    }
+    for (const [id, { tenant }] of this.#entries) if (tenant === most) return id;
+    throw new RangeError(`no response of the key that holds ${this.#heldBy(most)} characters`);
+  }
+
+  #heldBy(tenant: string): number {
+    return this.#held.get(tenant) ?? 0;
+  }
+
   #remove(id: string): void {
-    const { response, input, characters } = this.#entries.get(id)!;
+    const { response, input, characters, tenant } = this.#entries.get(id)!;
+    this.#held.set(tenant, this.#heldBy(tenant) - characters);
     this.#entries.delete(id);
     this.#characters -= characters;
     for (const item of [...input, ...response.output]) {

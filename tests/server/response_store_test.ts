@@ -49,6 +49,19 @@ Deno.test("ResponseStore shows a tenant's responses to nobody else", () => {
   assertEquals(store.get("mine", "a")?.response.id, "a");
 });
 
+Deno.test("ResponseStore makes room among the responses of the tenant that has most", () => {
+  const one = JSON.stringify([stored("a", "x".repeat(100)).response, []]).length;
+  const store = new ResponseStore(3 * one);
+  store.put("mine", stored("a", "x".repeat(100)));
+  for (const id of ["b", "c", "d", "e"]) store.put("theirs", stored(id, "x".repeat(100)));
+  assertEquals(store.get("mine", "a")?.response.id, "a");
+  assertEquals(["b", "c", "d", "e"].filter((id) => store.get("theirs", id)), ["d", "e"]);
+  // One that is larger than what its tenant has room for goes itself.
+  store.put("theirs", stored("f", "x".repeat(100 + 2 * one)));
+  assertEquals(store.get("theirs", "f"), undefined);
+  assertEquals(store.get("mine", "a")?.response.id, "a");
+});
+
 Deno.test("ResponseStore has an item as long as any response that holds it", () => {
   const store = new ResponseStore(1 << 20);
   const first = stored("a", "x");
