@@ -7,6 +7,7 @@ import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepLimits, type StepRow } from "./step.ts";
+import { type Reader, withShortPrompts } from "./short_prompts.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** Scheduling policy. */
@@ -194,7 +195,7 @@ export class Scheduler {
     const earliest = hold === "none" ? Infinity : hold === "all" ? -Infinity : this.#earliest();
     let kind: StepKind = "decode";
     let admitting = true;
-    for (const sequence of this.#readers(overdue)) {
+    for (const { sequence, most } of this.#readers(overdue, budget)) {
       if (budget <= 0) break;
       const first = sequence === overdue || isPressing(urgency(sequence));
       if (!first && sequence.priority > earliest) continue;
@@ -207,7 +208,7 @@ export class Scheduler {
         if (admitting) this.#admit(sequence, prefix, sequence === overdue);
       }
       if (sequence.state !== "running") continue;
-      const tokens = Math.min(budget, sequence.prefillEnd - sequence.computed);
+      const tokens = Math.min(budget, most, sequence.prefillEnd - sequence.computed);
       sequence.prefillEnd -= unreadEnd(sequence, tokens);
       put(sequence, tokens);
       budget -= tokens;
@@ -356,16 +357,18 @@ export class Scheduler {
 
   /**
    * Sequences with a prompt to read, resident or waiting, in the order in which they get the step's tokens: first
-   * the overdue one whose turn it is, then by their own or their followers' seniority.
+   * the overdue one whose turn it is, then by their own or their followers' seniority, but for short ones behind a long one.
    */
-  #readers(overdue: Sequence | undefined): Sequence[] {
-    return this.#resident
+  #readers(overdue: Sequence | undefined, budget: number): Reader[] {
+    const readers = this.#resident
       .filter((sequence) => sequence.state === "running" && sequence.prefilling)
       .concat([...this.#waiting])
       .sort((a, b) => {
         if (a === overdue || b === overdue) return a === overdue ? -1 : 1;
         return bySeniority(urgency(a), urgency(b));
       });
+    const match = (sequence: Sequence) => matchPrefix(this.#blocks, sequence, this.#limits);
+    return withShortPrompts(readers, budget, match);
   }
 
   /** Makes room for one more position of `sequence`; false when it must sit this step out. */
@@ -491,8 +494,7 @@ interface InFlightRow {
   sample: boolean;
 }
 
-const none = new Uint32Array(0);
-
+const none = new Uint32Array();
 function slots(limits: StepLimits): number[] {
   return Array.from({ length: limits.maxSequences }, (_, i) => limits.maxSequences - 1 - i);
 }
