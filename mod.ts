@@ -36,7 +36,7 @@ export type { ModelOptions } from "./src/engine/open_model.ts";
 export type { RunnerOptions } from "./src/engine/runner.ts";
 export type { RetrievalOptions } from "./src/retrieval/retrieval_options.ts";
 export type { WindowOptions } from "./src/retrieval/window.ts";
-export type { SchedulerOptions } from "./src/engine/scheduler.ts";
+export type { SchedulerOptions } from "./src/engine/scheduler_options.ts";
 export type { KvType } from "./src/kernels/attention_shape.ts";
 export type { Activations } from "./src/model/transformer_options.ts";
 export {

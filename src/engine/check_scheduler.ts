@@ -1,4 +1,4 @@
-import type { SchedulerOptions } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 
 const counts = ["maxWaiting", "mixedStepTokens", "latencyRows", "overdueShare"] as const;
 

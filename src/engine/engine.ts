@@ -13,7 +13,8 @@ import type { ModelOpener, OpenedModel } from "./opened_model.ts";
 import { PooledText } from "./pooled_text.ts";
 import { Preparation } from "./preparation.ts";
 import { ActiveRequest, type GenerationListener } from "./request.ts";
-import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import { Sequence } from "./sequence.ts";
 import { TokenScores } from "./token_scores.ts";
 import type { DecodePolicy, EngineLoad, GenerateRequest, Generation, ModelInfo } from "./types.ts";
@@ -102,7 +103,7 @@ export class Engine implements AsyncDisposable {
    * queue is full; a bad prompt and a lost device reach the listener.
    */
   start(request: GenerateRequest, listener: GenerationListener): () => void {
-    this.#scheduler.checkCapacity();
+    this.#scheduler.checkCapacity(request.cacheScope);
     if (!request.constraint || request.maxTokens === 0) return this.#start(request, listener);
     this.#constrained ??= new ConstrainedStarts(
       this.#model.codec,

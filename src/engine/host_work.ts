@@ -4,6 +4,7 @@ import { fromErrorWire } from "./error_wire.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { FromHost, HostCall, HostEvent, ToHost } from "./host_messages.ts";
 import { noUsage } from "./no_usage.ts";
+import { mayWait } from "./may_wait.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import type { GenerateRequest, Generation } from "./types.ts";
 
@@ -46,7 +47,7 @@ export class HostWork {
   #waiting = 0;
   #nextCall = 0;
 
-  /** `id` names the model in messages; of requests that wait for their first step at most `maxWaiting` are taken. */
+  /** `id` names the model in messages; of requests that wait for their first step at most `maxWaiting` are taken, but for a few of scopes that have few. */
   constructor(id: string, maxWaiting: number) {
     this.#id = id;
     this.#maxWaiting = maxWaiting;
@@ -72,7 +73,7 @@ export class HostWork {
     if (this.#requests.has(request.id)) {
       throw new TypeError(`request ${request.id} is already running`);
     }
-    if (this.#waiting >= this.#maxWaiting) {
+    if (this.#waiting >= this.#maxWaiting && !this.#mayWait(request.cacheScope ?? "")) {
       throw new CapacityError(
         `${this.#waiting} requests wait for ${this.#id}, at most ${this.#maxWaiting} may`,
         this.#retry.seconds(this.#waiting),
@@ -96,6 +97,11 @@ export class HostWork {
     this.#waiting++;
     if (this.#send) this.#sendRequest(tracked, this.#send);
     return stream;
+  }
+
+  #mayWait(scope: string): boolean {
+    const waiting = [...this.#requests.values()].filter(({ started }) => !started);
+    return mayWait(waiting.map(({ request }) => request.cacheScope ?? ""), scope, this.#maxWaiting);
   }
 
   /** Asks; waits for a host when none is ready. */

@@ -1,5 +1,7 @@
 import { CapacityError } from "../common/errors.ts";
 import { BlockManager, type CachedPrefix } from "./block_manager.ts";
+import { FairTurns } from "./fair_turns.ts";
+import { mayWait } from "./may_wait.ts";
 import { follow, isFollowing, urgency } from "./prefix_following.ts";
 import { matchPrefix } from "./match_prefix.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
@@ -7,33 +9,9 @@ import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
 import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepLimits, type StepRow } from "./step.ts";
+import { schedulerDefaults, type SchedulerOptions } from "./scheduler_options.ts";
 import { type Reader, withShortPrompts } from "./short_prompts.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
-
-/** Scheduling policy. */
-export interface SchedulerOptions {
-  /** Requests that may wait; one more is refused with `CapacityError`. Default 256. */
-  maxWaiting: number;
-  /**
-   * Tokens of a step while latency work decodes, so that a long prompt does not stall running streams; twice as many while only throughput
-   * work does. Half of them are for prompts, however many rows decode. Default: what the runner says, else 128.
-   */
-  mixedStepTokens?: number;
-  /** Rows that decode while latency work is resident; throughput work fills what it leaves, at least one row. Default: no limit. */
-  latencyRows: number;
-  /** Milliseconds after which a waiting request is overdue. Default 5,000. */
-  patienceMs: number;
-  /** One admission in so many goes to the oldest overdue request. Default 8. */
-  overdueShare: number;
-}
-
-/** Defaults of `SchedulerOptions`. */
-export const schedulerDefaults: Readonly<SchedulerOptions> = {
-  maxWaiting: 256,
-  latencyRows: Number.MAX_SAFE_INTEGER,
-  patienceMs: 5000,
-  overdueShare: 8,
-};
 
 /** What a collected step says of one sequence. `token` is absent when a prompt of `maxTokens: 0` is computed. */
 export interface StepResult {
@@ -67,6 +45,7 @@ export class Scheduler {
   /** Slots whose sequences have left since the last call of `takeLeft`. */
   #left: number[] = [];
   #arrivals = 0;
+  readonly #turns = { latency: new FairTurns(), throughput: new FairTurns() };
   /** Where round-robin among capped throughput rows starts. */
   #turn = 0;
   readonly #retry = new RetryEstimate();
@@ -119,15 +98,14 @@ export class Scheduler {
     return Math.min(this.#limits.contextLength, this.#limits.pagesTotal * PAGE_TOKENS);
   }
 
-  /** Throws the `CapacityError` that `add` would throw now. */
-  checkCapacity(): void {
+  /** Throws the `CapacityError` that `add` would throw now for a sequence of `scope`. */
+  checkCapacity(scope = ""): void {
     // Pre-empted sequences wait too, but were let in before.
-    let waiting = 0;
-    for (const sequence of this.#waiting) if (sequence.cachedTokens < 0) waiting++;
-    if (waiting < this.options.maxWaiting) return;
+    const scopes = [...this.#waiting].filter((one) => one.cachedTokens < 0).map((one) => one.scope);
+    if (mayWait(scopes, scope, this.options.maxWaiting)) return;
     throw new CapacityError(
-      `${waiting} requests are waiting, at most ${this.options.maxWaiting} may`,
-      this.#retry.seconds(waiting),
+      `${scopes.length} requests are waiting, at most ${this.options.maxWaiting} may`,
+      this.#retry.seconds(scopes.length),
     );
   }
 
@@ -146,8 +124,9 @@ export class Scheduler {
       throw new TypeError("prompt has 0 tokens, expected at least 1");
     }
     this.checkLength(sequence);
-    this.checkCapacity();
+    this.checkCapacity(sequence.scope);
     sequence.arrival = this.#arrivals++;
+    sequence.turn = this.#turnsOf(sequence).take(sequence.scope);
     sequence.submittedAt = now;
     this.#waiting.add(sequence);
   }
@@ -401,6 +380,7 @@ export class Scheduler {
 
   #admit(sequence: Sequence, prefix: CachedPrefix, overdue: boolean): void {
     this.#waiting.admit(sequence, overdue);
+    this.#turnsOf(sequence).came(sequence.turn);
     sequence.overdue ||= overdue;
     sequence.table = this.#blocks.allocate(prefix, sequence.ids.length);
     sequence.state = "running";
@@ -414,6 +394,10 @@ export class Scheduler {
     }
     this.#resident.push(sequence);
     this.#resident.sort(bySeniority);
+  }
+
+  #turnsOf({ latency }: Sequence): FairTurns {
+    return latency ? this.#turns.latency : this.#turns.throughput;
   }
 
   /** Puts throughput work back, least senior first, if that lets latency work in. */

@@ -44,6 +44,8 @@ export class Sequence {
   readonly constraint: ConstrainedText | undefined;
   /** Order of submission; set by the scheduler. */
   arrival = 0;
+  /** Order among its class and priority, in which scopes alternate; set by the scheduler. */
+  turn = 0;
   /** Milliseconds, on the scheduler's clock. */
   submittedAt = 0;
 
@@ -142,10 +144,10 @@ export function isPressing(sequence: Sequence): boolean {
 
 /**
  * Negative when `a` goes before `b`: latency work first, and throughput work that is overdue, then the smaller
- * priority number, then the older.
+ * priority number, then the earlier turn, then the older.
  */
 export function bySeniority(a: Sequence, b: Sequence): number {
   const first = isPressing(a);
   if (first !== isPressing(b)) return first ? -1 : 1;
-  return a.priority - b.priority || a.arrival - b.arrival;
+  return a.priority - b.priority || a.turn - b.turn || a.arrival - b.arrival;
 }

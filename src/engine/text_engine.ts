@@ -8,7 +8,7 @@ import { modelId, type ModelOptions, openModel } from "./open_model.ts";
 import { TextEmbedder } from "./text_embedder.ts";
 import { vectorWire } from "./vector_wire.ts";
 import { greedy } from "./sampling_defaults.ts";
-import type { SchedulerOptions } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import type {
   ChatMessage,
   DecodePolicy,

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { greedy } from "../../src/engine/sampling_defaults.ts";
-import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
+import { Scheduler } from "../../src/engine/scheduler.ts";
+import type { SchedulerOptions } from "../../src/engine/scheduler_options.ts";
 import { Sequence, type SequenceOptions } from "../../src/engine/sequence.ts";
 import type { StepBatch } from "../../src/engine/step.ts";
 import { FakeRunner, type FakeRunnerOptions } from "./fake_runner.ts";
