@@ -164,6 +164,7 @@ function toRequest(prompt: Prompt, given: RunFlags): GenerateRequest {
   const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
   return {
     id: crypto.randomUUID(),
+    progress: true,
     prompt,
     maxTokens: given["max-tokens"],
     stop: given.stop,
@@ -191,9 +192,16 @@ async function generate(
   const cancel = () => generation.cancel();
   signal.addEventListener("abort", cancel);
   let text = "";
+  /** Tokens of a prompt whose progress is shown. */
+  let read = 0;
   try {
     for await (const event of generation) {
-      if (event.type === "delta") {
+      if (event.type === "reading") {
+        read = event.promptTokens;
+        report.progress("reading", event.tokens, read, "tokens");
+      } else if (event.type === "delta") {
+        if (read > 0) report.progress("reading", read, read, "tokens");
+        read = 0;
         terminal.out.write(event.text);
         text += event.text;
       } else if (event.type === "finished") {

@@ -55,6 +55,8 @@ export class Engine implements AsyncDisposable {
   readonly #active = new Map<Sequence, ActiveRequest>();
   /** Those of which some of the prompt is still to be reported. */
   readonly #echoing = new Set<ActiveRequest>();
+  /** Those of whose prompts is to be reported how much is read. */
+  readonly #reading = new Set<ActiveRequest>();
   #model: OpenedModel;
   #preparation: Preparation;
   #state: EngineLoad["state"] = "ready";
@@ -128,6 +130,7 @@ export class Engine implements AsyncDisposable {
     }
     this.#active.set(active.sequence, active);
     if (active.echoing) this.#echoing.add(active);
+    if (active.reading()) this.#reading.add(active);
     this.#wake?.();
     return () => this.#end(active, "cancelled");
   }
@@ -256,6 +259,7 @@ export class Engine implements AsyncDisposable {
   #end(active: ActiveRequest, reason: "stop" | "length" | "cancelled"): void {
     if (!this.#active.delete(active.sequence)) return;
     this.#echoing.delete(active);
+    this.#reading.delete(active);
     this.#scheduler.finish(active.sequence, performance.now());
     active.sequence.constraint?.[Symbol.dispose]();
     active.finish(reason);
@@ -265,6 +269,7 @@ export class Engine implements AsyncDisposable {
     const active = this.#active.get(sequence);
     this.#active.delete(sequence);
     if (active) this.#echoing.delete(active);
+    if (active) this.#reading.delete(active);
     this.#scheduler.finish(sequence, performance.now());
     sequence.constraint?.[Symbol.dispose]();
     active?.fail(error);
@@ -339,6 +344,7 @@ export class Engine implements AsyncDisposable {
     if (scheduler.stepsInFlight === 0) {
       for (const pages of runner.takeVacant?.() ?? []) scheduler.vacate(pages);
     }
+    for (const active of this.#reading) if (!active.reading()) this.#reading.delete(active);
     this.#echo();
     const now = performance.now();
     for (const { sequence, token, faulty } of results) {

@@ -175,7 +175,7 @@ export class HostWork {
       tracked.started = true;
       this.#waiting--;
     } else if (event.type === "finished") this.#forget(tracked);
-    else tracked.delivered = true;
+    else if (event.type !== "reading") tracked.delivered = true;
     tracked.stream.event(event);
   }
 

@@ -39,6 +39,8 @@ export class ActiveRequest {
   /** Absent where no log probabilities are asked for. */
   readonly #scored: ScoredText | undefined;
   readonly #echo: PromptEcho | undefined;
+  /** Tokens of the prompt last told to be read; absent where nobody wants to know. */
+  #read: number | undefined;
   #end: ScoredToken | undefined;
   #firstAt = NaN;
   #lastAt = NaN;
@@ -76,6 +78,7 @@ export class ActiveRequest {
     this.#limit = sequence.maxTokens;
     this.#submittedAt = now;
     this.#scored = sequence.scores && new ScoredText(codec);
+    if (request.progress) this.#read = 0;
     if (request.echo) {
       this.#echo = new PromptEcho(sequence, firstWritten, codec, this.#scored);
     }
@@ -84,6 +87,19 @@ export class ActiveRequest {
   /** Whether some of the prompt is still to be reported. */
   get echoing(): boolean {
     return this.#echo !== undefined && !this.#echo.done;
+  }
+
+  /** Reports how much of the prompt is read, if that is wanted; returns whether there may be more to report. */
+  reading(): boolean {
+    const { state, computed, prefilling, promptTokens } = this.sequence;
+    if (this.#read === undefined || this.#tokens > 0) return false;
+    if (state === "waiting") return true;
+    if (!prefilling) return false;
+    if (computed > this.#read) {
+      this.#read = computed;
+      this.#listener.event({ type: "reading", tokens: computed, promptTokens });
+    }
+    return true;
   }
 
   /** Reports that the request has left the queue. */

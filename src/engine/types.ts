@@ -106,6 +106,8 @@ export interface GenerateRequest {
   engine?: number;
   /** How attention is computed while decoding; the engine's default when absent. */
   decode?: DecodePolicy;
+  /** Report how much of the prompt is read, after each step that leaves some of it. Default false. */
+  progress?: boolean;
   /**
    * Report the log probability of each token, and so many of the likeliest in its place (0 to 20). They are natural logarithms of the model's own
    * distribution: before temperature, `topK`, `topP`, `minP`, penalties, biases and constraints. Default: not reported.
@@ -164,11 +166,13 @@ export interface GenerateUsage {
 }
 
 /**
- * What a generation reports, in this order: one `started`, with `echo` the `prompt` in a piece or several, any number of `delta` or with `embed` one
- * `embedding`, one `finished`.
+ * What a generation reports, in this order: one `started`, with `progress` any number of `reading`, with `echo` the `prompt` in a piece or several, any number of
+ * `delta` or with `embed` one `embedding`, one `finished`.
  */
 export type GenerateEvent =
   | { type: "started"; promptTokens: number; cachedTokens: number }
+  /** So many tokens of the prompt are read, or were found in the cache, and others are not yet. */
+  | { type: "reading"; tokens: number; promptTokens: number }
   /**
    * A piece of the prompt, control tokens spelt out. A beginning-of-sequence token that the model wants and the caller did not write is left out; the
    * first token reported then has a log probability, what follows that token.

@@ -31,6 +31,9 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
   { description: "What the answer has to be: any text, any JSON object, or JSON of a schema." },
 );
 
+/** Choices at most: more are beyond what one constraint may be, of a character each. */
+const mostChoices = 64 * 1024;
+
 /** vLLM's extension of both completion surfaces, sent as `extra_body` by OpenAI's clients. */
 export const structuredOutputsSchema = z.strictObject({
   json: z.union([jsonSchemaField, z.string()]).nullish().openapi({
@@ -41,7 +44,7 @@ export const structuredOutputsSchema = z.strictObject({
     description:
       "A regular expression that the whole text matches: Rust's syntax, without look-around and back-references.",
   }),
-  choice: untilFault(z.string(), z.array(z.string())).nullish().openapi({
+  choice: untilFault(z.string(), z.array(z.string()), mostChoices).nullish().openapi({
     description: "The text is one of these.",
   }),
   grammar: z.string().nullish().openapi({

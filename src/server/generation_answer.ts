@@ -133,6 +133,9 @@ async function* writeEvents(
   const usages: GenerateUsage[] = [];
   try {
     for await (const [event, choice] of mergeStreams(streams)) {
+      if (event.type === "reading") {
+        yield `: read ${event.tokens} of ${event.promptTokens} tokens\n\n`;
+      }
       // A token inside a code point has no text yet, and a control token never.
       const piece = event.type === "delta" || event.type === "prompt" ? event : undefined;
       if (piece && (piece.text !== "" || piece.logprobs?.length)) {

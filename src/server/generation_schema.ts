@@ -35,6 +35,10 @@ const sparrowSchema = z.strictObject({
   criteria: z.enum(["latency", "throughput"]).optional().openapi({
     description: "`latency` work is admitted first; `throughput` work fills what is left.",
   }),
+  progress: z.boolean().optional().openapi({
+    description:
+      "While a long prompt is read, a stream tells how far that is in comments, such as `: read 1024 of 6780 tokens`, which clients that do not know them ignore.",
+  }),
 }).openapi("SparrowOptions");
 
 /** Any integer that JSON can hold: of 64 bits, the parser may have lost low ones. */
@@ -43,6 +47,9 @@ const integerSchema = z.number().refine(Number.isInteger, "expected an integer")
 });
 
 const biasSchema = z.number().min(-100).max(100);
+
+/** Stop tokens at most: a body has room for millions, which would take seconds. */
+const mostStopTokens = 16 * 1024;
 
 /** Fields of every surface that generates. */
 export const samplingFields = {
@@ -77,7 +84,7 @@ export const samplingFields = {
   stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)], {
     error: "expected a non-empty string or an array of at most 16 of them",
   }).nullish().openapi({ description: "Generation ends before the first of these strings." }),
-  stop_token_ids: tokenIdsSchema.nullish(),
+  stop_token_ids: untilFault(z.int().min(0), tokenIdsSchema, mostStopTokens).nullish(),
   stream: z.boolean().nullish(),
   sparrow: sparrowSchema.nullish(),
 };
@@ -125,6 +132,7 @@ export function toGenerateRequest(
     constraint: toConstraint(fields),
     criteria: fields.sparrow?.criteria,
     decode: fields.sparrow?.decode,
+    progress: fields.sparrow?.progress,
     ...options,
   };
 }

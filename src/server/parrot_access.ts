@@ -62,8 +62,6 @@ function noKey(): GraphError {
 function sessionNumber(value: unknown): number {
   const id = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
   if (typeof id === "number" && Number.isSafeInteger(id)) return id;
-  throw new GraphError(
-    "invalid",
-    `session_id: got ${JSON.stringify(value) ?? "nothing"}, expected an integer`,
-  );
+  const met = JSON.stringify(value)?.slice(0, 80) ?? "nothing";
+  throw new GraphError("invalid", `session_id: got ${met}, expected an integer of 53 bits`);
 }

@@ -68,15 +68,16 @@ export async function listModels() {
  * @param {string} path
  * @param {object} body
  * @param {AbortSignal} signal
+ * @param {(comment: string) => void} [onComment] told of what the server says beside the events
  */
-export async function* streamEvents(path, body, signal) {
+export async function* streamEvents(path, body, signal, onComment) {
   const response = await call(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
     signal,
   });
-  for await (const event of readEvents(response)) {
+  for await (const event of readEvents(response, onComment)) {
     if (event.error) throw new ServerError(event.error.message, 0);
     yield event;
   }
@@ -86,8 +87,9 @@ export async function* streamEvents(path, body, signal) {
  * The data of a response's server-sent events, parsed, up to the end that its wire names: `[DONE]`, or an event that says
  * `done`. Throws `ServerError` when the stream ends before.
  * @param {Response} response
+ * @param {(comment: string) => void} [onComment]
  */
-export async function* readEvents(response) {
+export async function* readEvents(response, onComment) {
   let rest = "";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
@@ -100,6 +102,7 @@ export async function* readEvents(response) {
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {
+        if (block.startsWith(": ")) onComment?.(block.slice(": ".length));
         if (!block.startsWith("data: ")) continue;
         const data = block.slice("data: ".length);
         if (data === "[DONE]") return;

@@ -86,7 +86,7 @@ async function loadModels() {
 
 /** The call that answers `text`: a chat, or a continuation. */
 function requestFor(model, text) {
-  const common = { model: model.id, ...samplingFields() };
+  const common = { model: model.id, ...samplingFields(), sparrow: { progress: true } };
   if (!model.has_chat_template) return ["/v1/completions", { ...common, prompt: text }];
   const system = systemPrompt();
   const messages = [
@@ -95,6 +95,12 @@ function requestFor(model, text) {
     { role: "user", content: text },
   ];
   return ["/v1/chat/completions", { ...common, messages }];
+}
+
+/** Shows how much of a long prompt is read. */
+function showReading(comment) {
+  const [, tokens, all] = /^read (\d+) of (\d+) tokens$/.exec(comment) ?? [];
+  if (all) stats.textContent = `Reading: ${Math.floor(100 * tokens / all)} % of ${all} tokens…`;
 }
 
 /** Sends `text` and streams the answer onto the page. */
@@ -116,8 +122,9 @@ async function answer(text) {
   let first = 0;
   let tokens = 0;
   let end;
+  const request = requestFor(model, text);
   try {
-    for await (const event of streamEvents(...requestFor(model, text), running.signal)) {
+    for await (const event of streamEvents(...request, running.signal, showReading)) {
       const choice = event.choices[0];
       const piece = choice?.delta?.content ?? choice?.text ?? "";
       if (piece !== "") {

@@ -40,6 +40,25 @@ function expected(text: string, count: number): number[] {
   return expectedTokens(new FakeCodec().encode(text), count, greedy, fakeVocabulary);
 }
 
+Deno.test("Engine tells how much of a long prompt is read to who wants to know", async () => {
+  await using engine = await openEngine({ maxBatchTokens: 80, pipelineDepth: 1 });
+  const told = async (text: string, progress?: boolean) => {
+    const { events } = await read(engine.submit(request(text, { progress })));
+    const kinds = events.map((event) => event.type);
+    assertEquals([kinds[0], kinds.at(-1)], ["started", "finished"]);
+    assertEquals(kinds.lastIndexOf("reading") < kinds.indexOf("delta"), true);
+    return events.flatMap((event) =>
+      event.type === "reading" ? [[event.tokens, event.promptTokens]] : []
+    );
+  };
+  const long = "a b c d e f g h i j ".repeat(10);
+  assertEquals(await told(long, true), [[80, 200], [160, 200]]);
+  // What the cache holds counts as read.
+  assertEquals(await told(long + "k l m n o p ".repeat(10), true), [[280, 320]]);
+  assertEquals(await told("x" + long), []);
+  assertEquals(await told("short", true), []);
+});
+
 Deno.test("Engine streams started, deltas and finished with the right text, ids and usage", async () => {
   await using engine = await openEngine();
   const { events, text, ids } = await read(

@@ -62,7 +62,7 @@ Deno.test("HostWork takes a scope's request though another's wait in every place
     work.submit({
       id,
       model: "model",
-      prompt: { type: "parts", parts: ["a"] },
+      prompt: { type: "parts", parts: [{ type: "text", text: "a" }] },
       maxTokens: 1,
       sampling: greedy,
       cacheScope,

@@ -255,6 +255,23 @@ const surfaces = [["/v1/chat/completions", { messages }], ["/v1/completions", {
   prompt: "a",
 }]] as const;
 
+Deno.test("a stream tells in comments how much of a long prompt is read, where it is asked to", async () => {
+  const { post, pool } = testApp({ reply: () => "ab" });
+  const prompt = "x".repeat(1200);
+  const ask = async (sparrow: unknown, stream = true) => {
+    const response = await post("/v1/completions", { prompt, stream, sparrow });
+    return (await response.text()).split("\n").filter((line) => line.startsWith(":"));
+  };
+  assertEquals(await ask({ progress: true }), [
+    ": read 512 of 1200 tokens",
+    ": read 1024 of 1200 tokens",
+  ]);
+  assertEquals(await ask({}), []);
+  assertEquals(await ask({ progress: true }, false), []);
+  assertEquals(pool.requests.map(({ progress }) => progress), [true, undefined, true]);
+  assertEquals((await post("/v1/completions", { prompt, sparrow: { progress: 1 } })).status, 400);
+});
+
 Deno.test("both completion routes read null as a field that is absent, as clients write it", async () => {
   const { get, post } = testApp({ reply });
   const { schemas } = (await (await get("/openapi.json")).json()).components;

@@ -158,7 +158,7 @@ Deno.test("of a long list at fault the first fault is told, in few words and soo
     ["/v1/completions", { prompt: "x", logit_bias: keyed("x") }, "logit_bias.0: "],
     ["/v1/completions", {
       prompt: "x",
-      structured_outputs: { choice: long(1) },
+      structured_outputs: { choice: long(1, 60_000) },
     }, "structured_outputs.choice.0: "],
     ["/v1/completions", { prompt: "x", sparrow: keyed(1) }, "sparrow: Unrecognized keys"],
     ["/v1/completions", { prompt: "x", model: "m".repeat(1e6) }, 'model "mmm'],

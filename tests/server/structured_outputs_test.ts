@@ -89,6 +89,13 @@ Deno.test("constraints that cannot be kept are refused with the field and the re
     [{ structured_outputs: { xml: "a" } }, "structured_outputs", "xml"],
     [{ structured_outputs: { json: "{" } }, "structured_outputs", "no JSON"],
     [{ structured_outputs: { choice: [] } }, "structured_outputs.choice", "not empty"],
+    [
+      { structured_outputs: { choice: Array(70_000).fill("a") } },
+      "structured_outputs.choice",
+      "at most 65536",
+    ],
+    [{ stop_token_ids: Array(20_000).fill(1) }, "stop_token_ids", "at most 16384"],
+    [{ stop_token_ids: [1, -1] }, "stop_token_ids", "non-negative integers"],
     [{ structured_outputs: { regex: "" } }, "structured_outputs.regex", "not empty"],
     [
       { structured_outputs: { regex: "a", choice: ["a"] } },

@@ -188,6 +188,9 @@ export class FakeEnginePool implements EnginePool {
     this.#totals.prompt += ids.length;
     this.#totals.cached += cachedTokens;
     generation.push({ type: "started", promptTokens: ids.length, cachedTokens });
+    for (let tokens = 512; request.progress && tokens < ids.length; tokens += 512) {
+      generation.push({ type: "reading", tokens, promptTokens: ids.length });
+    }
     if (startDelayMs > 0) await generation.sleep(startDelayMs);
 
     const whole = this.#options.reply(request, prompt);

@@ -31,6 +31,19 @@ const answer = "document.querySelector('.message.assistant .text')?.textContent"
 const reply = () => "A small bird sang in the garden.";
 
 pageTest(
+  "chat page shows how much of a long question is read",
+  { reply, startDelayMs: 1500 },
+  async (page) => {
+    await page.waitFor("!document.querySelector('#send').disabled");
+    await page.evaluate("document.querySelector('#input').value = 'why '.repeat(200)");
+    await page.evaluate("document.querySelector('#send').click()");
+    const stats = "document.querySelector('#stats').textContent";
+    await page.waitFor(`/^Reading: 6\\d % of 8\\d\\d tokens…$/.test(${stats})`);
+    await page.waitFor(`/tokens\\/s/.test(${stats})`);
+  },
+);
+
+pageTest(
   "chat page streams an answer, shows its figures, and sends the whole chat the next time",
   { reply, tokenDelayMs: 2, models: ["small", "large"] },
   async (page, _server, pool) => {
@@ -55,6 +68,7 @@ pageTest(
     await until(() => pool.requests.length === 2, "the second question is asked");
     const request = pool.requests[1];
     assertEquals(request.model, "large");
+    assertEquals(request.progress, true);
     assertEquals(request.sampling.temperature, 0);
     assertEquals(request.maxTokens, 256);
     assertEquals(request.prompt, {
