@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { Rng } from "../../src/common/rng.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { StepPass } from "../../src/gpu/pass.ts";
@@ -278,7 +278,9 @@ for (const test of byteCases) {
       const { width } = built;
       const prefill = await run(gpu, test, built, BYTE_ROWS);
       const decode = await run(gpu, test, built, BYTE_ROWS, BYTE_ROWS);
-      while (await built.linear.prepare());
+      // Short prefill, decode of 4 rows and of 16: this one takes seconds to compile, and does not depend on the format.
+      const later = test === byteCases[0] ? 3 : 2;
+      for (let i = 0; i < later; i++) assert(await built.linear.prepare());
       const held = await heldBytes(gpu, test, built);
       for (const row of [...Array(33).keys(), 126, 127, 128, 129, BYTE_ROWS - 1]) {
         for (const whole of [prefill, decode]) {

@@ -85,8 +85,7 @@ gpuTest(
       ModelUnderTest.load(gpus.wide, file, "f16", 512, activations);
     const sequences = () => Array.from({ length: 18 }, (_, i) => new TestSequence(i, [i]));
     const prompt = (i: number) => [i, 2 * i + 1, 127 - i];
-    const run = async (activations: Activations, together: boolean) => {
-      const under = await load(activations);
+    const run = (under: ModelUnderTest, together: boolean) => {
       const all = sequences();
       all.forEach((one, i) => under.step([one.prefill(prompt(i))]));
       const rows = together
@@ -97,9 +96,10 @@ gpuTest(
       const mixed = under.step([all[0].decode(), all[1].decode(), last]).logits;
       return [...rows, ...mixed];
     };
-    const alone = await run("int8", false);
-    (await run("int8", true)).forEach((row, i) => assertSameBits(row, alone[i], `row ${i}`));
-    const floats = await run("f32", true);
+    const bytes = await load("int8");
+    const alone = run(bytes, false);
+    run(bytes, true).forEach((row, i) => assertSameBits(row, alone[i], `row ${i}`));
+    const floats = run(await load("f32"), true);
     const { relativeL2 } = difference([...alone[0]], [...floats[0]]);
     assert(relativeL2 > 1e-3 && relativeL2 < 0.1, `${relativeL2} from f32`);
   },
