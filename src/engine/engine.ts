@@ -268,8 +268,10 @@ export class Engine implements AsyncDisposable {
   #fail(sequence: Sequence, error: Error): void {
     const active = this.#active.get(sequence);
     this.#active.delete(sequence);
-    if (active) this.#echoing.delete(active);
-    if (active) this.#reading.delete(active);
+    if (active) {
+      this.#echoing.delete(active);
+      this.#reading.delete(active);
+    }
     this.#scheduler.finish(sequence, performance.now());
     sequence.constraint?.[Symbol.dispose]();
     active?.fail(error);

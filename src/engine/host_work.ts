@@ -3,8 +3,8 @@ import { CapacityError } from "../common/errors.ts";
 import { fromErrorWire } from "./error_wire.ts";
 import { GenerationStream } from "./generation_stream.ts";
 import type { FromHost, HostCall, HostEvent, ToHost } from "./host_messages.ts";
-import { noUsage } from "./no_usage.ts";
 import { mayWait } from "./may_wait.ts";
+import { noUsage } from "./no_usage.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
 import type { GenerateRequest, Generation } from "./types.ts";
 

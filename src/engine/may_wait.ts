@@ -7,5 +7,5 @@ export function mayWait(waiting: readonly string[], scope: string, most: number)
   if (waiting.length < most) return true;
   const scopes = new Set([...waiting, scope]).size;
   const own = waiting.filter((other) => other === scope).length;
-  return scopes > 1 && own < Math.floor(most / (2 * scopes)) && waiting.length < 2 * most;
+  return own < Math.floor(most / (2 * scopes)) && waiting.length < 2 * most;
 }

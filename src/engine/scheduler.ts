@@ -7,10 +7,10 @@ import { matchPrefix } from "./match_prefix.ts";
 import type { VacantPages } from "../retrieval/vacant_pages.ts";
 import { PrefillPace, type StepKind } from "./prefill_pace.ts";
 import { RetryEstimate } from "./retry_estimate.ts";
-import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
-import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepLimits, type StepRow } from "./step.ts";
 import { schedulerDefaults, type SchedulerOptions } from "./scheduler_options.ts";
+import { bySeniority, isPressing, type Sequence, unreadEnd } from "./sequence.ts";
 import { type Reader, withShortPrompts } from "./short_prompts.ts";
+import { NOT_FINITE, PAGE_TOKENS, type StepBatch, type StepLimits, type StepRow } from "./step.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** What a collected step says of one sequence. `token` is absent when a prompt of `maxTokens: 0` is computed. */

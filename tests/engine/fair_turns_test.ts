@@ -1,9 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CapacityError } from "../../src/common/errors.ts";
 import { FairTurns } from "../../src/engine/fair_turns.ts";
-import { HostWork } from "../../src/engine/host_work.ts";
 import { mayWait } from "../../src/engine/may_wait.ts";
-import { greedy } from "../../src/engine/sampling_defaults.ts";
 import { Bench, sequence } from "../support/scheduler_bench.ts";
 
 Deno.test("FairTurns lets scopes alternate, each in its own order", () => {
@@ -54,23 +52,4 @@ Deno.test("Scheduler takes a scope's request though another's fill the queue", (
   bench.add(sequence([10], { scope: "b" }));
   assertThrows(() => bench.add(sequence([11], { scope: "b" })), CapacityError, "10 requests");
   bench.drain();
-});
-
-Deno.test("HostWork takes a scope's request though another's wait in every place", async () => {
-  const work = new HostWork("model", 8);
-  const submit = (id: string, cacheScope: string) =>
-    work.submit({
-      id,
-      model: "model",
-      prompt: { type: "parts", parts: [{ type: "text", text: "a" }] },
-      maxTokens: 1,
-      sampling: greedy,
-      cacheScope,
-    });
-  const taken = Array.from({ length: 8 }, (_, i) => submit(`a${i}`, "a"));
-  assertThrows(() => submit("a8", "a"), CapacityError, "8 requests wait for model");
-  taken.push(submit("b0", "b"), submit("b1", "b"));
-  assertThrows(() => submit("b2", "b"), CapacityError, "10 requests");
-  for (const one of taken) one.cancel();
-  for (const one of taken) for await (const _ of one) { /* its end */ }
 });

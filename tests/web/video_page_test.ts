@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
-import { serve } from "../../src/server/serve.ts";
+import { type RunningServer, serve, type ServeOptions } from "../../src/server/serve.ts";
 import { ChromiumPage, findChromium } from "../support/chromium.ts";
 import { FakeEnginePool } from "../support/fake_engine_pool.ts";
 
@@ -34,14 +34,30 @@ const dropClip = `(async () => {
   field.dispatchEvent(new Event("change"));
 })()`;
 
-Deno.test({
-  name:
-    "video page shows a dropped clip enlarged, damages it by the slider, changes scale, and stops",
-  ignore: missing !== undefined,
-  fn: async () => {
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
-    await using page = await ChromiumPage.open(chromium as string);
-    await page.goto(`${server.url}/video`);
+/** A camera that shows a pattern and is given without a question. */
+const fakeCamera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
+/** A test with the video page of a server. */
+function pageTest(
+  name: string,
+  body: (page: ChromiumPage, server: RunningServer) => Promise<void>,
+  { flags, ...options }: ServeOptions & { flags?: string[] } = {},
+): void {
+  Deno.test({
+    name,
+    ignore: missing !== undefined,
+    fn: async () => {
+      await using server = await serve({ port: 0, pool: new FakeEnginePool({}), ...options });
+      await using page = await ChromiumPage.open(chromium as string, { flags });
+      await page.goto(`${server.url}/video`);
+      await body(page, server);
+    },
+  });
+}
+
+pageTest(
+  "video page shows a dropped clip enlarged, damages it by the slider, changes scale, and stops",
+  async (page) => {
     await page.evaluate(`(() => {
       globalThis.sockets = [];
       const Plain = WebSocket;
@@ -92,16 +108,11 @@ Deno.test({
     assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
     assertEquals(page.errors, []);
   },
-});
+);
 
-Deno.test({
-  name: "video page asks for the key of a server that wants one, and says when there is none",
-  ignore: missing !== undefined,
-  fn: async () => {
-    const pool = new FakeEnginePool({});
-    await using server = await serve({ port: 0, pool, apiKeys: ["s~same?/+"] });
-    await using page = await ChromiumPage.open(chromium as string);
-    await page.goto(`${server.url}/video`);
+pageTest(
+  "video page asks for the key of a server that wants one, and says when there is none",
+  async (page) => {
     await page.evaluate(dropClip);
     await page.waitFor("document.querySelector('#key-dialog')?.open");
     await page.press("Escape");
@@ -113,36 +124,23 @@ Deno.test({
     await page.press("Enter");
     await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 5", 30_000);
   },
-});
+  { apiKeys: ["s~same?/+"] },
+);
 
-Deno.test({
-  name: "video page says when the server takes no more videos",
-  ignore: missing !== undefined,
-  fn: async () => {
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}), maxVideos: 1 });
-    const other = new WebSocket(`${server.url.replace("http", "ws")}/v1/videos/live`);
-    await new Promise((resolve) => other.onopen = resolve);
-    await using page = await ChromiumPage.open(chromium as string);
-    await page.goto(`${server.url}/video`);
-    await page.evaluate(dropClip);
-    const status = "document.querySelector('#status').textContent";
-    await page.waitFor(`${status}.includes('takes no more videos')`, 30_000);
-    const closed = new Promise((resolve) => other.onclose = resolve);
-    other.close();
-    await closed;
-  },
-});
+pageTest("video page says when the server takes no more videos", async (page, server) => {
+  const other = new WebSocket(`${server.url.replace("http", "ws")}/v1/videos/live`);
+  await new Promise((resolve) => other.onopen = resolve);
+  await page.evaluate(dropClip);
+  const status = "document.querySelector('#status').textContent";
+  await page.waitFor(`${status}.includes('takes no more videos')`, 30_000);
+  const closed = new Promise((resolve) => other.onclose = resolve);
+  other.close();
+  await closed;
+}, { maxVideos: 1 });
 
-/** A camera that shows a pattern and is given without a question. */
-const fakeCamera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
-
-Deno.test({
-  name: "video page turns off every camera that it was given, though one is given late",
-  ignore: missing !== undefined,
-  fn: async () => {
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
-    await using page = await ChromiumPage.open(chromium as string, { flags: fakeCamera });
-    await page.goto(`${server.url}/video`);
+pageTest(
+  "video page turns off every camera that it was given, though one is given late",
+  async (page) => {
     await page.evaluate(`(() => {
       globalThis.tracks = [];
       const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -168,15 +166,12 @@ Deno.test({
     await page.waitFor("document.querySelector('#status').textContent.startsWith('160×90 to')");
     assertEquals(page.errors, []);
   },
-});
+  { flags: fakeCamera },
+);
 
-Deno.test({
-  name: "video page shows each frame beside its own enlargement, and the pace of now",
-  ignore: missing !== undefined,
-  fn: async () => {
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
-    await using page = await ChromiumPage.open(chromium as string);
-    await page.goto(`${server.url}/video`);
+pageTest(
+  "video page shows each frame beside its own enlargement, and the pace of now",
+  async (page) => {
     // Answers wait until they are let through: as from a server that is slow, then gone.
     await page.evaluate(`(() => {
       globalThis.held = [];
@@ -216,7 +211,7 @@ Deno.test({
     assertEquals(await page.evaluate("document.querySelector('#status').textContent"), "Stopped.");
     assertEquals(page.errors, []);
   },
-});
+);
 
 /** WebM files, made by ffmpeg: one orange picture of 16x16, and a beep. */
 const onePicture =
@@ -253,14 +248,10 @@ const dropAt = (selector: string, name: string, base64: string) =>
     return told.map((event) => event.defaultPrevented);
   })()`;
 
-Deno.test({
-  name: "video page takes files of one picture and of none, wherever they fall, and the same again",
-  ignore: missing !== undefined,
-  fn: async () => {
+pageTest(
+  "video page takes files of one picture and of none, wherever they fall, and the same again",
+  async (page) => {
     const folder = await Deno.makeTempDir();
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
-    await using page = await ChromiumPage.open(chromium as string);
-    await page.goto(`${server.url}/video`);
     const status = "document.querySelector('#status').textContent";
     const frames = "Number(document.body.dataset.frames ?? 0)";
     // Beside the page's content the browser would leave the page.
@@ -279,24 +270,17 @@ Deno.test({
     assertEquals(page.errors, []);
     await Deno.remove(folder, { recursive: true });
   },
-});
+);
 
-Deno.test({
-  name: "video page says when the camera is taken away",
-  ignore: missing !== undefined,
-  fn: async () => {
-    await using server = await serve({ port: 0, pool: new FakeEnginePool({}) });
-    await using page = await ChromiumPage.open(chromium as string, { flags: fakeCamera });
-    await page.goto(`${server.url}/video`);
-    await page.evaluate(`(() => {
+pageTest("video page says when the camera is taken away", async (page) => {
+  await page.evaluate(`(() => {
       const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = async (what) => globalThis.given = await ask(what);
     })()`);
-    await page.click("#camera");
-    await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 1", 30_000);
-    await page.evaluate("given.getTracks()[0].dispatchEvent(new Event('ended')), 0");
-    const status = "document.querySelector('#status').textContent";
-    assertEquals(await page.evaluate(status), "The camera was turned off.");
-    assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
-  },
-});
+  await page.click("#camera");
+  await page.waitFor("Number(document.body.dataset.frames ?? 0) >= 1", 30_000);
+  await page.evaluate("given.getTracks()[0].dispatchEvent(new Event('ended')), 0");
+  const status = "document.querySelector('#status').textContent";
+  assertEquals(await page.evaluate(status), "The camera was turned off.");
+  assertEquals(await page.evaluate("document.querySelector('#stop').disabled"), true);
+}, { flags: fakeCamera });
