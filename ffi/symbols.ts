@@ -3,6 +3,8 @@ import { decodeSymbols } from "./decode_symbols.ts";
 import { grammarSymbols } from "./grammar_symbols.ts";
 import { indexSymbols } from "./index_symbols.ts";
 import { lutSymbols } from "./lut_symbols.ts";
+import { prefillSymbols } from "./prefill_symbols.ts";
+import { productSymbols } from "./product_symbols.ts";
 
 /** Every export of the native library. */
 export const symbols = {
@@ -11,4 +13,6 @@ export const symbols = {
   ...grammarSymbols,
   ...indexSymbols,
   ...lutSymbols,
+  ...prefillSymbols,
+  ...productSymbols,
 } as const;

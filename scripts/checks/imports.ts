@@ -19,7 +19,7 @@ const allowed: Record<string, readonly string[]> = {
   ffi: ["common"],
   tokenizer: ["common", "formats"],
   constraint: ["common", "ffi"],
-  kernels: ["common", "gpu", "shaders"],
+  kernels: ["common", "ffi", "gpu", "shaders"],
   model: ["common", "formats", "gpu", "kernels"],
   retrieval: ["common", "ffi", "gpu", "kernels", "model"],
   lut: ["common", "ffi", "formats", "gpu", "shaders"],

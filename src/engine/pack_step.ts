@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/gpu.ts";
+import type { PrefillRows } from "../kernels/native_prefill.ts";
 import { SAMPLE_BYTES, STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
 import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
@@ -42,6 +43,7 @@ export function packStep(
   const pages = new Uint32Array(tables);
   const large: number[] = [];
   const small: number[] = [];
+  const prefills: PrefillRows[] = [];
   const lastRow = new Uint32Array(batch.length);
   const tall = largeBlockRows(gpu, shape.paddedHeadDim);
   let at = 0;
@@ -61,6 +63,7 @@ export function packStep(
     }
     windowRows?.set([LAST_SAMPLED, slot, window?.position ?? position, table], at * 4);
     if (!decode) {
+      prefills.push({ row: at, count: length, position, pages: row.pages });
       for (let i = 0; i < length;) {
         const left = length - i;
         const into = left > SMALL_BLOCK_ROWS ? large : small;
@@ -106,6 +109,7 @@ export function packStep(
     rows: count,
     decodes: count - prefillRows,
     prefillRows,
+    prefills,
     prefillEnd: batch.reduce(
       (end, { tokens: { length }, position }) =>
         length > 0 ? Math.max(end, position + length) : end,

@@ -11,7 +11,7 @@ export type Grid = readonly [number, number?, number?];
  */
 export class StepPass {
   readonly #gpu: Gpu;
-  readonly #encoder: GPUCommandEncoder;
+  #encoder: GPUCommandEncoder;
   readonly #timer: GpuTimer | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #pipeline: GPUComputePipeline | undefined;
@@ -54,6 +54,13 @@ export class StepPass {
   copy(from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, bytes: number): void {
     this.#endPass();
     this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+  }
+
+  /** Submits what was recorded so far and goes on recording: for a step that needs a result of its own. */
+  flush(): void {
+    this.#endPass();
+    this.#gpu.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = this.#gpu.device.createCommandEncoder();
   }
 
   /** Ends the recording, which is most of a submit's work: nothing more can be recorded. */

@@ -1,3 +1,4 @@
+import { ByteMatrix } from "../../ffi/byte_matrix.ts";
 import { roundUp } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Bindings } from "../gpu/kernel_call.ts";
@@ -28,9 +29,17 @@ export function weightRowBytes(format: WeightFormat, columns: number): number {
   return roundUp(columns, COLUMN_MULTIPLE) / weightsPerWord[format] * 16;
 }
 
-/** A weight matrix [rows][columns] on the GPU, padded. */
+/** Where a matrix is held: on the GPU, by the native library (quantised formats only), or both. */
+export interface WeightHomes {
+  gpu: boolean;
+  native: boolean;
+}
+
+/** A weight matrix [rows][columns], padded. */
 export class WeightMatrix {
-  readonly words: GPUBuffer;
+  readonly #words: GPUBuffer | undefined;
+  /** The same weights as the native library holds them. */
+  readonly native: ByteMatrix | undefined;
   /** Four bytes for each block of 32 columns: a scale, or what the format's `unpack_` shader says. Quantised formats only. */
   readonly scales: GPUBuffer | undefined;
   /** Padded sizes. */
@@ -39,17 +48,53 @@ export class WeightMatrix {
 
   constructor(
     readonly gpu: Gpu,
-    label: string,
+    readonly label: string,
     readonly format: WeightFormat,
     rows: number,
     columns: number,
+    homes: WeightHomes = { gpu: true, native: false },
   ) {
     this.rows = roundUp(rows, ROW_MULTIPLE);
     this.columns = roundUp(columns, COLUMN_MULTIPLE);
-    this.words = gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16);
-    this.scales = format.startsWith("q")
+    this.native = homes.native && format !== "f32" && format !== "f16"
+      ? ByteMatrix.open(format, this.rows, this.columns)
+      : undefined;
+    this.#words = homes.gpu
+      ? gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16)
+      : undefined;
+    this.scales = homes.gpu && format.startsWith("q")
       ? gpu.buffers.storage(`${label} scales`, this.rows * this.columns / 8)
       : undefined;
+  }
+
+  /** Whether it is held on the GPU. */
+  get onGpu(): boolean {
+    return this.#words !== undefined;
+  }
+
+  /** @throws {TypeError} when only the native library holds the matrix. */
+  get words(): GPUBuffer {
+    if (!this.#words) throw new TypeError(`weights ${this.label} are not on the GPU`);
+    return this.#words;
+  }
+
+  /** Writes rows from `first` on as the format has them on the GPU, `scales` of quantised formats only. */
+  write(
+    first: number,
+    words: Uint8Array<ArrayBuffer>,
+    scales: Uint8Array<ArrayBuffer>,
+  ): void {
+    if (this.onGpu) {
+      this.gpu.buffers.write(this.words, first * this.wordsPerRow * 16, words);
+      if (this.scales) this.gpu.buffers.write(this.scales, first * this.columns / 8, scales);
+    }
+    this.native?.fill(
+      first,
+      words,
+      this.format === "q8"
+        ? new Float16Array(new Float32Array(scales.buffer, scales.byteOffset, scales.length / 4))
+        : new Float16Array(scales.buffer, scales.byteOffset, scales.length / 2),
+    );
   }
 
   get wordsPerRow(): number {
@@ -72,7 +117,8 @@ export class WeightMatrix {
   }
 
   dispose(): void {
-    this.gpu.buffers.destroy(this.words);
+    if (this.#words) this.gpu.buffers.destroy(this.#words);
+    this.native?.[Symbol.dispose]();
     if (this.scales) this.gpu.buffers.destroy(this.scales);
   }
 }

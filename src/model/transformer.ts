@@ -7,11 +7,14 @@ import type { AdjustBuffers, RecordAdjust } from "../kernels/adjust.ts";
 import { type AttentionBuffers, type SharedTiles, sharedTiles } from "../kernels/attention.ts";
 import type { AttentionShape } from "../kernels/attention_shape.ts";
 import { type Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
+import type { PrefillRows } from "../kernels/native_prefill.ts";
+import { NativeProducts } from "../kernels/native_products.ts";
 import type { ScoreBuffers } from "../kernels/score.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
 import { KvCache, PAGE_TOKENS } from "./kv_cache.ts";
+import { productSizes } from "./product_sizes.ts";
 import type { StepAttention } from "./step_attention.ts";
 import { type Layer, TransformerBuilder } from "./transformer_builder.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
@@ -30,6 +33,8 @@ export interface StepShape {
   smallBlocks: number;
   /** Rows of those blocks: the first ones. */
   prefillRows: number;
+  /** Those rows by sequence. */
+  prefills: readonly PrefillRows[];
   /** Keys that the prefill row with most of them sees. */
   prefillEnd: number;
   /** Rows listed in `buffers.samples`. */
@@ -117,7 +122,10 @@ export class Transformer {
     config: ModelConfig,
     options: TransformerOptions,
   ): Promise<Transformer> {
-    const weights = loadWeights(gpu, file, config, options.onProgress);
+    const native = options.nativeProducts && gpu.kernels === "lanes"
+      ? await NativeProducts.open(gpu, productSizes(config, options))
+      : undefined;
+    const weights = loadWeights(gpu, file, config, options.onProgress, native !== undefined);
     const shape: AttentionShape = {
       heads: config.heads,
       kvHeads: config.kvHeads,
@@ -134,7 +142,16 @@ export class Transformer {
       options.maxSequences,
       options.maxSequences * pagesPerSequence,
     );
-    const build = new TransformerBuilder(gpu, config, shape, weights, buffers, cache, options);
+    const build = new TransformerBuilder(
+      gpu,
+      config,
+      shape,
+      weights,
+      buffers,
+      cache,
+      options,
+      native,
+    );
     const [scales, embed, head, adjust, sample, score, layers] = await Promise.all([
       build.rowScales(),
       build.embed(),
@@ -180,7 +197,9 @@ export class Transformer {
    */
   async prepare(): Promise<KernelCall | undefined> {
     const products = [
-      ...this.#layers.flatMap(({ qkv, up, output, down }) => [qkv, up, output, down]),
+      ...this.#layers.flatMap((
+        { qkv, up, output, down },
+      ) => [qkv, ...(up ? [up] : []), output, down]),
       ...this.#head,
     ];
     while (this.#prepared < PREPARE_ROUNDS * products.length) {
@@ -209,12 +228,17 @@ export class Transformer {
       scalesFor(layer.qkv);
       layer.qkv.record(pass, step);
       if (layer.headNorm) pass.dispatch(layer.headNorm, [rows, heads + 2 * kvHeads]);
-      if (attention) pass = attention.attend(pass, index, step, layer.attention);
-      else layer.attention.record(pass, step);
+      if (attention) {
+        pass = attention.attend(pass, index, step, layer.attention);
+        // What it returned is about to be submitted.
+        if (layer.output.waits) attention.complete();
+      } else layer.attention.record(pass, step);
       layer.output.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.attention, [rows]);
-      scalesFor(layer.up);
-      layer.up.record(pass, step);
+      if (layer.up) {
+        scalesFor(layer.up);
+        layer.up.record(pass, step);
+      }
       layer.down.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.feedForward, [rows]);
     }

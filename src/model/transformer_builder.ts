@@ -18,6 +18,8 @@ import { createEmbed } from "../kernels/embed.ts";
 import { createHeadNorm } from "../kernels/head_norm.ts";
 import { Linear } from "../kernels/linear.ts";
 import type { LinearFinish, NormInput, OperandBytes } from "../kernels/linear_variant.ts";
+import type { FirstProduct } from "../kernels/native_linear.ts";
+import type { NativeProducts } from "../kernels/native_products.ts";
 import { createPostNorm } from "../kernels/post_norm.ts";
 import { qkvFinish } from "../kernels/qkv_finish.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
@@ -30,7 +32,7 @@ import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import type { RopeConfig } from "./rope_config.ts";
 import { ropeTable } from "./rope_table.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
-import type { LayerWeights, ModelWeights } from "./weights.ts";
+import type { LayerWeights, ModelWeights, NormGains } from "./weights.ts";
 
 /** The kernels of one layer. */
 export interface Layer {
@@ -42,7 +44,8 @@ export interface Layer {
   output: Linear;
   /** Add to the residual stream what `output` and `down` only store, where that is normalised. */
   postNorms: { attention: KernelCall; feedForward: KernelCall } | undefined;
-  up: Linear;
+  /** Where it is not part of `down`. */
+  up: Linear | undefined;
   down: Linear;
 }
 
@@ -70,6 +73,7 @@ export class TransformerBuilder {
   readonly #hidden: GPUBuffer;
   /** Operands as bytes, one product's after the other, where they are wanted. */
   readonly #bytes: OperandBytes | undefined;
+  readonly #native: NativeProducts | undefined;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
   readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
@@ -90,7 +94,9 @@ export class TransformerBuilder {
     readonly buffers: StepBuffers,
     readonly cache: KvCache,
     options: TransformerOptions,
+    native?: NativeProducts,
   ) {
+    this.#native = native;
     const { maxRows, maxSequences } = options;
     const { paddedHeadDim, heads } = shape;
     const make = (label: string, floatsPerRow: number, rows = maxRows) =>
@@ -164,11 +170,12 @@ export class TransformerBuilder {
     return layerWindow(this.config, layer) ? this.#windowRope : this.#rope;
   }
 
-  #norm(gain: GPUBuffer): NormInput {
+  #norm({ buffer: gain, values: gains }: NormGains): NormInput {
     return {
       buffer: this.residual,
       quadsPerRow: this.#quads,
       gain,
+      gains,
       width: this.config.width,
       epsilon: this.config.normEpsilon,
       rowScale: this.#rowScale,
@@ -209,6 +216,7 @@ export class TransformerBuilder {
           label: "logits",
           step: this.buffers.step,
           matrix,
+          native: this.#native,
           input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
           finish: {
             fragments: ["dense/finish_store"],
@@ -276,6 +284,11 @@ export class TransformerBuilder {
       bias: layer.qkvBias,
     });
     const { postNorms: gains } = layer;
+    const first = this.#native && layer.up.native && layer.down.native && {
+      weights: layer.up.native,
+      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) } as const,
+      activation: this.config.feedForward,
+    };
     const [qkv, headNorm, attention, output, up, down, postNorms] = await Promise.all([
       this.#qkv(layer, layer.headGains ? this.#project(layer) : finish),
       layer.headGains ? this.#headNorm(layer, layer.headGains, finish) : undefined,
@@ -285,6 +298,7 @@ export class TransformerBuilder {
         this.#contextPages,
         attentionBuffers,
         window?.tokens,
+        this.#native,
       ),
       this.#toResidual(
         "attention output",
@@ -292,8 +306,8 @@ export class TransformerBuilder {
         this.#attended,
         layer.outputBias,
       ),
-      this.#up(layer),
-      this.#toResidual("down", layer.down, this.#hidden),
+      first ? undefined : this.#up(layer),
+      this.#toResidual("down", layer.down, this.#hidden, undefined, first),
       gains && Promise.all([this.#postNorm(gains.attention), this.#postNorm(gains.feedForward)])
         .then(([attention, feedForward]) => ({ attention, feedForward })),
     ]);
@@ -305,6 +319,7 @@ export class TransformerBuilder {
       label: "qkv",
       step: this.buffers.step,
       matrix: layer.qkv,
+      native: this.#native,
       input: { kind: "norm", ...this.#norm(layer.attentionNorm), bytes: this.#bytes },
       finish,
     });
@@ -338,6 +353,7 @@ export class TransformerBuilder {
       label: "up",
       step: this.buffers.step,
       matrix: layer.up,
+      native: this.#native,
       input: { kind: "norm", ...this.#norm(layer.feedForwardNorm), bytes: this.#bytes },
       finish: {
         fragments: [`dense/finish_${feedForward}`],
@@ -365,11 +381,14 @@ export class TransformerBuilder {
     matrix: LayerWeights["down"],
     buffer: GPUBuffer,
     bias?: GPUBuffer,
+    first?: FirstProduct,
   ): Promise<Linear> {
     return Linear.create(this.gpu, {
       label,
       step: this.buffers.step,
       matrix,
+      native: this.#native,
+      first,
       input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4, bytes: this.#bytes },
       finish: this.config.postNorms
         ? {

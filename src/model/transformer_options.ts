@@ -22,5 +22,7 @@ export interface TransformerOptions {
   sharedAttention?: boolean;
   /** What quantised weights are multiplied with. Default "f32". */
   activations?: Activations;
+  /** Whether the native library makes the products of quantised weights, which a software adapter makes much more slowly. Default false. */
+  nativeProducts?: boolean;
   onProgress?: LoadProgress;
 }

@@ -11,9 +11,19 @@ import {
   weightRowBytes,
 } from "../kernels/weight_matrix.ts";
 import { packQ4, packQ8g16, packQ8Min } from "./pack_weights.ts";
+import { weightHomes, type WeightRole } from "./weight_homes.ts";
 
 /** Where a row of the GPU matrix comes from: row `row` of tensor number `tensor`; undefined leaves it zero. */
 export type RowSource = { tensor: number; row: number } | undefined;
+
+/** Where weights go. */
+export interface WeightTarget {
+  gpu: Gpu;
+  /** Whether the native library makes the products of quantised weights. Default false. */
+  native?: boolean;
+  /** Default "product". */
+  role?: WeightRole;
+}
 
 /** Bytes staged per write: large enough to amortise the call, small enough to stay flat in memory. */
 const CHUNK_BYTES = 8 << 20;
@@ -44,7 +54,7 @@ const formats: Record<SupportedType, WeightFormat> = {
  * @param rowOf row of the result → source row; rows past `rows` are padding and zero
  */
 export function uploadMatrix(
-  gpu: Gpu,
+  { gpu, native = false, role = "product" }: WeightTarget,
   file: GgufFile,
   label: string,
   names: readonly string[],
@@ -61,13 +71,22 @@ export function uploadMatrix(
     }
   }
   const format = commonFormat(file, tensors);
-  const matrix = new WeightMatrix(gpu, label, format, rows, columns);
+  const matrix = new WeightMatrix(
+    gpu,
+    label,
+    format,
+    rows,
+    columns,
+    weightHomes(native, role, format),
+  );
   const sources = tensors.map((tensor) => new RowReader(file, tensor, format));
   const rowBytes = matrix.wordsPerRow * 16;
   const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
   const words = new Uint8Array(Math.min(chunkRows, rows) * rowBytes);
   const scaleBytes = matrix.columns / 8;
-  const scales = new Uint8Array(matrix.scales ? Math.min(chunkRows, rows) * scaleBytes : 0);
+  const scales = new Uint8Array(
+    format.startsWith("q") ? Math.min(chunkRows, rows) * scaleBytes : 0,
+  );
   for (let start = 0; start < rows; start += chunkRows) {
     const count = Math.min(chunkRows, rows - start);
     words.fill(0);
@@ -81,14 +100,11 @@ export function uploadMatrix(
         scales.subarray(i * scaleBytes, (i + 1) * scaleBytes),
       );
     }
-    gpu.buffers.write(matrix.words, start * rowBytes, words.subarray(0, count * rowBytes));
-    if (matrix.scales) {
-      gpu.buffers.write(
-        matrix.scales,
-        start * scaleBytes,
-        scales.subarray(0, count * scaleBytes),
-      );
-    }
+    matrix.write(
+      start,
+      words.subarray(0, count * rowBytes),
+      scales.subarray(0, count * scaleBytes),
+    );
     // Staging memory is freed only after a submit.
     gpu.device.queue.submit([]);
   }
@@ -99,7 +115,8 @@ export function uploadMatrix(
  * Loads a tensor of more rows than one buffer may hold (vocabularies are such, where an adapter binds 128 MiB as software Vulkan does): its rows in order, in
  * as few matrices as can be. Each but the last has whole tiles of rows.
  */
-export function uploadParts(gpu: Gpu, file: GgufFile, name: string): WeightMatrix[] {
+export function uploadParts(target: WeightTarget, file: GgufFile, name: string): WeightMatrix[] {
+  const { gpu } = target;
   const tensor = file.tensor(name);
   const [columns, rows = 0] = tensor.shape;
   const rowBytes = weightRowBytes(commonFormat(file, [tensor]), columns);
@@ -110,15 +127,15 @@ export function uploadParts(gpu: Gpu, file: GgufFile, name: string): WeightMatri
     const count = Math.min(most, rows - first);
     const label = count === rows ? name : `${name} from row ${first}`;
     const rowOf = (row: number) => ({ tensor: 0, row: first + row });
-    parts.push(uploadMatrix(gpu, file, label, [name], count, rowOf));
+    parts.push(uploadMatrix(target, file, label, [name], count, rowOf));
   }
   return parts;
 }
 
 /** Loads a matrix whose rows are those of one tensor. */
-export function uploadPlain(gpu: Gpu, file: GgufFile, name: string): WeightMatrix {
+export function uploadPlain(target: WeightTarget, file: GgufFile, name: string): WeightMatrix {
   const rows = file.tensor(name).shape[1] ?? 0;
-  return uploadMatrix(gpu, file, name, [name], rows, (row) => ({ tensor: 0, row }));
+  return uploadMatrix(target, file, name, [name], rows, (row) => ({ tensor: 0, row }));
 }
 
 function commonFormat(file: GgufFile, tensors: readonly GgufTensor[]): WeightFormat {

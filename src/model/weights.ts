@@ -9,7 +9,7 @@ import { type RowSource, uploadMatrix, uploadParts, uploadPlain } from "./upload
 
 /** One layer's weights on the GPU. */
 export interface LayerWeights {
-  attentionNorm: GPUBuffer;
+  attentionNorm: NormGains;
   /** Query, key and value projections in one matrix, every head padded. */
   qkv: WeightMatrix;
   /** f32 per row of `qkv`, where the model has biases. */
@@ -18,7 +18,7 @@ export interface LayerWeights {
   headGains: GPUBuffer | undefined;
   attentionOutput: WeightMatrix;
   outputBias: GPUBuffer | undefined;
-  feedForwardNorm: GPUBuffer;
+  feedForwardNorm: NormGains;
   /** Gains of what attention and feed-forward yield, where the model normalises it. */
   postNorms: { attention: GPUBuffer; feedForward: GPUBuffer } | undefined;
   /** relu2: the up projection; gated: gate and up, interleaved row by row. */
@@ -26,12 +26,18 @@ export interface LayerWeights {
   down: WeightMatrix;
 }
 
-/** A model's weights on the GPU. */
+/** Gains of a norm, padded to whole tiles. */
+export interface NormGains {
+  buffer: GPUBuffer;
+  values: Float32Array<ArrayBuffer>;
+}
+
+/** A model's weights. */
 export interface ModelWeights {
   /** By token, the rows of each part after those of the one before. */
   embedding: readonly WeightMatrix[];
   layers: LayerWeights[];
-  outputNorm: GPUBuffer;
+  outputNorm: NormGains;
   /** Gains of the last norm, of the model's width, as the file has them. */
   outputGains: Float32Array;
   /** By token, in parts; those of the embedding itself when tied. */
@@ -61,6 +67,8 @@ export function rotarySource(
 
 /**
  * Loads a model's weights, checking every tensor's shape against the configuration.
+ *
+ * @param native whether the native library makes the products of quantised weights
  * @throws `ModelFormatError` for an absent, misshapen or unknown tensor; `OutOfMemoryError` when they do not fit.
  */
 export function loadWeights(
@@ -68,7 +76,9 @@ export function loadWeights(
   file: GgufFile,
   config: ModelConfig,
   onProgress?: LoadProgress,
+  native = false,
 ): ModelWeights {
+  const target = { gpu, native };
   const { heads, kvHeads, headDim, hidden } = config;
   const padded = paddedHeadDim(headDim);
   checkTensors(file, config);
@@ -78,13 +88,17 @@ export function loadWeights(
     values.set(floats(name));
     return gpu.buffers.upload(name, values);
   };
-  const norm = (name: string, divisor = 1) => {
+  const norm = (name: string, divisor = 1): NormGains => {
     const gains = new Float32Array(roundUp(config.width, COLUMN_MULTIPLE));
     gains.set(floats(name).map((gain) => gain / divisor));
-    return gpu.buffers.upload(name, gains);
+    return { buffer: gpu.buffers.upload(name, gains), values: gains };
   };
   const total = config.layers + 2;
-  const embedding = uploadParts(gpu, file, "token_embd.weight");
+  const embedding = uploadParts(
+    { ...target, role: config.tiedEmbeddings ? "tied" : "embedding" },
+    file,
+    "token_embd.weight",
+  );
   onProgress?.(1, total);
 
   const headRow = (row: number): RowSource => {
@@ -122,14 +136,14 @@ export function loadWeights(
     const name = (part: string) => `blk.${layer}.${part}.weight`;
     const up = name("ffn_up");
     const qkv = uploadMatrix(
-      gpu,
+      target,
       file,
       `blk.${layer}.qkv`,
       config.fused ? [name("attn_qkv")] : [name("attn_q"), name("attn_k"), name("attn_v")],
       qkvRows,
       headRow,
     );
-    const attentionOutput = uploadPlain(gpu, file, name("attn_output"));
+    const attentionOutput = uploadPlain(target, file, name("attn_output"));
     const result: LayerWeights = {
       attentionNorm: norm(name("attn_norm")),
       qkv,
@@ -142,12 +156,12 @@ export function loadWeights(
       feedForwardNorm: norm(name("ffn_norm")),
       postNorms: config.postNorms
         ? {
-          attention: norm(name("post_attention_norm")),
-          feedForward: norm(name("post_ffw_norm")),
+          attention: norm(name("post_attention_norm")).buffer,
+          feedForward: norm(name("post_ffw_norm")).buffer,
         }
         : undefined,
-      up: config.feedForward === "relu2" ? uploadPlain(gpu, file, up) : uploadMatrix(
-        gpu,
+      up: config.feedForward === "relu2" ? uploadPlain(target, file, up) : uploadMatrix(
+        target,
         file,
         `blk.${layer}.gate_up`,
         // A tensor that holds both is named twice: rows are taken from its halves in turn, and each name is read in windows of its own.
@@ -155,7 +169,7 @@ export function loadWeights(
         2 * hidden,
         (row) => ({ tensor: row % 2, row: (config.fused ? row % 2 * hidden : 0) + (row >> 1) }),
       ),
-      down: uploadPlain(gpu, file, name("ffn_down")),
+      down: uploadPlain(target, file, name("ffn_down")),
     };
     onProgress?.(layer + 2, total);
     return result;
@@ -166,7 +180,7 @@ export function loadWeights(
     // Logits are a product with what this norm yields: dividing its gains divides them.
     outputNorm: norm("output_norm.weight", config.logitDivisor),
     outputGains: floats("output_norm.weight"),
-    output: config.tiedEmbeddings ? embedding : uploadParts(gpu, file, "output.weight"),
+    output: config.tiedEmbeddings ? embedding : uploadParts(target, file, "output.weight"),
     ropeFactors: file.tensors.has(ROPE_FACTORS) ? floats(ROPE_FACTORS) : undefined,
     longRopeFactors: config.rope.long && {
       short: floats(LONG_ROPE_FACTORS.short),

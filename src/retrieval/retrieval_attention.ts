@@ -241,7 +241,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const { query } = this.#transformer.attentionBuffers[layer];
     const count = retrieving.length;
     const rowBytes = heads * paddedHeadDim * 4;
-    const meanwhile = this.#overlapped ? new StepPass(this.#gpu) : undefined;
+    const meanwhile = this.#overlapped && !dense.waits ? new StepPass(this.#gpu) : undefined;
     // Prompts read beside keep the GPU busy enough. One workgroup does not hold up those that come after it.
     if (meanwhile && step.prefillRows === 0) this.#busy?.record(meanwhile, place, planned.keysHeld);
     this.#recordWindow(meanwhile ?? pass, place, step, dense);

@@ -22,9 +22,14 @@ const sizes = {
 const tokens = Uint32Array.from({ length: 100 }, (_, i) => (i * 331 + 5) % 2048);
 
 /** Log probabilities of `tokens`, and what is drawn after their beginning. */
-async function run(file: GgufFile, kernels: KernelFamily, maxBufferBytes?: number) {
+async function run(
+  file: GgufFile,
+  kernels: KernelFamily,
+  maxBufferBytes?: number,
+  nativeProducts = false,
+) {
   const gpu = await Gpu.open({ kernels, maxBufferBytes });
-  await using runner = await GpuStepRunner.load(file, sizes, gpu);
+  await using runner = await GpuStepRunner.load(file, { ...sizes, nativeProducts }, gpu);
   const scores = runner.score(tokens);
   const sampling = { ...greedy, temperature: 2, seed: 3 };
   const sequence = { slot: 0, pages: [0, 1], sample: true, sampling, sampleIndex: 0 };
@@ -68,7 +73,7 @@ gpuTest(
     assertEquals(parts.found, whole.found);
     assert(whole.found.some((id) => id >= 1536), `${whole.found}`);
     using gpu = await Gpu.open({ maxBufferBytes });
-    const rows = (name: string) => uploadParts(gpu, file, name).map((part) => part.rows);
+    const rows = (name: string) => uploadParts({ gpu }, file, name).map((part) => part.rows);
     assertEquals([rows("token_embd.weight"), rows("output.weight")], [[768, 768, 512], [
       1536,
       512,
@@ -80,7 +85,7 @@ gpuTest("uploadParts cuts rows where a buffer ends, in whole tiles", async () =>
   using file = GgufFile.open(path);
   for (const [bytes, rows] of [[maxBufferBytes, [1536, 512]], [2048 * 256, [2048]]] as const) {
     using gpu = await Gpu.open({ maxBufferBytes: bytes });
-    const parts = uploadParts(gpu, file, "token_embd.weight");
+    const parts = uploadParts({ gpu }, file, "token_embd.weight");
     assertEquals(parts.map((part) => part.rows), [...rows]);
   }
 });

@@ -63,7 +63,11 @@ gpuTest(
 );
 
 gpuTest("GpuStepRunner prepares between steps without touching what they left", async () => {
-  await using runner = await GpuStepRunner.open(path, { ...options, prepareLater: true });
+  await using runner = await GpuStepRunner.open(path, {
+    ...options,
+    prepareLater: true,
+    nativeProducts: false,
+  });
   const sequence = new TestSequence(2, [3]);
   const step = (row: ReturnType<TestSequence["decode"]>) => {
     runner.submit({ rows: [row], copies: [] });

@@ -40,8 +40,8 @@ async function check(
   scored.forEach(({ id, logprob, top: listed }, i) => {
     const row = expected[start + i - 1];
     if (!row) return assertEquals([logprob, listed], [null, []]);
-    // Prefill and decode may round differently on a GPU.
-    const near = (a: number, b: number) => Math.abs(a - b) < 1e-3 * (1 + Math.abs(b));
+    // Prefill and decode may round differently on a GPU, and native products take rows in 15 bits.
+    const near = (a: number, b: number) => Math.abs(a - b) < 3e-3 * (1 + Math.abs(b));
     assert(near(logprob!, row[id]), `token ${start + i}: ${logprob}, expected ${row[id]}`);
     assertEquals(listed.length, top);
     listed.forEach((each) => assert(near(each.logprob, row[each.id]), `token ${start + i}`));
@@ -126,6 +126,8 @@ gpuTest("scores survive pre-emption", async () => {
     await using engine = await TextEngine.open({
       model: path,
       isolate: "own",
+      // Natively prompts round otherwise than decode, here by more than the third digit.
+      nativeProducts: false,
       maxSequences: 4,
       contextLength: 192,
       kvTokens,

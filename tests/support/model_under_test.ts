@@ -37,9 +37,17 @@ export class ModelUnderTest {
     kvType: KvType,
     contextLength?: number,
     activations?: Activations,
+    nativeProducts?: boolean,
   ): Promise<ModelUnderTest> {
     using file = GgufFile.open(path);
-    return await ModelUnderTest.load(gpu, file, kvType, contextLength, activations);
+    return await ModelUnderTest.load(
+      gpu,
+      file,
+      kvType,
+      contextLength,
+      activations,
+      nativeProducts,
+    );
   }
 
   static async load(
@@ -48,6 +56,7 @@ export class ModelUnderTest {
     kvType: KvType,
     contextLength?: number,
     activations?: Activations,
+    nativeProducts?: boolean,
   ): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
@@ -56,6 +65,7 @@ export class ModelUnderTest {
       contextLength: contextLength ?? 512,
       kvType,
       activations,
+      nativeProducts,
     });
     while (await transformer.prepare());
     const readback = await Readback.open(gpu, transformer.logits.size, 2);

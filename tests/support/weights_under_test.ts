@@ -29,7 +29,7 @@ export function uploadWeights(
     }
     : { name: "weights", shape, type: types[format], values };
   using file = GgufFile.read(encodeGguf({ metadata: {}, tensors: [tensor] }));
-  const matrix = uploadPlain(gpu, file, "weights");
+  const matrix = uploadPlain({ gpu }, file, "weights");
   if (matrix.format !== format) throw new Error(`${tensor.type} is held as ${matrix.format}`);
   return { matrix, values: file.readFloats(file.tensor("weights")) };
 }

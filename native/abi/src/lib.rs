@@ -15,5 +15,7 @@ mod index;
 mod kernels;
 mod lut;
 mod panic;
+mod prefill;
+mod products;
 pub mod slab;
 pub mod status;

@@ -1,18 +1,23 @@
 //! AVX2 with FMA and F16C: every x86-64 server and desktop since 2013. There is no masked load of halves or bytes, so
 //! tails go through a zero-filled copy.
 
+mod byte_products;
+mod tile;
+
 use core::arch::x86_64::*;
 
 use half::f16;
 
 use crate::affine::affine;
 use crate::blocks::LANES;
+use crate::byte_products::{ByteRows, CodeFormat};
 use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
 use crate::nibble_rows;
 use crate::portable::{Portable, count_above, exp_sum, max, ranks, row, scale_sum, scan_shape, squares_below};
 use crate::prefetch::prefetch;
 use crate::split_weights::{Picked, split_weights};
+use crate::tile::{TILE_COLUMNS, Tile};
 
 /// Kernels for machines with AVX2, FMA and F16C.
 pub struct Avx2(());
@@ -392,6 +397,25 @@ impl Kernels for Avx2 {
 
     fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]) {
         in_groups!(scan_u8, queries, dim, blocks, out)
+    }
+
+    fn multiply_panel(&self, format: CodeFormat, codes: &[u8], lines: &[f16], rows: &ByteRows, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { byte_products::multiply_panel(format, codes, lines, rows, out) }
+    }
+
+    fn multiply_tile(&self, shape: Tile, a: &[f32], b: &[f32], c: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { tile::multiply_tile(shape, a, b, c) }
+    }
+
+    fn weigh_rows(&self, scores: &mut [[f32; TILE_COLUMNS]], most: &[f32], sums: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { tile::weigh_rows(scores, most, sums) }
+    }
+
+    fn products_pay(&self) -> bool {
+        true
     }
 
     fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {

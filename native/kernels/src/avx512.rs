@@ -1,9 +1,11 @@
 //! AVX-512 with VNNI. Tails are masked loads, so any length works; 64-byte rows on a cache line are the fast case.
 
+mod byte_products;
 mod byte_weights;
 mod nibble_rows;
 mod scan;
 mod split_weights;
+mod tile;
 mod weighted;
 
 use core::arch::x86_64::*;
@@ -12,11 +14,13 @@ use half::f16;
 
 use crate::affine::affine;
 use crate::blocks::LANES;
+use crate::byte_products::{ByteRows, CodeFormat};
 use crate::cluster_masses::{cluster_masses, lean};
 use crate::kernel_set::Kernels;
 use crate::portable::{exp_sum, max, row, scale_sum, squares_below};
 use crate::prefetch::prefetch;
 use crate::split_weights::Picked;
+use crate::tile::{TILE_COLUMNS, Tile};
 
 /// Kernels for machines with AVX-512 F, BW, VL and VNNI (Ice Lake, Zen 4 and later).
 pub struct Avx512(());
@@ -344,6 +348,25 @@ impl Kernels for Avx512 {
     fn scan_u8(&self, queries: &[i8], dim: usize, blocks: &[u8], out: &mut [i32]) {
         // SAFETY: as above.
         unsafe { scan::scan_u8(queries, dim, blocks, out) }
+    }
+
+    fn multiply_panel(&self, format: CodeFormat, codes: &[u8], lines: &[f16], rows: &ByteRows, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { byte_products::multiply_panel(format, codes, lines, rows, out) }
+    }
+
+    fn multiply_tile(&self, shape: Tile, a: &[f32], b: &[f32], c: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { tile::multiply_tile(shape, a, b, c) }
+    }
+
+    fn weigh_rows(&self, scores: &mut [[f32; TILE_COLUMNS]], most: &[f32], sums: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { tile::weigh_rows(scores, most, sums) }
+    }
+
+    fn products_pay(&self) -> bool {
+        true
     }
 
     fn gather_add_f16(&self, weights: &[f32], rows: &[f16], ids: &[u32], sum: &mut [f32]) {

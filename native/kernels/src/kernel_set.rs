@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 
 use half::f16;
 
+use crate::byte_products::{ByteRows, CodeFormat};
 use crate::portable::{Portable, ROWS, weighted_shape};
 use crate::split_weights::Picked;
+use crate::tile::{TILE_COLUMNS, Tile};
 
 /// Vector kernels of one instruction set. Row-major matrices are flat slices whose row length is the query's length;
 /// "blocks" are the layout of [`crate::pack_blocks`]. Sums are f32 (i32 for bytes) in an order of the implementation's own
@@ -125,6 +127,38 @@ pub trait Kernels: Send + Sync {
     /// When the lengths differ.
     fn lean(&self, masses: &[f32], spreads: &[f32], factor: f32, most: f32) -> f32 {
         crate::cluster_masses::lean(masses, spreads, factor, most)
+    }
+
+    /// Rows times a panel of [`crate::byte_products`]: `out[row · 32 + n] = Σ x[row][k] · w[n][k]`. Whole numbers are added up exactly, blocks of 32
+    /// in order, so that all sets get the same bits, whatever the rows beside it.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    fn multiply_panel(&self, format: CodeFormat, codes: &[u8], lines: &[f16], rows: &ByteRows, out: &mut [f32]) {
+        crate::byte_products::multiply_panel(format, codes, lines, rows, out);
+    }
+
+    /// A tile of a product: `c[r][j] = Σ_k a[r][k] · b[k][j]` for 64 columns `j`, added to what `c` holds where `add` says so; rows of `a` and `c` are
+    /// their strides apart. One multiply-add after the other in rising order of `k`, so that a row does not depend on those beside it.
+    ///
+    /// # Panics
+    /// When the lengths do not fit, or a stride is less than a row.
+    fn multiply_tile(&self, shape: Tile, a: &[f32], b: &[f32], c: &mut [f32]) {
+        crate::tile::multiply_tile(shape, a, b, c);
+    }
+
+    /// Weights of rows of 64 scores: each becomes `2^(score - most[row])`, which is at most 1; returns the rows' sums in `sums`. Relative error below 3e-7;
+    /// `-inf` gives 0, NaN itself.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    fn weigh_rows(&self, scores: &mut [[f32; TILE_COLUMNS]], most: &[f32], sums: &mut [f32]) {
+        crate::tile::weigh_rows(scores, most, sums);
+    }
+
+    /// Whether [`Kernels::multiply_panel`] is faster than what a software adapter makes of shaders.
+    fn products_pay(&self) -> bool {
+        false
     }
 
     /// Replaces every `x` by `exp((x - shift) · scale)` and returns the sum. Relative error below 3e-7; `-inf` gives 0.

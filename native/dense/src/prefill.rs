@@ -1,0 +1,235 @@
+//! Exact causal attention of a prompt's rows, page by page of the keys.
+
+use std::f32::consts::LN_2;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+use sparrow_kernels::{Kernels, TILE_COLUMNS, TILE_ROWS, Tile};
+use sparrow_threads::with_threads;
+
+use crate::error::DenseError;
+
+/// Keys of a page.
+const PAGE: usize = TILE_COLUMNS;
+/// Rows that share what they read of a page from the nearest cache.
+const GROUP: usize = 8 * TILE_ROWS;
+/// Elements of keys, and of values, that are widened at a time: they stay in the second cache.
+const WIDENED: usize = 1 << 17;
+
+/// Sizes of attention.
+#[derive(Clone, Copy, Debug)]
+pub struct PrefillShape {
+    /// Query heads, a multiple of the KV heads.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Elements of a head, padding included: a multiple of 64.
+    pub dim: usize,
+    /// Latest keys that a row sees, its own included; none: all.
+    pub window: Option<usize>,
+}
+
+/// Attention of successive rows of one sequence, as far as their keys have been given.
+pub struct Prefill {
+    shape: PrefillShape,
+    /// Position of the first row.
+    position: usize,
+    rows: usize,
+    /// `[row][head][dim]`, scaled such that weights are powers of two.
+    queries: Vec<f32>,
+    /// `[head][row][dim + 2]`: the sum of weighted values, the largest score and the sum of weights.
+    state: Vec<f32>,
+    /// Of a run of pages `[KV head][page]`: keys `[dim][64]`, values `[dim / 64][64 keys][64]`.
+    widened: [Vec<f32>; 2],
+}
+
+impl Prefill {
+    /// Attention of rows that have seen nothing yet. `queries` is `[row][head][dim]`.
+    ///
+    /// # Errors
+    /// For sizes that do not fit together.
+    pub fn new(shape: PrefillShape, position: usize, queries: &[f32]) -> Result<Self, DenseError> {
+        let PrefillShape { heads, kv_heads, dim, window } = shape;
+        let width = heads.saturating_mul(dim);
+        if kv_heads == 0
+            || heads == 0
+            || !heads.is_multiple_of(kv_heads)
+            || dim == 0
+            || !dim.is_multiple_of(PAGE)
+            || window == Some(0)
+            || !queries.len().is_multiple_of(width)
+        {
+            return Err(DenseError(format!("attention of {} elements of queries with {shape:?}", queries.len())));
+        }
+        let rows = queries.len() / width;
+        let mut state = vec![0f32; heads * rows * (dim + 2)];
+        state.chunks_exact_mut(dim + 2).for_each(|state| state[dim] = f32::NEG_INFINITY);
+        Ok(Self { shape, position, rows, queries: queries.to_vec(), state, widened: Default::default() })
+    }
+
+    /// Attends to pages `first..` of the sequence, each given once: halves `[page][KV head][64][dim]`.
+    ///
+    /// # Errors
+    /// For lengths that are not those of whole pages.
+    pub fn attend(
+        &mut self,
+        kernels: &dyn Kernels,
+        first: usize,
+        keys: &[f16],
+        values: &[f16],
+    ) -> Result<(), DenseError> {
+        let PrefillShape { kv_heads, dim, .. } = self.shape;
+        let page = kv_heads * PAGE * dim;
+        if keys.len() != values.len() || !keys.len().is_multiple_of(page) {
+            return Err(DenseError(format!(
+                "{} elements of keys and {} of values, expected those of pages of {page}",
+                keys.len(),
+                values.len()
+            )));
+        }
+        let run = (WIDENED / page).max(1);
+        with_threads(|| {
+            for (i, (keys, values)) in keys.chunks(run * page).zip(values.chunks(run * page)).enumerate() {
+                self.widen(keys, values);
+                self.attend_run(kernels, first + i * run, keys.len() / page);
+            }
+        });
+        Ok(())
+    }
+
+    fn widen(&mut self, keys: &[f16], values: &[f16]) {
+        let PrefillShape { kv_heads, dim, .. } = self.shape;
+        let (page, block) = (kv_heads * PAGE * dim, PAGE * dim);
+        let pages = keys.len() / page;
+        let [wide_keys, wide_values] = &mut self.widened;
+        wide_keys.resize(keys.len(), 0.0);
+        wide_values.resize(values.len(), 0.0);
+        let place = |i: usize| (i % pages * kv_heads + i / pages) * block;
+        let blocks = wide_keys.par_chunks_exact_mut(block).zip(wide_values.par_chunks_exact_mut(block));
+        blocks.enumerate().for_each(|(i, (to_keys, to_values))| {
+            let mut row = vec![0f32; dim];
+            let rows = |from: &'_ [f16]| -> usize { from.len() / dim };
+            let (keys, values) = (&keys[place(i)..][..block], &values[place(i)..][..block]);
+            for key in 0..rows(keys) {
+                keys[key * dim..][..dim].convert_to_f32_slice(&mut row);
+                for (j, x) in row.iter().enumerate() {
+                    to_keys[j * PAGE + key] = *x;
+                }
+                values[key * dim..][..dim].convert_to_f32_slice(&mut row);
+                for (part, row) in row.chunks_exact(PAGE).enumerate() {
+                    to_values[(part * PAGE + key) * PAGE..][..PAGE].copy_from_slice(row);
+                }
+            }
+        });
+    }
+
+    fn attend_run(&mut self, kernels: &dyn Kernels, first: usize, pages: usize) {
+        let PrefillShape { heads, kv_heads, dim, window } = self.shape;
+        let (rows, position, block) = (self.rows, self.position, PAGE * dim);
+        let (queries, [wide_keys, wide_values]) = (&self.queries, &self.widened);
+        self.state.par_chunks_exact_mut(rows * (dim + 2)).enumerate().for_each(|(head, state)| {
+            state.par_chunks_mut(GROUP * (dim + 2)).enumerate().for_each(|(group, state)| {
+                for page in 0..pages {
+                    let at = (head / (heads / kv_heads) * pages + page) * block;
+                    let (keys, values) = (&wide_keys[at..][..block], &wide_values[at..][..block]);
+                    let start = (first + page) * PAGE;
+                    for (i, state) in state.chunks_mut(TILE_ROWS * (dim + 2)).enumerate() {
+                        let row = group * GROUP + i * TILE_ROWS;
+                        let count = state.len() / (dim + 2);
+                        let sees = |row: usize| {
+                            let end = position + row + 1;
+                            (window.map_or(0, |window| end.saturating_sub(window)), end)
+                        };
+                        // Of the first and of the last row.
+                        let ((least, _), (_, end)) = (sees(row), sees(row + count - 1));
+                        if start >= end || start + PAGE <= least {
+                            continue;
+                        }
+                        let queries = &queries[(row * heads + head) * dim..];
+                        attend_tile(kernels, [heads * dim, dim], queries, keys, values, state, |r| {
+                            let (from, to) = sees(row + r);
+                            from.saturating_sub(start).min(PAGE)..to.saturating_sub(start).min(PAGE)
+                        });
+                    }
+                }
+            });
+        });
+    }
+
+    /// The outputs, normalised: `out[row · stride + head · kept + j]` for the first `kept` elements `j` of each head's, zeros behind them.
+    ///
+    /// # Errors
+    /// When the outputs do not fit.
+    pub fn finish(&self, kept: usize, stride: usize, out: &mut [f32]) -> Result<(), DenseError> {
+        let PrefillShape { heads, dim, .. } = self.shape;
+        if kept > dim || stride < heads * kept || out.len() != self.rows * stride {
+            return Err(DenseError(format!(
+                "{} outputs of {} rows, {kept} of each of {heads} heads, expected {stride} a row",
+                out.len(),
+                self.rows
+            )));
+        }
+        out.chunks_exact_mut(stride).for_each(|out| out[heads * kept..].fill(0.0));
+        for (i, state) in self.state.chunks_exact(dim + 2).enumerate() {
+            let (head, row) = (i / self.rows, i % self.rows);
+            let out = &mut out[row * stride + head * kept..][..kept];
+            for (out, sum) in out.iter_mut().zip(state) {
+                *out = sum / state[dim + 1];
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A few rows with a page. `sees(r)` are the keys of the page that row `r` sees. What a row does not see changes nothing, not even in the last bit.
+fn attend_tile(
+    kernels: &dyn Kernels,
+    [stride, dim]: [usize; 2],
+    queries: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    state: &mut [f32],
+    sees: impl Fn(usize) -> std::ops::Range<usize>,
+) {
+    let rows = state.len() / (dim + 2);
+    let mut scores = [[0f32; PAGE]; TILE_ROWS];
+    let tile = Tile { rows, depth: dim, a_stride: stride, c_stride: PAGE, add: false };
+    kernels.multiply_tile(tile, queries, keys, scores.as_flattened_mut());
+    let mut most = [0f32; TILE_ROWS];
+    for (r, ((scores, state), most)) in scores.iter_mut().zip(state.chunks_exact(dim + 2)).zip(&mut most).enumerate() {
+        let seen = sees(r);
+        scores[..seen.start].fill(f32::NEG_INFINITY);
+        scores[seen.end.max(seen.start)..].fill(f32::NEG_INFINITY);
+        *most = state[dim].max(largest(scores));
+    }
+    let mut sums = [0f32; TILE_ROWS];
+    // Where nothing was seen yet all weights are 0, or not numbers.
+    let shifts = most.map(|most| if most == f32::NEG_INFINITY { 0.0 } else { most });
+    kernels.weigh_rows(&mut scores[..rows], &shifts[..rows], &mut sums[..rows]);
+    for ((state, most), added) in state.chunks_exact_mut(dim + 2).zip(most).zip(sums) {
+        let (sum, rest) = state.split_at_mut(dim);
+        if most != rest[0] {
+            let factor = ((rest[0] - most) * LN_2).exp();
+            sum.iter_mut().for_each(|x| *x *= factor);
+            rest[1] *= factor;
+            rest[0] = most;
+        }
+        rest[1] += added;
+    }
+    for (part, values) in values.chunks_exact(PAGE * PAGE).enumerate() {
+        let tile = Tile { rows, depth: PAGE, a_stride: PAGE, c_stride: dim + 2, add: true };
+        kernels.multiply_tile(tile, scores.as_flattened(), values, &mut state[part * PAGE..]);
+    }
+}
+
+/// The largest score, of those that are numbers.
+fn largest(scores: &[f32; PAGE]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for scores in scores.as_chunks::<16>().0 {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *lane = if *score > *lane { *score } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
