@@ -88,16 +88,41 @@ function readResult(
         "the minor version of CPython that the server runs.",
     );
   }
-  const result = JSON.parse(stdout) as { error?: string; values?: Record<string, string | null> };
-  if (result.error !== undefined) {
-    throw new GraphError("failed", `Native function ${request.name} raised ${result.error}`);
+  const { error, values: set } = parsedResult(request, stdout);
+  if (typeof error === "string") {
+    throw new GraphError("failed", `Native function ${request.name} raised ${error}`);
   }
+  if (typeof set !== "object" || set === null) throw noResult(request);
   const values: Record<string, string> = {};
-  for (const [name, value] of Object.entries(result.values ?? {})) {
+  for (const name of request.outputs) {
+    const value: unknown = Object.hasOwn(set, name) ? Reflect.get(set, name) : undefined;
     if (value === null) {
       throw new GraphError("failed", `Native function ${request.name} did not set ${name}`);
     }
-    values[name] = value;
+    if (typeof value !== "string") throw noResult(request);
+    Object.defineProperty(values, name, { value, enumerable: true });
   }
   return values;
+}
+
+/** What the process printed as an object. The function may have found the descriptor and written anything: nothing is taken for granted. */
+function parsedResult(
+  request: NativeRequest,
+  stdout: string,
+): { error?: unknown; values?: unknown } {
+  let result: unknown;
+  try {
+    result = JSON.parse(stdout);
+  } catch {
+    throw noResult(request);
+  }
+  if (typeof result !== "object" || result === null) throw noResult(request);
+  return result;
+}
+
+function noResult({ name }: NativeRequest): GraphError {
+  return new GraphError(
+    "failed",
+    `Native function ${name} wrote something else than its result, expected a text for each output`,
+  );
 }

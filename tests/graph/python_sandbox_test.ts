@@ -78,6 +78,39 @@ for (const [what, source, message] of cases) {
 }
 
 Deno.test({
+  name:
+    "pythonSandbox takes nothing but texts of its outputs from a function that writes its own result",
+  ignore: !available,
+  async fn() {
+    for (
+      const result of [
+        "[]",
+        "null",
+        "7",
+        "{{{",
+        '{"values": null}',
+        '{"values": {}}',
+        '{"values": {"out": 5}}',
+        '{"values": {"out": ["a"]}}',
+        '{"values": {"out": {"length": -1e12}}}',
+        '{"error": {"message": "a"}}',
+      ]
+    ) {
+      const error = await assertRejects(() => run(writes(result)), GraphError, "f wrote something");
+      assertEquals(error.code, "failed");
+    }
+    assertEquals(await run(writes('{"values": {"out": "a", "more": "b"}}')), { out: "a" });
+  },
+});
+
+/** A function that finds the descriptor of its process's answer, and writes `result` there. */
+function writes(result: string): string {
+  return `def f(out):\n  import os\n  os.write(3, ${
+    JSON.stringify(result)
+  }.encode())\n  os._exit(0)`;
+}
+
+Deno.test({
   name: "pythonSandbox refuses what is no code object",
   ignore: !available,
   async fn() {
