@@ -14,6 +14,11 @@ def main():
     devnull = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(devnull, descriptor)
+    # What the server was started with, such as a log's pipe, is inherited.
+    os.closerange(3, answer.fileno())
+    os.closerange(answer.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    # Neither Ctrl-C for the server nor its terminal is for the function.
+    os.setsid()
 
     cpu = max(1, int(request["cpu_seconds"]))
     memory = int(request["memory_bytes"])
@@ -36,6 +41,11 @@ def main():
         (resource.RLIMIT_NOFILE, 8),
     ):
         resource.setrlimit(limit, (value, value))
+    try:
+        guard()
+        unguarded = None
+    except Exception as error:
+        unguarded = "%s: %s" % (type(error).__name__, error)
 
     class Output:
         def __init__(self):
@@ -54,6 +64,7 @@ def main():
         result = {"values": {name: output.value for name, output in outputs.items()}}
     except BaseException as error:
         result = {"error": "%s: %s" % (type(error).__name__, error)}
+    result["unguarded"] = unguarded
     json.dump(result, answer)
     answer.flush()
     os._exit(0)

@@ -1,8 +1,10 @@
 import { FewAtATime } from "../common/few_at_a_time.ts";
+import { log } from "../common/log.ts";
 import { GraphError } from "./graph_error.ts";
 import type { NativeFunctions, NativeRequest } from "./native_functions.ts";
 import { pythonCommand, pythonPlace } from "./python_command.ts";
-import script from "./python_sandbox.py" with { type: "text" };
+import guard from "./python_guard.py" with { type: "text" };
+import main from "./python_sandbox.py" with { type: "text" };
 import { type ProcessResult, runProcess } from "./run_process.ts";
 
 /** Address space of a function's process: CPython itself takes about 20 MB. */
@@ -14,10 +16,14 @@ const START_MS = 3000;
 /** Functions running at a time; more wait. */
 const MAX_PROCESSES = 4;
 
+const script = `${guard}\n${main}`;
+let warned = false;
+
 /**
  * Runs clients' Python functions, each in a CPython process of its own: no network (a network namespace, where the
- * system grants one), no privileges, no new processes, no files written, bounded memory, processor and wall time. Code objects are
- * specific to CPython's minor version: `python` must be the client's.
+ * system grants one), no privileges, no new processes, no files written, bounded memory, processor and wall time, and, by a filter of
+ * system calls where there is one (Linux of x86_64 and aarch64, a Python with ctypes), no sockets, no signals to others, no files made or
+ * removed, no memory shared, no end after the server's. Code objects are specific to CPython's minor version: `python` must be the client's.
  */
 export function pythonSandbox(python = "python3"): NativeFunctions {
   const processes = new FewAtATime(MAX_PROCESSES, Infinity);
@@ -88,7 +94,11 @@ function readResult(
         "the minor version of CPython that the server runs.",
     );
   }
-  const { error, values: set } = parsedResult(request, stdout);
+  const { error, values: set, unguarded } = parsedResult(request, stdout);
+  if (typeof unguarded === "string" && !warned) {
+    warned = true;
+    log("warn", "native functions run without a filter of system calls", { error: unguarded });
+  }
   if (typeof error === "string") {
     throw new GraphError("failed", `Native function ${request.name} raised ${error}`);
   }
@@ -109,7 +119,7 @@ function readResult(
 function parsedResult(
   request: NativeRequest,
   stdout: string,
-): { error?: unknown; values?: unknown } {
+): { error?: unknown; values?: unknown; unguarded?: unknown } {
   let result: unknown;
   try {
     result = JSON.parse(stdout);

@@ -44,6 +44,40 @@ const cases: [string, string, RegExp][] = [
     "def f(out):\n  import socket\n  socket.create_connection(('1.1.1.1', 53), 1)",
     /raised (OSError|TimeoutError|PermissionError)/,
   ],
+  ["a signal", "def f(out):\n  import os\n  os.kill(os.getpid(), 0)", /raised PermissionError/],
+  [
+    "another program",
+    "def f(out):\n  import os\n  os.execv('/bin/sh', ['sh', '-c', ':'])",
+    /raised PermissionError/,
+  ],
+  [
+    "a socket of the file system",
+    "def f(out):\n  import socket\n  socket.socket(socket.AF_UNIX)",
+    /raised PermissionError/,
+  ],
+  [
+    "a new file",
+    "def f(out):\n  import os\n  os.close(os.open('/tmp/sparrow-%d' % os.getpid(), os.O_CREAT, 0o600))",
+    /raised PermissionError/,
+  ],
+  [
+    "a file opened for writing",
+    "def f(out):\n  open('/dev/null', 'w')",
+    /raised PermissionError/,
+  ],
+  [
+    "memory that would outlive it",
+    "def f(out):\n  import ctypes, os\n  c = ctypes.CDLL(None, use_errno=True)\n" +
+    "  m = c.shmget(0, 4096, 0o1600)\n  e = ctypes.get_errno()\n  c.shmctl(m, 0, None)\n" +
+    "  raise OSError(e if m < 0 else 0, 'made')",
+    /raised PermissionError/,
+  ],
+  [
+    "a namespace",
+    "def f(out):\n  import ctypes\n  c = ctypes.CDLL(None, use_errno=True)\n" +
+    "  raise OSError(ctypes.get_errno() if c.unshare(0x10000000) < 0 else 0, 'made')",
+    /raised PermissionError/,
+  ],
   [
     "a result that is too large",
     "def f(out):\n  out.set('a' * (20 * 1024 * 1024))",
@@ -108,6 +142,71 @@ function writes(result: string): string {
   return `def f(out):\n  import os\n  os.write(3, ${
     JSON.stringify(result)
   }.encode())\n  os._exit(0)`;
+}
+
+Deno.test({
+  name: "pythonSandbox runs what reads files and the clock, and an event loop",
+  ignore: !available,
+  async fn() {
+    const source = "def f(out):\n  import asyncio, os, sqlite3, time\n" +
+      "  async def g():\n    await asyncio.sleep(0.01)\n    return 3\n" +
+      "  base = sqlite3.connect(':memory:')\n  base.execute('create table a (b)')\n" +
+      "  out.set(str((asyncio.run(g()), 'etc' in os.listdir('/'), open('/etc/passwd').read(4), time.time() > 0)))";
+    assertEquals(await run(source), { out: "(3, True, 'root', True)" });
+  },
+});
+
+Deno.test({
+  name:
+    "pythonSandbox leaves no function behind, nor inherited descriptors to one, when its own process is killed",
+  ignore: !available || Deno.build.os !== "linux",
+  async fn() {
+    const code = await marshal("def f(out):\n  import time\n  time.sleep(60)") ?? "";
+    const request = { name: "f", code, arguments: {}, outputs: ["out"], timeoutMs: 60_000 };
+    const module = import.meta.resolve("../../src/graph/python_sandbox.ts");
+    const program = `import { pythonSandbox } from ${JSON.stringify(module)};
+      pythonSandbox().run(${JSON.stringify(request)}, { signal: new AbortController().signal });`;
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const server = new Deno.Command("/bin/sh", {
+      args: ["-c", 'exec "$@" 7</dev/null', "sh", Deno.execPath(), "eval", "-c", config, program],
+    }).spawn();
+    const child = await eventually(() => functionOf(server.pid));
+    // Its limits are the last that it sets before it is guarded.
+    await eventually(() => /Seccomp:\t2/.test(textOf(`/proc/${child}/status`) ?? ""));
+    const open = [...Deno.readDirSync(`/proc/${child}/fd`)].map(({ name }) => name);
+    server.kill("SIGKILL");
+    await server.status;
+    await eventually(() => textOf(`/proc/${child}/status`) === undefined);
+    assertEquals(open.includes("7"), false);
+  },
+});
+
+/** The process of this parent that runs a function. */
+function functionOf(parent: number): string | undefined {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const isChild = textOf(`/proc/${name}/status`)?.includes(`\nPPid:\t${parent}\n`);
+    if (isChild && textOf(`/proc/${name}/cmdline`)?.includes("marshalled function")) return name;
+  }
+  return undefined;
+}
+
+/** A process's file; undefined when it has ended. */
+function textOf(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+async function eventually<T>(look: () => T): Promise<NonNullable<T>> {
+  for (let i = 0; i < 600; i++) {
+    const found = look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error("waited 30 s in vain");
 }
 
 Deno.test({
