@@ -7,19 +7,23 @@ import { VideoUpscaler, type VideoUpscalerOptions } from "./video_upscaler.ts";
 /** What the owner sends. */
 export type UpscaleRequest =
   | { type: "open"; options: Omit<VideoUpscalerOptions, "path"> }
-  | { type: "frame"; frame: VideoFrame };
+  | { type: "frame"; frame: VideoFrame }
+  | { type: "close" };
 
-/** What the worker answers, one for each request, in order. */
+/** What the worker answers, one for each request, in order; after `closed` nothing more. */
 export type UpscaleReply =
   | { type: "opened"; description: string }
   | { type: "frame"; frame: VideoFrame; stats: VideoUpscaler["stats"] }
+  | { type: "closed" }
   | { type: "failed"; name: string; message: string };
 
 const scope = workerScope();
 let upscaler: VideoUpscaler | undefined;
 let last = Promise.resolve();
+let closing = false;
 
 scope.onmessage = ({ data }: MessageEvent<UpscaleRequest>) => {
+  closing ||= data.type === "close";
   last = last.then(() => answer(data)).catch((error: Error) =>
     scope.postMessage(
       { type: "failed", name: error.name, message: error.message } satisfies UpscaleReply,
@@ -28,6 +32,12 @@ scope.onmessage = ({ data }: MessageEvent<UpscaleRequest>) => {
 };
 
 async function answer(request: UpscaleRequest): Promise<void> {
+  if (request.type === "close") {
+    upscaler?.[Symbol.dispose]();
+    return scope.postMessage({ type: "closed" } satisfies UpscaleReply);
+  }
+  // Nobody waits for it any more.
+  if (closing) return;
   if (request.type === "open") {
     upscaler = await VideoUpscaler.open(request.options);
     const { description } = upscaler;

@@ -15,6 +15,7 @@ export class WorkerUpscaler implements Disposable {
   readonly #waiting: Waiting;
   readonly #queue: number;
   #stats: VideoUpscaler["stats"] | undefined;
+  #closed = false;
 
   private constructor(worker: Worker, waiting: Waiting, description: string, queue: number) {
     this.#worker = worker;
@@ -31,7 +32,11 @@ export class WorkerUpscaler implements Disposable {
     });
     const waiting: Waiting = [];
     worker.onmessage = ({ data }: MessageEvent<UpscaleReply>) => {
-      const { resolve, reject } = waiting.shift()!;
+      if (data.type === "closed") return worker.terminate();
+      const next = waiting.shift();
+      // A frame that was under way when the upscaler was disposed of.
+      if (next === undefined) return;
+      const { resolve, reject } = next;
       if (data.type !== "failed") resolve(data);
       else reject(reviveError(data.name, data.message));
     };
@@ -57,6 +62,7 @@ export class WorkerUpscaler implements Disposable {
 
   /** One frame, as `VideoUpscaler.upscaleFrame`. Frames may be sent ahead; answers come in order. */
   async upscaleFrame(frame: VideoFrame): Promise<VideoFrame> {
+    if (this.#closed) throw disposedOf();
     const reply = await ask(this.#worker, this.#waiting, { type: "frame", frame });
     if (reply.type !== "frame") throw new Error(`the video worker answered ${reply.type}`);
     this.#stats = reply.stats;
@@ -73,12 +79,20 @@ export class WorkerUpscaler implements Disposable {
     }
   }
 
-  /** Ends the worker; frames under way are refused. */
+  /**
+   * Ends the worker, once it has released what is in the native library (4 MB), which outlives a worker that is terminated; frames under way are
+   * refused at once. Idempotent.
+   */
   [Symbol.dispose](): void {
-    this.#worker.terminate();
-    const error = new Error("the video upscaler was disposed of");
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#worker.postMessage({ type: "close" } satisfies UpscaleRequest);
+    for (const { reject } of this.#waiting.splice(0)) reject(disposedOf());
   }
+}
+
+function disposedOf(): Error {
+  return new Error("the video upscaler was disposed of");
 }
 
 function ask(

@@ -282,6 +282,22 @@ Deno.test("WorkerUpscaler gives the bytes of VideoUpscaler, and refuses what was
   await assertRejects(() => pending, Error, "disposed");
 });
 
+Deno.test("WorkerUpscaler leaves nothing in the native library when it is disposed of", async (t) => {
+  if (!needsNative(t)) return;
+  const openAndLeave = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const upscaler = await WorkerUpscaler.open({ scale: 2 });
+      upscaler[Symbol.dispose]();
+      await assertRejects(() => upscaler.upscaleFrame({} as VideoFrame), Error, "disposed");
+    }
+    return Deno.memoryUsage().rss / 2 ** 20;
+  };
+  const before = await openAndLeave(8);
+  const after = await openAndLeave(24);
+  // An upscaler takes 4 MiB there.
+  assert(after - before < 48, `24 upscalers took ${after - before} MiB for good`);
+});
+
 Deno.test("QualityLadder steps down past its budget, comes back when it is cheap again, and never past its best", () => {
   const ladder = new QualityLadder(10);
   assertEquals(ladder.quality, "full");
