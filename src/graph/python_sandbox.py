@@ -63,7 +63,11 @@ def main():
         types.FunctionType(code, {"__builtins__": __builtins__}, request["name"])(**arguments)
         result = {"values": {name: output.value for name, output in outputs.items()}}
     except BaseException as error:
-        result = {"error": "%s: %s" % (type(error).__name__, error)}
+        try:
+            words = str(error)
+        except BaseException as second:
+            words = "its text raises %s" % type(second).__name__
+        result = {"error": "%s: %s" % (type(error).__name__, words)}
     result["unguarded"] = unguarded
     json.dump(result, answer)
     answer.flush()

@@ -29,6 +29,11 @@ async function run(source: string, args: Record<string, unknown> = {}, timeoutMs
 
 const cases: [string, string, RegExp][] = [
   ["an exception", "def f(out):\n  raise ValueError('no good')", /raised ValueError: no good/],
+  [
+    "an exception without a text",
+    "def f(out):\n  class E(Exception):\n    def __str__(self): raise KeyError()\n  raise E()",
+    /raised E: its text raises KeyError/,
+  ],
   ["an output never set", "def f(out):\n  pass", /did not set out/],
   ["an output set twice", "def f(out):\n  out.set('a')\n  out.set('b')", /set once/],
   ["an endless loop", "def f(out):\n  while True: pass", /ran over its 200 ms/],
