@@ -7,9 +7,11 @@ import { pythonSlice } from "./python_slice.ts";
 import { TEST } from "./python_source.ts";
 import { pythonTests } from "./python_tests.ts";
 import { pythonText } from "./python_text.ts";
+import { workOf } from "./python_work.ts";
 import {
   type Given,
   isInteger,
+  itemsOf,
   iterated,
   type Key,
   keyOf,
@@ -39,6 +41,17 @@ const ORDERED = new Set(["<", "<=", ">", ">="]);
 const MOST_STEPS = 50_000_000;
 const MOST_TEXT = 1 << 26;
 
+/** Steps that a character of a text costs what makes values or other texts of it, and what only looks for another or compares. */
+const MADE = 2;
+const READ = 1 / 16;
+/** Methods that compare what a list holds with their argument; of texts they do about as much. */
+const COMPARING = new Set(["index", "count", "remove"]);
+/** Filters that do not go through what the items of a list hold. */
+const SHALLOW = new Set(
+  ["length", "count", "first", "last", "default", "d", "list", "items", "reverse", "batch", "slice"]
+    .concat("map", "select", "reject", "selectattr", "rejectattr"),
+);
+
 /** Leaves an iteration of a loop, which had printed `text`. */
 class Jump {
   text = "";
@@ -67,6 +80,25 @@ export class PythonInterpreter extends Interpreter {
     if (this.#steps > MOST_STEPS) throw new RangeError(`it takes more than ${MOST_STEPS} steps`);
   }
 
+  /** Counts what going through values takes, before it is done. Returns it. */
+  #count(perCharacter: number, ...values: Value[]): number {
+    let work = 0;
+    for (const value of values) {
+      const own = workOf(value, perCharacter, MOST_STEPS - this.#steps);
+      this.#take(own);
+      work += own;
+    }
+    return work;
+  }
+
+  /** As `#count`, leaving out what items hold, and texts unless `texts`. */
+  #countItems(texts: boolean, ...values: Value[]): void {
+    for (const value of values) {
+      const characters = texts ? textOf(value)?.length ?? 0 : 0;
+      this.#take(MADE * characters + (itemsOf(value)?.length ?? mappingOf(value)?.size ?? 0));
+    }
+  }
+
   #evaluate(statement: Statement, environment: Environment): Value {
     const node = statement as unknown as Node | undefined;
     const child = (field: string) => this.#at(node![field], environment);
@@ -74,7 +106,7 @@ export class PythonInterpreter extends Interpreter {
       case "Held":
         return node.value as Value;
       case "Output":
-        return make.text(pythonText(child("expression")));
+        return make.text(this.#text(child("expression")));
       case "BinaryExpression": {
         const { value: operator } = node.operator as { value: string };
         if (operator === "and" || operator === "or") break;
@@ -84,7 +116,10 @@ export class PythonInterpreter extends Interpreter {
           ORDERED.has(operator) && type === "BinaryExpression" &&
           ORDERED.has((inner as { value: string }).value)
         ) break;
-        return pythonOperation(operator, child("left"), child("right"));
+        const [left, right] = [child("left"), child("right")];
+        if (operator === "+" || operator === "*") this.#countItems(false, left, right);
+        else this.#count(ORDERED.has(operator) ? MADE : READ, left, right);
+        return pythonOperation(operator, left, right);
       }
       case "FilterExpression": {
         const { name, args } = filterOf(node.filter as Node);
@@ -113,11 +148,13 @@ export class PythonInterpreter extends Interpreter {
           const [start, stop, step] = ["start", "stop", "step"].map((bound) =>
             this.#at(property[bound], environment)
           );
+          this.#countItems(true, object);
           return pythonSlice(object, start, stop, step);
         }
         const index = child("property");
         const text = textOf(object);
         if (text !== undefined && isInteger(index)) {
+          this.#countItems(true, object);
           const character = Array.from(text).at(index.value as number);
           return character === undefined ? undefinedValue : make.text(character);
         }
@@ -170,6 +207,8 @@ export class PythonInterpreter extends Interpreter {
     const object = this.#at(callee.object, environment);
     const name = (callee.property as Node).value as string;
     const given = this.#given(nodes, environment);
+    if (COMPARING.has(name)) this.#count(MADE, object, ...given.args);
+    else this.#countItems(true, object, ...given.args);
     return pythonMethod(object, name, given) ?? super.evaluate(
       statementOf({
         type: "CallExpression",
@@ -186,7 +225,7 @@ export class PythonInterpreter extends Interpreter {
     try {
       for (const one of statements) {
         const value = this.#at(one, environment);
-        if (value.type !== "NullValue") text += pythonText(value);
+        if (value.type !== "NullValue") text += this.#text(value);
       }
     } catch (jump) {
       if (jump instanceof Jump) jump.text = text + jump.text;
@@ -205,7 +244,9 @@ export class PythonInterpreter extends Interpreter {
     const [iterable, target] = [node.iterable as Node, node.loopvar as Node];
     const filter = iterable.type === "SelectExpression" ? iterable : undefined;
     const scopeOf = (item: Value) => assigned(target, item, new Environment(environment));
-    let items = iterated(this.#at(filter ? filter.lhs : iterable, environment), "for");
+    const all = this.#at(filter ? filter.lhs : iterable, environment);
+    this.#countItems(true, all);
+    let items = iterated(all, "for");
     if (filter) items = items.filter((one) => truthy(this.#at(filter.test, scopeOf(one))));
     // An iteration costs as much as ten expressions.
     this.#take(10 * items.length);
@@ -238,7 +279,9 @@ export class PythonInterpreter extends Interpreter {
         const mapping = mappingOf(this.#at(one.argument, environment)) ?? [];
         for (const [key, value] of mapping) named.set(String(key), value);
       } else if (one.type === "SpreadExpression") {
-        positional.push(...iterated(this.#at(one.argument, environment), "*"));
+        const all = this.#at(one.argument, environment);
+        this.#countItems(true, all);
+        positional.push(...iterated(all, "*"));
       } else positional.push(this.#at(one, environment));
     }
     return { args: positional, named };
@@ -254,6 +297,7 @@ export class PythonInterpreter extends Interpreter {
       filter: (other, value, args) => this.#filter(other, value, args, environment),
       test: (test, value, { args }) => this.#test(test, value, args),
     };
+    this.#countFilter(name, operand, given);
     const own = pythonFilters.get(name);
     if (own) return own(operand, given, apply);
     const callee = { type: "Identifier", value: name };
@@ -265,8 +309,25 @@ export class PythonInterpreter extends Interpreter {
     );
   }
 
+  #countFilter(name: string, operand: Value, { args }: Given): void {
+    if (SHALLOW.has(name)) return this.#countItems(true, operand);
+    const work = this.#count(MADE, operand, ...args);
+    const items = itemsOf(operand)?.length ?? mappingOf(operand)?.size ?? textOf(operand)?.length ??
+      0;
+    // Every item is compared with every other, or with as many as a sort takes.
+    if (name === "unique") this.#take(work * items / 8);
+    if (name === "sort" || name === "dictsort") this.#take(work * Math.log2(items + 1));
+  }
+
+  /** What is printed of a value. To join a text to others costs nothing. */
+  #text(value: Value): string {
+    if (textOf(value) === undefined) this.#count(READ, value);
+    return pythonText(value);
+  }
+
   #test(name: string, value: Value, [argument = undefinedValue]: readonly Value[]): boolean {
     const test = pythonTests.get(name);
+    if (argument !== undefinedValue) this.#count(READ, value, argument);
     if (test) return test(value, argument);
     throw new TypeError(`unknown test: ${name}`);
   }

@@ -441,6 +441,18 @@ Deno.test("ChatTemplate ends templates that would take for ever or all memory", 
     ],
     [grow("'x'", "ns.x ~ ns.x"), "it makes a text of more than"],
     [grow("[1]", "ns.x + ns.x"), 'operator "+"'],
+    // Little is evaluated, but much is done by it.
+    // Little is evaluated, but much is done by it.
+    ...["x | upper", "x | replace('', 'y')", "x.split('x')"].map((done): [string, string] => [
+      `{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set y = ${done} %}{% endfor %}`,
+      "it takes more than",
+    ]),
+    ["{% set x = range(99999) | map('string') | unique %}", "it takes more than"],
+    ...["x | tojson | length", "x == y"].map((done): [string, string] => [
+      `${grow("[]", "[ns.x, ns.x]")}{% set y = ns.x %}` +
+      `${grow("[]", "[ns.x, ns.x]")}{% set x = ns.x %}{{ ${done} }}`,
+      "it takes more than",
+    ]),
     ["{% break %}", "Break outside of a loop"],
     ["{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "call stack"],
   ];
@@ -448,6 +460,18 @@ Deno.test("ChatTemplate ends templates that would take for ever or all memory", 
     const template = new ChatTemplate(source, "m");
     assertThrows(() => template.render([], context), ModelFormatError, message);
   }
+});
+
+Deno.test("ChatTemplate renders a chat of a few million characters", () => {
+  const source = "{% for message in messages %}{% if '</think>' in message.content %}" +
+    "{% set text = message.content.split('</think>')[-1].lstrip('\\n') %}{% else %}" +
+    "{% set text = message.content | trim %}{% endif %}{{ message.role + text }}{% endfor %}";
+  const messages = Array.from({ length: 400 }, (_, i) => ({
+    role: "user",
+    content: (i % 2 ? "so</think>\n" : "") + "word ".repeat(2000),
+  }));
+  const rendered = new ChatTemplate(source, "m").render(messages, context);
+  assertEquals(rendered.length, 200 * (4 + 10_000) + 200 * (4 + 9_999));
 });
 
 Deno.test("strftime writes dates as C does, in English", () => {
