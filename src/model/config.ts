@@ -250,8 +250,12 @@ export function readModelConfig(file: GgufFile): ModelConfig {
   // Files do not say it: of Gemma 3 only the largest, of 62 layers, scales by what its heads would have of its width.
   const usualScale = (architecture === "gemma3" && layers === 62 ? width / heads : headDim) ** -0.5;
   const normEpsilon = metadata.number(key("attention.layer_norm_rms_epsilon"));
-  if (normEpsilon < 0) {
-    throw metadata.error(key("attention.layer_norm_rms_epsilon"), "a number of at least 0");
+  // Shaders have it in single precision.
+  if (!(normEpsilon >= 0 && Math.fround(normEpsilon) < Infinity)) {
+    throw metadata.error(
+      key("attention.layer_norm_rms_epsilon"),
+      "a number of at least 0 that single precision holds",
+    );
   }
   const brings = (...parts: string[]) =>
     parts.some((part) => file.tensors.has(`blk.0.${part}.bias`));

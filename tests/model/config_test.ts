@@ -246,6 +246,9 @@ Deno.test("readModelConfig refuses what is not supported, with field, value and 
   refused("llama.attention.layer_norm_rms_epsilon is -1, expected", "llama", {
     "attention.layer_norm_rms_epsilon": f32(-1),
   });
+  refused("llama.attention.layer_norm_rms_epsilon is 1e+300, expected", "llama", {
+    "attention.layer_norm_rms_epsilon": { type: "float64", value: 1e300 },
+  });
   refused("split.count is 3, expected 1: join the parts", "llama", {}, {}, {
     "split.count": u32(3),
   });
