@@ -104,6 +104,9 @@ impl AttentionIndex {
         if dim == 0 || dim > MAX_DIM || len == 0 || len >= 1 << 31 || size == 0 || wanted == 0 {
             return Err(wrong(format!("{len} keys of dimension {dim} in clusters of {size}, measured for {wanted}")));
         }
+        if effort == 0 {
+            return Err(wrong("its searches keep, probe or score 0 keys or clusters, expected 1 at least".into()));
+        }
         let strategy = match kind {
             0 => Strategy::Graph { pool: effort },
             1 => Strategy::Clusters { probes: effort },
@@ -112,6 +115,11 @@ impl AttentionIndex {
         };
         let ids = sized::<u32>(reader, "ids", len)?;
         let halves = sized::<f16>(reader, "halves", len * dim)?;
+        // Their scores would be no numbers either.
+        if let Some(place) = halves.iter().position(|x| !x.is_finite()) {
+            let (row, column) = (place / dim, place % dim);
+            return Err(wrong(format!("element {column} of key {row} is {}, expected a finite number", halves[place])));
+        }
         let quantiser = Quantiser::from_parameters(&reader.section::<f32>("quantiser")?, dim)
             .ok_or_else(|| wrong("section \"quantiser\" holds no steps".into()))?;
         let geometry = Geometry::from_factor(&reader.section::<f32>("geometry")?, dim)

@@ -150,6 +150,31 @@ fn a_graph_whose_lists_are_too_short_to_grow_is_refused() {
     }
 }
 
+#[test]
+fn searches_that_keep_nothing_and_keys_that_are_no_numbers_are_refused() {
+    for name in ["graph", "clusters", "flat"] {
+        let (index, _) = index(name, 120);
+        let good = index.to_bytes();
+        let refused = |change: &dyn Fn(&mut [u8])| {
+            let mut bytes = good.clone();
+            change(&mut bytes);
+            reseal(&mut bytes);
+            match AttentionIndex::from_bytes(&bytes) {
+                Err(IndexError::Format(text)) => text,
+                other => panic!("{name} accepted: {:?}", other.map(|_| ())),
+            }
+        };
+        let (_, meta) = section(&good, "meta");
+        let text = refused(&|bytes| bytes[meta + 12..meta + 16].fill(0));
+        assert!(text.contains("expected 1 at least"), "{text}");
+        let (_, halves) = section(&good, "halves");
+        for (bits, shown) in [(0x7e00u16, "NaN"), (0xfc00, "-inf")] {
+            let text = refused(&|bytes| bytes[halves + 2 * 17..][..2].copy_from_slice(&bits.to_le_bytes()));
+            assert!(text.contains(&format!("element 5 of key 1 is {shown}, expected a finite number")), "{text}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
 
