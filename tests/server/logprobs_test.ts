@@ -110,7 +110,8 @@ Deno.test({
       assertEquals(read.logprobs.tokens.length, all.length + 1);
       const again = read.logprobs.token_logprobs.slice(ids.length, -1);
       written.logprobs.token_logprobs.forEach((logprob: number, i: number) =>
-        assert(Math.abs(again[i] - logprob) < 1e-3, `token ${i}: ${again[i]}, ${logprob} generated`)
+        // Prompts and decode round apart where products are made natively.
+        assert(Math.abs(again[i] - logprob) < 5e-3, `token ${i}: ${again[i]}, ${logprob} generated`)
       );
       const top = read.logprobs.top_logprobs.slice(ids.length, -1);
       again.forEach((logprob: number, i: number) =>

@@ -1,6 +1,8 @@
 //! What a language model computes densely, for machines whose only adapter is software: products of quantised weights with rows of activations, and
 //! exact attention of prompts.
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod feed_forward;
 mod matrix;

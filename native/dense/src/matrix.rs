@@ -23,11 +23,21 @@ pub struct Matrix {
     lines: Vec<f16>,
 }
 
+/// So many of a value, or an error where there is no memory for them, which would end the process otherwise.
+fn filled<T: Clone>(value: T, count: usize) -> Result<Vec<T>, DenseError> {
+    let mut values = Vec::new();
+    if values.try_reserve_exact(count).is_err() {
+        return Err(DenseError(format!("no memory for {} bytes of a matrix", count * size_of::<T>())));
+    }
+    values.resize(count, value);
+    Ok(values)
+}
+
 impl Matrix {
     /// A matrix of zeros.
     ///
     /// # Errors
-    /// For outputs that are no multiple of 32, columns that are no multiple of 32, or none.
+    /// For outputs that are no multiple of 32, columns that are no multiple of 32, none of them, or more than there is memory for.
     pub fn zeros(format: CodeFormat, outputs: usize, columns: usize) -> Result<Self, DenseError> {
         if outputs == 0 || columns == 0 || !outputs.is_multiple_of(PANEL) || !columns.is_multiple_of(BLOCK) {
             return Err(DenseError(format!(
@@ -40,8 +50,8 @@ impl Matrix {
                 "a matrix of {outputs} outputs of {columns} weights, expected at most {MOST}"
             )));
         };
-        let codes = vec![0; blocks * format.code_bytes()];
-        Ok(Self { format, outputs, columns, codes, lines: vec![f16::ZERO; blocks * format.lines()] })
+        let codes = filled(0, blocks * format.code_bytes())?;
+        Ok(Self { format, outputs, columns, codes, lines: filled(f16::ZERO, blocks * format.lines())? })
     }
 
     /// Outputs of the product.
