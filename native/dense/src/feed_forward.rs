@@ -46,7 +46,7 @@ impl Activation {
         for (panel, out) in panels.zip(out.chunks_mut(PANEL / 2)) {
             let pairs = panel.as_chunks::<2>().0;
             for ([x, _], power) in pairs.iter().zip(&mut powers) {
-                let x = if self == Self::SwiGlu { *x } else { 1.595_769_1 * x * (1.0 + 0.044_715 * x * x) };
+                let x = if self == Self::SwiGlu { *x } else { 1.595_769 * x * (1.0 + 0.044_715 * x * x) };
                 *power = if -x > MOST { MOST } else { -x };
             }
             kernels.exp_sum(&mut powers, 0.0, 1.0);

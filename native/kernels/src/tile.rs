@@ -55,7 +55,7 @@ pub(crate) fn multiply_tile(shape: Tile, a: &[f32], b: &[f32], c: &mut [f32]) {
 
 /// Coefficients of `2^f` for |f| up to a half, from f on: Taylor's, off by 1.2e-7 at most.
 pub(crate) const EXP2: [f32; 6] =
-    [0.693_147_2, 0.240_226_5, 0.055_504_11, 0.009_618_129, 0.001_333_355_8, 0.000_154_035_3];
+    [std::f32::consts::LN_2, 0.240_226_5, 0.055_504_11, 0.009_618_129, 0.001_333_355_8, 0.000_154_035_3];
 /// Below this a power of two is no normal number, and counts for nothing.
 pub(crate) const LEAST: f32 = -126.0;
 
