@@ -191,7 +191,6 @@ struct Scene {
     keys: Vec<f16>,
     values: Vec<f16>,
     queries: Vec<f32>,
-    tokens: usize,
 }
 
 impl Scene {
@@ -202,7 +201,7 @@ impl Scene {
         let (keys, values) = (halves(), halves());
         // Scores between some -10 and 10.
         let queries = numbers.some(tokens * shape.heads * shape.dim).into_iter().map(|x| 2.0 * x).collect();
-        Self { shape, keys, values, queries, tokens }
+        Self { shape, keys, values, queries }
     }
 
     /// Outputs of rows `first..end`, pages given `run` at a time.
