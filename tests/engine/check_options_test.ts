@@ -52,6 +52,12 @@ Deno.test("a policy of no kind, or with a budget out of range, is refused", () =
     [{}, "decode.kind is undefined"],
     [{ kind: "retrieval", mass: 2 }, "decode.mass is 2"],
     [{ kind: "retrieval", mass: 0 }, "decode.mass is 0"],
+    [{ kind: "retrieval", mass: "0.9" }, 'decode.mass is "0.9", expected a number'],
+    [{ kind: "retrieval", k: "5" }, 'decode.k is "5", expected a positive integer'],
+    [null, 'decode is null, expected an object such as {"kind": "dense"}'],
+    ["dense", 'decode is "dense", expected an object such as'],
+    [{ kind: "dense", k: 5 }, 'decode of kind "dense" has a "k", expected no more than "kind"'],
+    [{ kind: "retrieval", keys: 5 }, 'has a "keys", expected no more than "kind", "k", "mass"'],
     [{ kind: "retrieval", k: 0 }, "decode.k is 0"],
     [{ kind: "retrieval", k: 1.5 }, "decode.k is 1.5"],
   ];
