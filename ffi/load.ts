@@ -24,7 +24,7 @@ const howToGetIt =
 
 /** What is off without the library, for messages. */
 const whatIsOff =
-  "Structured output, retrieval attention and look-up-table video are off without it.";
+  "Structured output, retrieval attention and look-up-table video are off without it, and without a GPU models are slower.";
 
 let outcome: { library: NativeLibrary; path: string } | { error: Error } | undefined;
 

@@ -369,6 +369,7 @@ export class GpuStepRunner implements StepRunner {
     this.#readback.dispose();
     this.#scorer.dispose();
     this.#hiddenStates.dispose();
+    this.#transformer[Symbol.dispose]();
     this.#gpu.dispose();
   }
 }

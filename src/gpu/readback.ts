@@ -121,10 +121,11 @@ export class Readback {
   /** Like `read`, by WebGPU's documented way: at least 10 ms on Deno 2.9, right on every version. */
   async readAwaited(): Promise<ArrayBuffer> {
     const { buffer, bytes } = this.#oldest();
-    const mapping = this.#begun ?? buffer.mapAsync(GPUMapMode.READ);
+    const size = roundUp(bytes, 8);
+    const mapping = this.#begun ?? buffer.mapAsync(GPUMapMode.READ, 0, size);
     this.#begun = undefined;
     await mapping;
-    const copy = buffer.getMappedRange().slice(0, bytes);
+    const copy = buffer.getMappedRange(0, size).slice(0, bytes);
     buffer.unmap();
     this.#queued.shift();
     this.#gpu.check();

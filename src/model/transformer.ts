@@ -11,7 +11,7 @@ import type { PrefillRows } from "../kernels/native_prefill.ts";
 import { NativeProducts } from "../kernels/native_products.ts";
 import type { ScoreBuffers } from "../kernels/score.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
-import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
+import { COLUMN_MULTIPLE, type WeightMatrix } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
 import { KvCache, PAGE_TOKENS } from "./kv_cache.ts";
 import { productSizes } from "./product_sizes.ts";
@@ -51,7 +51,8 @@ const PREPARE_ROUNDS = 2;
  * records dispatches: 5 a layer in decode (QKV + RoPE + cache, attention, output + residual, up + activation, down + residual), 7 when the
  * row norms are worth dispatches of their own; 1 more where query and key heads are normalised, 2 where what layers yield is.
  */
-export class Transformer {
+export class Transformer implements Disposable {
+  readonly #matrices: readonly WeightMatrix[];
   readonly #rowScales: KernelCall;
   readonly #embed: readonly KernelCall[];
   readonly #head: readonly Linear[];
@@ -90,6 +91,7 @@ export class Transformer {
     readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">,
     /** How decoding rows that share pages may be put together. */
     readonly sharedTiles: SharedTiles,
+    matrices: readonly WeightMatrix[],
     calls: {
       scales: KernelCall;
       embed: readonly KernelCall[];
@@ -100,6 +102,7 @@ export class Transformer {
       layers: Layer[];
     },
   ) {
+    this.#matrices = matrices;
     this.#rowScales = calls.scales;
     this.#embed = calls.embed;
     this.#head = calls.head;
@@ -179,6 +182,16 @@ export class Transformer {
       build.adjustBuffers,
       build.scoreBuffers,
       options.sharedAttention === false ? { ...tiles, rows: [] } : tiles,
+      [
+        ...weights.embedding,
+        ...weights.output,
+        ...weights.layers.flatMap(({ qkv, attentionOutput, up, down }) => [
+          qkv,
+          attentionOutput,
+          up,
+          down,
+        ]),
+      ],
       {
         scales,
         embed,
@@ -189,6 +202,11 @@ export class Transformer {
         layers,
       },
     );
+  }
+
+  /** Frees what the native library holds of the weights, which no device's end does. Idempotent. */
+  [Symbol.dispose](): void {
+    for (const { native } of this.#matrices) native?.[Symbol.dispose]();
   }
 
   /**

@@ -156,6 +156,17 @@ gpuTest("a step's rows that are no numbers are told, and spoil no others", async
   assertSameBits(logits[1], before, "beside what is no number");
 });
 
+gpuTest("a runner that is closed gives the native library's memory back", async (t) => {
+  if (!needsNative(t)) return;
+  using file = GgufFile.open(goldenPath("tiny_llama_q8_0"));
+  const under = await ModelUnderTest.load(gpu, file, "f16", undefined, undefined, true);
+  const row = () => new TestSequence(0, [0]).prefill(tokens(5, 1));
+  under.step([row()]);
+  under.transformer[Symbol.dispose]();
+  under.transformer[Symbol.dispose]();
+  assertThrows(() => under.step([row()]), TypeError, "byte matrix was disposed");
+});
+
 gpuTest("attention without its prompts' pages is refused", async (t) => {
   if (!needsNative(t)) return;
   const under = await open("tiny_llama_q8_0");
