@@ -53,18 +53,16 @@ export async function createNativeLinear(
   const norm = rowNorm(label, operand);
   return (pass, rows) => {
     if (gather) pass.dispatch(gather, [rows]);
-    native.operands.record(
-      pass,
-      gather ? native.gathered : operand.buffer,
-      0,
-      rows * columns * 4,
-    );
-    pass.flush();
     const results = native.results.subarray(0, rows * matrix.rows);
-    native.operands.use((mapped) => {
-      const numbers = new Float32Array(mapped, 0, rows * columns);
-      if (first) first.weights.feedForward(weights, first.activation, numbers, results, norm);
-      else weights.multiply(numbers, results, norm);
+    native.recording(() => {
+      const from = gather ? native.gathered : operand.buffer;
+      native.operands.record(pass, from, 0, rows * columns * 4);
+      pass.flush();
+      native.operands.use((mapped) => {
+        const numbers = new Float32Array(mapped, 0, rows * columns);
+        if (first) first.weights.feedForward(weights, first.activation, numbers, results, norm);
+        else weights.multiply(numbers, results, norm);
+      });
     });
     gpu.buffers.write(native.product, 0, results);
     pass.dispatch(call, [matrix.rows / 64, ceilDiv(rows, FINISH_ROWS)]);

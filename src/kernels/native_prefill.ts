@@ -33,38 +33,36 @@ export function createNativePrefill(
   const pageBytes = kvHeads * PAGE_TOKENS * dim * 2;
   const stride = outputRowQuads * 4;
   const shape = { heads, kvHeads, dim, window: sliding };
-  return (pass, prefills) => {
-    for (const { row, count, position, pages } of prefills) {
-      native.operands.record(pass, query, row * rowBytes, count * rowBytes);
-      const seen = Math.max(0, position + 1 - (sliding ?? Infinity));
-      const end = Math.ceil((position + count) / PAGE_TOKENS);
-      const run = Math.max(1, Math.floor(native.pageBytes / pageBytes));
-      let attention: PrefillAttention | undefined;
-      try {
-        for (let first = Math.floor(seen / PAGE_TOKENS); first < end; first += run) {
-          const some = pages.slice(first, Math.min(first + run, end));
-          native.pages.gather(pass, keys, some, pageBytes);
-          native.pages.gather(pass, values, some, pageBytes);
-          pass.flush();
-          const length = some.length * pageBytes;
-          attention ??= native.operands.use((mapped) =>
-            PrefillAttention.open(
-              shape,
-              position,
-              new Float32Array(mapped, 0, count * rowBytes / 4),
-            )
-          );
-          const halves = new Uint16Array(native.pages.read());
-          native.pages.use((mapped) =>
-            attention!.attend(first, halves, new Uint16Array(mapped, 0, length / 2))
-          );
-        }
-        const out = native.results.subarray(0, count * stride);
-        attention!.finish(headDim, stride, out);
-        gpu.buffers.write(output, row * stride * 4, out);
-      } finally {
-        attention?.[Symbol.dispose]();
+  const attend = (pass: StepPass, { row, count, position, pages }: PrefillRows) => {
+    native.operands.record(pass, query, row * rowBytes, count * rowBytes);
+    const seen = Math.max(0, position + 1 - (sliding ?? Infinity));
+    const end = Math.ceil((position + count) / PAGE_TOKENS);
+    const run = Math.max(1, Math.floor(native.pageBytes / pageBytes));
+    let attention: PrefillAttention | undefined;
+    try {
+      for (let first = Math.floor(seen / PAGE_TOKENS); first < end; first += run) {
+        const some = pages.slice(first, Math.min(first + run, end));
+        native.pages.gather(pass, keys, some, pageBytes);
+        native.pages.gather(pass, values, some, pageBytes);
+        pass.flush();
+        attention ??= native.operands.use((mapped) =>
+          PrefillAttention.open(shape, position, new Float32Array(mapped, 0, count * rowBytes / 4))
+        );
+        const length = some.length * pageBytes / 2;
+        const halves = new Uint16Array(native.pages.read());
+        native.pages.use((mapped) =>
+          attention!.attend(first, halves, new Uint16Array(mapped, 0, length))
+        );
       }
+      const out = native.results.subarray(0, count * stride);
+      attention!.finish(headDim, stride, out);
+      gpu.buffers.write(output, row * stride * 4, out);
+    } finally {
+      attention?.[Symbol.dispose]();
     }
   };
+  return (pass, prefills) =>
+    native.recording(() => {
+      for (const rows of prefills) attend(pass, rows);
+    });
 }

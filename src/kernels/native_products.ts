@@ -34,6 +34,17 @@ export class NativeProducts {
     readonly results: Float32Array<ArrayBuffer>,
   ) {}
 
+  /** Records what reads, and forgets what was not read where that fails: the next step would take it for its own. */
+  recording(record: () => void): void {
+    try {
+      record();
+    } catch (error) {
+      this.operands.forget();
+      this.pages.forget();
+      throw error;
+    }
+  }
+
   /** Whether products are made faster natively than by this adapter. */
   static pay(gpu: Gpu): boolean {
     return gpu.adapterClass === "software" && ByteMatrix.pays;
