@@ -43,10 +43,14 @@ GUARDED_CALLS = {
     "fremovexattr": (199, 16),
 }
 # Refused by an argument, counted from 0, where it has any of some bits: all flags that write or make, all
-# numbers of processes but 0, oneself.
+# numbers of processes but 0, oneself; or where it is one of some values, what has the kernel signal a process.
 GUARDED_ARGUMENTS = {
     "open": ((2, None), 1, "writes"), "openat": ((257, 56), 2, "writes"),
     "prlimit64": ((302, 261), 0, "others"),
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY
+    "fcntl": ((72, 25), 1, (8, 10, 15, 1024, 1026)),
+    # FIOSETOWN, SIOCSPGRP: of the pairs of sockets that event loops make.
+    "ioctl": ((16, 29), 1, (0x8901, 0x8902)),
 }
 # The last call known here (mseal): what a later kernel adds is not there.
 LAST_CALL = 462
@@ -77,10 +81,11 @@ def guard():
             program += [(equal, 0, 1, numbers[column]), refuse(errno.EPERM)]
     for numbers, argument, what in GUARDED_ARGUMENTS.values():
         if numbers[column] is not None:
-            program += [
-                (equal, 0, 4, numbers[column]), (load, 0, 0, 16 + 8 * argument),
-                (any_bit, 0, 1, bits[what]), refuse(errno.EPERM), allow,
-            ]
+            tests = [(any_bit, bits[what])] if what in bits else [(equal, value) for value in what]
+            program += [(equal, 0, 2 + 2 * len(tests), numbers[column]), (load, 0, 0, 16 + 8 * argument)]
+            for test, value in tests:
+                program += [(test, 0, 1, value), refuse(errno.EPERM)]
+            program.append(allow)
     program.append(allow)
 
     text = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))

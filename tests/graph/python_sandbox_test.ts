@@ -51,6 +51,22 @@ const cases: [string, string, RegExp][] = [
   ],
   ["a signal", "def f(out):\n  import os\n  os.kill(os.getpid(), 0)", /raised PermissionError/],
   [
+    "a signal that the owner of a pipe would get",
+    "def f(out):\n  import fcntl, os\n  fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getpid())",
+    /raised PermissionError/,
+  ],
+  [
+    "the choice of that signal",
+    "def f(out):\n  import fcntl, os\n  fcntl.fcntl(os.pipe()[0], 10, 9)",
+    /raised PermissionError/,
+  ],
+  [
+    "a signal that the owner of a pair of sockets would get",
+    "def f(out):\n  import fcntl, os, socket, struct\n" +
+    "  fcntl.ioctl(socket.socketpair()[0], 0x8901, struct.pack('i', os.getpid()))",
+    /raised PermissionError/,
+  ],
+  [
     "another program",
     "def f(out):\n  import os\n  os.execv('/bin/sh', ['sh', '-c', ':'])",
     /raised PermissionError/,
