@@ -1,3 +1,5 @@
+import { cut } from "../common/cut.ts";
+
 /** What kind of failure it is, for whoever has to answer a client. */
 export type GraphErrorCode =
   /** Malformed template, parameter, criteria or transform. */
@@ -24,12 +26,15 @@ export type GraphErrorCode =
 /** What those are told whose work a server leaves that stops: with a store, the one that is started after it goes on. */
 export const shuttingDown = "The server is shutting down";
 
-/** A failure of the graph, or of a variable in it. */
+/** Characters of an error that are held: what failed may name it, a client's function its exception, by megabytes that no limit counts. */
+export const MOST_ERROR_CHARS = 4096;
+
+/** A failure of the graph, or of a variable in it. Of its message the first `MOST_ERROR_CHARS` characters are kept. */
 export class GraphError extends Error {
   override readonly name = "GraphError";
   readonly code: GraphErrorCode;
   constructor(code: GraphErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(cut(message, MOST_ERROR_CHARS), options);
     this.code = code;
   }
 }

@@ -1,5 +1,6 @@
+import { cut } from "../common/cut.ts";
 import { fromErrorWire } from "../engine/error_wire.ts";
-import { GraphError, type GraphErrorCode } from "./graph_error.ts";
+import { GraphError, type GraphErrorCode, MOST_ERROR_CHARS } from "./graph_error.ts";
 
 /** An error as the store keeps it. */
 export interface KeptError {
@@ -8,10 +9,10 @@ export interface KeptError {
   message: string;
 }
 
-/** What is kept of an error. */
+/** What is kept of an error, once for each variable that it reaches. */
 export function keptError(error: Error): KeptError {
   const kind = error instanceof GraphError ? `GraphError(${error.code})` : error.name;
-  return { kind, message: error.message };
+  return { kind, message: cut(error.message, MOST_ERROR_CHARS) };
 }
 
 /** The error of which that was kept: answered as it was. */

@@ -1,4 +1,4 @@
-import { cut } from "./cut.ts";
+import { cut } from "../common/cut.ts";
 
 /** Characters of a message that are sent: it may name what the client sent, which may be megabytes. */
 const mostWords = 4096;

@@ -1,6 +1,6 @@
 import { GraphError, type GraphErrorCode } from "../graph/graph_error.ts";
 import { ApiError } from "./api_error.ts";
-import { cut } from "./cut.ts";
+import { cut } from "../common/cut.ts";
 import { fromEngineError } from "./error_map.ts";
 import { log } from "../common/log.ts";
 

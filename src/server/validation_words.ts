@@ -1,4 +1,4 @@
-import { cut } from "./cut.ts";
+import { cut } from "../common/cut.ts";
 
 /** What a schema found at fault. */
 export interface Issue {
