@@ -13,7 +13,7 @@ import type {
 } from "./operation.ts";
 import { parseSamplingConfig } from "./sampling_config.ts";
 import type { SemanticVariable } from "./semantic_variable.ts";
-import type { Session } from "./session.ts";
+import { type Session, VARIABLE_CHARS } from "./session.ts";
 
 /** Most outputs of one call: each one's prompt holds all before it. */
 const MAX_OUTPUTS = 256;
@@ -55,6 +55,8 @@ class Builder {
   readonly #literals: { variable: SemanticVariable; text: string }[] = [];
   readonly #info: ParameterInfo[] = [];
   readonly #outputs = new Map<string, SemanticVariable>();
+  /** Characters that the session has counted for this operation. */
+  #counted = 0;
 
   constructor(session: Session, context: BuildContext, operation: Operation) {
     this.#session = session;
@@ -75,6 +77,7 @@ class Builder {
     try {
       this.#session.charging(() => {
         this.#expand(operation);
+        this.#chargeRest(operation);
         this.#wire();
       });
     } catch (error) {
@@ -92,6 +95,18 @@ class Builder {
     return { requestId, parameters: this.#info, nodes: this.#nodes, undo };
   }
 
+  /** Counts what has not been counted and is kept too: literals of native functions, names, transforms; as far as the variables do not stand for it. */
+  #chargeRest(operation: Operation): void {
+    const room = VARIABLE_CHARS * Math.max(1, this.#created.length);
+    const rest = charsOf(operation) - this.#counted - room;
+    if (rest > 0) this.#charge(rest, "Literals and names of a call");
+  }
+
+  #charge(chars: number, what: string): void {
+    this.#session.charge(chars, what);
+    this.#counted += chars;
+  }
+
   #expand(operation: Operation): void {
     switch (operation.kind) {
       case "call":
@@ -105,7 +120,7 @@ class Builder {
   }
 
   #call(call: SemanticCall): void {
-    this.#session.charge(call.template.length, "template");
+    this.#charge(call.template.length, "template");
     const pieces = parseTemplate(call.template);
     const last = pieces.findLastIndex((piece) => this.#isOutput(piece));
     if (last < 0 && call.removePureFill) {
@@ -166,7 +181,7 @@ class Builder {
     const output = this.#output(parameter);
     const sampling = parseSamplingConfig(parameter.sampling, call.seed);
     if (sampling.constraint) {
-      this.#session.charge(JSON.stringify(sampling.constraint).length, "structured_outputs");
+      this.#charge(JSON.stringify(sampling.constraint).length, "structured_outputs");
     }
     const inputs = fills.flatMap((fill) => fill.kind === "variable" ? [fill.variable] : []);
     if (previous) {
@@ -212,7 +227,7 @@ class Builder {
     if (results.size === 0) {
       throw new GraphError("invalid", `Native function ${call.functionName} has no output`);
     }
-    this.#session.charge(call.code.length, "func_code");
+    this.#charge(call.code.length, "func_code");
     this.#nodes.push({
       ...this.#node(inputs, [...results.values()]),
       kind: "native",
@@ -269,7 +284,7 @@ class Builder {
     } else {
       const { value } = parameter;
       const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
-      this.#session.charge(text.length, `Parameter ${parameter.name}`);
+      this.#charge(text.length, `Parameter ${parameter.name}`);
       variable = this.#create(parameter.name);
       this.#literals.push({ variable, text });
     }
@@ -366,4 +381,23 @@ class Builder {
     }
     return edges;
   }
+}
+
+/** About the characters that `value`, of JSON, has when it is written. */
+function charsOf(value: unknown): number {
+  let chars = 0;
+  const left = [value];
+  while (left.length > 0) {
+    const one = left.pop();
+    if (typeof one === "string") chars += one.length;
+    else if (typeof one !== "object" || one === null) chars += 4;
+    else if (Array.isArray(one)) { for (const item of one) left.push(item); }
+    else {
+      for (const [key, item] of Object.entries(one)) {
+        chars += key.length;
+        left.push(item);
+      }
+    }
+  }
+  return chars;
 }

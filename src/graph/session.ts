@@ -1,3 +1,4 @@
+import { cut } from "../common/cut.ts";
 import { Dag } from "./dag.ts";
 import type { FairShare } from "./fair_share.ts";
 import { GraphError } from "./graph_error.ts";
@@ -23,8 +24,14 @@ export const defaultSessionLimits: SessionLimits = {
   totalChars: 128 * 1024 * 1024,
 };
 
-/** What a variable counts for among all sessions, in characters, beside its value: about its bytes, and those of the call that sets it. */
-const VARIABLE_CHARS = 512;
+/**
+ * What a variable counts for among all sessions, in characters, beside its value: about its bytes, and those of the call that sets it. More
+ * where its name has more.
+ */
+export const VARIABLE_CHARS = 512;
+
+/** Characters of a name that an error shows. */
+const MOST_NAME = 200;
 
 /** What a session is opened with. */
 export interface SessionOptions {
@@ -112,10 +119,11 @@ export class Session {
   /** Adds a variable. Throws `GraphError` (limit) when there are too many, or all sessions hold too much. */
   addVariable(id: string, name: string): SemanticVariable {
     this.checkRoom(1, 0);
-    this.#share?.check(this.tenant, VARIABLE_CHARS, `Variable ${name}`);
+    const chars = Math.max(VARIABLE_CHARS, name.length);
+    this.#share?.check(this.tenant, chars, `Variable ${cut(name, MOST_NAME)}`);
     const variable = new SemanticVariable(id, name, this.#settled);
     this.variables.set(id, variable);
-    this.#hold(VARIABLE_CHARS);
+    this.#hold(chars);
     return variable;
   }
 

@@ -333,3 +333,32 @@ Deno.test("sessions that expire together end a hundred at a time", async () => {
   };
   assertEquals([await left(5001), await left(50), await left(50)], [150, 50, 0]);
 });
+
+Deno.test("limits: names, literals of native functions and transforms count among the characters", async () => {
+  const nativeFunctions = { run: () => Promise.resolve({}) };
+  await using world = openWorld({}, { maxChars: 10_000, nativeFunctions });
+  const { graph, session } = world;
+  const long = "x".repeat(12_000);
+  const refused = (work: () => unknown) => assertThrows(work, GraphError, "10000");
+  refused(() => graph.createVariable(session, long));
+  const native = (functionName: string, value: unknown) =>
+    graph.submit(session, {
+      kind: "native",
+      functionName,
+      code: "",
+      timeoutMs: 1000,
+      parameters: [{ name: "i", isOutput: false, value }, output("o")],
+    });
+  refused(() => native(long, ""));
+  refused(() => native("f", long));
+  refused(() => native("f", { list: [[long]] }));
+  const unread = input("unread", long);
+  refused(() => graph.submit(session, call("Say {{o}}", [unread, output("o")])));
+  const transforms = [{ kind: "template" as const, template: long }];
+  refused(() => graph.submit(session, call("Say {{o}}", [output("o", 1, { transforms })])));
+  refused(() => graph.submit(session, call("Say {{o}}", [output("o")], { models: [long] })));
+  assertEquals([graph.charCount, session.variables.size, session.nodes.length], [0, 0, 0]);
+  native("f", [1, 2]);
+  graph.submit(session, call("Say {{o}}", [output("o", 1)], { functionName: "says" }));
+  assertEquals(graph.charCount, 2 * 512 + "Say {{o}}".length);
+});
