@@ -6,7 +6,7 @@ def main():
     import base64, json, marshal, os, resource, types
 
     request = json.load(sys.stdin)
-    answer = os.fdopen(os.dup(1), "w")
+    answer = os.fdopen(os.dup(1), "wb")
     code = marshal.loads(base64.b64decode(request["code"]))
     if not isinstance(code, types.CodeType):
         raise TypeError("func_code holds a %s, expected a code object" % type(code).__name__)
@@ -69,7 +69,13 @@ def main():
             words = "its text raises %s" % type(second).__name__
         result = {"error": "%s: %s" % (type(error).__name__, words)}
     result["unguarded"] = unguarded
-    json.dump(result, answer)
+    try:
+        written = json.dumps(result).encode()
+    except MemoryError:
+        # Non-ASCII characters take six when they are written.
+        result = {"error": "MemoryError: its results cannot be written", "unguarded": unguarded}
+        written = json.dumps(result).encode()
+    answer.write(written)
     answer.flush()
     os._exit(0)
 

@@ -166,6 +166,15 @@ function writes(result: string): string {
 }
 
 Deno.test({
+  name: "pythonSandbox says that there was no memory to write a result",
+  ignore: !available,
+  async fn() {
+    const source = "def f(out):\n  out.set('\\u1234' * (8 * 10**7))";
+    await assertRejects(() => run(source, {}, 20_000), GraphError, "raised MemoryError: its");
+  },
+});
+
+Deno.test({
   name: "pythonSandbox runs what reads files and the clock, and an event loop",
   ignore: !available,
   async fn() {
