@@ -10,13 +10,14 @@ type LogLevel = "info" | "warn" | "error";
 /** Writes one line. `fields` are machine-readable details. A line that cannot be written, as on a full disk, is lost: what it tells of goes on. */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
   try {
-    console.error(line(level, message, fields));
+    console.error(logLine(level, message, fields));
   } catch {
     // There is nowhere left to tell of it.
   }
 }
 
-function line(level: LogLevel, message: string, fields: Record<string, unknown>): string {
+/** The line that `log` writes, without its end. */
+export function logLine(level: LogLevel, message: string, fields: Record<string, unknown>): string {
   if (!Deno.stderr.isTerminal()) {
     return JSON.stringify({ time: new Date().toISOString(), level, message, ...fields });
   }

@@ -7,6 +7,7 @@ import { checkOrigin } from "./access_middleware.ts";
 import { ApiError } from "./api_error.ts";
 import { answeredProtocol } from "./auth.ts";
 import type { AppRouter, ServerContext } from "./context.ts";
+import { CutAnswer } from "./cut_answer.ts";
 import { maxFramePixels } from "./frame_limit.ts";
 import type { VideoPlaces } from "./video_places.ts";
 import { readVideoQuery } from "./video_query.ts";
@@ -57,7 +58,7 @@ export function videoRoutes(
         } catch (error) {
           // The head is gone: all that is left is to cut the stream, so that the client sees a failure.
           log("warn", "a video ended early", { error: (error as Error).message });
-          controller.error(error);
+          controller.error(new CutAnswer(error));
         }
       },
       async cancel() {

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { nativeProblem } from "../../ffi/load.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { encodeY4mHeader, y4mFrameMark, type Y4mHeader, Y4mReader } from "../../src/formats/y4m.ts";
@@ -98,6 +104,16 @@ Deno.test("POST /v1/videos/upscale cuts the answer after the whole frames of a t
     failed = true;
   }
   assertEquals([frames, failed], [3, true]);
+});
+
+Deno.test("POST /v1/videos/upscale cuts the answer with what Deno prints as one line of the log", async (t) => {
+  if (!needsNative(t)) return;
+  const response = await post("?scale=2", clip(2, 10));
+  const error = await assertRejects(() => response.arrayBuffer());
+  const printed = Deno.inspect(error);
+  assertStringIncludes(printed, "the answer was cut off");
+  assertStringIncludes(printed, "body: frame 1 ends after");
+  assertEquals(printed.includes("\n"), false);
 });
 
 Deno.test("POST /v1/videos/upscale refuses bad parameters and other formats with what it expects", async () => {
