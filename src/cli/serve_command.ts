@@ -1,5 +1,7 @@
 import { basename } from "@std/path";
 import { apiKeysFromEnvironment } from "../common/env.ts";
+import { logWithoutWaiting } from "../common/log.ts";
+import { withoutWaiting } from "../common/without_waiting.ts";
 import { checkPython } from "../server/check_python.ts";
 import { resolveAppOptions } from "../server/options.ts";
 import { serve, type ServeOptions } from "../server/serve.ts";
@@ -11,6 +13,7 @@ import { modelFiles } from "./model_files.ts";
 import { numberBetween } from "./number_between.ts";
 import { Reporter, type ReportTarget } from "./reporter.ts";
 import { runnerSizes, sizeFlags } from "./runner_sizes.ts";
+import { systemTerminal, type Terminal } from "./terminal.ts";
 import { UsageError } from "./usage_error.ts";
 import { wholeNumber } from "./whole_number.ts";
 
@@ -96,7 +99,7 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   const given = parseFlags(flags, args);
   refuseWords(given.rest);
   // Where it listens is what this command results in.
-  const report = new Reporter(whileWritable(context.terminal.out));
+  const report = new Reporter(whileWritable(withoutReader(context.terminal)));
   const models = await modelFiles(given.model, given.models);
   const apiKeys = given["api-key"].length > 0 ? given["api-key"] : apiKeysFromEnvironment();
   const options: ServeOptions = {
@@ -162,6 +165,14 @@ async function run(args: string[], context: CommandContext): Promise<number> {
   } finally {
     await pool[Symbol.asyncDispose]();
   }
+}
+
+/** Standard output, and the log, such that nobody who has them in a pipe and reads too little of it holds up the server. */
+function withoutReader(terminal: Terminal): ReportTarget {
+  if (terminal !== systemTerminal) return terminal.out;
+  logWithoutWaiting();
+  const write = withoutWaiting(1);
+  return write ? { isInteractive: false, write } : terminal.out;
 }
 
 /** A server outlives who reads what it says, such as a script that wanted to know its port, and room on the disk for it. */

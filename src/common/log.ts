@@ -4,13 +4,24 @@
  * @module
  */
 
+import { withoutWaiting } from "./without_waiting.ts";
+
 /** Severity, lowest first. */
 type LogLevel = "info" | "warn" | "error";
+
+let pipe: ((text: string) => void) | undefined;
+
+/** From now on lines are lost that a full pipe has no room for: whoever reads what a server says, or does not, must not hold up its requests. */
+export function logWithoutWaiting(): void {
+  pipe ??= withoutWaiting(2);
+}
 
 /** Writes one line. `fields` are machine-readable details. A line that cannot be written, as on a full disk, is lost: what it tells of goes on. */
 export function log(level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
   try {
-    console.error(logLine(level, message, fields));
+    const line = logLine(level, message, fields);
+    if (pipe) pipe(`${line}\n`);
+    else console.error(line);
   } catch {
     // There is nowhere left to tell of it.
   }

@@ -51,3 +51,27 @@ Deno.test("a log line that cannot be written is lost, and nothing else", () => {
   }
   assertEquals(tried, 1);
 });
+
+Deno.test({
+  name: "logWithoutWaiting: a pipe that nobody reads loses lines, and holds up nothing",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const module = import.meta.resolve("../../src/common/log.ts");
+    const program = `import { log, logWithoutWaiting } from ${JSON.stringify(module)};
+      logWithoutWaiting();
+      for (let i = 0; i < 5000; i++) log("error", "a request failed", { i });
+      console.log("went on");`;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["eval", program],
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    // Read once the process has ended.
+    assertEquals(await new Response(child.stdout).text(), "went on\n");
+    clearTimeout(timer);
+    await child.status;
+    const lines = (await new Response(child.stderr).text()).trimEnd().split("\n");
+    assertEquals(lines.slice(0, 100).map((line) => JSON.parse(line).i), [...Array(100).keys()]);
+  },
+});
