@@ -76,6 +76,7 @@ export class Readback {
   /** Forgets what was recorded and not taken: of a step that failed. */
   forget(): void {
     this.#queued.length = 0;
+    this.#begun = undefined;
   }
 
   /**

@@ -14,7 +14,12 @@ export function productSizes(
   const columns = (count: number) => roundUp(count, COLUMN_MULTIPLE);
   const rows = (count: number) => roundUp(count, ROW_MULTIPLE);
   const padded = paddedHeadDim(headDim);
-  const widest = Math.max(columns(width), heads * padded, columns(hidden));
+  const widest = Math.max(
+    columns(width),
+    heads * padded,
+    columns(heads * headDim),
+    columns(hidden),
+  );
   const most = Math.max(
     rows((heads + 2 * kvHeads) * padded),
     rows(width),

@@ -53,6 +53,8 @@ const PREPARE_ROUNDS = 2;
  */
 export class Transformer implements Disposable {
   readonly #matrices: readonly WeightMatrix[];
+  /** Whether recording anything of a step submits what was recorded before it. */
+  readonly #waits: boolean;
   readonly #rowScales: KernelCall;
   readonly #embed: readonly KernelCall[];
   readonly #head: readonly Linear[];
@@ -103,6 +105,10 @@ export class Transformer implements Disposable {
     },
   ) {
     this.#matrices = matrices;
+    this.#waits = calls.head.some(({ waits }) => waits) ||
+      calls.layers.some(({ qkv, attention, output, up, down }) =>
+        [qkv, attention, output, up, down].some((each) => each?.waits)
+      );
     this.#rowScales = calls.scales;
     this.#embed = calls.embed;
     this.#head = calls.head;
@@ -248,8 +254,8 @@ export class Transformer implements Disposable {
       if (layer.headNorm) pass.dispatch(layer.headNorm, [rows, heads + 2 * kvHeads]);
       if (attention) {
         pass = attention.attend(pass, index, step, layer.attention);
-        // What it returned is about to be submitted.
-        if (layer.output.waits) attention.complete();
+        // What it returned may be submitted by whatever is recorded next, here or in the next layer.
+        if (this.#waits) attention.complete();
       } else layer.attention.record(pass, step);
       layer.output.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.attention, [rows]);

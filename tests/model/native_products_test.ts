@@ -141,6 +141,29 @@ gpuTest("a vocabulary in parts gives the same bits natively", async (t) => {
   }
 });
 
+gpuTest("a model of an odd number of heads, wider than all else, runs natively", async (t) => {
+  if (!needsNative(t)) return;
+  const shape = { width: 128, heads: 3, kvHeads: 3, headDim: 64, hidden: 128, rotated: 64 };
+  const names = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_down", "token_embd"];
+  const types = Object.fromEntries(names.map((name) => [name, "Q8_0"]));
+  const more = { vocabulary: 512, scale: 1, tied: true, types };
+  using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
+  const found = [];
+  for (const nativeProducts of [true, false]) {
+    await using runner = await GpuStepRunner.load(file, {
+      maxSequences: 2,
+      maxBatchTokens: 32,
+      contextLength: 128,
+      kvTokens: 256,
+      retrieval: false,
+      prepareLater: true,
+      nativeProducts,
+    }, await Gpu.open({ kernels: "lanes" }));
+    found.push(runner.score(Uint32Array.from({ length: 60 }, (_, i) => i * 331 % 512)));
+  }
+  assertClose(found[0], found[1], 2e-3);
+});
+
 gpuTest("a step's rows that are no numbers are told, and spoil no others", async (t) => {
   if (!needsNative(t)) return;
   const under = await open("tiny_arcee_q8_0");

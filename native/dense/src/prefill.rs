@@ -58,6 +58,7 @@ impl Prefill {
             || dim == 0
             || !dim.is_multiple_of(PAGE)
             || window == Some(0)
+            || queries.is_empty()
             || !queries.len().is_multiple_of(width)
         {
             return Err(DenseError(format!("attention of {} elements of queries with {shape:?}", queries.len())));
@@ -182,7 +183,8 @@ impl Prefill {
     }
 }
 
-/// A few rows with a page. `sees(r)` are the keys of the page that row `r` sees. What a row does not see changes nothing, not even in the last bit.
+/// A few rows with a page. `sees(r)` are the keys of the page that row `r` sees. What a row does not see changes nothing, not even in the last bit, as long as it
+/// is finite, which the cache sees to.
 fn attend_tile(
     kernels: &dyn Kernels,
     [stride, dim]: [usize; 2],

@@ -173,7 +173,7 @@ fn sizes_that_do_not_fit_are_refused() {
     ] {
         assert!(Prefill::new(wrong, 0, &[0.0; 256]).is_err(), "{wrong:?}");
     }
-    assert!(Prefill::new(shape, 0, &[0.0; 255]).is_err());
+    assert!(Prefill::new(shape, 0, &[0.0; 255]).is_err() && Prefill::new(shape, 0, &[]).is_err());
     let mut prefill = Prefill::new(shape, 0, &[0.0; 256]).unwrap();
     let page = vec![f16::ZERO; 2 * 64 * 64];
     assert!(
