@@ -442,7 +442,6 @@ Deno.test("ChatTemplate ends templates that would take for ever or all memory", 
     [grow("'x'", "ns.x ~ ns.x"), "it makes a text of more than"],
     [grow("[1]", "ns.x + ns.x"), 'operator "+"'],
     // Little is evaluated, but much is done by it.
-    // Little is evaluated, but much is done by it.
     ...["x | upper", "x | replace('', 'y')", "x.split('x')"].map((done): [string, string] => [
       `{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set y = ${done} %}{% endfor %}`,
       "it takes more than",
