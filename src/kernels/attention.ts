@@ -107,7 +107,7 @@ export class Attention {
 
   /**
    * @param sliding how many of its latest tokens a row sees, its own included; default all
-   * @param native for prompts that are attended to natively
+   * @param native for prompts that are attended to natively, which those over keys and values in half precision are
    */
   static async create(
     gpu: Gpu,
@@ -117,15 +117,12 @@ export class Attention {
     sliding?: number,
     native?: NativeProducts,
   ): Promise<Attention> {
-    const there = native && shape.kvType === "f16" && gpu.kernels === "lanes" ? native : undefined;
-    return new Attention(
-      there
-        ? await createNative(gpu, shape, contextPages, buffers, there, sliding)
-        : gpu.kernels === "lanes"
-        ? await createLanes(gpu, shape, contextPages, buffers, sliding)
-        : await createWide(gpu, shape, contextPages, buffers, sliding),
-      there !== undefined,
-    );
+    if (native && shape.kvType === "f16") {
+      const record = await createNative(gpu, shape, contextPages, buffers, native, sliding);
+      return new Attention(record, true);
+    }
+    const create = gpu.kernels === "lanes" ? createLanes : createWide;
+    return new Attention(await create(gpu, shape, contextPages, buffers, sliding), false);
   }
 
   /** Records attention for every row of the step. */

@@ -67,11 +67,6 @@ export class WeightMatrix {
       : undefined;
   }
 
-  /** Whether it is held on the GPU. */
-  get onGpu(): boolean {
-    return this.#words !== undefined;
-  }
-
   /** @throws {TypeError} when only the native library holds the matrix. */
   get words(): GPUBuffer {
     if (!this.#words) throw new TypeError(`weights ${this.label} are not on the GPU`);
@@ -84,8 +79,8 @@ export class WeightMatrix {
     words: Uint8Array<ArrayBuffer>,
     scales: Uint8Array<ArrayBuffer>,
   ): void {
-    if (this.onGpu) {
-      this.gpu.buffers.write(this.words, first * this.wordsPerRow * 16, words);
+    if (this.#words) {
+      this.gpu.buffers.write(this.#words, first * this.wordsPerRow * 16, words);
       if (this.scales) this.gpu.buffers.write(this.scales, first * this.columns / 8, scales);
     }
     this.native?.fill(

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { ByteMatrix } from "../../ffi/byte_matrix.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
@@ -192,6 +193,52 @@ gpuTest("a runner that is closed gives the native library's memory back", async 
     assertThrows(() => under.step([row()]), TypeError, "byte matrix was disposed");
   }
 });
+
+gpuTest("a runner that is closed disposes of all that is held natively", async (t) => {
+  if (!needsNative(t)) return;
+  const dispose = ByteMatrix.prototype[Symbol.dispose];
+  let disposed = 0;
+  ByteMatrix.prototype[Symbol.dispose] = function () {
+    disposed++;
+    dispose.call(this);
+  };
+  try {
+    const sizes = { contextLength: 128, maxSequences: 2, nativeProducts: true };
+    const path = goldenPath("tiny_llama_q8_0");
+    const runner = await GpuStepRunner.open(path, sizes, await Gpu.open({ kernels: "lanes" }));
+    assertEquals(disposed, 0);
+    await runner[Symbol.asyncDispose]();
+    // Four of each layer, and the output matrix.
+    assert(disposed >= 4 * runner.config.layers + 1, `${disposed} matrices`);
+  } finally {
+    ByteMatrix.prototype[Symbol.dispose] = dispose;
+  }
+});
+
+gpuTest(
+  "a prompt of more keys than are read at a time has the scores that shaders give it",
+  async (t) => {
+    if (!needsNative(t)) return;
+    // A page takes 256 KiB, so that 2,048 tokens are read at a time.
+    const shape = { width: 128, heads: 8, kvHeads: 8, headDim: 256, hidden: 128, rotated: 64 };
+    const more = { vocabulary: 256, scale: 1, tied: true };
+    using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
+    const text = Uint32Array.from({ length: 2150 }, (_, i) => (i * 331 + 7) % 256);
+    const found = [];
+    for (const nativeProducts of [true, false]) {
+      await using runner = await GpuStepRunner.load(file, {
+        maxSequences: 2,
+        contextLength: 2240,
+        kvTokens: 2240,
+        retrieval: false,
+        prepareLater: true,
+        nativeProducts,
+      }, await Gpu.open({ kernels: nativeProducts ? "lanes" : "wide" }));
+      found.push(runner.score(text));
+    }
+    assertClose(found[0].subarray(2060), found[1].subarray(2060), 2e-3);
+  },
+);
 
 gpuTest("attention without its prompts' pages is refused", async (t) => {
   if (!needsNative(t)) return;

@@ -64,9 +64,12 @@ fn products_of_normalised_rows_agree_with_f64() {
     let (outputs, columns, width, epsilon) = (96, 160, 150, 1e-5);
     let (matrix, weights) = bytes(outputs, columns, &mut numbers);
     let gains: Vec<f32> = (0..columns).map(|i| if i < width { 1.0 + numbers.next() / 2.0 } else { 0.0 }).collect();
-    for rows in [1, 3, 16, 37] {
+    for rows in [2, 3, 16, 37] {
         let mut x = numbers.some(rows * columns);
         x.chunks_mut(columns).for_each(|row| row[width..].fill(0.0));
+        // Of nothing the norm is nothing: what is added to the mean square sees to it.
+        x[..columns].fill(0.0);
+        x.iter_mut().skip(columns).for_each(|x| *x /= 100.0);
         let normed: Vec<f64> = x
             .chunks(columns)
             .flat_map(|row| {
@@ -121,6 +124,15 @@ fn feed_forward_agrees_with_f64() {
             feed_forward(set, [&up, &down], activation, &x, None, &mut out).unwrap();
             let off = distance(&rows_of(&out, 5), &expected);
             assert!(off < 1e-4, "{} {activation:?}: {off}", set.name());
+        }
+        let mut bad = x.clone();
+        bad[width + 3] = f32::NAN;
+        for set in available() {
+            let mut out = vec![0f32; 5 * 64];
+            feed_forward(set, [&up, &down], activation, &bad, None, &mut out).unwrap();
+            let rows = rows_of(&out, 5);
+            let told = rows.chunks(64).map(|row| row.iter().filter(|x| x.is_nan()).count());
+            assert_eq!(told.collect::<Vec<_>>(), [0, 64, 0, 0, 0], "{} {activation:?}", set.name());
         }
         let mut none = vec![0f32; 5 * up.outputs()];
         assert!(feed_forward(available()[0], [&down, &up], activation, &x, None, &mut none).is_err());
@@ -218,6 +230,14 @@ impl Scene {
         let mut out = vec![f32::NAN; (end - first) * (row + 8)];
         prefill.finish(dim, row + 8, &mut out).unwrap();
         assert!(out.chunks(row + 8).all(|out| out[row..].iter().all(|x| *x == 0.0)));
+        // Without the end of each head.
+        let kept = dim - 20;
+        let mut short = vec![f32::NAN; (end - first) * heads * kept];
+        prefill.finish(kept, heads * kept, &mut short).unwrap();
+        for (i, short) in short.chunks(kept).enumerate() {
+            let whole = &out[i / heads * (row + 8) + i % heads * dim..][..kept];
+            assert!(short.iter().zip(whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{short:?} of {whole:?}");
+        }
         out.chunks(row + 8).flat_map(|out| &out[..row]).copied().collect()
     }
 
@@ -253,9 +273,14 @@ impl Scene {
 
 #[test]
 fn attention_agrees_with_f64_and_rows_with_themselves() {
-    for (heads, kv_heads, dim, window, tokens) in
-        [(2, 1, 64, None, 200), (3, 3, 128, None, 70), (4, 2, 64, Some(50), 300), (2, 2, 256, Some(1), 67)]
-    {
+    for (heads, kv_heads, dim, window, tokens) in [
+        (2, 1, 64, None, 200),
+        (3, 3, 128, None, 70),
+        (4, 2, 64, Some(50), 300),
+        (2, 2, 256, Some(1), 67),
+        // More pages than are widened at a time.
+        (1, 1, 256, None, 600),
+    ] {
         let scene = Scene::new(PrefillShape { heads, kv_heads, dim, window }, tokens, tokens as u64);
         let expected = scene.expected(0, tokens);
         for set in available() {
