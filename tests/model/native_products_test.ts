@@ -233,7 +233,7 @@ gpuTest(
         retrieval: false,
         prepareLater: true,
         nativeProducts,
-      }, await Gpu.open({ kernels: nativeProducts ? "lanes" : "wide" }));
+      }, await Gpu.open({ kernels: "lanes" }));
       found.push(runner.score(text));
     }
     assertClose(found[0].subarray(2060), found[1].subarray(2060), 2e-3);
