@@ -64,11 +64,6 @@ impl Matrix {
         self.columns
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.codes.len() + 2 * self.lines.len()
-    }
-
     /// Sets outputs from `first` on. Codes are `[output][column]`: signed bytes; or nibbles, of each 32 weights the first 16 in the low halves of 16 bytes.
     /// Lines are a scale for each 32 weights, or two scales, or scale and offset.
     ///

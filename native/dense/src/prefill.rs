@@ -110,9 +110,8 @@ impl Prefill {
         let blocks = wide_keys.par_chunks_exact_mut(block).zip(wide_values.par_chunks_exact_mut(block));
         blocks.enumerate().for_each(|(i, (to_keys, to_values))| {
             let mut row = vec![0f32; dim];
-            let rows = |from: &'_ [f16]| -> usize { from.len() / dim };
             let (keys, values) = (&keys[place(i)..][..block], &values[place(i)..][..block]);
-            for key in 0..rows(keys) {
+            for key in 0..PAGE {
                 keys[key * dim..][..dim].convert_to_f32_slice(&mut row);
                 for (j, x) in row.iter().enumerate() {
                     to_keys[j * PAGE + key] = *x;

@@ -116,11 +116,6 @@ impl ByteRows {
         self.high.is_empty()
     }
 
-    /// Numbers of a row.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
     pub(crate) fn part(&self, first: usize, count: usize) -> RowPart<'_> {
         let numbers = first * self.columns..(first + count) * self.columns;
         let blocks = numbers.start / BLOCK..numbers.end / BLOCK;
