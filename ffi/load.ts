@@ -11,7 +11,7 @@ import { symbols } from "./symbols.ts";
 export type NativeLibrary = Deno.DynamicLibrary<typeof symbols>;
 
 /** The ABI number that this side speaks; `native/abi/src/core.rs` says when it rises. */
-const abiVersion = 5;
+const abiVersion = 6;
 
 const fileNames: Partial<Record<typeof Deno.build.os, string>> = {
   darwin: "libsparrow.dylib",

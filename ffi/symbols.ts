@@ -2,8 +2,8 @@ import { coreSymbols } from "./core_symbols.ts";
 import { decodeSymbols } from "./decode_symbols.ts";
 import { grammarSymbols } from "./grammar_symbols.ts";
 import { indexSymbols } from "./index_symbols.ts";
+import { layerSymbols } from "./layer_symbols.ts";
 import { lutSymbols } from "./lut_symbols.ts";
-import { prefillSymbols } from "./prefill_symbols.ts";
 import { productSymbols } from "./product_symbols.ts";
 
 /** Every export of the native library. */
@@ -12,7 +12,7 @@ export const symbols = {
   ...decodeSymbols,
   ...grammarSymbols,
   ...indexSymbols,
+  ...layerSymbols,
   ...lutSymbols,
-  ...prefillSymbols,
   ...productSymbols,
 } as const;

@@ -5,7 +5,7 @@ import { TextEngine } from "../../src/engine/text_engine.ts";
 import type { GenerateUsage } from "../../src/engine/types.ts";
 import type { Bench, BenchContext } from "./harness.ts";
 import { LoopGaps } from "./text/loop_gaps.ts";
-import { nativeProducts } from "./text/native_products.ts";
+import { nativeLayers } from "./text/native_layers.ts";
 import { scoredDecode } from "./text/scored_decode.ts";
 import { sharedDecode } from "./text/shared_decode.ts";
 
@@ -82,7 +82,7 @@ async function run(context: BenchContext): Promise<void> {
   const gaps = new LoopGaps();
   await generate(fresh(length), 1);
   context.report({ case: "event_loop", metric: "max_gap_ms", value: gaps.stop(), unit: "ms" });
-  await nativeProducts(context, model);
+  await nativeLayers(context, model);
   await scoredDecode(context, engine, fresh);
   await sharedDecode(context, model);
 }

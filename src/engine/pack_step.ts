@@ -1,5 +1,4 @@
 import type { Gpu } from "../gpu/gpu.ts";
-import type { PrefillRows } from "../kernels/native_prefill.ts";
 import { SAMPLE_BYTES, STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
 import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
@@ -13,8 +12,8 @@ const LAST_SAMPLED = 0xffffffff;
 /** Decoding rows that see a window of their context, and the buffer that tells attention so. */
 export interface WindowedRows {
   windows: ReadonlyMap<unknown, RowWindow>;
-  /** `StepRow` per token of the step; written for decoding rows only. */
-  buffer: GPUBuffer;
+  /** `StepRow` per token of the step; written for decoding rows only. Undefined where no shader attends. */
+  buffer: GPUBuffer | undefined;
 }
 
 /**
@@ -43,7 +42,7 @@ export function packStep(
   const pages = new Uint32Array(tables);
   const large: number[] = [];
   const small: number[] = [];
-  const prefills: PrefillRows[] = [];
+  const spans: number[] = [];
   const lastRow = new Uint32Array(batch.length);
   const tall = largeBlockRows(gpu, shape.paddedHeadDim);
   let at = 0;
@@ -58,12 +57,13 @@ export function packStep(
     // A window's table lacks the skipped pages: its start is moved back so that the token's own page is found by its position (both
     // sums wrap), while attention to the window counts positions within it.
     const start = table - (window?.skipped ?? 0);
+    const seenFrom = window?.position ?? position;
+    spans.push(at, length, position, seenFrom, table, own.length, decode ? 1 : 0);
     for (let i = 0; i < length; i++) {
       rows.set([decode ? LAST_SAMPLED : tokens[i], slot, position + i, start], (at + i) * 4);
     }
-    windowRows?.set([LAST_SAMPLED, slot, window?.position ?? position, table], at * 4);
+    windowRows?.set([LAST_SAMPLED, slot, seenFrom, table], at * 4);
     if (!decode) {
-      prefills.push({ row: at, count: length, position, pages: row.pages });
       for (let i = 0; i < length;) {
         const left = length - i;
         const into = left > SMALL_BLOCK_ROWS ? large : small;
@@ -109,7 +109,8 @@ export function packStep(
     rows: count,
     decodes: count - prefillRows,
     prefillRows,
-    prefills,
+    spans: Uint32Array.from(spans),
+    pages,
     prefillEnd: batch.reduce(
       (end, { tokens: { length }, position }) =>
         length > 0 ? Math.max(end, position + length) : end,
@@ -124,7 +125,7 @@ export function packStep(
   buffers.writeCounts({ rows: count, samples: sampleCount, decodes, prefillEnd });
   const pool = gpu.buffers;
   pool.write(buffers.rows, 0, rows);
-  if (windowed && windowRows) {
+  if (windowed?.buffer && windowRows) {
     pool.write(windowed.buffer, prefillRows * STEP_ROW_BYTES, windowRows.subarray(prefillRows * 4));
   }
   if (pages.length > 0) pool.write(buffers.pages, 0, pages);
@@ -134,7 +135,7 @@ export function packStep(
     words.length > 0 && pool.write(buffers.sharedBlocks[kind], 0, Uint32Array.from(words))
   );
   if (blocks.length > 0) pool.write(buffers.pagesDone, 0, pagesDone);
-  if (sampleCount > 0) pool.write(buffers.samples, 0, samples);
+  buffers.writeSamples(samples);
   return step;
 }
 

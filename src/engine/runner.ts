@@ -6,7 +6,7 @@ import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
 import { SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
 import type { KvType } from "../kernels/attention_shape.ts";
-import { NativeProducts } from "../kernels/native_products.ts";
+import { nativeLayersPay } from "../model/native_layers_pay.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { pageBytes } from "../model/kv_cache.ts";
 import { Transformer } from "../model/transformer.ts";
@@ -58,8 +58,8 @@ export interface RunnerOptions {
    * 8B's shape, Q8_0) prompts take half the time with bytes, and so does the decode of 64 sequences; see ARCHITECTURE.md for what they cost in accuracy.
    */
   activations?: Activations;
-  /** Whether the products of quantised weights are left to the native library. Default: on software adapters, where it is faster. */
-  nativeProducts?: boolean;
+  /** Whether layers and logits are left to the native library. Default: on software adapters, where it is faster; never with keys and values in f32. */
+  nativeLayers?: boolean;
   /** Leave kernels that only make some steps faster to `prepare`. Default false. */
   prepareLater?: boolean;
   /** Told of each part of the model that is loaded: parts done, and of how many. */
@@ -152,7 +152,7 @@ export class GpuStepRunner implements StepRunner {
         kvType: options.kvType ?? "f16",
         sharedAttention: options.sharedAttention ?? gpu.kernels === "lanes",
         activations: options.activations ?? (gpu.byteProducts ? "int8" : "f32"),
-        nativeProducts: options.nativeProducts ?? NativeProducts.pay(gpu),
+        nativeLayers: options.nativeLayers ?? nativeLayersPay(gpu),
         onProgress: options.onProgress,
       });
       const [readback, scorer, hiddenStates] = await Promise.all([

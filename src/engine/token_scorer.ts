@@ -86,7 +86,7 @@ export class TokenScorer {
       const part = prompt.slice(at, at + this.#atOnce);
       const samples = part.length;
       buffers.writeCounts({ rows, samples, decodes: 0 });
-      this.#gpu.buffers.write(buffers.samples, 0, packRows(part.map(({ row }) => row)));
+      buffers.writeSamples(packRows(part.map(({ row }) => row)));
       const pass = new StepPass(this.#gpu);
       this.#transformer.recordLogits(pass, rows, samples);
       this.#record(pass, part.map((wanted, row) => ({ ...wanted, row })), false);

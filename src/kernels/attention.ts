@@ -15,8 +15,6 @@ import {
 } from "./attention_parts.ts";
 import { createDecodeAttention } from "./decode_attention.ts";
 import { lanes } from "./lanes.ts";
-import { createNativePrefill, type PrefillRows } from "./native_prefill.ts";
-import type { NativeProducts } from "./native_products.ts";
 import { shaderFragments } from "./shader_files.ts";
 import type { StepBuffers } from "./step_buffers.ts";
 import { createTiledAttention } from "./tiled_attention.ts";
@@ -33,8 +31,6 @@ export interface AttentionWork {
   /** Keys that the prefill row with most of them sees. */
   prefillEnd: number;
   decodes: number;
-  /** The prefill rows by sequence, where they are computed natively. */
-  prefills?: readonly PrefillRows[];
   /** Blocks of decoding rows that share pages, by kind: `sharedTiles`. Default: no row shares any. */
   shared?: readonly number[];
 }
@@ -97,32 +93,21 @@ export function createAttentionScratch(
  */
 export class Attention {
   readonly #record: (pass: StepPass, work: AttentionWork) => void;
-  /** Whether recording prefill submits what was recorded before and waits for it. */
-  readonly waits: boolean;
 
-  private constructor(record: (pass: StepPass, work: AttentionWork) => void, waits: boolean) {
+  private constructor(record: (pass: StepPass, work: AttentionWork) => void) {
     this.#record = record;
-    this.waits = waits;
   }
 
-  /**
-   * @param sliding how many of its latest tokens a row sees, its own included; default all
-   * @param native for prompts that are attended to natively, which those over keys and values in half precision are
-   */
+  /** @param sliding how many of its latest tokens a row sees, its own included; default all */
   static async create(
     gpu: Gpu,
     shape: AttentionShape,
     contextPages: number,
     buffers: AttentionBuffers,
     sliding?: number,
-    native?: NativeProducts,
   ): Promise<Attention> {
-    if (native && shape.kvType === "f16") {
-      const record = await createNative(gpu, shape, contextPages, buffers, native, sliding);
-      return new Attention(record, true);
-    }
     const create = gpu.kernels === "lanes" ? createLanes : createWide;
-    return new Attention(await create(gpu, shape, contextPages, buffers, sliding), false);
+    return new Attention(await create(gpu, shape, contextPages, buffers, sliding));
   }
 
   /** Records attention for every row of the step. */
@@ -177,32 +162,6 @@ async function createLanes(
     pass.dispatch(large, [largeBlocks, shape.heads]);
     pass.dispatch(small, [smallBlocks, shape.heads]);
     decode(pass, decodes, shared);
-  };
-}
-
-async function createNative(
-  gpu: Gpu,
-  shape: AttentionShape,
-  contextPages: number,
-  buffers: AttentionBuffers,
-  native: NativeProducts,
-  sliding: number | undefined,
-): Promise<(pass: StepPass, work: AttentionWork) => void> {
-  const prefill = createNativePrefill(gpu, shape, buffers, native, sliding);
-  const decode = await createDecodeAttention(
-    gpu,
-    shape,
-    contextPages,
-    buffers,
-    undefined,
-    sliding,
-  );
-  return (pass, { prefillRows, prefills = [], decodes, shared }) => {
-    if (prefillRows !== prefills.reduce((sum, { count }) => sum + count, 0)) {
-      throw new TypeError(`record attention: ${prefillRows} prefill rows without their pages`);
-    }
-    decode(pass, decodes, shared);
-    prefill(pass, prefills);
   };
 }
 

@@ -15,7 +15,6 @@ import {
   splitColumns,
   TILED_ROWS,
 } from "./linear_variant.ts";
-import { createNativeLinear } from "./native_linear.ts";
 import type { WeightFormat } from "./weight_matrix.ts";
 
 /** How many rows of a step are of which kind. */
@@ -123,8 +122,6 @@ interface Choice {
 
 /** The kernels of one product. */
 interface Kernels {
-  /** Records all rows, where the native library multiplies them. */
-  native?: (pass: StepPass, rows: number) => void;
   /** What makes bytes of a step's rows first, if its kernels take bytes. */
   quantise?: (rows: StepRows) => QuantisedRows | undefined;
   /** Which take the rows of a step, of those that there are. */
@@ -142,13 +139,11 @@ interface Kernels {
  * Cost: 2 · rows · N · K operations; W is read once per tile of rows.
  */
 export class Linear {
-  readonly #native: Kernels["native"];
   readonly #quantise: Kernels["quantise"];
   readonly #choose: Kernels["choose"];
   readonly #later: Kernels["later"];
 
-  private constructor({ native, quantise, choose, later }: Kernels) {
-    this.#native = native;
+  private constructor({ quantise, choose, later }: Kernels) {
     this.#quantise = quantise;
     this.#choose = choose;
     this.#later = later;
@@ -174,12 +169,7 @@ export class Linear {
 
   /** Whether a step's product of normalised rows finds their scales itself, as it does where it makes whole numbers of them. */
   findsRowScales(rows: StepRows): boolean {
-    return this.waits || this.#quantise?.(rows)?.scales === true;
-  }
-
-  /** Whether recording a product submits what was recorded before and waits for it. */
-  get waits(): boolean {
-    return this.#native !== undefined;
+    return this.#quantise?.(rows)?.scales === true;
   }
 
   /**
@@ -195,10 +185,6 @@ export class Linear {
 
   /** Records the product for the rows of a step, or for the sampled rows (`decodes` is then ignored). */
   record(pass: StepPass, rows: StepRows): void {
-    if (this.#native) {
-      if (rows.rows > 0) this.#native(pass, rows.rows);
-      return;
-    }
     const quantised = this.#quantise?.(rows);
     if (quantised) {
       const { call, across, scales } = quantised;
@@ -212,11 +198,7 @@ export class Linear {
 }
 
 async function createLanes(gpu: Gpu, options: LinearOptions): Promise<Kernels> {
-  const { input, matrix, native } = options;
-  if (matrix.native && native) {
-    const record = await createNativeLinear(gpu, options, matrix.native, native, options.first);
-    return { native: record, choose: () => [], later: [] };
-  }
+  const { input, matrix } = options;
   const { format, rows: columns } = matrix;
   const tiles = laneTiles[format];
   const make = async (variant: LinearVariant, tile: number): Promise<Choice> => ({

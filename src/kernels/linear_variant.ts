@@ -3,8 +3,6 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { type Bindings, bindKernel, type KernelCall } from "../gpu/kernel_call.ts";
 import { assembleShader, type ShaderConstants } from "../gpu/shader.ts";
 import { lanes } from "./lanes.ts";
-import type { FirstProduct } from "./native_linear.ts";
-import type { NativeProducts } from "./native_products.ts";
 import { shaderFragments, type ShaderPath } from "./shader_files.ts";
 import type { WeightFormat, WeightMatrix } from "./weight_matrix.ts";
 
@@ -20,8 +18,6 @@ export interface NormInput {
   buffer: GPUBuffer;
   quadsPerRow: number;
   gain: GPUBuffer;
-  /** What `gain` holds, where products are made natively. */
-  gains?: Float32Array<ArrayBuffer>;
   width: number;
   epsilon: number;
   rowScale: GPUBuffer;
@@ -57,10 +53,6 @@ export interface LinearOptions {
   matrix: WeightMatrix;
   input: LinearInput;
   finish: LinearFinish;
-  /** For a matrix that the native library holds: what its products need. */
-  native?: NativeProducts;
-  /** For such a matrix: what its operand is made by, natively too, in place of `input`. */
-  first?: FirstProduct;
 }
 
 /** Which kernel computes it, for which rows, and whether row norms were computed beforehand. */

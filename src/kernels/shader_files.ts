@@ -36,12 +36,10 @@ import biasAdded from "../../shaders/dense/bias_added.wgsl" with { type: "text" 
 import biasNone from "../../shaders/dense/bias_none.wgsl" with { type: "text" };
 import embed from "../../shaders/dense/embed.wgsl" with { type: "text" };
 import finishGeglu from "../../shaders/dense/finish_geglu.wgsl" with { type: "text" };
-import finishProduct from "../../shaders/dense/finish_product.wgsl" with { type: "text" };
 import finishRelu2 from "../../shaders/dense/finish_relu2.wgsl" with { type: "text" };
 import finishResidual from "../../shaders/dense/finish_residual.wgsl" with { type: "text" };
 import finishStore from "../../shaders/dense/finish_store.wgsl" with { type: "text" };
 import finishSwiglu from "../../shaders/dense/finish_swiglu.wgsl" with { type: "text" };
-import gatherRows from "../../shaders/dense/gather_rows.wgsl" with { type: "text" };
 import inputNorm from "../../shaders/dense/input_norm.wgsl" with { type: "text" };
 import inputNormStored from "../../shaders/dense/input_norm_stored.wgsl" with { type: "text" };
 import inputPlain from "../../shaders/dense/input_plain.wgsl" with { type: "text" };
@@ -123,12 +121,10 @@ const sources = {
   "dense/bias_none": biasNone,
   "dense/embed": embed,
   "dense/finish_geglu": finishGeglu,
-  "dense/finish_product": finishProduct,
   "dense/finish_relu2": finishRelu2,
   "dense/finish_residual": finishResidual,
   "dense/finish_store": finishStore,
   "dense/finish_swiglu": finishSwiglu,
-  "dense/gather_rows": gatherRows,
   "dense/input_norm": inputNorm,
   "dense/input_norm_stored": inputNormStored,
   "dense/input_plain": inputPlain,

@@ -22,6 +22,8 @@ export class StepBuffers {
   readonly pages: GPUBuffer;
   /** `Sample` per sampled row. */
   readonly samples: GPUBuffer;
+  /** Which rows of the step those are. */
+  sampledRows = new Uint32Array(0);
   /** Prefill work in blocks of many rows. */
   readonly largeBlocks: GPUBuffer;
   /** Prefill work in blocks of few rows. */
@@ -55,6 +57,13 @@ export class StepBuffers {
       () => buffers.storage("shared blocks", maxRows * BLOCK_BYTES),
     );
     this.pagesDone = buffers.storage("pages done", maxRows * 4);
+  }
+
+  /** Uploads `Sample`s, whose first word is the row. */
+  writeSamples(samples: Uint8Array<ArrayBuffer>): void {
+    const words = new Uint32Array(samples.buffer, samples.byteOffset, samples.byteLength / 4);
+    this.sampledRows = words.filter((_, i) => i % (SAMPLE_BYTES / 4) === 0);
+    if (samples.length > 0) this.#gpu.buffers.write(this.samples, 0, samples);
   }
 
   /** Uploads the counts of this step. */

@@ -1,4 +1,4 @@
-import { ByteMatrix } from "../../ffi/byte_matrix.ts";
+import { DenseMatrix } from "../../ffi/dense_matrix.ts";
 import { roundUp } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Bindings } from "../gpu/kernel_call.ts";
@@ -29,7 +29,7 @@ export function weightRowBytes(format: WeightFormat, columns: number): number {
   return roundUp(columns, COLUMN_MULTIPLE) / weightsPerWord[format] * 16;
 }
 
-/** Where a matrix is held: on the GPU, by the native library (quantised formats only), or both. */
+/** Where a matrix is held: on the GPU, by the native library, or both. */
 export interface WeightHomes {
   gpu: boolean;
   native: boolean;
@@ -39,7 +39,7 @@ export interface WeightHomes {
 export class WeightMatrix {
   readonly #words: GPUBuffer | undefined;
   /** The same weights as the native library holds them. */
-  readonly native: ByteMatrix | undefined;
+  readonly native: DenseMatrix | undefined;
   /** Four bytes for each block of 32 columns: a scale, or what the format's `unpack_` shader says. Quantised formats only. */
   readonly scales: GPUBuffer | undefined;
   /** Padded sizes. */
@@ -56,9 +56,7 @@ export class WeightMatrix {
   ) {
     this.rows = roundUp(rows, ROW_MULTIPLE);
     this.columns = roundUp(columns, COLUMN_MULTIPLE);
-    this.native = homes.native && format !== "f32" && format !== "f16"
-      ? ByteMatrix.open(format, this.rows, this.columns)
-      : undefined;
+    this.native = homes.native ? DenseMatrix.open(format, this.rows, this.columns) : undefined;
     this.#words = homes.gpu
       ? gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16)
       : undefined;

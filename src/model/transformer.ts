@@ -3,18 +3,20 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
+import { Readback } from "../gpu/readback.ts";
 import type { AdjustBuffers, RecordAdjust } from "../kernels/adjust.ts";
 import { type AttentionBuffers, type SharedTiles, sharedTiles } from "../kernels/attention.ts";
 import type { AttentionShape } from "../kernels/attention_shape.ts";
 import { type Linear, MAX_INLINE_NORM_ROWS } from "../kernels/linear.ts";
-import type { PrefillRows } from "../kernels/native_prefill.ts";
-import { NativeProducts } from "../kernels/native_products.ts";
 import type { ScoreBuffers } from "../kernels/score.ts";
 import { StepBuffers } from "../kernels/step_buffers.ts";
 import { COLUMN_MULTIPLE, type WeightMatrix } from "../kernels/weight_matrix.ts";
 import type { ModelConfig } from "./config.ts";
 import { KvCache, PAGE_TOKENS } from "./kv_cache.ts";
-import { productSizes } from "./product_sizes.ts";
+import { NativeKvCache } from "./native_kv_cache.ts";
+import { NativeLayers } from "./native_layers.ts";
+import type { PagedCache } from "./paged_cache.ts";
+import { RopeTables } from "./rope_tables.ts";
 import type { StepAttention } from "./step_attention.ts";
 import { type Layer, TransformerBuilder } from "./transformer_builder.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
@@ -33,8 +35,10 @@ export interface StepShape {
   smallBlocks: number;
   /** Rows of those blocks: the first ones. */
   prefillRows: number;
-  /** Those rows by sequence. */
-  prefills: readonly PrefillRows[];
+  /** What all rows are, for the native library: `StepSpans`. */
+  spans: Uint32Array<ArrayBuffer>;
+  /** Page tables of the step's sequences, one after the other. */
+  pages: Uint32Array<ArrayBuffer>;
   /** Keys that the prefill row with most of them sees. */
   prefillEnd: number;
   /** Rows listed in `buffers.samples`. */
@@ -53,8 +57,6 @@ const PREPARE_ROUNDS = 2;
  */
 export class Transformer implements Disposable {
   readonly #matrices: readonly WeightMatrix[];
-  /** Whether recording anything of a step submits what was recorded before it. */
-  readonly #waits: boolean;
   readonly #rowScales: KernelCall;
   readonly #embed: readonly KernelCall[];
   readonly #head: readonly Linear[];
@@ -73,7 +75,9 @@ export class Transformer implements Disposable {
     readonly config: ModelConfig,
     readonly shape: AttentionShape,
     readonly buffers: StepBuffers,
-    readonly cache: KvCache,
+    readonly cache: PagedCache,
+    /** What computes the layers in place of shaders, where it does. */
+    readonly native: NativeLayers | undefined,
     /** One word per sampled row: its token. */
     readonly sampled: GPUBuffer,
     /** Logits of the sampled rows, `logitsPerRow` apart. */
@@ -105,10 +109,6 @@ export class Transformer implements Disposable {
     },
   ) {
     this.#matrices = matrices;
-    this.#waits = calls.head.some(({ waits }) => waits) ||
-      calls.layers.some(({ qkv, attention, output, up, down }) =>
-        [qkv, attention, output, up, down].some((each) => each?.waits)
-      );
     this.#rowScales = calls.scales;
     this.#embed = calls.embed;
     this.#head = calls.head;
@@ -131,10 +131,8 @@ export class Transformer implements Disposable {
     config: ModelConfig,
     options: TransformerOptions,
   ): Promise<Transformer> {
-    const native = options.nativeProducts && gpu.kernels === "lanes"
-      ? await NativeProducts.open(gpu, productSizes(config, options))
-      : undefined;
-    const weights = loadWeights(gpu, file, config, options.onProgress, native !== undefined);
+    const readback = await residualReadback(gpu, config, options);
+    const weights = loadWeights(gpu, file, config, options.onProgress, readback !== undefined);
     const shape: AttentionShape = {
       heads: config.heads,
       kvHeads: config.kvHeads,
@@ -143,7 +141,7 @@ export class Transformer implements Disposable {
       outputRowQuads: roundUp(config.heads * config.headDim, COLUMN_MULTIPLE) / 4,
       kvType: options.kvType,
     };
-    const cache = new KvCache(gpu, shape, config.layers, options.pages);
+    const gpuCache = readback ? undefined : new KvCache(gpu, shape, config.layers, options.pages);
     const pagesPerSequence = Math.ceil(options.contextLength / PAGE_TOKENS);
     const buffers = new StepBuffers(
       gpu,
@@ -151,24 +149,37 @@ export class Transformer implements Disposable {
       options.maxSequences,
       options.maxSequences * pagesPerSequence,
     );
+    const ropes = new RopeTables(config, shape.paddedHeadDim, options.contextLength, weights);
     const build = new TransformerBuilder(
       gpu,
       config,
       shape,
       weights,
       buffers,
-      cache,
+      gpuCache,
       options,
-      native,
+      ropes,
+    );
+    const { maxRows, maxSequences } = options;
+    const native = readback && new NativeLayers(
+      gpu,
+      config,
+      shape,
+      weights,
+      new NativeKvCache(shape, config.layers, options.pages),
+      ropes,
+      { residual: build.residual, readback, maxRows, maxSequences },
     );
     const [scales, embed, head, adjust, sample, score, layers] = await Promise.all([
       build.rowScales(),
       build.embed(),
-      build.head(),
+      native ? [] : build.head(),
       build.adjust(),
       build.sample(),
       build.score(),
-      Promise.all(weights.layers.map((layer, index) => build.layer(layer, index))),
+      gpuCache
+        ? Promise.all(weights.layers.map((layer, index) => build.layer(layer, index, gpuCache)))
+        : [],
     ]);
     gpu.check();
     const tiles = sharedTiles(gpu, shape, pagesPerSequence);
@@ -177,7 +188,8 @@ export class Transformer implements Disposable {
       config,
       shape,
       buffers,
-      cache,
+      native?.cache ?? gpuCache!,
+      native,
       build.sampled,
       build.logits,
       build.keptLogits,
@@ -187,7 +199,7 @@ export class Transformer implements Disposable {
       pagesPerSequence,
       build.adjustBuffers,
       build.scoreBuffers,
-      options.sharedAttention === false ? { ...tiles, rows: [] } : tiles,
+      options.sharedAttention === false || native ? { ...tiles, rows: [] } : tiles,
       [
         ...weights.embedding,
         ...weights.output,
@@ -212,6 +224,7 @@ export class Transformer implements Disposable {
 
   /** Frees what the native library holds of the weights, which no device's end does. Idempotent. */
   [Symbol.dispose](): void {
+    this.native?.[Symbol.dispose]();
     for (const { native } of this.#matrices) native?.[Symbol.dispose]();
   }
 
@@ -223,7 +236,7 @@ export class Transformer implements Disposable {
     const products = [
       ...this.#layers.flatMap((
         { qkv, up, output, down },
-      ) => [qkv, ...(up ? [up] : []), output, down]),
+      ) => [qkv, up, output, down]),
       ...this.#head,
     ];
     while (this.#prepared < PREPARE_ROUNDS * products.length) {
@@ -248,21 +261,18 @@ export class Transformer implements Disposable {
       if (storedNorm && !product.findsRowScales(step)) pass.dispatch(this.#rowScales, [rows]);
     };
     for (const embed of this.#embed) pass.dispatch(embed, [rows]);
+    this.native?.record(pass, step, attention);
     for (const [index, layer] of this.#layers.entries()) {
       scalesFor(layer.qkv);
       layer.qkv.record(pass, step);
       if (layer.headNorm) pass.dispatch(layer.headNorm, [rows, heads + 2 * kvHeads]);
       if (attention) {
         pass = attention.attend(pass, index, step, layer.attention);
-        // What it returned may be submitted by whatever is recorded next, here or in the next layer.
-        if (this.#waits) attention.complete();
       } else layer.attention.record(pass, step);
       layer.output.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.attention, [rows]);
-      if (layer.up) {
-        scalesFor(layer.up);
-        layer.up.record(pass, step);
-      }
+      scalesFor(layer.up);
+      layer.up.record(pass, step);
       layer.down.record(pass, step);
       if (layer.postNorms) pass.dispatch(layer.postNorms.feedForward, [rows]);
     }
@@ -277,6 +287,10 @@ export class Transformer implements Disposable {
    */
   recordLogits(pass: StepPass, rows: number, samples: number): void {
     if (samples === 0) return;
+    if (this.native) {
+      const sampled = this.buffers.sampledRows.subarray(0, samples);
+      return this.native.writeLogits(sampled, this.logits, this.logitsPerRow);
+    }
     // The lanes family always computes these norms inside: a few rows at most.
     if (this.#inlineNormRows === 0) pass.dispatch(this.#rowScales, [rows]);
     for (const head of this.#head) head.record(pass, { rows: samples, decodes: 0 });
@@ -301,4 +315,15 @@ export class Transformer implements Disposable {
   recordScore(pass: StepPass, count: number, kept = false): void {
     pass.dispatch(kept ? this.#scoreKept : this.#score, [count]);
   }
+}
+
+/** What reads embeddings for layers that are computed natively; undefined where they are not, as on a Deno whose `mapAsync` has to be awaited. */
+async function residualReadback(
+  gpu: Gpu,
+  { width }: ModelConfig,
+  { nativeLayers, kvType, maxRows }: TransformerOptions,
+): Promise<Readback | undefined> {
+  if (!nativeLayers || gpu.kernels !== "lanes" || kvType !== "f16") return undefined;
+  const bytes = maxRows * roundUp(width, COLUMN_MULTIPLE) * 4;
+  return bytes > gpu.buffers.largest ? undefined : await Readback.openBlocking(gpu, bytes);
 }

@@ -18,8 +18,6 @@ import { createEmbed } from "../kernels/embed.ts";
 import { createHeadNorm } from "../kernels/head_norm.ts";
 import { Linear } from "../kernels/linear.ts";
 import type { LinearFinish, NormInput, OperandBytes } from "../kernels/linear_variant.ts";
-import type { FirstProduct } from "../kernels/native_linear.ts";
-import type { NativeProducts } from "../kernels/native_products.ts";
 import { createPostNorm } from "../kernels/post_norm.ts";
 import { qkvFinish } from "../kernels/qkv_finish.ts";
 import { createRowScales } from "../kernels/row_scales.ts";
@@ -29,10 +27,9 @@ import type { StepBuffers } from "../kernels/step_buffers.ts";
 import type { WeightMatrix } from "../kernels/weight_matrix.ts";
 import { layerWindow, type ModelConfig } from "./config.ts";
 import { type KvCache, PAGE_TOKENS } from "./kv_cache.ts";
-import type { RopeConfig } from "./rope_config.ts";
-import { ropeTable } from "./rope_table.ts";
+import type { RopeTables } from "./rope_tables.ts";
 import type { TransformerOptions } from "./transformer_options.ts";
-import type { LayerWeights, ModelWeights, NormGains } from "./weights.ts";
+import type { HeldVector, LayerWeights, ModelWeights } from "./weights.ts";
 
 /** The kernels of one layer. */
 export interface Layer {
@@ -44,8 +41,7 @@ export interface Layer {
   output: Linear;
   /** Add to the residual stream what `output` and `down` only store, where that is normalised. */
   postNorms: { attention: KernelCall; feedForward: KernelCall } | undefined;
-  /** Where it is not part of `down`. */
-  up: Linear | undefined;
+  up: Linear;
   down: Linear;
 }
 
@@ -73,15 +69,12 @@ export class TransformerBuilder {
   readonly #hidden: GPUBuffer;
   /** Operands as bytes, one product's after the other, where they are wanted. */
   readonly #bytes: OperandBytes | undefined;
-  readonly #native: NativeProducts | undefined;
   readonly #lastSampled: GPUBuffer;
   readonly adjustBuffers: Omit<AdjustBuffers, "logits" | "lastSampled">;
   readonly scoreBuffers: Pick<ScoreBuffers, "scored" | "scores">;
-  readonly #rope: GPUBuffer;
-  /** For layers that see a window of the context. */
-  readonly #windowRope: GPUBuffer;
-  /** For layers that do not rotate. */
-  readonly #unrotated: GPUBuffer;
+  readonly #ropes: RopeTables;
+  /** Tables that were uploaded. */
+  readonly #rotations = new Map<Float32Array, GPUBuffer>();
   readonly #quads: number;
   readonly #contextPages: number;
   readonly #scratch: AttentionScratch;
@@ -92,11 +85,12 @@ export class TransformerBuilder {
     readonly shape: AttentionShape,
     readonly weights: ModelWeights,
     readonly buffers: StepBuffers,
-    readonly cache: KvCache,
+    /** Undefined where layers are computed natively: nothing is allocated for them. */
+    cache: KvCache | undefined,
     options: TransformerOptions,
-    native?: NativeProducts,
+    ropes: RopeTables,
   ) {
-    this.#native = native;
+    this.#ropes = ropes;
     const { maxRows, maxSequences } = options;
     const { paddedHeadDim, heads } = shape;
     const make = (label: string, floatsPerRow: number, rows = maxRows) =>
@@ -104,14 +98,17 @@ export class TransformerBuilder {
     this.#quads = weights.embedding[0].columns / 4;
     this.logitsPerRow = weights.output.reduce((sum, { rows }) => sum + rows, 0);
     this.#contextPages = Math.ceil(options.contextLength / PAGE_TOKENS);
-    this.#scratch = createAttentionScratch(gpu, shape, maxSequences, this.#contextPages);
+    const layerRows = cache ? maxRows : 0;
+    const scratchSequences = cache ? maxSequences : 0;
+    this.#scratch = createAttentionScratch(gpu, shape, scratchSequences, this.#contextPages);
     this.residual = make("residual", this.#quads * 4);
     this.#rowScale = make("row scales", 1);
-    this.#query = make("queries", heads * paddedHeadDim);
-    this.#projected = make("projected heads", config.headNorm ? weights.layers[0].qkv.rows : 0);
-    this.#attended = make("attention output", shape.outputRowQuads * 4);
-    this.#yielded = make("yielded", config.postNorms ? this.#quads * 4 : 0);
-    this.#hidden = make("feed-forward", weights.layers[0].down.columns);
+    this.#query = make("queries", heads * paddedHeadDim, layerRows);
+    const projected = config.headNorm ? weights.layers[0].qkv.rows : 0;
+    this.#projected = make("projected heads", projected, layerRows);
+    this.#attended = make("attention output", shape.outputRowQuads * 4, layerRows);
+    this.#yielded = make("yielded", config.postNorms ? this.#quads * 4 : 0, layerRows);
+    this.#hidden = make("feed-forward", weights.layers[0].down.columns, layerRows);
     const widest = Math.max(
       this.#quads * 4,
       weights.layers[0].down.columns,
@@ -139,43 +136,20 @@ export class TransformerBuilder {
     this.logits = make("logits", this.logitsPerRow, maxSequences);
     this.keptLogits = make("kept logits", this.logitsPerRow, maxSequences);
     this.sampled = make("sampled", 1, maxSequences);
-    const { contextLength } = options;
-    const { longRopeFactors: long, ropeFactors: factors } = weights;
-    const beyond = contextLength > (config.rope.long?.originalContext ?? contextLength);
-    this.#rope = gpu.buffers.upload(
-      "rope",
-      ropeTable(
-        config.rope,
-        paddedHeadDim,
-        contextLength,
-        long ? (beyond ? long.long : long.short) : factors,
-      ),
-    );
-    const other = (label: string, rope: RopeConfig) =>
-      gpu.buffers.upload(label, ropeTable(rope, paddedHeadDim, contextLength));
-    this.#windowRope = config.window && config.window.rope !== config.rope
-      ? other("rope of windows", config.window.rope)
-      : this.#rope;
-    // Without rotated dimensions every angle is 0.
-    this.#unrotated = config.unrotatedPattern > 0
-      ? other("no rope", { base: 1, dimensions: 0, scale: 1 })
-      : this.#rope;
   }
 
   #ropeOf(layer: number): GPUBuffer {
-    const { unrotatedPattern } = this.config;
-    if (unrotatedPattern > 0 && layer % unrotatedPattern === unrotatedPattern - 1) {
-      return this.#unrotated;
-    }
-    return layerWindow(this.config, layer) ? this.#windowRope : this.#rope;
+    const table = this.#ropes.of(layer);
+    const uploaded = this.#rotations.get(table) ?? this.gpu.buffers.upload("rope", table);
+    this.#rotations.set(table, uploaded);
+    return uploaded;
   }
 
-  #norm({ buffer: gain, values: gains }: NormGains): NormInput {
+  #norm({ buffer: gain }: HeldVector): NormInput {
     return {
       buffer: this.residual,
       quadsPerRow: this.#quads,
       gain,
-      gains,
       width: this.config.width,
       epsilon: this.config.normEpsilon,
       rowScale: this.#rowScale,
@@ -216,7 +190,6 @@ export class TransformerBuilder {
           label: "logits",
           step: this.buffers.step,
           matrix,
-          native: this.#native,
           input: { kind: "sampled", ...this.#norm(outputNorm), samples: this.buffers.samples },
           finish: {
             fragments: ["dense/finish_store"],
@@ -265,12 +238,12 @@ export class TransformerBuilder {
     });
   }
 
-  async layer(layer: LayerWeights, index: number): Promise<Layer> {
+  async layer(layer: LayerWeights, index: number, cache: KvCache): Promise<Layer> {
     const attentionBuffers: AttentionBuffers = {
       step: this.buffers,
       query: this.#query,
-      keys: this.cache.keys[index],
-      values: this.cache.values[index],
+      keys: cache.keys[index],
+      values: cache.values[index],
       output: this.#attended,
       scratch: this.#scratch,
     };
@@ -278,36 +251,30 @@ export class TransformerBuilder {
     const finish = qkvFinish(this.shape, this.config.queryScale, {
       step: this.buffers,
       query: this.#query,
-      keys: this.cache.keys[index],
-      values: this.cache.values[index],
+      keys: cache.keys[index],
+      values: cache.values[index],
       rope: this.#ropeOf(index),
-      bias: layer.qkvBias,
+      bias: layer.qkvBias?.buffer,
     });
     const { postNorms: gains } = layer;
-    const first = this.#native && layer.up.native && layer.down.native && {
-      weights: layer.up.native,
-      input: { kind: "norm", ...this.#norm(layer.feedForwardNorm) } as const,
-      activation: this.config.feedForward,
-    };
     const [qkv, headNorm, attention, output, up, down, postNorms] = await Promise.all([
       this.#qkv(layer, layer.headGains ? this.#project(layer) : finish),
-      layer.headGains ? this.#headNorm(layer, layer.headGains, finish) : undefined,
+      layer.headGains ? this.#headNorm(layer, layer.headGains.buffer, finish) : undefined,
       Attention.create(
         this.gpu,
         this.shape,
         this.#contextPages,
         attentionBuffers,
         window?.tokens,
-        this.#native,
       ),
       this.#toResidual(
         "attention output",
         layer.attentionOutput,
         this.#attended,
-        layer.outputBias,
+        layer.outputBias?.buffer,
       ),
-      first ? undefined : this.#up(layer),
-      this.#toResidual("down", layer.down, this.#hidden, undefined, first),
+      this.#up(layer),
+      this.#toResidual("down", layer.down, this.#hidden),
       gains && Promise.all([this.#postNorm(gains.attention), this.#postNorm(gains.feedForward)])
         .then(([attention, feedForward]) => ({ attention, feedForward })),
     ]);
@@ -319,7 +286,6 @@ export class TransformerBuilder {
       label: "qkv",
       step: this.buffers.step,
       matrix: layer.qkv,
-      native: this.#native,
       input: { kind: "norm", ...this.#norm(layer.attentionNorm), bytes: this.#bytes },
       finish,
     });
@@ -353,7 +319,6 @@ export class TransformerBuilder {
       label: "up",
       step: this.buffers.step,
       matrix: layer.up,
-      native: this.#native,
       input: { kind: "norm", ...this.#norm(layer.feedForwardNorm), bytes: this.#bytes },
       finish: {
         fragments: [`dense/finish_${feedForward}`],
@@ -363,7 +328,7 @@ export class TransformerBuilder {
     });
   }
 
-  #postNorm(gain: GPUBuffer): Promise<KernelCall> {
+  #postNorm({ buffer: gain }: HeldVector): Promise<KernelCall> {
     return createPostNorm(
       this.gpu,
       { input: this.#yielded, gain, output: this.residual },
@@ -381,14 +346,11 @@ export class TransformerBuilder {
     matrix: LayerWeights["down"],
     buffer: GPUBuffer,
     bias?: GPUBuffer,
-    first?: FirstProduct,
   ): Promise<Linear> {
     return Linear.create(this.gpu, {
       label,
       step: this.buffers.step,
       matrix,
-      native: this.#native,
-      first,
       input: { kind: "plain", buffer, quadsPerRow: matrix.columns / 4, bytes: this.#bytes },
       finish: this.config.postNorms
         ? {

@@ -22,7 +22,7 @@ export interface TransformerOptions {
   sharedAttention?: boolean;
   /** What quantised weights are multiplied with. Default "f32". */
   activations?: Activations;
-  /** Whether the native library makes the products of quantised weights, which a software adapter makes much more slowly. Default false. */
-  nativeProducts?: boolean;
+  /** Whether the native library computes layers and logits, for which a software adapter takes several times as long; with keys and values in half precision only. Default false. */
+  nativeLayers?: boolean;
   onProgress?: LoadProgress;
 }

@@ -19,7 +19,7 @@ export type RowSource = { tensor: number; row: number } | undefined;
 /** Where weights go. */
 export interface WeightTarget {
   gpu: Gpu;
-  /** Whether the native library makes the products of quantised weights. Default false. */
+  /** Whether the native library computes the layers. Default false. */
   native?: boolean;
   /** Default "product". */
   role?: WeightRole;
@@ -77,7 +77,7 @@ export function uploadMatrix(
     format,
     rows,
     columns,
-    weightHomes(native, role, format),
+    weightHomes(native, role),
   );
   const sources = tensors.map((tensor) => new RowReader(file, tensor, format));
   const rowBytes = matrix.wordsPerRow * 16;

@@ -7,27 +7,27 @@ import { LONG_ROPE_FACTORS, ROPE_FACTORS } from "./rope_factors.ts";
 import { checkTensors } from "./tensor_table.ts";
 import { type RowSource, uploadMatrix, uploadParts, uploadPlain } from "./upload_matrix.ts";
 
-/** One layer's weights on the GPU. */
+/** One layer's weights. */
 export interface LayerWeights {
-  attentionNorm: NormGains;
+  attentionNorm: HeldVector;
   /** Query, key and value projections in one matrix, every head padded. */
   qkv: WeightMatrix;
   /** f32 per row of `qkv`, where the model has biases. */
-  qkvBias: GPUBuffer | undefined;
+  qkvBias: HeldVector | undefined;
   /** Gains of the norms of query heads, then of key heads, each of a padded head's size, where the model has them. */
-  headGains: GPUBuffer | undefined;
+  headGains: HeldVector | undefined;
   attentionOutput: WeightMatrix;
-  outputBias: GPUBuffer | undefined;
-  feedForwardNorm: NormGains;
+  outputBias: HeldVector | undefined;
+  feedForwardNorm: HeldVector;
   /** Gains of what attention and feed-forward yield, where the model normalises it. */
-  postNorms: { attention: GPUBuffer; feedForward: GPUBuffer } | undefined;
+  postNorms: { attention: HeldVector; feedForward: HeldVector } | undefined;
   /** relu2: the up projection; gated: gate and up, interleaved row by row. */
   up: WeightMatrix;
   down: WeightMatrix;
 }
 
-/** Gains of a norm, padded to whole tiles. */
-export interface NormGains {
+/** Gains or biases, padded to whole tiles. */
+export interface HeldVector {
   buffer: GPUBuffer;
   values: Float32Array<ArrayBuffer>;
 }
@@ -37,7 +37,7 @@ export interface ModelWeights {
   /** By token, the rows of each part after those of the one before. */
   embedding: readonly WeightMatrix[];
   layers: LayerWeights[];
-  outputNorm: NormGains;
+  outputNorm: HeldVector;
   /** Gains of the last norm, of the model's width, as the file has them. */
   outputGains: Float32Array;
   /** By token, in parts; those of the embedding itself when tied. */
@@ -68,7 +68,7 @@ export function rotarySource(
 /**
  * Loads a model's weights, checking every tensor's shape against the configuration.
  *
- * @param native whether the native library makes the products of quantised weights
+ * @param native whether the native library computes the layers
  * @throws `ModelFormatError` for an absent, misshapen or unknown tensor; `OutOfMemoryError` when they do not fit.
  */
 export function loadWeights(
@@ -83,15 +83,19 @@ export function loadWeights(
   const padded = paddedHeadDim(headDim);
   checkTensors(file, config);
   const floats = (name: string) => file.readFloats(file.tensor(name));
+  const vector = (label: string, values: Float32Array<ArrayBuffer>): HeldVector => ({
+    buffer: gpu.buffers.upload(label, values),
+    values,
+  });
   const paddedFloats = (name: string, length: number) => {
     const values = new Float32Array(length);
     values.set(floats(name));
-    return gpu.buffers.upload(name, values);
+    return vector(name, values);
   };
-  const norm = (name: string, divisor = 1): NormGains => {
+  const norm = (name: string, divisor = 1): HeldVector => {
     const gains = new Float32Array(roundUp(config.width, COLUMN_MULTIPLE));
     gains.set(floats(name).map((gain) => gain / divisor));
-    return { buffer: gpu.buffers.upload(name, gains), values: gains };
+    return vector(name, gains);
   };
   const total = config.layers + 2;
   const embedding = uploadParts(
@@ -120,7 +124,7 @@ export function loadWeights(
       const source = headRow(row);
       if (source) bias[row] = tensors[source.tensor][source.row];
     }
-    return gpu.buffers.upload(`blk.${layer}.qkv.bias`, bias);
+    return vector(`blk.${layer}.qkv.bias`, bias);
   };
   const headGains = (layer: number) => {
     const gains = new Float32Array(2 * padded);
@@ -130,7 +134,7 @@ export function loadWeights(
         gains[i * padded + dim] = gain[rotarySource(config, dim)];
       }
     });
-    return gpu.buffers.upload(`blk.${layer}.head gains`, gains);
+    return vector(`blk.${layer}.head gains`, gains);
   };
   const layers = Array.from({ length: config.layers }, (_, layer): LayerWeights => {
     const name = (part: string) => `blk.${layer}.${part}.weight`;
@@ -156,8 +160,8 @@ export function loadWeights(
       feedForwardNorm: norm(name("ffn_norm")),
       postNorms: config.postNorms
         ? {
-          attention: norm(name("post_attention_norm")).buffer,
-          feedForward: norm(name("post_ffw_norm")).buffer,
+          attention: norm(name("post_attention_norm")),
+          feedForward: norm(name("post_ffw_norm")),
         }
         : undefined,
       up: config.feedForward === "relu2" ? uploadPlain(target, file, up) : uploadMatrix(

@@ -1,7 +1,7 @@
 import type { AttentionBudget, KvContext } from "../../ffi/kv_context.ts";
 import type { IndexedPrefix, WrittenPage } from "./indexed_prefix.ts";
-import type { PageTransit } from "./page_transit.ts";
 import type { PrefixShelf } from "./prefix_shelf.ts";
+import type { StepSide } from "./step_side.ts";
 
 /**
  * The retrieval of one sequence, from the first step of its prompt until it leaves. It decodes by retrieval while its prefix is ready,
@@ -41,10 +41,10 @@ export class KvSession {
    * Moves what the steps of prompt and answer have not, and has the index built. Where the cache held a long prompt and answers are short,
    * each would leave a part, and compute the prompt's end again for an index that never comes to be. Blocks.
    */
-  takeRest(transit: PageTransit, shelf: PrefixShelf<IndexedPrefix>, wait: boolean): void {
+  takeRest(side: Pick<StepSide, "move">, shelf: PrefixShelf<IndexedPrefix>, wait: boolean): void {
     const { prefix, rest } = this;
     if (prefix.state !== "reading" || rest.length === 0 || !shelf.holds(rest)) return;
-    transit.move(rest.map(({ page }) => page), prefix.context);
+    side.move(rest.map(({ page }) => page), prefix.context);
     prefix.pages.push(...rest);
     prefix.build(wait);
   }

@@ -18,6 +18,8 @@ export interface PlannedStep {
   /** Keys in CPU memory, of all query heads of all rows that retrieve. */
   keysHeld: number;
   result: AttendResult;
+  /** Whether the bound on what is not computed is wanted. */
+  bound: boolean;
 }
 
 /** Room for what `count` rows find, all heads of a layer. */

@@ -1,19 +1,14 @@
 import type { KvContextShape } from "../../ffi/kv_context.ts";
-import { KvContext } from "../../ffi/kv_context.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { StepPass } from "../gpu/pass.ts";
-import { Readback } from "../gpu/readback.ts";
-import type { Attention } from "../kernels/attention.ts";
-import { ClockKeeper } from "../kernels/clock_keeper.ts";
-import { EMPTY_LOG_MASS } from "../kernels/merge_retrieved.ts";
+import type { StepPass } from "../gpu/pass.ts";
 import { PAGE_TOKENS } from "../model/kv_cache.ts";
-import type { StepAttention } from "../model/step_attention.ts";
+import type { DenseAttention, StepAttention } from "../model/step_attention.ts";
 import type { StepShape, Transformer } from "../model/transformer.ts";
-import { BusyGpu } from "./busy_gpu.ts";
 import { FRESH_TOKENS } from "./fresh_tokens.ts";
+import { GpuSide } from "./gpu_side.ts";
 import { IndexedPrefix } from "./indexed_prefix.ts";
 import { KvSession } from "./kv_session.ts";
-import { PageTransit } from "./page_transit.ts";
+import { NativeSide } from "./native_side.ts";
 import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
 import { emptyResult, type PlannedStep, type SampledRows } from "./planned_step.ts";
 import { PrefixShelf } from "./prefix_shelf.ts";
@@ -22,8 +17,9 @@ import type { RetrievalLoad } from "./retrieval_load.ts";
 import { retrievingLayers } from "./retrieving_layers.ts";
 import type { RetrievalOptions } from "./retrieval_options.ts";
 import { RetrievalTotals } from "./retrieval_totals.ts";
+import { searchContexts } from "./search_contexts.ts";
+import type { StepSide } from "./step_side.ts";
 import type { VacantPages } from "./vacant_pages.ts";
-import { createWindowKernels, type WindowKernels } from "./window_kernels.ts";
 import { coldEnd, type RowWindow, rowWindow, type WindowOptions, windowOptions } from "./window.ts";
 
 /** What retrieval needs to know of one sequence's share of a step. */
@@ -62,21 +58,16 @@ const BOUND_INTERVAL = 32;
  * was collected.
  */
 export class RetrievalAttention implements StepAttention, AsyncDisposable {
-  readonly #gpu: Gpu;
-  readonly #transformer: Transformer;
+  readonly #maxRows: number;
   readonly #window: WindowOptions;
   readonly #crossover: number;
   readonly #waitForIndex: boolean;
   readonly #contextShape: KvContextShape;
   /** By layer, which of a context's layers it is; layers with a sliding window have none. */
   readonly #places: ReadonlyMap<number, number>;
-  readonly #transit: PageTransit;
-  readonly #queries: Readback;
-  readonly #kernels: WindowKernels;
+  readonly #side: StepSide;
   /** Rows of a step whose queries can be taken. */
   readonly #sampleRows: number;
-  readonly #overlapped: boolean;
-  readonly #busy: BusyGpu | undefined;
   readonly #sessions = new Map<number, KvSession>();
   readonly #shelf: PrefixShelf<IndexedPrefix>;
   readonly #tailPages: number;
@@ -85,44 +76,34 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   readonly #tables = new Map<IndexedPrefix, readonly number[]>();
   #vacant: VacantPages[] = [];
   #step: PlannedStep | undefined;
-  readonly #totals = new RetrievalTotals();
+  readonly #totals: RetrievalTotals;
   #steps = 0;
 
   private constructor(
-    gpu: Gpu,
-    transformer: Transformer,
+    maxRows: number,
     options: {
       window: WindowOptions;
       crossover: number;
       waitForIndex: boolean;
-      overlap: boolean;
       tail: number;
       idleBytes: number;
       fixed: boolean;
       shape: KvContextShape;
     },
-    parts: {
-      transit: PageTransit;
-      queries: Readback;
-      kernels: WindowKernels;
-      sampleRows: number;
-      busy: BusyGpu | undefined;
-      layers: readonly number[];
-    },
+    layers: readonly number[],
+    sampleRows: number,
+    side: StepSide,
+    totals: RetrievalTotals,
   ) {
-    this.#gpu = gpu;
-    this.#transformer = transformer;
+    this.#side = side;
+    this.#totals = totals;
+    this.#maxRows = maxRows;
     this.#window = options.window;
     this.#crossover = options.crossover;
     this.#waitForIndex = options.waitForIndex;
     this.#contextShape = options.shape;
-    this.#transit = parts.transit;
-    this.#queries = parts.queries;
-    this.#kernels = parts.kernels;
-    this.#sampleRows = parts.sampleRows;
-    this.#overlapped = options.overlap;
-    this.#busy = parts.busy;
-    this.#places = new Map(parts.layers.map((layer, place) => [layer, place]));
+    this.#sampleRows = sampleRows;
+    this.#places = new Map(layers.map((layer, place) => [layer, place]));
     this.#tailPages = Math.floor(options.tail / PAGE_TOKENS);
     this.#fixed = options.fixed;
     this.#shelf = new PrefixShelf(PAGE_TOKENS, options.idleBytes);
@@ -141,42 +122,47 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       ...(options.first === undefined ? {} : { first: options.first }),
       ...(options.last === undefined ? {} : { last: options.last }),
     });
-    const { shape, buffers, cache, config } = transformer;
+    const { shape, buffers: { maxRows }, native, config } = transformer;
     // What layers with a sliding window see stays where they find it.
     const window = { ...wanted, last: Math.max(wanted.last, config.window?.tokens ?? 0) };
     const retrieving = retrievingLayers(transformer);
     const { heads, kvHeads, headDim, paddedHeadDim } = shape;
     const layers = retrieving.length;
-    const rowBytes = heads * paddedHeadDim * 4;
     const sampleRows = Math.min(
       SAMPLE_ROWS,
-      buffers.maxRows,
-      Math.max(1, Math.floor(SAMPLE_BYTES / (layers * rowBytes))),
+      maxRows,
+      Math.max(1, Math.floor(SAMPLE_BYTES / (layers * heads * paddedHeadDim * 4))),
     );
-    const held = {
-      keys: retrieving.map((layer) => cache.keys[layer]),
-      values: retrieving.map((layer) => cache.values[layer]),
+    // Queries come scaled for exp2; the CPU works with natural exponentials.
+    const contextShape = {
+      layers,
+      kvHeads,
+      heads,
+      dim: headDim,
+      stride: paddedHeadDim,
+      scale: Math.LN2,
     };
-    const transit = await PageTransit.open(gpu, held, shape, layers * sampleRows * rowBytes);
-    // A layer's queries are recorded before those of the one before are read.
-    const queries = await Readback.open(gpu, buffers.maxSamples * rowBytes, 2);
-    const kernels = await createWindowKernels(gpu, transformer, retrieving);
-    // A software GPU shares its cores with the search: there a submit of its own only costs (sparrow-tiny, 4K tokens: 0.95 of dense
-    // decoding's time with, 0.89 without).
-    const overlap = options.overlap ?? gpu.adapterClass !== "software";
-    const keepClock = overlap && (options.keepClock ?? gpu.adapterClass === "discrete");
-    const busy = keepClock ? new BusyGpu(await ClockKeeper.open(gpu)) : undefined;
-    return new RetrievalAttention(gpu, transformer, {
-      window,
-      crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
-      waitForIndex: options.waitForIndex ?? false,
-      overlap,
-      tail: options.tail ?? TAIL_TOKENS,
-      idleBytes: options.idleBytes ?? IDLE_BYTES,
-      fixed: options.fixed ?? false,
-      // Queries come scaled for exp2; the CPU works with natural exponentials.
-      shape: { layers, kvHeads, heads, dim: headDim, stride: paddedHeadDim, scale: Math.LN2 },
-    }, { transit, queries, kernels, sampleRows, busy, layers: retrieving });
+    const totals = new RetrievalTotals();
+    const search = searchContexts(contextShape, totals);
+    const side = native
+      ? new NativeSide(native, shape, contextShape, search, retrieving)
+      : await GpuSide.open(gpu, transformer, contextShape, search, retrieving, sampleRows, options);
+    return new RetrievalAttention(
+      maxRows,
+      {
+        window,
+        crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
+        waitForIndex: options.waitForIndex ?? false,
+        tail: options.tail ?? TAIL_TOKENS,
+        idleBytes: options.idleBytes ?? IDLE_BYTES,
+        fixed: options.fixed ?? false,
+        shape: contextShape,
+      },
+      retrieving,
+      sampleRows,
+      side,
+      totals,
+    );
   }
 
   /**
@@ -184,7 +170,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
    * @returns the windows of rows that retrieve, which are to be the step's last rows in the batch's order
    */
   begin(rows: readonly RetrievalRow[]): ReadonlyMap<RetrievalRow, RowWindow> | undefined {
-    this.#queries.forget();
+    this.#side.begin(this.#steps);
     const windows = new Map<RetrievalRow, RowWindow>();
     const retrieving: KvSession[] = [];
     const samples: SampledRows[] = [];
@@ -216,74 +202,31 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
         samples,
         keysHeld: retrieving.reduce((sum, session) => sum + session.prefix.tokens, 0) * heads,
         result: emptyResult(this.#contextShape, retrieving.length),
+        bound: this.#steps % BOUND_INTERVAL === 0,
       }
       : undefined;
-    this.#busy?.begin(this.#steps, performance.now());
     return active ? windows : undefined;
   }
 
-  /** The rows that kernels of the window read: to be written at the places of the step's decoding rows. */
-  get windowRows(): GPUBuffer {
-    return this.#kernels.rows;
+  /** The rows that kernels of the window read: to be written at the places of the step's decoding rows. Undefined where there are no such kernels. */
+  get windowRows(): GPUBuffer | undefined {
+    return this.#side.windowRows;
   }
 
-  attend(pass: StepPass, layer: number, step: StepShape, dense: Attention): StepPass {
+  attend(pass: StepPass, layer: number, step: StepShape, dense: DenseAttention): StepPass {
     const planned = this.#step;
     if (!planned) throw new Error("attend: no step was begun");
     const place = this.#places.get(layer);
-    if (place !== undefined) this.#recordSamples(pass, layer, place, planned.samples);
-    const { retrieving } = planned;
-    if (retrieving.length === 0 || place === undefined) {
+    if (place !== undefined) this.#side.sample(pass, { layer, place }, planned.samples, step);
+    if (planned.retrieving.length === 0 || place === undefined) {
       dense.record(pass, step);
       return pass;
     }
-    const { heads, paddedHeadDim } = this.#transformer.shape;
-    const { query } = this.#transformer.attentionBuffers[layer];
-    const count = retrieving.length;
-    const rowBytes = heads * paddedHeadDim * 4;
-    const meanwhile = this.#overlapped && !dense.waits ? new StepPass(this.#gpu) : undefined;
-    // Prompts read beside keep the GPU busy enough. One workgroup does not hold up those that come after it.
-    if (meanwhile && step.prefillRows === 0) this.#busy?.record(meanwhile, place, planned.keysHeld);
-    this.#recordWindow(meanwhile ?? pass, place, step, dense);
-    this.#queries.record(pass, query, (step.rows - count) * rowBytes, count * rowBytes);
-    // Encoded while the GPU is at work on the layer before, whose queries are waited for only now: 0.15 ms a layer on a server's processor.
-    meanwhile?.finish();
-    pass.finish();
-    this.complete();
-    pass.submit();
-    planned.asked = { place, meanwhile };
-    const next = new StepPass(this.#gpu);
-    next.dispatch(this.#kernels.merge, [count, heads]);
-    return next;
+    return this.#side.attend(pass, { layer, place }, step, dense, planned);
   }
 
   complete(): void {
-    const planned = this.#step;
-    if (!planned?.asked) return;
-    const { retrieving, result, keysHeld, asked: { place, meanwhile } } = planned;
-    planned.asked = undefined;
-    const queries = new Float32Array(this.#queries.read());
-    this.#busy?.measure(place);
-    meanwhile?.submit();
-    const start = performance.now();
-    const bound = this.#steps % BOUND_INTERVAL === 0;
-    KvContext.attend(retrieving, place, queries, result, bound);
-    const searched = performance.now();
-    const searchMs = searched - start;
-    // One with bounds takes longer than those to come.
-    if (!bound) this.#busy?.note(place, keysHeld, searchMs, searched);
-    this.#totals.add({
-      layer: place,
-      layers: this.#contextShape.layers,
-      reports: result.reports,
-      bound,
-      rows: retrieving.length,
-      keysHeld,
-      seconds: searchMs / 1000,
-    });
-    const masses = result.lse.map((lse) => lse === -Infinity ? EMPTY_LOG_MASS : lse * Math.LOG2E);
-    this.#gpu.buffers.write(this.#kernels.retrieved, 0, result.output);
-    this.#gpu.buffers.write(this.#kernels.retrievedMass, 0, masses);
+    if (this.#step) this.#side.complete(this.#step);
   }
 
   /** Takes what the step begun last has left on the GPU: sampled queries, and pages that have left the window. Blocks. */
@@ -291,7 +234,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const step = this.#step;
     this.#step = undefined;
     if (step) {
-      this.#takeSamples(step.samples);
+      this.#side.takeSamples(step.samples);
       if (step.retrieving.length > 0) this.#steps++;
     }
     for (const row of rows) {
@@ -318,7 +261,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   /** Forgets the sequence of a slot. Its prefix stays in CPU memory while others use it, or may. */
   leave(slot: number): void {
     const session = this.#sessions.get(slot);
-    session?.takeRest(this.#transit, this.#shelf, this.#waitForIndex);
+    session?.takeRest(this.#side, this.#shelf, this.#waitForIndex);
     this.#forget(slot);
   }
 
@@ -359,9 +302,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const slot of [...this.#sessions.keys()]) this.#forget(slot);
     await this.#shelf.close();
-    this.#queries.dispose();
-    this.#busy?.[Symbol.dispose]();
-    this.#transit[Symbol.dispose]();
+    this.#side[Symbol.dispose]();
   }
 
   #forget(slot: number): void {
@@ -410,7 +351,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const stride = sampleStride(
       fresh,
       heads / kvHeads,
-      this.#sampleRows / this.#transformer.buffers.maxRows,
+      this.#sampleRows / this.#maxRows,
     );
     // Others find no more of it in the cache than this, since the end of their prompts is computed again.
     const findable = coldEnd(promptTokens, { ...this.#window, last: FRESH_TOKENS });
@@ -420,46 +361,6 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
     const prefix = new IndexedPrefix(this.#contextShape, firstPages, goal, this.#fixed);
     this.#tables.set(prefix, row.pages);
     return new KvSession(row.slot, prefix, budgetOf(row.decode), promptTokens, stride);
-  }
-
-  #recordWindow(pass: StepPass, place: number, step: StepShape, dense: Attention): void {
-    dense.record(pass, { ...step, decodes: 0 });
-    this.#kernels.decode[place](pass, step.decodes);
-  }
-
-  #recordSamples(
-    pass: StepPass,
-    layer: number,
-    place: number,
-    samples: readonly SampledRows[],
-  ): void {
-    const { shape, attentionBuffers } = this.#transformer;
-    const rowBytes = shape.heads * shape.paddedHeadDim * 4;
-    const total = samples.reduce((sum, { rows }) => sum + rows.length, 0);
-    let to = place * total * rowBytes;
-    for (const { rows } of samples) {
-      for (const row of rows) {
-        const from = attentionBuffers[layer].query;
-        pass.copy(from, row * rowBytes, this.#transit.buffer, to, rowBytes);
-        to += rowBytes;
-      }
-    }
-  }
-
-  #takeSamples(samples: readonly SampledRows[]): void {
-    const total = samples.reduce((sum, { rows }) => sum + rows.length, 0);
-    if (total === 0) return;
-    const { layers, heads, stride } = this.#contextShape;
-    const rowLength = heads * stride;
-    const queries = new Float32Array(this.#transit.read(layers * total * rowLength * 4));
-    for (let layer = 0; layer < layers; layer++) {
-      let at = layer * total;
-      for (const { session, rows } of samples) {
-        const part = queries.subarray(at * rowLength, (at + rows.length) * rowLength);
-        session.context.sample(layer, part);
-        at += rows.length;
-      }
-    }
   }
 
   /** Moves what can go to the CPU, and goes from reading to building, after a step in which the sequence had `row`. */
@@ -493,7 +394,7 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
   #take(prefix: IndexedPrefix, row: RetrievalRow, goal: number): void {
     const pages = row.pages.slice(prefix.end, Math.min(goal, prefix.end + PAGES_PER_STEP));
     if (pages.length === 0) return;
-    this.#transit.move(pages, prefix.context);
+    this.#side.move(pages, prefix.context);
     prefix.pages.push(...pages.map((page) => this.#shelf.written(page)));
   }
 }

@@ -44,7 +44,7 @@ for (
           contextLength: 256,
           maxSequences: 2,
           maxBatchTokens: 64,
-          nativeProducts: false,
+          nativeLayers: false,
         }, await Gpu.open({ kernels }));
         const prompt = Uint32Array.from(goldenPromptOf(name));
         const { width } = runner.embedding;

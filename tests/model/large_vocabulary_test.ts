@@ -26,10 +26,10 @@ async function run(
   file: GgufFile,
   kernels: KernelFamily,
   maxBufferBytes?: number,
-  nativeProducts = false,
+  nativeLayers = false,
 ) {
   const gpu = await Gpu.open({ kernels, maxBufferBytes });
-  await using runner = await GpuStepRunner.load(file, { ...sizes, nativeProducts }, gpu);
+  await using runner = await GpuStepRunner.load(file, { ...sizes, nativeLayers }, gpu);
   const scores = runner.score(tokens);
   const sampling = { ...greedy, temperature: 2, seed: 3 };
   const sequence = { slot: 0, pages: [0, 1], sample: true, sampling, sampleIndex: 0 };

@@ -66,7 +66,7 @@ gpuTest("GpuStepRunner prepares between steps without touching what they left", 
   await using runner = await GpuStepRunner.open(path, {
     ...options,
     prepareLater: true,
-    nativeProducts: false,
+    nativeLayers: false,
   });
   const sequence = new TestSequence(2, [3]);
   const step = (row: ReturnType<TestSequence["decode"]>) => {

@@ -127,7 +127,7 @@ gpuTest("scores survive pre-emption", async () => {
       model: path,
       isolate: "own",
       // Natively prompts round otherwise than decode, here by more than the third digit.
-      nativeProducts: false,
+      nativeLayers: false,
       maxSequences: 4,
       contextLength: 192,
       kvTokens,

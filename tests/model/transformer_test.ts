@@ -298,16 +298,16 @@ gpuTest("GpuStepRunner scores tokens by the log-softmax of their logits", async 
     return logits[prompt[i + 1]] - top - Math.log(sum);
   });
   for (
-    const [kernels, nativeProducts, most] of [
+    const [kernels, nativeLayers, most] of [
       ["lanes", false, 1e-6],
       // Rows are rounded to 15 bits.
       ["lanes", true, 5e-4],
       ["wide", false, 1e-4],
     ] as const
   ) {
-    if (nativeProducts && !needsNative(t)) continue;
+    if (nativeLayers && !needsNative(t)) continue;
     // A batch smaller than the text and fewer sampled rows than that, so that it is scored in parts of parts.
-    const sizes = { contextLength: 128, maxSequences: 33, maxBatchTokens: 64, nativeProducts };
+    const sizes = { contextLength: 128, maxSequences: 33, maxBatchTokens: 64, nativeLayers };
     await using runner = await GpuStepRunner.open(
       goldenPath("tiny_arcee_q8_0"),
       sizes,

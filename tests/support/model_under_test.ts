@@ -37,7 +37,7 @@ export class ModelUnderTest {
     kvType: KvType,
     contextLength?: number,
     activations?: Activations,
-    nativeProducts?: boolean,
+    nativeLayers?: boolean,
   ): Promise<ModelUnderTest> {
     using file = GgufFile.open(path);
     return await ModelUnderTest.load(
@@ -46,7 +46,7 @@ export class ModelUnderTest {
       kvType,
       contextLength,
       activations,
-      nativeProducts,
+      nativeLayers,
     );
   }
 
@@ -56,7 +56,7 @@ export class ModelUnderTest {
     kvType: KvType,
     contextLength?: number,
     activations?: Activations,
-    nativeProducts?: boolean,
+    nativeLayers?: boolean,
   ): Promise<ModelUnderTest> {
     const transformer = await Transformer.create(gpu, file, readModelConfig(file), {
       pages: ModelUnderTest.pages,
@@ -65,7 +65,7 @@ export class ModelUnderTest {
       contextLength: contextLength ?? 512,
       kvType,
       activations,
-      nativeProducts,
+      nativeLayers,
     });
     while (await transformer.prepare());
     const readback = await Readback.open(gpu, transformer.logits.size, 2);
@@ -87,7 +87,7 @@ export class ModelUnderTest {
     const step = packStep(gpu, transformer, rows, ModelUnderTest.maxRows);
     if (everyRow) {
       step.samples = count;
-      gpu.buffers.write(transformer.buffers.samples, 0, packRows([...new Array(count).keys()]));
+      transformer.buffers.writeSamples(packRows([...new Array(count).keys()]));
       const { decodes, prefillEnd } = step;
       transformer.buffers.writeCounts({ rows: count, samples: count, decodes, prefillEnd });
     }
@@ -120,12 +120,10 @@ export class ModelUnderTest {
 
   /** Fills pages, keys and values of every layer, with a byte. */
   fillPages(pages: readonly number[], byte: number): void {
-    const { cache } = this.transformer;
-    const bytes = cache.keys[0].size / cache.pages;
-    for (const buffer of [...cache.keys, ...cache.values]) {
-      for (const page of pages) {
-        this.gpu.buffers.write(buffer, page * bytes, new Uint8Array(bytes).fill(byte));
-      }
+    const { cache, config } = this.transformer;
+    const filled = new Uint8Array(cache.pageBytes).fill(byte);
+    for (let layer = 0; layer < config.layers; layer++) {
+      for (const page of pages) cache.writePages(layer, page, filled, filled);
     }
   }
 }

@@ -5,7 +5,7 @@ use crate::panic::guard;
 use crate::status::message;
 
 /// Raised whenever a signature, a status code or the meaning of an argument changes; the caller refuses any other.
-const ABI_VERSION: u32 = 5;
+const ABI_VERSION: u32 = 6;
 
 /// The ABI number of this library.
 #[unsafe(no_mangle)]

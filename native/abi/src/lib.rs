@@ -13,9 +13,10 @@ mod decode;
 mod grammar;
 mod index;
 mod kernels;
+mod layers;
 mod lut;
 mod panic;
-mod prefill;
+
 mod products;
 pub mod slab;
 pub mod status;

@@ -1,8 +1,8 @@
-//! Exports of quantised weight matrices in CPU memory and their products.
+//! Exports of weight matrices in CPU memory and their products.
 
 use std::sync::RwLock;
 
-use sparrow_dense::{Activation, CodeFormat, DenseError, Matrix, Norm, feed_forward};
+use sparrow_dense::{CodeFormat, DenseError, Format, Matrix, Norm};
 use sparrow_kernels::f16;
 
 use crate::args;
@@ -11,7 +11,7 @@ use crate::panic::guard;
 use crate::slab::Slab;
 use crate::status::Failure;
 
-static MATRICES: Slab<RwLock<Matrix>> = Slab::new("byte matrix");
+pub static MATRICES: Slab<RwLock<Matrix>> = Slab::new("dense matrix");
 
 impl From<DenseError> for Failure {
     fn from(error: DenseError) -> Self {
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn sparrow_products_pay(out: *mut u32) -> i32 {
 }
 
 /// Makes a matrix of zeros. `format` is 0 for bytes with a scale for each 32, 1 for bytes with a scale for each 16, 2 for bytes with a scale and an
-/// offset, 3 for nibbles with a scale and an offset; `outputs` and `columns` are multiples of 32.
+/// offset, 3 for nibbles with a scale and an offset, 4 for halves, 5 for floats; `outputs` and `columns` are multiples of 32.
 ///
 /// # Safety
 /// `out_handle` must be writable for one element.
@@ -41,11 +41,13 @@ pub unsafe extern "C" fn sparrow_products_pay(out: *mut u32) -> i32 {
 pub unsafe extern "C" fn sparrow_matrix_open(format: u32, outputs: u32, columns: u32, out_handle: *mut u64) -> i32 {
     guard(|| {
         let format = match format {
-            0 => CodeFormat::Bytes,
-            1 => CodeFormat::ByteHalves,
-            2 => CodeFormat::ByteOffset,
-            3 => CodeFormat::NibbleOffset,
-            _ => return Err(Failure::argument(format!("byte matrix: format is {format}, expected 0 to 3"))),
+            0 => Format::Coded(CodeFormat::Bytes),
+            1 => Format::Coded(CodeFormat::ByteHalves),
+            2 => Format::Coded(CodeFormat::ByteOffset),
+            3 => Format::Coded(CodeFormat::NibbleOffset),
+            4 => Format::Half,
+            5 => Format::Float,
+            _ => return Err(Failure::argument(format!("dense matrix: format is {format}, expected 0 to 5"))),
         };
         let matrix = Matrix::zeros(format, outputs as usize, columns as usize)?;
         // SAFETY: by this function's own contract.
@@ -55,7 +57,8 @@ pub unsafe extern "C" fn sparrow_matrix_open(format: u32, outputs: u32, columns:
     })
 }
 
-/// Sets outputs from `first` on: `codes` row by row as the format says, `lines` the halves (as their bits) of each block of 32.
+/// Sets outputs from `first` on: `codes` row by row as the format says, `lines` the halves (as their bits) of each block of 32, none of
+/// floats.
 ///
 /// # Safety
 /// `codes` and `lines` must be readable for their lengths.
@@ -79,7 +82,7 @@ pub unsafe extern "C" fn sparrow_matrix_fill(
     })
 }
 
-/// Products of rows `[rows][columns]`, RMS-normalised first where there are gains (`[columns]`; none otherwise); `out` is `[outputs / 32][rows][32]`.
+/// Products of rows `[rows][columns]`, RMS-normalised first where there are gains (`[columns]`; none otherwise); `out` is `[rows][outputs]`.
 /// The calling thread works, too.
 ///
 /// # Safety
@@ -107,47 +110,7 @@ pub unsafe extern "C" fn sparrow_matrix_multiply(
             )
         };
         let norm = (!gains.is_empty()).then_some(Norm { gains, width: width as usize, epsilon });
-        Ok(read(&matrix).multiply(sparrow_kernels::best(), rows, norm, out)?)
-    })
-}
-
-/// `down · activation(up · rows)` of a feed-forward network, otherwise as `sparrow_matrix_multiply`; `activation` is 0 for SwiGLU, 1 for GEGLU (outputs of
-/// `up` are pairs of gate and value), 2 for the square of the positive part.
-///
-/// # Safety
-/// `rows` and `gains` must be readable and `out` writable for their lengths.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sparrow_matrix_feed_forward(
-    up: u64,
-    down: u64,
-    activation: u32,
-    rows: *const f32,
-    rows_len: u32,
-    gains: *const f32,
-    gains_len: u32,
-    width: u32,
-    epsilon: f32,
-    out: *mut f32,
-    out_len: u32,
-) -> i32 {
-    guard(|| {
-        let (up, down) = (MATRICES.get(up)?, MATRICES.get(down)?);
-        let activation = match activation {
-            0 => Activation::SwiGlu,
-            1 => Activation::GeGlu,
-            2 => Activation::Relu2,
-            _ => return Err(Failure::argument(format!("feed-forward: activation is {activation}, expected 0 to 2"))),
-        };
-        // SAFETY: by this function's own contract.
-        let (rows, gains, out) = unsafe {
-            (
-                args::input("rows", rows, rows_len as usize)?,
-                args::input("gains", gains, gains_len as usize)?,
-                args::output("out", out, out_len as usize)?,
-            )
-        };
-        let norm = (!gains.is_empty()).then_some(Norm { gains, width: width as usize, epsilon });
-        Ok(feed_forward(sparrow_kernels::best(), [&read(&up), &read(&down)], activation, rows, norm, out)?)
+        Ok(read(&matrix).multiply_to_rows(sparrow_kernels::best(), rows, norm, out)?)
     })
 }
 

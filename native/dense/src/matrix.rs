@@ -6,6 +6,7 @@ use sparrow_kernels::Kernels;
 use sparrow_kernels::byte_products::{BLOCK, ByteRows, CodeFormat, PANEL};
 use sparrow_threads::with_threads;
 
+use crate::cache::LANES;
 use crate::error::DenseError;
 use crate::norm::Norm;
 
@@ -14,13 +15,29 @@ const GROUP: usize = 16;
 /// Most weights of a matrix.
 const MOST: usize = 1 << 33;
 
-/// A matrix `[outputs][columns]` of quantised weights.
+/// How a matrix holds its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// In whole numbers with their scales.
+    Coded(CodeFormat),
+    /// In half precision.
+    Half,
+    /// In single precision.
+    Float,
+}
+
+/// Panels of 32 outputs; floats in blocks of 16 outputs, as `sparrow_kernels::pack_blocks` has them.
+enum Weights {
+    Coded { format: CodeFormat, codes: Vec<u8>, lines: Vec<f16> },
+    Half(Vec<f16>),
+    Float(Vec<f32>),
+}
+
+/// A matrix `[outputs][columns]` of weights.
 pub struct Matrix {
-    format: CodeFormat,
     outputs: usize,
     columns: usize,
-    codes: Vec<u8>,
-    lines: Vec<f16>,
+    weights: Weights,
 }
 
 /// So many of a value, or an error where there is no memory for them, which would end the process otherwise.
@@ -38,7 +55,7 @@ impl Matrix {
     ///
     /// # Errors
     /// For outputs that are no multiple of 32, columns that are no multiple of 32, none of them, or more than there is memory for.
-    pub fn zeros(format: CodeFormat, outputs: usize, columns: usize) -> Result<Self, DenseError> {
+    pub fn zeros(format: Format, outputs: usize, columns: usize) -> Result<Self, DenseError> {
         if outputs == 0 || columns == 0 || !outputs.is_multiple_of(PANEL) || !columns.is_multiple_of(BLOCK) {
             return Err(DenseError(format!(
                 "a matrix of {outputs} outputs of {columns} weights, expected multiples of {PANEL} and {BLOCK}"
@@ -50,8 +67,16 @@ impl Matrix {
                 "a matrix of {outputs} outputs of {columns} weights, expected at most {MOST}"
             )));
         };
-        let codes = filled(0, blocks * format.code_bytes())?;
-        Ok(Self { format, outputs, columns, codes, lines: filled(f16::ZERO, blocks * format.lines())? })
+        let weights = match format {
+            Format::Coded(format) => Weights::Coded {
+                format,
+                codes: filled(0, blocks * format.code_bytes())?,
+                lines: filled(f16::ZERO, blocks * format.lines())?,
+            },
+            Format::Half => Weights::Half(filled(f16::ZERO, blocks * BLOCK)?),
+            Format::Float => Weights::Float(filled(0.0, blocks * BLOCK)?),
+        };
+        Ok(Self { outputs, columns, weights })
     }
 
     /// Outputs of the product.
@@ -64,49 +89,53 @@ impl Matrix {
         self.columns
     }
 
-    /// Sets outputs from `first` on. Codes are `[output][column]`: signed bytes; or nibbles, of each 32 weights the first 16 in the low halves of 16 bytes.
-    /// Lines are a scale for each 32 weights, or two scales, or scale and offset.
+    /// Sets outputs from `first` on. Codes are `[output][column]`: signed bytes; or nibbles, of each 32 weights the first 16 in the low halves of 16 bytes;
+    /// or the bytes of floats. Lines are a scale for each 32 weights, or two scales, or scale and offset; floats have none.
     ///
     /// # Errors
     /// When the lengths are not those of whole outputs that the matrix has.
     pub fn fill(&mut self, first: usize, codes: &[u8], lines: &[f16]) -> Result<(), DenseError> {
-        let (format, blocks) = (self.format, self.columns / BLOCK);
-        let (code_bytes, line_count) = (format.code_bytes(), format.lines());
-        let count = codes.len() / (blocks * code_bytes);
-        if codes.len() != count * blocks * code_bytes
-            || lines.len() != count * blocks * line_count
-            || first.checked_add(count).is_none_or(|end| end > self.outputs)
+        let (columns, outputs) = (self.columns, self.outputs);
+        let (row_bytes, row_lines) = match &self.weights {
+            Weights::Coded { format, .. } => (columns / BLOCK * format.code_bytes(), columns / BLOCK * format.lines()),
+            Weights::Half(_) => (2 * columns, 0),
+            Weights::Float(_) => (4 * columns, 0),
+        };
+        let count = codes.len() / row_bytes;
+        if codes.len() != count * row_bytes
+            || lines.len() != count * row_lines
+            || first.checked_add(count).is_none_or(|end| end > outputs)
         {
             return Err(DenseError(format!(
-                "{} codes and {} lines from output {first} on, expected those of whole outputs of {} weights, {} at most",
+                "{} codes and {} lines from output {first} on, expected those of whole outputs of {columns} weights, {outputs} at most",
                 codes.len(),
                 lines.len(),
-                self.columns,
-                self.outputs
             )));
         }
-        for i in 0..count {
-            let (panel, place) = ((first + i) / PANEL, (first + i) % PANEL);
-            for block in 0..blocks {
-                let from = &codes[(i * blocks + block) * code_bytes..][..code_bytes];
-                let to = &mut self.codes[(panel * blocks + block) * PANEL * code_bytes..][..PANEL * code_bytes];
-                for (group, four) in from.as_chunks::<4>().0.iter().enumerate() {
-                    let at = (group * PANEL + place) * 4;
-                    // Signed codes become unsigned by turning their first bit over.
-                    let turn = if format == CodeFormat::NibbleOffset { 0 } else { 128 };
-                    to[at..at + 4].copy_from_slice(&four.map(|code| code ^ turn));
+        match &mut self.weights {
+            Weights::Coded { format, codes: held, lines: held_lines } => {
+                let each = codes.chunks_exact(row_bytes).zip(lines.chunks_exact(row_lines));
+                for (output, (codes, lines)) in (first..).zip(each) {
+                    fill_coded(*format, output, (codes, lines), (held, held_lines));
                 }
-                for line in 0..line_count {
-                    self.lines[((panel * blocks + block) * line_count + line) * PANEL + place] =
-                        lines[(i * blocks + block) * line_count + line];
+            }
+            Weights::Half(held) => {
+                for (output, row) in (first..).zip(codes.chunks_exact(row_bytes)) {
+                    fill_block(held, columns, output, row.as_chunks().0, f16::from_le_bytes);
+                }
+            }
+            Weights::Float(held) => {
+                for (output, row) in (first..).zip(codes.chunks_exact(row_bytes)) {
+                    fill_block(held, columns, output, row.as_chunks().0, f32::from_le_bytes);
                 }
             }
         }
         Ok(())
     }
 
-    /// Products of rows (`[rows][columns]`, normalised first where a norm is given): `out` is `[outputs / 32][rows][32]`. Rows are rounded to 15
-    /// bits, each 32 numbers by the largest of them. A row's products do not depend on the others, nor on the machine.
+    /// Products of rows (`[rows][columns]`, normalised first where a norm is given): `out` is `[outputs / 32][rows][32]`. With
+    /// coded weights rows are rounded to 15 bits, each 32 numbers by the largest of them, and their products do not depend on the machine. A row's products
+    /// never depend on the others.
     ///
     /// # Errors
     /// When the lengths do not fit.
@@ -140,26 +169,116 @@ impl Matrix {
         if count == 0 {
             return Ok(());
         }
-        let (blocks, format) = (self.columns / BLOCK, self.format);
-        let (code_bytes, line_count) = (blocks * PANEL * format.code_bytes(), blocks * PANEL * format.lines());
+        let columns = self.columns;
+        let normed = |rows: &[f32]| {
+            norm.map(|norm| {
+                let mut rows = rows.to_vec();
+                rows.chunks_exact_mut(columns).for_each(|row| norm.apply(row));
+                rows
+            })
+        };
+        with_threads(|| match &self.weights {
+            Weights::Coded { format, codes, lines } => {
+                let panel_codes = columns / BLOCK * PANEL * format.code_bytes();
+                let panel_lines = columns / BLOCK * PANEL * format.lines();
+                let round = |rows: &[f32]| ByteRows::round(normed(rows).as_deref().unwrap_or(rows), columns);
+                let groups: Vec<ByteRows> = rows.par_chunks(GROUP * columns).map(round).collect();
+                out.par_chunks_exact_mut(count * PANEL).enumerate().for_each(|(panel, out)| {
+                    let codes = &codes[panel * panel_codes..][..panel_codes];
+                    let lines = &lines[panel * panel_lines..][..panel_lines];
+                    for (rows, out) in groups.iter().zip(out.chunks_mut(GROUP * PANEL)) {
+                        kernels.multiply_panel(*format, codes, lines, rows, out);
+                    }
+                });
+            }
+            Weights::Half(halves) => {
+                let normed = normed(rows);
+                each_panel(normed.as_deref().unwrap_or(rows), columns, out, |panel, rows, out| {
+                    kernels.scan_f16(rows, columns, &halves[panel * PANEL * columns..][..PANEL * columns], out);
+                });
+            }
+            Weights::Float(floats) => {
+                let normed = normed(rows);
+                each_panel(normed.as_deref().unwrap_or(rows), columns, out, |panel, rows, out| {
+                    kernels.scan_f32(rows, columns, &floats[panel * PANEL * columns..][..PANEL * columns], out);
+                });
+            }
+        });
+        Ok(())
+    }
+
+    /// As [`Matrix::multiply`] with the products of a row next to each other: `out` is `[rows][outputs]`.
+    ///
+    /// # Errors
+    /// When the lengths do not fit.
+    pub fn multiply_to_rows(
+        &self,
+        kernels: &dyn Kernels,
+        rows: &[f32],
+        norm: Option<Norm<'_>>,
+        out: &mut [f32],
+    ) -> Result<(), DenseError> {
+        if rows.len() <= self.columns {
+            return self.multiply(kernels, rows, norm, out);
+        }
+        let mut product = vec![0f32; out.len()];
+        self.multiply(kernels, rows, norm, &mut product)?;
+        let count = rows.len() / self.columns;
         with_threads(|| {
-            let round = |rows: &[f32]| match norm {
-                Some(norm) => {
-                    let mut rows = rows.to_vec();
-                    rows.chunks_exact_mut(self.columns).for_each(|row| norm.apply(row));
-                    ByteRows::round(&rows, self.columns)
-                }
-                None => ByteRows::round(rows, self.columns),
-            };
-            let groups: Vec<ByteRows> = rows.par_chunks(GROUP * self.columns).map(round).collect();
-            out.par_chunks_exact_mut(count * PANEL).enumerate().for_each(|(panel, out)| {
-                let codes = &self.codes[panel * code_bytes..][..code_bytes];
-                let lines = &self.lines[panel * line_count..][..line_count];
-                for (rows, out) in groups.iter().zip(out.chunks_mut(GROUP * PANEL)) {
-                    kernels.multiply_panel(format, codes, lines, rows, out);
+            out.par_chunks_exact_mut(self.outputs).enumerate().for_each(|(row, out)| {
+                for (out, panel) in out.chunks_exact_mut(PANEL).zip(product.chunks_exact(count * PANEL)) {
+                    out.copy_from_slice(&panel[row * PANEL..][..PANEL]);
                 }
             });
         });
         Ok(())
+    }
+}
+
+/// Multiplies groups of rows by each panel.
+fn each_panel(rows: &[f32], columns: usize, out: &mut [f32], multiply: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
+    out.par_chunks_exact_mut(rows.len() / columns * PANEL).enumerate().for_each(|(panel, out)| {
+        for (rows, out) in rows.chunks(GROUP * columns).zip(out.chunks_mut(GROUP * PANEL)) {
+            multiply(panel, rows, out);
+        }
+    });
+}
+
+/// Puts an output's weights into its panel.
+fn fill_coded(
+    format: CodeFormat,
+    output: usize,
+    (codes, lines): (&[u8], &[f16]),
+    (held, held_lines): (&mut [u8], &mut [f16]),
+) {
+    let (code_bytes, line_count) = (format.code_bytes(), format.lines());
+    let blocks = codes.len() / code_bytes;
+    let (panel, place) = (output / PANEL, output % PANEL);
+    for (block, from) in codes.chunks_exact(code_bytes).enumerate() {
+        let to = &mut held[(panel * blocks + block) * PANEL * code_bytes..][..PANEL * code_bytes];
+        for (group, four) in from.as_chunks::<4>().0.iter().enumerate() {
+            let at = (group * PANEL + place) * 4;
+            // Signed codes become unsigned by turning their first bit over.
+            let turn = if format == CodeFormat::NibbleOffset { 0 } else { 128 };
+            to[at..at + 4].copy_from_slice(&four.map(|code| code ^ turn));
+        }
+        for line in 0..line_count {
+            held_lines[((panel * blocks + block) * line_count + line) * PANEL + place] =
+                lines[block * line_count + line];
+        }
+    }
+}
+
+/// Puts an output's weights into its block of 16.
+fn fill_block<T, const N: usize>(
+    held: &mut [T],
+    columns: usize,
+    output: usize,
+    row: &[[u8; N]],
+    read: fn([u8; N]) -> T,
+) {
+    let block = &mut held[output / LANES * LANES * columns..][..LANES * columns];
+    for (lanes, bytes) in block.chunks_exact_mut(LANES).zip(row) {
+        lanes[output % LANES] = read(*bytes);
     }
 }

@@ -1,123 +1,79 @@
-//! Exact causal attention of a prompt's rows, page by page of the keys.
+//! Exact causal attention of a prompt's rows, page by page of the keys. What a row gets does not depend on the rows beside it.
 
 use std::f32::consts::LN_2;
 
-use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
-use sparrow_kernels::{Kernels, TILE_COLUMNS, TILE_ROWS, Tile};
-use sparrow_threads::with_threads;
+use sparrow_kernels::{Kernels, TILE_ROWS, Tile};
 
-use crate::error::DenseError;
+use crate::attention::AttentionShape;
+use crate::cache::{KvPages, LANES, PAGE};
+use crate::rows::Rows;
 
-/// Keys of a page.
-const PAGE: usize = TILE_COLUMNS;
 /// Rows that share what they read of a page from the nearest cache.
 const GROUP: usize = 8 * TILE_ROWS;
 /// Elements of keys, and of values, that are widened at a time: they stay in the second cache.
 const WIDENED: usize = 1 << 17;
 
-/// Sizes of attention.
-#[derive(Clone, Copy, Debug)]
-pub struct PrefillShape {
-    /// Query heads, a multiple of the KV heads.
-    pub heads: usize,
-    /// Heads of keys and values.
-    pub kv_heads: usize,
-    /// Elements of a head, padding included: a multiple of 64.
-    pub dim: usize,
-    /// Latest keys that a row sees, its own included; none: all.
-    pub window: Option<usize>,
-}
-
-/// Attention of successive rows of one sequence, as far as their keys have been given.
-pub struct Prefill {
-    shape: PrefillShape,
+/// Attention of successive rows of one sequence, as far as their keys have been seen.
+struct Prefill<'a> {
+    shape: AttentionShape,
     /// Position of the first row.
     position: usize,
     rows: usize,
     /// `[row][head][dim]`, scaled such that weights are powers of two.
-    queries: Vec<f32>,
+    queries: &'a [f32],
     /// `[head][row][dim + 2]`: the sum of weighted values, the largest score and the sum of weights.
     state: Vec<f32>,
     /// Of a run of pages `[KV head][page]`: keys `[dim][64]`, values `[dim / 64][64 keys][64]`.
     widened: [Vec<f32>; 2],
 }
 
-impl Prefill {
-    /// Attention of rows that have seen nothing yet. `queries` is `[row][head][dim]`.
-    ///
-    /// # Errors
-    /// For sizes that do not fit together.
-    pub fn new(shape: PrefillShape, position: usize, queries: &[f32]) -> Result<Self, DenseError> {
-        let PrefillShape { heads, kv_heads, dim, window } = shape;
-        let width = heads.saturating_mul(dim);
-        if kv_heads == 0
-            || heads == 0
-            || !heads.is_multiple_of(kv_heads)
-            || dim == 0
-            || !dim.is_multiple_of(PAGE)
-            || window == Some(0)
-            || queries.is_empty()
-            || !queries.len().is_multiple_of(width)
-        {
-            return Err(DenseError(format!("attention of {} elements of queries with {shape:?}", queries.len())));
-        }
-        let rows = queries.len() / width;
-        let mut state = vec![0f32; heads * rows * (dim + 2)];
-        state.chunks_exact_mut(dim + 2).for_each(|state| state[dim] = f32::NEG_INFINITY);
-        Ok(Self { shape, position, rows, queries: queries.to_vec(), state, widened: Default::default() })
+/// Attention of rows of a prompt to what their pages hold of a layer: `queries` are `[row][head][dim]`, `out` is `[row][stride]`.
+pub(crate) fn attend_prompt(
+    kernels: &dyn Kernels,
+    shape: AttentionShape,
+    (cache, layer): (&KvPages, usize),
+    rows: Rows<'_>,
+    queries: &[f32],
+    out: &mut [f32],
+) {
+    let AttentionShape { heads, kv_heads, dim, window, .. } = shape;
+    let mut state = vec![0f32; heads * rows.count * (dim + 2)];
+    state.chunks_exact_mut(dim + 2).for_each(|state| state[dim] = f32::NEG_INFINITY);
+    let widened = Default::default();
+    let mut prefill = Prefill { shape, position: rows.position, rows: rows.count, queries, state, widened };
+    let first = window.map_or(0, |window| (rows.position + 1).saturating_sub(window)) / PAGE;
+    let end = (rows.position + rows.count).div_ceil(PAGE);
+    let run = (WIDENED / (kv_heads * PAGE * dim)).max(1);
+    for start in (first..end).step_by(run) {
+        let pages = &rows.pages[start..end.min(start + run)];
+        prefill.widen(cache, layer, pages);
+        prefill.attend_run(kernels, start, pages.len());
     }
+    prefill.finish(out);
+}
 
-    /// Attends to pages `first..` of the sequence, each given once: halves `[page][KV head][64][dim]`.
-    ///
-    /// # Errors
-    /// For lengths that are not those of whole pages.
-    pub fn attend(
-        &mut self,
-        kernels: &dyn Kernels,
-        first: usize,
-        keys: &[f16],
-        values: &[f16],
-    ) -> Result<(), DenseError> {
-        let PrefillShape { kv_heads, dim, .. } = self.shape;
-        let page = kv_heads * PAGE * dim;
-        if keys.len() != values.len() || !keys.len().is_multiple_of(page) {
-            return Err(DenseError(format!(
-                "{} elements of keys and {} of values, expected those of pages of {page}",
-                keys.len(),
-                values.len()
-            )));
-        }
-        let run = (WIDENED / page).max(1);
-        with_threads(|| {
-            for (i, (keys, values)) in keys.chunks(run * page).zip(values.chunks(run * page)).enumerate() {
-                self.widen(keys, values);
-                self.attend_run(kernels, first + i * run, keys.len() / page);
-            }
-        });
-        Ok(())
-    }
-
-    fn widen(&mut self, keys: &[f16], values: &[f16]) {
-        let PrefillShape { kv_heads, dim, .. } = self.shape;
-        let (page, block) = (kv_heads * PAGE * dim, PAGE * dim);
-        let pages = keys.len() / page;
+impl Prefill<'_> {
+    fn widen(&mut self, cache: &KvPages, layer: usize, pages: &[u32]) {
+        let AttentionShape { kv_heads, dim, .. } = self.shape;
+        let block = PAGE * dim;
         let [wide_keys, wide_values] = &mut self.widened;
-        wide_keys.resize(keys.len(), 0.0);
-        wide_values.resize(values.len(), 0.0);
-        let place = |i: usize| (i % pages * kv_heads + i / pages) * block;
+        wide_keys.resize(pages.len() * kv_heads * block, 0.0);
+        wide_values.resize(pages.len() * kv_heads * block, 0.0);
         let blocks = wide_keys.par_chunks_exact_mut(block).zip(wide_values.par_chunks_exact_mut(block));
         blocks.enumerate().for_each(|(i, (to_keys, to_values))| {
-            let mut row = vec![0f32; dim];
-            let (keys, values) = (&keys[place(i)..][..block], &values[place(i)..][..block]);
-            for key in 0..PAGE {
-                keys[key * dim..][..dim].convert_to_f32_slice(&mut row);
-                for (j, x) in row.iter().enumerate() {
-                    to_keys[j * PAGE + key] = *x;
+            let [keys, values] = cache.head(layer, pages[i % pages.len()] as usize, i / pages.len());
+            let mut row = vec![0f32; dim.max(LANES * dim)];
+            for (part, keys) in keys.chunks_exact(LANES * dim).enumerate() {
+                keys.convert_to_f32_slice(&mut row[..LANES * dim]);
+                for (to, lanes) in to_keys.chunks_exact_mut(PAGE).zip(row.chunks_exact(LANES)) {
+                    to[part * LANES..][..LANES].copy_from_slice(lanes);
                 }
-                values[key * dim..][..dim].convert_to_f32_slice(&mut row);
-                for (part, row) in row.chunks_exact(PAGE).enumerate() {
+            }
+            for (key, values) in values.chunks_exact(dim).enumerate() {
+                values.convert_to_f32_slice(&mut row[..dim]);
+                for (part, row) in row[..dim].chunks_exact(PAGE).enumerate() {
                     to_values[(part * PAGE + key) * PAGE..][..PAGE].copy_from_slice(row);
                 }
             }
@@ -125,9 +81,9 @@ impl Prefill {
     }
 
     fn attend_run(&mut self, kernels: &dyn Kernels, first: usize, pages: usize) {
-        let PrefillShape { heads, kv_heads, dim, window } = self.shape;
+        let AttentionShape { heads, kv_heads, dim, window, .. } = self.shape;
         let (rows, position, block) = (self.rows, self.position, PAGE * dim);
-        let (queries, [wide_keys, wide_values]) = (&self.queries, &self.widened);
+        let (queries, [wide_keys, wide_values]) = (self.queries, &self.widened);
         self.state.par_chunks_exact_mut(rows * (dim + 2)).enumerate().for_each(|(head, state)| {
             state.par_chunks_mut(GROUP * (dim + 2)).enumerate().for_each(|(group, state)| {
                 for page in 0..pages {
@@ -157,19 +113,8 @@ impl Prefill {
         });
     }
 
-    /// The outputs, normalised: `out[row · stride + head · kept + j]` for the first `kept` elements `j` of each head's, zeros behind them.
-    ///
-    /// # Errors
-    /// When the outputs do not fit.
-    pub fn finish(&self, kept: usize, stride: usize, out: &mut [f32]) -> Result<(), DenseError> {
-        let PrefillShape { heads, dim, .. } = self.shape;
-        if kept > dim || stride < heads * kept || out.len() != self.rows * stride {
-            return Err(DenseError(format!(
-                "{} outputs of {} rows, {kept} of each of {heads} heads, expected {stride} a row",
-                out.len(),
-                self.rows
-            )));
-        }
+    fn finish(&self, out: &mut [f32]) {
+        let AttentionShape { heads, dim, kept, stride, .. } = self.shape;
         out.chunks_exact_mut(stride).for_each(|out| out[heads * kept..].fill(0.0));
         for (i, state) in self.state.chunks_exact(dim + 2).enumerate() {
             let (head, row) = (i / self.rows, i % self.rows);
@@ -178,7 +123,6 @@ impl Prefill {
                 *out = sum / state[dim + 1];
             }
         }
-        Ok(())
     }
 }
 

@@ -1,29 +1,18 @@
-//! Products and attention against plain f64, alone and beside others.
+//! Products against plain f64, alone and beside others.
 
+mod common;
+
+use common::{Numbers, distance};
 use half::f16;
-use sparrow_dense::{Activation, CodeFormat, Matrix, Norm, Prefill, PrefillShape, feed_forward};
-use sparrow_kernels::{Kernels, available};
-
-/// Numbers between -1 and 1 that follow from a seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / 8_388_608.0 - 1.0
-    }
-
-    fn some(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.next()).collect()
-    }
-}
+use sparrow_dense::{Activation, CodeFormat, Format, Matrix, Norm, feed_forward};
+use sparrow_kernels::available;
 
 /// A matrix of signed bytes, and its weights `[output][column]`.
 fn bytes(outputs: usize, columns: usize, numbers: &mut Numbers) -> (Matrix, Vec<f32>) {
     let codes: Vec<u8> = (0..outputs * columns).map(|_| (numbers.next() * 127.0) as i8 as u8).collect();
     let lines: Vec<f16> = (0..outputs * columns / 32).map(|_| f16::from_f32(numbers.next() / 500.0)).collect();
     let weights = codes.iter().enumerate().map(|(i, code)| f32::from(*code as i8) * lines[i / 32].to_f32()).collect();
-    let mut matrix = Matrix::zeros(CodeFormat::Bytes, outputs, columns).unwrap();
+    let mut matrix = Matrix::zeros(Format::Coded(CodeFormat::Bytes), outputs, columns).unwrap();
     // In two parts, neither of whole panels.
     let cut = outputs / 2 + 5;
     matrix.fill(cut, &codes[cut * columns..], &lines[cut * columns / 32..]).unwrap();
@@ -49,13 +38,6 @@ fn rows_of(panels: &[f32], rows: usize) -> Vec<f32> {
             panels[(n / 32 * rows + row) * 32 + n % 32]
         })
         .collect()
-}
-
-/// Root mean square of the difference over that of what is expected.
-fn distance(found: &[f32], expected: &[f64]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let off: f64 = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
-    (off / expected.iter().map(|b| b * b).sum::<f64>()).sqrt()
 }
 
 #[test]
@@ -158,9 +140,9 @@ fn gates_far_from_zero_give_numbers() {
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     for (outputs, columns) in [(0, 32), (32, 0), (33, 32), (32, 40), (1 << 40, 1 << 40)] {
-        assert!(Matrix::zeros(CodeFormat::Bytes, outputs, columns).is_err(), "{outputs} {columns}");
+        assert!(Matrix::zeros(Format::Coded(CodeFormat::Bytes), outputs, columns).is_err(), "{outputs} {columns}");
     }
-    let mut matrix = Matrix::zeros(CodeFormat::NibbleOffset, 32, 64).unwrap();
+    let mut matrix = Matrix::zeros(Format::Coded(CodeFormat::NibbleOffset), 32, 64).unwrap();
     let line = [f16::ONE; 4];
     assert!(matrix.fill(31, &[0; 32], &line).is_ok());
     for (first, codes, lines) in [(32, 32, 4), (usize::MAX, 32, 4), (0, 31, 4), (0, 32, 3), (0, 32 * 33, 4 * 33)] {
@@ -175,163 +157,44 @@ fn sizes_that_do_not_fit_are_refused() {
         assert!(matrix.multiply(set, &[0.0; 128], Some(norm), &mut out).is_err(), "{gains} {width}");
     }
     assert!(matrix.multiply(set, &[], None, &mut []).is_ok());
-    let shape = PrefillShape { heads: 4, kv_heads: 2, dim: 64, window: None };
-    for wrong in [
-        PrefillShape { heads: 0, ..shape },
-        PrefillShape { kv_heads: 3, ..shape },
-        PrefillShape { kv_heads: 0, ..shape },
-        PrefillShape { dim: 32, ..shape },
-        PrefillShape { window: Some(0), ..shape },
-    ] {
-        assert!(Prefill::new(wrong, 0, &[0.0; 256]).is_err(), "{wrong:?}");
-    }
-    assert!(Prefill::new(shape, 0, &[0.0; 255]).is_err() && Prefill::new(shape, 0, &[]).is_err());
-    let mut prefill = Prefill::new(shape, 0, &[0.0; 256]).unwrap();
-    let page = vec![f16::ZERO; 2 * 64 * 64];
-    assert!(
-        prefill.attend(set, 0, &page, &page[1..]).is_err() && prefill.attend(set, 0, &page[64..], &page[64..]).is_err()
-    );
-    assert!(prefill.attend(set, 0, &page, &page).is_ok());
-    for (kept, stride, length) in [(65, 260, 260), (64, 255, 255), (64, 256, 255)] {
-        assert!(prefill.finish(kept, stride, &mut vec![0.0; length]).is_err(), "{kept} {stride} {length}");
-    }
-}
-
-/// A sequence's keys and values, `[page][KV head][64][dim]`, and its queries.
-struct Scene {
-    shape: PrefillShape,
-    keys: Vec<f16>,
-    values: Vec<f16>,
-    queries: Vec<f32>,
-}
-
-impl Scene {
-    fn new(shape: PrefillShape, tokens: usize, seed: u64) -> Self {
-        let mut numbers = Numbers(seed);
-        let count = tokens.div_ceil(64) * shape.kv_heads * 64 * shape.dim;
-        let mut halves = || -> Vec<f16> { numbers.some(count).into_iter().map(f16::from_f32).collect() };
-        let (keys, values) = (halves(), halves());
-        // Scores between some -10 and 10.
-        let queries = numbers.some(tokens * shape.heads * shape.dim).into_iter().map(|x| 2.0 * x).collect();
-        Self { shape, keys, values, queries }
-    }
-
-    /// Outputs of rows `first..end`, pages given `run` at a time.
-    fn attend(&self, set: &dyn Kernels, first: usize, end: usize, run: usize) -> Vec<f32> {
-        let PrefillShape { heads, kv_heads, dim, window } = self.shape;
-        let row = heads * dim;
-        let mut prefill = Prefill::new(self.shape, first, &self.queries[first * row..end * row]).unwrap();
-        let page = kv_heads * 64 * dim;
-        let start = window.map_or(0, |window| (first + 1).saturating_sub(window) / 64);
-        for at in (start..end.div_ceil(64)).step_by(run) {
-            let some = at * page..(at + run).min(end.div_ceil(64)) * page;
-            prefill.attend(set, at, &self.keys[some.clone()], &self.values[some]).unwrap();
-        }
-        let mut out = vec![f32::NAN; (end - first) * (row + 8)];
-        prefill.finish(dim, row + 8, &mut out).unwrap();
-        assert!(out.chunks(row + 8).all(|out| out[row..].iter().all(|x| *x == 0.0)));
-        // Without the end of each head.
-        let kept = dim - 20;
-        let mut short = vec![f32::NAN; (end - first) * heads * kept];
-        prefill.finish(kept, heads * kept, &mut short).unwrap();
-        for (i, short) in short.chunks(kept).enumerate() {
-            let whole = &out[i / heads * (row + 8) + i % heads * dim..][..kept];
-            assert!(short.iter().zip(whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{short:?} of {whole:?}");
-        }
-        out.chunks(row + 8).flat_map(|out| &out[..row]).copied().collect()
-    }
-
-    fn expected(&self, first: usize, end: usize) -> Vec<f64> {
-        let PrefillShape { heads, kv_heads, dim, window } = self.shape;
-        let at = |of: &[f16], token: usize, head: usize, j: usize| {
-            of[((token / 64 * kv_heads + head) * 64 + token % 64) * dim + j].to_f64()
-        };
-        let mut out = Vec::new();
-        for token in first..end {
-            for head in 0..heads {
-                let kv = head / (heads / kv_heads);
-                let least = window.map_or(0, |window| (token + 1).saturating_sub(window));
-                let weights: Vec<f64> = (least..=token)
-                    .map(|key| {
-                        let query = &self.queries[(token * heads + head) * dim..][..dim];
-                        let score: f64 =
-                            query.iter().enumerate().map(|(j, q)| f64::from(*q) * at(&self.keys, key, kv, j)).sum();
-                        score.exp2()
-                    })
-                    .collect();
-                let total: f64 = weights.iter().sum();
-                for j in 0..dim {
-                    let sum: f64 =
-                        weights.iter().enumerate().map(|(i, w)| w * at(&self.values, least + i, kv, j)).sum();
-                    out.push(sum / total);
-                }
-            }
-        }
-        out
-    }
 }
 
 #[test]
-fn attention_agrees_with_f64_and_rows_with_themselves() {
-    for (heads, kv_heads, dim, window, tokens) in [
-        (2, 1, 64, None, 200),
-        (3, 3, 128, None, 70),
-        (4, 2, 64, Some(50), 300),
-        (2, 2, 256, Some(1), 67),
-        // More pages than are widened at a time.
-        (1, 1, 256, None, 600),
-    ] {
-        let scene = Scene::new(PrefillShape { heads, kv_heads, dim, window }, tokens, tokens as u64);
-        let expected = scene.expected(0, tokens);
-        for set in available() {
-            let whole = scene.attend(set, 0, tokens, 100);
-            let off = distance(&whole, &expected);
-            assert!(off < 2e-6, "{} {:?}: {off}", set.name(), scene.shape);
-            // In chunks, and with a page at a time, a row's bits are the same.
-            let row = heads * dim;
-            for (first, end) in [(0, 1), (0, 63), (1, 64), (63, tokens), (tokens - 1, tokens)] {
-                for run in [1, 3] {
-                    let part = scene.attend(set, first, end, run);
-                    assert_eq!(part, whole[first * row..end * row], "{} {first}..{end} {:?}", set.name(), scene.shape);
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn what_a_row_does_not_see_does_not_matter() {
-    let shape = PrefillShape { heads: 2, kv_heads: 1, dim: 64, window: None };
-    let mut scene = Scene::new(shape, 100, 9);
-    let set = available()[0];
-    let before = scene.attend(set, 0, 70, 9);
-    // Keys of tokens from 70 on.
-    for token in 70..128 {
-        let at = (token / 64 * 64 + token % 64) * 64;
-        scene.keys[at..at + 64].fill(f16::from_f32(60000.0));
-        scene.values[at..at + 64].fill(f16::from_f32(-60000.0));
-    }
-    assert_eq!(scene.attend(set, 0, 70, 9), before);
-}
-
-#[test]
-fn scores_of_any_size_give_numbers_and_what_is_none_shows() {
-    let shape = PrefillShape { heads: 1, kv_heads: 1, dim: 64, window: Some(64) };
-    for set in available() {
-        for size in [1e5, -1e5] {
-            let mut scene = Scene::new(shape, 130, 4);
-            scene.keys.fill(f16::from_f32(1.0));
-            scene.queries.fill(size);
+fn products_with_weights_in_floats_agree_with_f64_and_rows_with_themselves() {
+    let mut numbers = Numbers(6);
+    let (outputs, columns) = (96, 160);
+    let weights: Vec<f32> = numbers.some(outputs * columns).iter().map(|w| f16::from_f32(*w).to_f32()).collect();
+    let gains = vec![1.0; columns];
+    let x = numbers.some(37 * columns);
+    for format in [Format::Half, Format::Float] {
+        let mut matrix = Matrix::zeros(format, outputs, columns).unwrap();
+        for (output, row) in weights.chunks(columns).enumerate() {
+            let bytes: Vec<u8> = match format {
+                Format::Half => row.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()).collect(),
+                _ => row.iter().flat_map(|w| w.to_le_bytes()).collect(),
+            };
+            matrix.fill(output, &bytes, &[]).unwrap();
             assert!(
-                scene.attend(set, 0, 130, 2).iter().all(|x| x.is_finite() && x.abs() <= 1.0),
-                "{} {size}",
-                set.name()
+                matrix.fill(output, &bytes[1..], &[]).is_err() && matrix.fill(output, &bytes, &[f16::ONE]).is_err()
             );
         }
-        let mut scene = Scene::new(shape, 66, 5);
-        scene.queries[64 * 64 + 3] = f32::NAN;
-        let out = scene.attend(set, 0, 66, 2);
-        let bad: Vec<usize> = (0..66).filter(|row| out[row * 64..][..64].iter().any(|x| x.is_nan())).collect();
-        assert_eq!(bad, [64], "{}", set.name());
+        let expected = product(&wide(&x), columns, &weights);
+        for set in available() {
+            let mut out = vec![0f32; 37 * outputs];
+            matrix.multiply_to_rows(set, &x, None, &mut out).unwrap();
+            let off = distance(&out, &expected);
+            assert!(off < 1e-6, "{} {format:?}: {off}", set.name());
+            let norm = Norm { gains: &gains, width: columns, epsilon: 1e-5 };
+            let mut normed = vec![0f32; 37 * outputs];
+            matrix.multiply_to_rows(set, &x, Some(norm), &mut normed).unwrap();
+            for (row, count) in [(0, 1), (5, 16), (36, 1), (3, 7)] {
+                let mut some = vec![0f32; count * outputs];
+                let x = &x[row * columns..][..count * columns];
+                matrix.multiply_to_rows(set, x, None, &mut some).unwrap();
+                assert_eq!(some, out[row * outputs..][..count * outputs], "{} {format:?} {row}", set.name());
+                matrix.multiply_to_rows(set, x, Some(norm), &mut some).unwrap();
+                assert_eq!(some, normed[row * outputs..][..count * outputs], "{} {format:?} {row}", set.name());
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@ import { GgufFile } from "../../../src/formats/gguf.ts";
 import { f16ToNumber, numberToF16 } from "../../../src/formats/f16.ts";
 import { Gpu } from "../../../src/gpu/gpu.ts";
 import { StepPass } from "../../../src/gpu/pass.ts";
-import { readBuffer } from "../../../src/gpu/read_buffer.ts";
 import { Readback } from "../../../src/gpu/readback.ts";
 import { readModelConfig } from "../../../src/model/config.ts";
 import { PAGE_TOKENS } from "../../../src/model/kv_cache.ts";
+import { nativeLayersPay } from "../../../src/model/native_layers_pay.ts";
 import { Transformer } from "../../../src/model/transformer.ts";
 import type { RetrievalPolicy } from "../../../src/retrieval/policy.ts";
 import { RetrievalAttention } from "../../../src/retrieval/retrieval_attention.ts";
@@ -46,7 +46,6 @@ const ROOM = 1024;
  * and values with noise of half their own spread so that none comes twice. Dense and retrieving sequences share these pages and decode side by side.
  */
 export class LongContext implements AsyncDisposable {
-  readonly #pageBytes: number;
   #lengths = 0;
   /** Whether pages are those of one text, each at its own place. */
   #dumped = false;
@@ -60,8 +59,6 @@ export class LongContext implements AsyncDisposable {
     readonly contextLength: number,
   ) {
     this.#retrieval = retrieval;
-    const { cache } = transformer;
-    this.#pageBytes = cache.keys[0].size / cache.pages;
   }
 
   static async open(path: string, contextLength: number): Promise<LongContext> {
@@ -74,6 +71,7 @@ export class LongContext implements AsyncDisposable {
       // Decoding goes on past the longest context: positions without a rotation would make queries of zeros.
       contextLength: contextLength + ROOM,
       kvType: "f16",
+      nativeLayers: nativeLayersPay(gpu),
     });
     const retrieval = await openRetrieval(gpu, transformer);
     const readback = await Readback.open(gpu, transformer.logits.size, 2);
@@ -86,43 +84,43 @@ export class LongContext implements AsyncDisposable {
     for (let at = 0; at < REAL_TOKENS; at += MAX_ROWS) {
       this.#step([row(0, tokens.subarray(at, at + MAX_ROWS), at, pages, { kind: "dense" })]);
     }
-    const { gpu, transformer: { cache, shape } } = this;
+    const { transformer: { cache, config, shape } } = this;
     const total = Math.ceil(this.contextLength / PAGE_TOKENS);
     const repeated = pages.length - FIRST_TOKENS / PAGE_TOKENS;
     const rng = new Rng(1);
     const noise = rng.normals(1 << 16, 0.5);
-    for (const buffer of [...cache.keys, ...cache.values]) {
-      const real = new Uint16Array(
-        await readBuffer(
-          gpu,
-          buffer,
-          (pages.length - repeated) * this.#pageBytes,
-          repeated * this.#pageBytes,
-        ),
-      );
-      const spread = spreads(real, shape.paddedHeadDim);
-      const wide = Float32Array.from(real, (bits) => f16ToNumber(bits));
-      const part = new Uint16Array(real.length);
+    for (let layer = 0; layer < config.layers; layer++) {
+      const { keys, values } = await cache.readPages(layer, pages.length - repeated, repeated);
+      const noisy = [keys, values].map((bytes) => {
+        const real = new Uint16Array(bytes);
+        const spread = spreads(real, shape.paddedHeadDim);
+        const wide = Float32Array.from(real, (bits) => f16ToNumber(bits));
+        return (length: number, shift: number) => {
+          const part = new Uint16Array(length);
+          for (let i = 0; i < length; i++) {
+            const scale = spread[i % shape.paddedHeadDim];
+            part[i] = numberToF16(wide[i] + scale * noise[(i * 7 + shift) & 0xffff]);
+          }
+          return new Uint8Array(part.buffer);
+        };
+      });
       for (let page = pages.length; page < total; page += repeated) {
-        const count = Math.min(repeated, total - page);
-        const shift = rng.integer(1 << 16);
-        const length = count * this.#pageBytes / 2;
-        for (let i = 0; i < length; i++) {
-          const scale = spread[i % shape.paddedHeadDim];
-          part[i] = numberToF16(wide[i] + scale * noise[(i * 7 + shift) & 0xffff]);
-        }
-        gpu.buffers.write(buffer, page * this.#pageBytes, part.subarray(0, length));
+        const length = Math.min(repeated, total - page) * cache.pageBytes / 2;
+        const [some, others] = noisy.map((make) => make(length, rng.integer(1 << 16)));
+        cache.writePages(layer, page, some, others);
       }
     }
   }
 
   /** Fills all pages with keys and values that `dump_qk.py` or `dump:qk` wrote to `folder`. Reads a file for each layer and kind. */
   load(folder: string): void {
-    const { gpu, transformer: { cache, shape } } = this;
+    const { transformer: { cache, config, shape } } = this;
     const pages = Math.floor(this.contextLength / PAGE_TOKENS);
-    for (let layer = 0; layer < cache.keys.length; layer++) {
-      gpu.buffers.write(cache.keys[layer], 0, dumpedPages(folder, layer, "k", pages, shape));
-      gpu.buffers.write(cache.values[layer], 0, dumpedPages(folder, layer, "v", pages, shape));
+    for (let layer = 0; layer < config.layers; layer++) {
+      const [keys, values] = (["k", "v"] as const).map((part) =>
+        new Uint8Array(dumpedPages(folder, layer, part, pages, shape).buffer)
+      );
+      cache.writePages(layer, 0, keys, values);
     }
     this.#dumped = true;
   }

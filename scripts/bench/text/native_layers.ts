@@ -1,4 +1,4 @@
-import { ByteMatrix } from "../../../ffi/byte_matrix.ts";
+import { DenseMatrix } from "../../../ffi/dense_matrix.ts";
 import { median } from "../../../src/common/math.ts";
 import { TextEngine } from "../../../src/engine/text_engine.ts";
 import { GpuStepRunner } from "../../../src/engine/runner.ts";
@@ -26,14 +26,14 @@ const halfBillion: LlamaShape = {
  * Prompts and decode with the native library's products and attention, and with shaders alone: on software adapters, where the first is the default. With
  * `--full` also a made model of half a billion weights.
  */
-export async function nativeProducts(context: BenchContext, model: string): Promise<void> {
-  const open = async (nativeProducts: boolean) => {
+export async function nativeLayers(context: BenchContext, model: string): Promise<void> {
+  const open = async (nativeLayers: boolean) => {
     const start = performance.now();
     const engine = await TextEngine.open({
       model,
       isolate: "process",
       contextLength: 16384,
-      nativeProducts,
+      nativeLayers,
     });
     return { engine, ms: performance.now() - start };
   };
@@ -41,7 +41,7 @@ export async function nativeProducts(context: BenchContext, model: string): Prom
   await using _native = native;
   const { device } = native.info;
   const adapter = classifyAdapter({ vendor: "", description: device, device: "" });
-  if (!ByteMatrix.pays || adapter !== "software") return;
+  if (!DenseMatrix.pays || adapter !== "software") return;
   const { engine: shaders, ms: shadersMs } = await open(false);
   await using _shaders = shaders;
   context.report({
@@ -121,13 +121,13 @@ async function shift(context: BenchContext, native: TextEngine, shaders: TextEng
 /** A made model of half a billion weights: 256 tokens read, then decode. */
 async function made(context: BenchContext, type: "Q8_0" | "Q4_K"): Promise<void> {
   const read: [number[], number[]] = [[], []], decoded: [number[], number[]] = [[], []];
-  for (const [i, nativeProducts] of [true, false].entries()) {
+  for (const [i, nativeLayers] of [true, false].entries()) {
     await using runner = await GpuStepRunner.load(syntheticLlama(halfBillion, type), {
       contextLength: 1024,
       maxSequences: 4,
       kvTokens: 1024,
       retrieval: false,
-      nativeProducts,
+      nativeLayers,
     });
     const pages = Array.from({ length: 8 }, (_, page) => page);
     const step = (tokens: number[], position: number) => {

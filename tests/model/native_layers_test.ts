@@ -1,10 +1,9 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { ByteMatrix } from "../../ffi/byte_matrix.ts";
+import { DenseMatrix } from "../../ffi/dense_matrix.ts";
 import { Rng } from "../../src/common/rng.ts";
 import { GpuStepRunner } from "../../src/engine/runner.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { GgufFile } from "../../src/formats/gguf.ts";
-import { StepPass } from "../../src/gpu/pass.ts";
 import { assertClose, assertSameBits } from "../support/compare.ts";
 import {
   goldenLogits,
@@ -134,7 +133,7 @@ gpuTest("a vocabulary in parts gives the same bits natively", async (t) => {
         contextLength: 128,
         kvTokens: 256,
         retrieval: false,
-        nativeProducts: true,
+        nativeLayers: true,
       }, device);
       found.push(runner.score(Uint32Array.from({ length: 60 }, (_, i) => i * 331 % 2048)));
     }
@@ -150,7 +149,7 @@ gpuTest("a model of an odd number of heads, wider than all else, runs natively",
   const more = { vocabulary: 512, scale: 1, tied: true, types };
   using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
   const found = [];
-  for (const nativeProducts of [true, false]) {
+  for (const nativeLayers of [true, false]) {
     await using runner = await GpuStepRunner.load(file, {
       maxSequences: 2,
       maxBatchTokens: 32,
@@ -158,7 +157,7 @@ gpuTest("a model of an odd number of heads, wider than all else, runs natively",
       kvTokens: 256,
       retrieval: false,
       prepareLater: true,
-      nativeProducts,
+      nativeLayers,
     }, await Gpu.open({ kernels: "lanes" }));
     found.push(runner.score(Uint32Array.from({ length: 60 }, (_, i) => i * 331 % 512)));
   }
@@ -190,20 +189,20 @@ gpuTest("a runner that is closed gives the native library's memory back", async 
   under.transformer[Symbol.dispose]();
   // Each time: what a step that failed had asked for does not stand in the way of the next.
   for (let i = 0; i < 3; i++) {
-    assertThrows(() => under.step([row()]), TypeError, "byte matrix was disposed");
+    assertThrows(() => under.step([row()]), TypeError, "dense layer was disposed");
   }
 });
 
 gpuTest("a runner that is closed disposes of all that is held natively", async (t) => {
   if (!needsNative(t)) return;
-  const dispose = ByteMatrix.prototype[Symbol.dispose];
+  const dispose = DenseMatrix.prototype[Symbol.dispose];
   let disposed = 0;
-  ByteMatrix.prototype[Symbol.dispose] = function () {
+  DenseMatrix.prototype[Symbol.dispose] = function () {
     disposed++;
     dispose.call(this);
   };
   try {
-    const sizes = { contextLength: 128, maxSequences: 2, nativeProducts: true };
+    const sizes = { contextLength: 128, maxSequences: 2, nativeLayers: true };
     const path = goldenPath("tiny_llama_q8_0");
     const runner = await GpuStepRunner.open(path, sizes, await Gpu.open({ kernels: "lanes" }));
     assertEquals(disposed, 0);
@@ -211,7 +210,7 @@ gpuTest("a runner that is closed disposes of all that is held natively", async (
     // Four of each layer, and the output matrix.
     assert(disposed >= 4 * runner.config.layers + 1, `${disposed} matrices`);
   } finally {
-    ByteMatrix.prototype[Symbol.dispose] = dispose;
+    DenseMatrix.prototype[Symbol.dispose] = dispose;
   }
 });
 
@@ -225,34 +224,17 @@ gpuTest(
     using file = GgufFile.read(randomModel({ architecture: "llama", ...shape, ...more }));
     const text = Uint32Array.from({ length: 2150 }, (_, i) => (i * 331 + 7) % 256);
     const found = [];
-    for (const nativeProducts of [true, false]) {
+    for (const nativeLayers of [true, false]) {
       await using runner = await GpuStepRunner.load(file, {
         maxSequences: 2,
         contextLength: 2240,
         kvTokens: 2240,
         retrieval: false,
         prepareLater: true,
-        nativeProducts,
+        nativeLayers,
       }, await Gpu.open({ kernels: "lanes" }));
       found.push(runner.score(text));
     }
     assertClose(found[0].subarray(2060), found[1].subarray(2060), 2e-3);
   },
 );
-
-gpuTest("attention without its prompts' pages is refused", async (t) => {
-  if (!needsNative(t)) return;
-  const under = await open("tiny_llama_q8_0");
-  const step = {
-    rows: 3,
-    decodes: 0,
-    largeBlocks: 0,
-    smallBlocks: 1,
-    prefillRows: 3,
-    prefills: [],
-    prefillEnd: 3,
-    samples: 0,
-  };
-  const record = () => under.transformer.record(new StepPass(gpu), step);
-  assertThrows(record, TypeError, "3 prefill rows without their pages");
-});

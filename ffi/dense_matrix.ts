@@ -2,10 +2,17 @@ import { Handle } from "./handle.ts";
 import { loadNative, type NativeLibrary, nativeProblem } from "./load.ts";
 import { check } from "./status.ts";
 
-/** What stands for 32 weights of a matrix, as `WeightFormat` names it. */
-export type ByteMatrixFormat = "q8" | "q8g16" | "q8min" | "q4";
+/** How a matrix holds its weights, as `WeightFormat` names it. */
+export type DenseMatrixFormat = "q8" | "q8g16" | "q8min" | "q4" | "f16" | "f32";
 
-const formats: Record<ByteMatrixFormat, number> = { q8: 0, q8g16: 1, q8min: 2, q4: 3 };
+const formats: Record<DenseMatrixFormat, number> = {
+  q8: 0,
+  q8g16: 1,
+  q8min: 2,
+  q4: 3,
+  f16: 4,
+  f32: 5,
+};
 
 /** RMS norm of rows on their way into a product. */
 export interface RowNorm {
@@ -16,25 +23,20 @@ export interface RowNorm {
   epsilon: number;
 }
 
-/** What lies between the products of a feed-forward network. */
-export type Activation = "swiglu" | "geglu" | "relu2";
-
-const activations: Record<Activation, number> = { swiglu: 0, geglu: 1, relu2: 2 };
-
 const noGains = new Float32Array(0);
 
 /**
- * A matrix `[outputs][columns]` of quantised weights in CPU memory, multiplied by the processor's byte products. Lives in the native library.
+ * A matrix `[outputs][columns]` of weights in CPU memory, quantised ones multiplied by the processor's byte products. Lives in the native library.
  */
-export class ByteMatrix implements Disposable {
+export class DenseMatrix implements Disposable {
   readonly #library: NativeLibrary;
   readonly #handle: Handle;
 
-  private constructor(library: NativeLibrary, id: bigint) {
+  private constructor(library: NativeLibrary, id: bigint, readonly outputs: number) {
     this.#library = library;
     this.#handle = new Handle(
       this,
-      "byte matrix",
+      "dense matrix",
       id,
       (id) => library.symbols.sparrow_matrix_dispose(id),
     );
@@ -56,17 +58,26 @@ export class ByteMatrix implements Disposable {
    * @throws {RangeError} for other sizes.
    * @throws {Error} without the native library.
    */
-  static open(format: ByteMatrixFormat, outputs: number, columns: number): ByteMatrix {
+  static open(format: DenseMatrixFormat, outputs: number, columns: number): DenseMatrix {
     const library = loadNative();
     const out = new BigUint64Array(1);
     check(library, library.symbols.sparrow_matrix_open(formats[format], outputs, columns, out));
-    return new ByteMatrix(library, out[0]);
+    return new DenseMatrix(library, out[0], outputs);
+  }
+
+  /**
+   * The native number, for layers that use it.
+   * @throws {TypeError} after it was disposed of.
+   */
+  get id(): bigint {
+    return this.#handle.id;
   }
 
   /**
    * Sets outputs from `first` on.
-   * @param codes row by row: signed bytes; or nibbles, of each 32 weights the first 16 in the low halves of 16 bytes
-   * @param lines for each 32 weights a scale, two scales, or a scale and an offset, as the format has them
+   * @param codes row by row: signed bytes; or nibbles, of each 32 weights the first 16 in the low halves of 16 bytes; or
+   * the bytes of floats
+   * @param lines for each 32 weights a scale, two scales, or a scale and an offset, as the format has them; none of floats
    * @throws {RangeError} for lengths that are not those of whole outputs that the matrix has.
    */
   fill(first: number, codes: Uint8Array<ArrayBuffer>, lines: Float16Array<ArrayBuffer>): void {
@@ -86,10 +97,10 @@ export class ByteMatrix implements Disposable {
   }
 
   /**
-   * Products of rows, one blocking call; each 32 numbers of a row are rounded to 15 bits by the largest of them. A row's products do not depend on
-   * the rows beside it.
+   * Products of rows, one blocking call; with quantised weights each 32 numbers of a row are rounded to 15 bits by the largest of them. A row's products do not
+   * depend on the rows beside it.
    * @param rows `[rows][columns]`
-   * @param out `[outputs / 32][rows][32]`
+   * @param out `[rows][outputs]`
    * @param norm what rows are divided by first
    * @throws {RangeError} for lengths that do not fit.
    */
@@ -104,38 +115,6 @@ export class ByteMatrix implements Disposable {
       this.#library,
       symbols.sparrow_matrix_multiply(
         this.#handle.id,
-        rows,
-        rows.length,
-        gains,
-        gains.length,
-        width,
-        epsilon,
-        out,
-        out.length,
-      ),
-    );
-  }
-
-  /**
-   * `down · activation(this · rows)` of a feed-forward network, otherwise as `multiply`; outputs of gated networks' first matrix are pairs of gate and value.
-   * @param out `[outputs of down / 32][rows][32]`
-   * @throws {RangeError} for lengths that do not fit.
-   */
-  feedForward(
-    down: ByteMatrix,
-    activation: Activation,
-    rows: Float32Array<ArrayBuffer>,
-    out: Float32Array<ArrayBuffer>,
-    norm?: RowNorm,
-  ): void {
-    const { gains, width, epsilon } = norm ?? { gains: noGains, width: 0, epsilon: 0 };
-    const { symbols } = this.#library;
-    check(
-      this.#library,
-      symbols.sparrow_matrix_feed_forward(
-        this.#handle.id,
-        down.#handle.id,
-        activations[activation],
         rows,
         rows.length,
         gains,

@@ -1,12 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { ByteMatrix } from "../../ffi/byte_matrix.ts";
+import { DenseMatrix } from "../../ffi/dense_matrix.ts";
 import { loadNative } from "../../ffi/load.ts";
-import { PrefillAttention } from "../../ffi/prefill_attention.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 /** A matrix whose outputs are sums of 32 neighbours: weights of 1, scaled by the output's number. */
-function counting(outputs: number, columns: number): ByteMatrix {
-  const matrix = ByteMatrix.open("q8", outputs, columns);
+function counting(outputs: number, columns: number): DenseMatrix {
+  const matrix = DenseMatrix.open("q8", outputs, columns);
   const blocks = columns / 32;
   for (let output = 0; output < outputs; output++) {
     const codes = new Uint8Array(columns).fill(1);
@@ -15,7 +14,7 @@ function counting(outputs: number, columns: number): ByteMatrix {
   return matrix;
 }
 
-Deno.test("ByteMatrix multiplies rows into panels of 32 outputs", (t) => {
+Deno.test("DenseMatrix multiplies rows", (t) => {
   if (!needsNative(t)) return;
   using matrix = counting(64, 32);
   const rows = Float32Array.from({ length: 3 * 32 }, (_, i) => i < 64 ? 1 : -0.5);
@@ -23,7 +22,7 @@ Deno.test("ByteMatrix multiplies rows into panels of 32 outputs", (t) => {
   matrix.multiply(rows, out);
   for (let row = 0; row < 3; row++) {
     for (let output = 0; output < 64; output++) {
-      const found = out[(Math.floor(output / 32) * 3 + row) * 32 + output % 32];
+      const found = out[row * 64 + output];
       const expected = (row < 2 ? 32 : -16) * output / 8;
       assert(
         Math.abs(found - expected) <= 1e-4 * Math.abs(expected),
@@ -37,10 +36,10 @@ Deno.test("ByteMatrix multiplies rows into panels of 32 outputs", (t) => {
   assert(Math.abs(out[8] - 64) < 0.01, `${out[8]}`);
 });
 
-Deno.test("ByteMatrix refuses what does not fit, and goes on", (t) => {
+Deno.test("DenseMatrix refuses what does not fit, and goes on", (t) => {
   if (!needsNative(t)) return;
   for (const [outputs, columns] of [[0, 32], [31, 32], [32, 33], [2 ** 31, 2 ** 31]]) {
-    assertThrows(() => ByteMatrix.open("q8", outputs, columns), RangeError, "a matrix of");
+    assertThrows(() => DenseMatrix.open("q8", outputs, columns), RangeError, "a matrix of");
   }
   using matrix = counting(32, 64);
   const floats = (length: number) => new Float32Array(length);
@@ -52,12 +51,6 @@ Deno.test("ByteMatrix refuses what does not fit, and goes on", (t) => {
     () => matrix.fill(32, new Uint8Array(64), new Float16Array(2)),
     RangeError,
     "from output 32 on",
-  );
-  using wide = counting(64, 32);
-  assertThrows(
-    () => wide.feedForward(wide, "relu2", floats(32), floats(64)),
-    RangeError,
-    "expected at most 32 inputs",
   );
   const library = loadNative();
   const { sparrow_matrix_open: open, sparrow_matrix_multiply: multiply } = library.symbols;
@@ -71,28 +64,34 @@ Deno.test("ByteMatrix refuses what does not fit, and goes on", (t) => {
   assertThrows(() => matrix.multiply(floats(64), out), TypeError, "disposed");
 });
 
-Deno.test("PrefillAttention averages what a row sees, and refuses what does not fit", (t) => {
+Deno.test("DenseMatrix multiplies by weights in floats as they are", (t) => {
   if (!needsNative(t)) return;
-  const shape = { heads: 2, kvHeads: 1, dim: 64 };
-  // Queries of zeros: weights are equal, and the values count up.
-  using attention = PrefillAttention.open(shape, 2, new Float32Array(2 * 128));
-  const keys = new Uint16Array(64 * 64);
-  const values = new Float16Array(64 * 64).map((_, i) => Math.floor(i / 64));
-  attention.attend(0, keys, new Uint16Array(values.buffer));
-  const out = new Float32Array(2 * 130).fill(NaN);
-  attention.finish(64, 130, out);
-  for (const [row, mean] of [[0, 1], [1, 1.5]]) {
-    const found = out.subarray(row * 130, (row + 1) * 130);
-    assert(found.subarray(0, 128).every((value) => Math.abs(value - mean) < 1e-6), `row ${row}`);
-    assertEquals([...found.subarray(128)], [0, 0]);
+  const weights = Float32Array.from({ length: 32 * 64 }, (_, i) => (i * 37 % 101 - 50) / 64);
+  const rows = Float32Array.from({ length: 2 * 64 }, (_, i) => (i * 29 % 17 - 8) / 4);
+  for (const format of ["f32", "f16"] as const) {
+    using matrix = DenseMatrix.open(format, 32, 64);
+    // Every weight is a half, too.
+    const codes = new Uint8Array((format === "f32" ? weights : new Float16Array(weights)).buffer);
+    const bytes = codes.length / 32;
+    matrix.fill(5, codes.subarray(5 * bytes), new Float16Array(0));
+    matrix.fill(0, codes.subarray(0, 5 * bytes), new Float16Array(0));
+    const out = new Float32Array(2 * 32);
+    matrix.multiply(rows, out);
+    out.forEach((found, i) => {
+      const [row, output] = [Math.floor(i / 32), i % 32];
+      let expected = 0;
+      for (let k = 0; k < 64; k++) expected += rows[row * 64 + k] * weights[output * 64 + k];
+      assert(Math.abs(found - expected) < 1e-4, `${format} ${i}: ${found}, expected ${expected}`);
+    });
+    assertThrows(
+      () => matrix.fill(0, codes.subarray(0, bytes - 1), new Float16Array(0)),
+      RangeError,
+      `${bytes - 1} codes`,
+    );
+    assertThrows(
+      () => matrix.fill(0, codes.subarray(0, bytes), new Float16Array(2)),
+      RangeError,
+      "2 lines",
+    );
   }
-  assertThrows(() => attention.attend(0, keys, keys.subarray(1)), RangeError, "of pages of 4096");
-  assertThrows(() => attention.finish(65, 130, out), RangeError, "65 of each");
-  assertThrows(
-    () => PrefillAttention.open({ ...shape, kvHeads: 3 }, 0, new Float32Array(128)),
-    RangeError,
-    "attention of 128 elements",
-  );
-  attention[Symbol.dispose]();
-  assertThrows(() => attention.attend(0, keys, keys), TypeError, "disposed");
 });
