@@ -2,6 +2,7 @@
 
 use half::f16;
 use half::slice::HalfBitsSliceExt;
+use sparrow_kernels::Buffer;
 
 use crate::error::DenseError;
 
@@ -36,9 +37,9 @@ impl KvShape {
 pub struct KvPages {
     shape: KvShape,
     /// Of each layer `[page][KV head][block of 16 slots][dim][16]`.
-    keys: Vec<Vec<u16>>,
+    keys: Vec<Buffer<u16>>,
     /// Of each layer `[page][KV head][slot][dim]`.
-    values: Vec<Vec<u16>>,
+    values: Vec<Buffer<u16>>,
 }
 
 impl KvPages {
@@ -54,15 +55,8 @@ impl KvPages {
             return Err(DenseError(format!("a cache of {shape:?}, expected sizes above 0 and a multiple of 64")));
         };
         let make = || {
-            (0..layers)
-                .map(|_| {
-                    // What cannot be had would end the process below. Zeros are asked for as such, which touches no memory.
-                    if Vec::<u16>::new().try_reserve_exact(elements).is_err() {
-                        return Err(DenseError(format!("no memory for {} bytes of keys or values", 2 * elements)));
-                    }
-                    Ok(vec![0u16; elements])
-                })
-                .collect::<Result<Vec<_>, _>>()
+            let none = || DenseError(format!("no memory for {} bytes of keys or values", 2 * elements));
+            (0..layers).map(|_| Buffer::zeroed(elements).ok_or_else(none)).collect::<Result<Vec<_>, _>>()
         };
         Ok(Self { shape, keys: make()?, values: make()? })
     }
@@ -85,7 +79,7 @@ impl KvPages {
         self.check(0, &[from as u32, to as u32])?;
         let size = self.shape.page_elements();
         for layer in self.keys.iter_mut().chain(&mut self.values) {
-            layer.copy_within(from * size..(from + 1) * size, to * size);
+            layer.as_mut_slice().copy_within(from * size..(from + 1) * size, to * size);
         }
         Ok(())
     }
@@ -122,14 +116,14 @@ impl KvPages {
         let each = keys.chunks_exact(size).zip(values.chunks_exact(size));
         for (page, (keys, values)) in pages.iter().zip(each) {
             let at = *page as usize * size;
-            let blocks = &mut self.keys[layer][at..at + size];
+            let blocks = &mut self.keys[layer].as_mut_slice()[at..at + size];
             for (i, key) in keys.chunks_exact(dim).enumerate() {
                 let block = &mut blocks[i / LANES * LANES * dim..][..LANES * dim];
                 for (j, x) in key.iter().enumerate() {
                     block[j * LANES + i % LANES] = *x;
                 }
             }
-            self.values[layer][at..at + size].copy_from_slice(values);
+            self.values[layer].as_mut_slice()[at..at + size].copy_from_slice(values);
         }
         Ok(())
     }
@@ -140,11 +134,11 @@ impl KvPages {
         let half = |x: f32| f16::from_f32(x.clamp(-MOST, MOST)).to_bits();
         for (head, (key, value)) in keys.chunks_exact(dim).zip(values.chunks_exact(dim)).enumerate() {
             let at = page * size + head * PAGE * dim;
-            let block = &mut self.keys[layer][at + slot / LANES * LANES * dim..][..LANES * dim];
+            let block = &mut self.keys[layer].as_mut_slice()[at + slot / LANES * LANES * dim..][..LANES * dim];
             for (lanes, x) in block.chunks_exact_mut(LANES).zip(key) {
                 lanes[slot % LANES] = half(*x);
             }
-            for (stored, x) in self.values[layer][at + slot * dim..][..dim].iter_mut().zip(value) {
+            for (stored, x) in self.values[layer].as_mut_slice()[at + slot * dim..][..dim].iter_mut().zip(value) {
                 *stored = half(*x);
             }
         }

@@ -8,6 +8,7 @@ use sparrow_threads::with_threads;
 use crate::error::DenseError;
 use crate::matrix::Matrix;
 use crate::norm::Norm;
+use crate::scratch::with_room;
 
 /// What lies between the products of a feed-forward network. Gated ones take outputs in pairs, (gate, up) of one neuron.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +78,21 @@ pub fn feed_forward(
         )));
     }
     let count = rows.len() / up.columns();
-    let mut product = vec![0f32; count * up.outputs()];
-    up.multiply(kernels, rows, norm, &mut product)?;
-    let mut hidden = vec![0f32; count * down.columns()];
-    with_threads(|| {
-        hidden.par_chunks_exact_mut(down.columns()).enumerate().for_each(|(row, hidden)| {
-            activation.apply(kernels, &product, [row, count], hidden);
-        });
-    });
-    down.multiply(kernels, &hidden, None, out)
+    let width = up.outputs() / activation.outputs();
+    with_room(count * up.outputs(), |product| {
+        up.multiply(kernels, rows, norm, product)?;
+        let product = &*product;
+        with_room(count * down.columns(), |hidden| {
+            let activate = |(row, hidden): (usize, &mut [f32])| {
+                activation.apply(kernels, product, [row, count], hidden);
+                hidden[width..].fill(0.0);
+            };
+            if count == 1 {
+                activate((0, hidden));
+            } else {
+                with_threads(|| hidden.par_chunks_exact_mut(down.columns()).enumerate().for_each(activate));
+            }
+            down.multiply(kernels, hidden, None, out)
+        })
+    })
 }

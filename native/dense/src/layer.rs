@@ -13,6 +13,7 @@ use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::rope::Rope;
 use crate::rows::{Rows, check};
+use crate::scratch::with_room;
 
 /// Numbers of a layer.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +105,7 @@ impl Layer<'_> {
         x: &[f32],
         queries: &mut [f32],
     ) -> Result<(), DenseError> {
-        let LayerShape { attention: AttentionShape { heads, kv_heads, dim, .. }, head_dim, query_scale, .. } =
-            self.shape;
+        let AttentionShape { heads, kv_heads, dim, .. } = self.shape.attention;
         let count = check(rows)?;
         for rows in rows {
             cache.check(layer, rows.pages)?;
@@ -131,44 +131,61 @@ impl Layer<'_> {
                 self.shape
             )));
         }
-        let mut product = vec![0f32; count * self.qkv.outputs()];
         let positions: Vec<usize> = rows.iter().flat_map(|rows| rows.rotated..rows.rotated + rows.count).collect();
-        let mut stored = vec![0f32; count * 2 * kv_heads * dim];
-        with_threads(|| {
-            self.qkv.multiply(kernels, x, Some(self.norm(self.attention_gains)), &mut product)?;
-            let each = queries.par_chunks_exact_mut(heads * dim).zip(stored.par_chunks_exact_mut(2 * kv_heads * dim));
-            each.enumerate().for_each(|(row, (queries, stored))| {
-                let own = queries.chunks_exact_mut(dim).chain(stored.chunks_exact_mut(dim));
-                for (number, head) in own.enumerate() {
-                    let first = number * dim;
-                    for (panel, part) in head.chunks_exact_mut(PANEL).enumerate() {
-                        part.copy_from_slice(&product[((first / PANEL + panel) * count + row) * PANEL..][..PANEL]);
-                    }
-                    if !self.qkv_bias.is_empty() {
-                        head.iter_mut().zip(&self.qkv_bias[first..]).for_each(|(x, bias)| *x += bias);
-                    }
-                    if number >= heads + kv_heads {
-                        continue;
-                    }
-                    let query = number < heads;
-                    if !self.head_gains.is_empty() {
-                        let gains = &self.head_gains[if query { 0 } else { dim }..][..dim];
-                        Norm { gains, width: head_dim, epsilon: self.shape.epsilon }.apply(head);
-                    }
-                    rope.rotate(positions[row], if query { query_scale } else { 1.0 }, head);
+        let own = 2 * kv_heads * dim;
+        with_room(count * (self.qkv.outputs() + own), |room| {
+            let (product, stored) = room.split_at_mut(count * self.qkv.outputs());
+            with_threads(|| {
+                self.qkv.multiply(kernels, x, Some(self.norm(self.attention_gains)), product)?;
+                let product = &*product;
+                let finish = |(row, (queries, stored)): (usize, (&mut [f32], &mut [f32]))| {
+                    self.finish_row(rope, positions[row], product, [row, count], [queries, stored]);
+                };
+                let each = queries.par_chunks_exact_mut(heads * dim).zip(stored.par_chunks_exact_mut(own));
+                each.enumerate().for_each(finish);
+                Ok(())
+            })?;
+            let mut stored = stored.chunks_exact(own);
+            for rows in rows {
+                for row in 0..rows.count {
+                    let (page, slot) = rows.place(row);
+                    let (keys, values) = stored.next().expect("one for each row").split_at(kv_heads * dim);
+                    cache.store(layer, page, slot, [keys, values]);
                 }
-            });
-            Ok(())
-        })?;
-        let mut stored = stored.chunks_exact(2 * kv_heads * dim);
-        for rows in rows {
-            for row in 0..rows.count {
-                let (page, slot) = rows.place(row);
-                let (keys, values) = stored.next().expect("one for each row").split_at(kv_heads * dim);
-                cache.store(layer, page, slot, [keys, values]);
             }
+            Ok(())
+        })
+    }
+
+    /// Queries, and keys and values, of one of the product's rows.
+    fn finish_row(
+        &self,
+        rope: Rope<'_>,
+        position: usize,
+        product: &[f32],
+        [row, count]: [usize; 2],
+        [queries, stored]: [&mut [f32]; 2],
+    ) {
+        let LayerShape { attention: AttentionShape { heads, kv_heads, dim, .. }, head_dim, query_scale, .. } =
+            self.shape;
+        for (number, head) in queries.chunks_exact_mut(dim).chain(stored.chunks_exact_mut(dim)).enumerate() {
+            let first = number * dim;
+            for (panel, part) in head.chunks_exact_mut(PANEL).enumerate() {
+                part.copy_from_slice(&product[((first / PANEL + panel) * count + row) * PANEL..][..PANEL]);
+            }
+            if !self.qkv_bias.is_empty() {
+                head.iter_mut().zip(&self.qkv_bias[first..]).for_each(|(x, bias)| *x += bias);
+            }
+            if number >= heads + kv_heads {
+                continue;
+            }
+            let query = number < heads;
+            if !self.head_gains.is_empty() {
+                let gains = &self.head_gains[if query { 0 } else { dim }..][..dim];
+                Norm { gains, width: head_dim, epsilon: self.shape.epsilon }.apply(head);
+            }
+            rope.rotate(position, if query { query_scale } else { 1.0 }, head);
         }
-        Ok(())
     }
 
     /// Adds what attention yields (`attended` is `[row][stride]`) and then what the feed-forward network does to the rows `x`.
@@ -181,15 +198,17 @@ impl Layer<'_> {
         if attended.len() != count * stride || x.len() != count * self.up.columns() {
             return Err(DenseError(format!("{} numbers for {} of rows", attended.len(), x.len())));
         }
-        with_threads(|| {
-            let mut product = vec![0f32; count * self.output.outputs()];
-            self.output.multiply(kernels, attended, None, &mut product)?;
-            self.add(&product, self.output_bias, self.attention_post_gains, x);
-            product.resize(count * self.down.outputs(), 0.0);
-            let norm = self.norm(self.feed_forward_gains);
-            feed_forward(kernels, [self.up, self.down], activation, x, Some(norm), &mut product)?;
-            self.add(&product, &[], self.feed_forward_post_gains, x);
-            Ok(())
+        with_room(count * self.output.outputs().max(self.down.outputs()), |product| {
+            with_threads(|| {
+                let yielded = &mut product[..count * self.output.outputs()];
+                self.output.multiply(kernels, attended, None, yielded)?;
+                self.add(yielded, self.output_bias, self.attention_post_gains, x);
+                let yielded = &mut product[..count * self.down.outputs()];
+                let norm = self.norm(self.feed_forward_gains);
+                feed_forward(kernels, [self.up, self.down], activation, x, Some(norm), yielded)?;
+                self.add(yielded, &[], self.feed_forward_post_gains, x);
+                Ok(())
+            })
         })
     }
 

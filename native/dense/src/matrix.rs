@@ -2,13 +2,14 @@
 
 use half::f16;
 use rayon::prelude::*;
-use sparrow_kernels::Kernels;
 use sparrow_kernels::byte_products::{BLOCK, ByteRows, CodeFormat, PANEL};
+use sparrow_kernels::{Buffer, Kernels, Pod};
 use sparrow_threads::with_threads;
 
 use crate::cache::LANES;
 use crate::error::DenseError;
 use crate::norm::Norm;
+use crate::scratch::with_room;
 
 /// Rows that are rounded and multiplied together: few enough to stay in the nearest cache beside a panel.
 const GROUP: usize = 16;
@@ -28,9 +29,9 @@ pub enum Format {
 
 /// Panels of 32 outputs; floats in blocks of 16 outputs, as `sparrow_kernels::pack_blocks` has them.
 enum Weights {
-    Coded { format: CodeFormat, codes: Vec<u8>, lines: Vec<f16> },
-    Half(Vec<f16>),
-    Float(Vec<f32>),
+    Coded { format: CodeFormat, codes: Buffer<u8>, lines: Buffer<f16> },
+    Half(Buffer<f16>),
+    Float(Buffer<f32>),
 }
 
 /// A matrix `[outputs][columns]` of weights.
@@ -40,14 +41,10 @@ pub struct Matrix {
     weights: Weights,
 }
 
-/// So many of a value, or an error where there is no memory for them, which would end the process otherwise.
-fn filled<T: Clone>(value: T, count: usize) -> Result<Vec<T>, DenseError> {
-    let mut values = Vec::new();
-    if values.try_reserve_exact(count).is_err() {
-        return Err(DenseError(format!("no memory for {} bytes of a matrix", count * size_of::<T>())));
-    }
-    values.resize(count, value);
-    Ok(values)
+/// So many zeros, or an error where there is no memory for them, which would end the process otherwise.
+fn zeroed<T: Pod>(count: usize) -> Result<Buffer<T>, DenseError> {
+    Buffer::zeroed(count)
+        .ok_or_else(|| DenseError(format!("no memory for {} bytes of a matrix", count * size_of::<T>())))
 }
 
 impl Matrix {
@@ -70,11 +67,11 @@ impl Matrix {
         let weights = match format {
             Format::Coded(format) => Weights::Coded {
                 format,
-                codes: filled(0, blocks * format.code_bytes())?,
-                lines: filled(f16::ZERO, blocks * format.lines())?,
+                codes: zeroed(blocks * format.code_bytes())?,
+                lines: zeroed(blocks * format.lines())?,
             },
-            Format::Half => Weights::Half(filled(f16::ZERO, blocks * BLOCK)?),
-            Format::Float => Weights::Float(filled(0.0, blocks * BLOCK)?),
+            Format::Half => Weights::Half(zeroed(blocks * BLOCK)?),
+            Format::Float => Weights::Float(zeroed(blocks * BLOCK)?),
         };
         Ok(Self { outputs, columns, weights })
     }
@@ -114,6 +111,7 @@ impl Matrix {
         }
         match &mut self.weights {
             Weights::Coded { format, codes: held, lines: held_lines } => {
+                let (held, held_lines) = (held.as_mut_slice(), held_lines.as_mut_slice());
                 let each = codes.chunks_exact(row_bytes).zip(lines.chunks_exact(row_lines));
                 for (output, (codes, lines)) in (first..).zip(each) {
                     fill_coded(*format, output, (codes, lines), (held, held_lines));
@@ -121,12 +119,12 @@ impl Matrix {
             }
             Weights::Half(held) => {
                 for (output, row) in (first..).zip(codes.chunks_exact(row_bytes)) {
-                    fill_block(held, columns, output, row.as_chunks().0, f16::from_le_bytes);
+                    fill_block(held.as_mut_slice(), columns, output, row.as_chunks().0, f16::from_le_bytes);
                 }
             }
             Weights::Float(held) => {
                 for (output, row) in (first..).zip(codes.chunks_exact(row_bytes)) {
-                    fill_block(held, columns, output, row.as_chunks().0, f32::from_le_bytes);
+                    fill_block(held.as_mut_slice(), columns, output, row.as_chunks().0, f32::from_le_bytes);
                 }
             }
         }
@@ -221,17 +219,19 @@ impl Matrix {
         if rows.len() <= self.columns {
             return self.multiply(kernels, rows, norm, out);
         }
-        let mut product = vec![0f32; out.len()];
-        self.multiply(kernels, rows, norm, &mut product)?;
         let count = rows.len() / self.columns;
-        with_threads(|| {
-            out.par_chunks_exact_mut(self.outputs).enumerate().for_each(|(row, out)| {
-                for (out, panel) in out.chunks_exact_mut(PANEL).zip(product.chunks_exact(count * PANEL)) {
-                    out.copy_from_slice(&panel[row * PANEL..][..PANEL]);
-                }
+        with_room(out.len(), |product| {
+            self.multiply(kernels, rows, norm, product)?;
+            let product = &*product;
+            with_threads(|| {
+                out.par_chunks_exact_mut(self.outputs).enumerate().for_each(|(row, out)| {
+                    for (out, panel) in out.chunks_exact_mut(PANEL).zip(product.chunks_exact(count * PANEL)) {
+                        out.copy_from_slice(&panel[row * PANEL..][..PANEL]);
+                    }
+                });
             });
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use sparrow_kernels::{Kernels, TILE_ROWS, Tile};
 use crate::attention::AttentionShape;
 use crate::cache::{KvPages, LANES, PAGE};
 use crate::rows::Rows;
+use crate::scratch::with_room;
 
 /// Rows that share what they read of a page from the nearest cache.
 const GROUP: usize = 8 * TILE_ROWS;
@@ -24,9 +25,9 @@ struct Prefill<'a> {
     /// `[row][head][dim]`, scaled such that weights are powers of two.
     queries: &'a [f32],
     /// `[head][row][dim + 2]`: the sum of weighted values, the largest score and the sum of weights.
-    state: Vec<f32>,
+    state: &'a mut [f32],
     /// Of a run of pages `[KV head][page]`: keys `[dim][64]`, values `[dim / 64][64 keys][64]`.
-    widened: [Vec<f32>; 2],
+    widened: [&'a mut [f32]; 2],
 }
 
 /// Attention of rows of a prompt to what their pages hold of a layer: `queries` are `[row][head][dim]`, `out` is `[row][stride]`.
@@ -39,19 +40,25 @@ pub(crate) fn attend_prompt(
     out: &mut [f32],
 ) {
     let AttentionShape { heads, kv_heads, dim, window, .. } = shape;
-    let mut state = vec![0f32; heads * rows.count * (dim + 2)];
-    state.chunks_exact_mut(dim + 2).for_each(|state| state[dim] = f32::NEG_INFINITY);
-    let widened = Default::default();
-    let mut prefill = Prefill { shape, position: rows.position, rows: rows.count, queries, state, widened };
     let first = window.map_or(0, |window| (rows.position + 1).saturating_sub(window)) / PAGE;
     let end = (rows.position + rows.count).div_ceil(PAGE);
-    let run = (WIDENED / (kv_heads * PAGE * dim)).max(1);
-    for start in (first..end).step_by(run) {
-        let pages = &rows.pages[start..end.min(start + run)];
-        prefill.widen(cache, layer, pages);
-        prefill.attend_run(kernels, start, pages.len());
-    }
-    prefill.finish(out);
+    let run = (WIDENED / (kv_heads * PAGE * dim)).max(1).min(end - first);
+    let (states, wide) = (heads * rows.count * (dim + 2), run * kv_heads * PAGE * dim);
+    with_room(states + 2 * wide, |room| {
+        let (state, room) = room.split_at_mut(states);
+        for state in state.chunks_exact_mut(dim + 2) {
+            state.fill(0.0);
+            state[dim] = f32::NEG_INFINITY;
+        }
+        let widened = room.split_at_mut(wide).into();
+        let mut prefill = Prefill { shape, position: rows.position, rows: rows.count, queries, state, widened };
+        for start in (first..end).step_by(run) {
+            let pages = &rows.pages[start..end.min(start + run)];
+            prefill.widen(cache, layer, pages);
+            prefill.attend_run(kernels, start, pages.len());
+        }
+        prefill.finish(out);
+    });
 }
 
 impl Prefill<'_> {
@@ -59,8 +66,8 @@ impl Prefill<'_> {
         let AttentionShape { kv_heads, dim, .. } = self.shape;
         let block = PAGE * dim;
         let [wide_keys, wide_values] = &mut self.widened;
-        wide_keys.resize(pages.len() * kv_heads * block, 0.0);
-        wide_values.resize(pages.len() * kv_heads * block, 0.0);
+        let count = pages.len() * kv_heads * block;
+        let (wide_keys, wide_values) = (&mut wide_keys[..count], &mut wide_values[..count]);
         let blocks = wide_keys.par_chunks_exact_mut(block).zip(wide_values.par_chunks_exact_mut(block));
         blocks.enumerate().for_each(|(i, (to_keys, to_values))| {
             let [keys, values] = cache.head(layer, pages[i % pages.len()] as usize, i / pages.len());

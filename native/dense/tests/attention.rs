@@ -136,7 +136,7 @@ fn attention_agrees_with_f64_and_rows_with_themselves() {
                 let off = distance(found, &expected);
                 assert!(off < 1e-5, "{} {at} {:?}: {off}", set.name(), scene.shape);
                 for (mass, expected) in mass.iter().zip(log_masses) {
-                    assert!((f64::from(*mass) - expected).abs() < 1e-5, "{} {at}: {mass} {expected}", set.name());
+                    assert!((f64::from(*mass) - expected).abs() < 1e-4, "{} {at}: {mass} {expected}", set.name());
                 }
                 let (alone, own) = scene.attend(set, &cache, &[(0, 9, false), (at, at + 1, true)]);
                 assert_eq!((&alone[9 * row..], &own[..]), (found, mass), "{} {at} {:?}", set.name(), scene.shape);

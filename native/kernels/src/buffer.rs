@@ -58,6 +58,31 @@ impl<T: Pod> Buffer<T> {
         buffer
     }
 
+    /// So many zeros, of which large ones take memory as they are written; `None` where there is none.
+    pub fn zeroed(len: usize) -> Option<Self> {
+        let size = len.checked_mul(size_of::<T>())?;
+        let bytes = match Large::new(size) {
+            Some(large) => Bytes::Large(large),
+            None => {
+                let mut lines = Vec::new();
+                lines.try_reserve_exact(size.div_ceil(64)).ok()?;
+                lines.resize(size.div_ceil(64), Line { _bytes: [0; 64] });
+                Bytes::Owned(lines)
+            }
+        };
+        Some(Self { bytes, len, kind: PhantomData })
+    }
+
+    /// The elements, to be changed.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        if let Bytes::Mapped(..) = self.bytes {
+            *self = Self::new(self);
+        }
+        let (start, len) = (self.reserve(self.len * size_of::<T>()), self.len);
+        // SAFETY: `len` elements of our own memory, aligned to 64, zeros or what was written there; nothing else refers to them.
+        unsafe { std::slice::from_raw_parts_mut(start.cast(), len) }
+    }
+
     /// Appends `values`.
     pub fn extend_from_slice(&mut self, values: &[T]) {
         if let Bytes::Mapped(..) = self.bytes {
@@ -229,6 +254,17 @@ mod tests {
         }
         let halves = Buffer::<u16>::from_bytes(whole.as_bytes()).expect("whole elements");
         assert_eq!(halves.as_bytes(), whole.as_bytes());
+    }
+
+    #[test]
+    fn zeroed_buffers_hold_what_is_written_to_them() {
+        for len in [0, 3, 5000, 3 << 20] {
+            let mut buffer = Buffer::<u16>::zeroed(len).expect("there is memory");
+            assert!(buffer.len() == len && buffer.iter().all(|x| *x == 0), "{len}");
+            buffer.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = i as u16);
+            assert!(buffer.iter().enumerate().all(|(i, x)| *x == i as u16), "{len}");
+        }
+        assert!(Buffer::<f32>::zeroed(usize::MAX / 2).is_none() && Buffer::<u8>::zeroed(1 << 62).is_none());
     }
 
     #[test]
