@@ -2,6 +2,7 @@ import type { DenseMatrix } from "./dense_matrix.ts";
 import { Handle } from "./handle.ts";
 import type { KvPages } from "./kv_pages.ts";
 import { loadNative, type NativeLibrary } from "./load.ts";
+import type { RopeTable } from "./rope_table.ts";
 import { check } from "./status.ts";
 
 /** What lies between the products of a feed-forward network. */
@@ -19,6 +20,7 @@ export interface DenseLayerParts {
   up: DenseMatrix;
   down: DenseMatrix;
   activation: Activation;
+  rope: RopeTable;
   /** Which of the cache's layers it is. */
   place: number;
   /** Of the residual stream, without padding. */
@@ -78,6 +80,16 @@ export interface StepSpans {
   pages: Uint32Array<ArrayBuffer>;
 }
 
+/** What a layer's parts leave for the next. */
+export interface LayerRoom {
+  /** `[row][head][dim]`. */
+  queries: Float32Array<ArrayBuffer>;
+  /** `[row][stride]`. */
+  attended: Float32Array<ArrayBuffer>;
+  /** `[row that decodes][head]`. */
+  logMasses: Float32Array<ArrayBuffer>;
+}
+
 /**
  * A transformer's layer in CPU memory. What a row gets does not depend on the rows beside it; rows that decode add up in another order than those of prompts
  * do. Lives in the native library.
@@ -97,7 +109,7 @@ export class DenseLayer implements Disposable {
   }
 
   /**
-   * A layer of matrices that it keeps alive.
+   * A layer of matrices and rotations that it keeps alive.
    * @throws {RangeError} for sizes that do not fit together.
    * @throws {Error} without the native library.
    */
@@ -111,6 +123,7 @@ export class DenseLayer implements Disposable {
         parts.output.id,
         parts.up.id,
         parts.down.id,
+        parts.rope.id,
         parts.place,
         parts.width,
         parts.heads,
@@ -138,14 +151,12 @@ export class DenseLayer implements Disposable {
 
   /**
    * Queries of the rows; their keys and values go to `cache`. One blocking call.
-   * @param rope the model's table of rotations
    * @param x `[row][columns]`
    * @param queries `[row][head][dim]`, rotated and scaled
    * @throws {RangeError} for rows without their pages, or lengths that do not fit.
    */
   project(
     cache: KvPages,
-    rope: Float32Array<ArrayBuffer>,
     { spans, pages }: StepSpans,
     x: Float32Array<ArrayBuffer>,
     queries: Float32Array<ArrayBuffer>,
@@ -156,8 +167,6 @@ export class DenseLayer implements Disposable {
       symbols.sparrow_layer_project(
         this.#handle.id,
         cache.id,
-        rope,
-        rope.length,
         spans,
         spans.length,
         pages,
@@ -217,6 +226,41 @@ export class DenseLayer implements Disposable {
         attended.length,
         x,
         x.length,
+      ),
+    );
+  }
+
+  /**
+   * What `project`, `attend` and `complete` do, of layers one after the other. One blocking call.
+   * @param x `[row][columns]`, which layers add to
+   * @throws {RangeError} for rows without their pages, or lengths that do not fit.
+   */
+  static run(
+    layers: readonly DenseLayer[],
+    cache: KvPages,
+    { spans, pages }: StepSpans,
+    x: Float32Array<ArrayBuffer>,
+    { queries, attended, logMasses }: LayerRoom,
+  ): void {
+    const library = loadNative();
+    check(
+      library,
+      library.symbols.sparrow_layers_run(
+        BigUint64Array.from(layers, (layer) => layer.#handle.id),
+        layers.length,
+        cache.id,
+        spans,
+        spans.length,
+        pages,
+        pages.length,
+        x,
+        x.length,
+        queries,
+        queries.length,
+        attended,
+        attended.length,
+        logMasses,
+        logMasses.length,
       ),
     );
   }

@@ -127,6 +127,30 @@ export class DenseMatrix implements Disposable {
     );
   }
 
+  /**
+   * The weights of some outputs, times a factor.
+   * @param out `[outputs][columns]`
+   * @throws {RangeError} when there is no such output, or the length does not fit.
+   */
+  gather(
+    outputs: Uint32Array<ArrayBuffer>,
+    factor: number,
+    out: Float32Array<ArrayBuffer>,
+  ): void {
+    const { symbols } = this.#library;
+    check(
+      this.#library,
+      symbols.sparrow_matrix_gather(
+        this.#handle.id,
+        outputs,
+        outputs.length,
+        factor,
+        out,
+        out.length,
+      ),
+    );
+  }
+
   /** Frees the memory. Idempotent. */
   [Symbol.dispose](): void {
     this.#handle.dispose();

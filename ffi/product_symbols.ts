@@ -32,6 +32,11 @@ export const productSymbols = {
     parameters: ["u64", "buffer", "u32", "buffer", "u32", "u32", "f32", "buffer", "u32"],
     result: "i32",
   },
+  sparrow_matrix_gather: {
+    names: ["handle", "outputs", "outputs_len", "factor", "out", "out_len"],
+    parameters: ["u64", "buffer", "u32", "f32", "buffer", "u32"],
+    result: "i32",
+  },
   sparrow_matrix_dispose: {
     names: ["handle"],
     parameters: ["u64"],

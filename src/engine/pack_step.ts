@@ -1,3 +1,4 @@
+import { LAST_SAMPLED } from "../common/last_sampled.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { SAMPLE_BYTES, STEP_ROW_BYTES } from "../kernels/step_buffers.ts";
 import { largeBlockRows, SMALL_BLOCK_ROWS } from "../kernels/attention.ts";
@@ -5,9 +6,6 @@ import type { StepShape, Transformer } from "../model/transformer.ts";
 import type { RowWindow } from "../retrieval/window.ts";
 import { planShared } from "./shared_prefixes.ts";
 import type { StepRow } from "./step.ts";
-
-/** Token id that stands for "what this slot sampled last": shaders/lib/step.wgsl. */
-const LAST_SAMPLED = 0xffffffff;
 
 /** Decoding rows that see a window of their context, and the buffer that tells attention so. */
 export interface WindowedRows {
@@ -109,6 +107,7 @@ export function packStep(
     rows: count,
     decodes: count - prefillRows,
     prefillRows,
+    stepRows: rows,
     spans: Uint32Array.from(spans),
     pages,
     prefillEnd: batch.reduce(

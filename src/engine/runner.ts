@@ -303,6 +303,7 @@ export class GpuStepRunner implements StepRunner {
     if (!step) throw new Error("collect a step: none was submitted");
     const { rows, scores } = step;
     const sampled = new Uint32Array(this.#readback.read());
+    this.#transformer.tellSampled(sampled);
     this.#hiddenStates.collect(rows);
     if (scores) this.#scorer.collect(scores);
     this.#retrieval?.finish(rows);

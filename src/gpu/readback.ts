@@ -1,6 +1,6 @@
 import { roundUp } from "../common/math.ts";
 import type { Gpu } from "./gpu.ts";
-import { StepPass } from "./pass.ts";
+import type { StepPass } from "./pass.ts";
 
 /**
  * Reads GPU results in tens of microseconds.
@@ -42,25 +42,6 @@ export class Readback {
       slot.unmap();
     }
     return new Readback(gpu, slots);
-  }
-
-  /** One of which `read` is known to work; undefined on a Deno that has to be awaited. */
-  static async openBlocking(gpu: Gpu, bytes: number): Promise<Readback | undefined> {
-    const readback = await Readback.open(gpu, bytes);
-    const word = gpu.buffers.storage("word", 4);
-    const pass = new StepPass(gpu);
-    readback.record(pass, word, 0, 4);
-    pass.submit();
-    try {
-      readback.read();
-      return readback;
-    } catch {
-      await readback.readAwaited();
-      readback.dispose();
-      return undefined;
-    } finally {
-      gpu.buffers.destroy(word);
-    }
   }
 
   /** Records the copy of `bytes` bytes (a multiple of 4) into the next slot. */

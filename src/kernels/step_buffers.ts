@@ -24,6 +24,8 @@ export class StepBuffers {
   readonly samples: GPUBuffer;
   /** Which rows of the step those are. */
   sampledRows = new Uint32Array(0);
+  /** Whose they are. */
+  sampledSlots = new Uint32Array(0);
   /** Prefill work in blocks of many rows. */
   readonly largeBlocks: GPUBuffer;
   /** Prefill work in blocks of few rows. */
@@ -59,10 +61,11 @@ export class StepBuffers {
     this.pagesDone = buffers.storage("pages done", maxRows * 4);
   }
 
-  /** Uploads `Sample`s, whose first word is the row. */
+  /** Uploads `Sample`s, whose first words are row and slot. */
   writeSamples(samples: Uint8Array<ArrayBuffer>): void {
     const words = new Uint32Array(samples.buffer, samples.byteOffset, samples.byteLength / 4);
     this.sampledRows = words.filter((_, i) => i % (SAMPLE_BYTES / 4) === 0);
+    this.sampledSlots = words.filter((_, i) => i % (SAMPLE_BYTES / 4) === 1);
     if (samples.length > 0) this.#gpu.buffers.write(this.samples, 0, samples);
   }
 

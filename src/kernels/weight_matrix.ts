@@ -29,16 +29,10 @@ export function weightRowBytes(format: WeightFormat, columns: number): number {
   return roundUp(columns, COLUMN_MULTIPLE) / weightsPerWord[format] * 16;
 }
 
-/** Where a matrix is held: on the GPU, by the native library, or both. */
-export interface WeightHomes {
-  gpu: boolean;
-  native: boolean;
-}
-
-/** A weight matrix [rows][columns], padded. */
+/** A weight matrix [rows][columns], padded: on the GPU, or in CPU memory where the native library computes the layers. */
 export class WeightMatrix {
   readonly #words: GPUBuffer | undefined;
-  /** The same weights as the native library holds them. */
+  /** The weights where the native library holds them: nothing is on the GPU then. */
   readonly native: DenseMatrix | undefined;
   /** Four bytes for each block of 32 columns: a scale, or what the format's `unpack_` shader says. Quantised formats only. */
   readonly scales: GPUBuffer | undefined;
@@ -52,15 +46,15 @@ export class WeightMatrix {
     readonly format: WeightFormat,
     rows: number,
     columns: number,
-    homes: WeightHomes = { gpu: true, native: false },
+    native = false,
   ) {
     this.rows = roundUp(rows, ROW_MULTIPLE);
     this.columns = roundUp(columns, COLUMN_MULTIPLE);
-    this.native = homes.native ? DenseMatrix.open(format, this.rows, this.columns) : undefined;
-    this.#words = homes.gpu
+    this.native = native ? DenseMatrix.open(format, this.rows, this.columns) : undefined;
+    this.#words = !native
       ? gpu.buffers.storage(label, this.rows * this.wordsPerRow * 16)
       : undefined;
-    this.scales = homes.gpu && format.startsWith("q")
+    this.scales = !native && format.startsWith("q")
       ? gpu.buffers.storage(`${label} scales`, this.rows * this.columns / 8)
       : undefined;
   }

@@ -1,8 +1,9 @@
 import { DenseLayer, type DenseLayerVectors } from "../../ffi/dense_layer.ts";
 import type { DenseMatrix } from "../../ffi/dense_matrix.ts";
+import { RopeTable } from "../../ffi/rope_table.ts";
+import { LAST_SAMPLED } from "../common/last_sampled.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import type { Readback } from "../gpu/readback.ts";
 import type { AttentionShape } from "../kernels/attention_shape.ts";
 import type { WeightMatrix } from "../kernels/weight_matrix.ts";
 import { layerWindow, type ModelConfig } from "./config.ts";
@@ -14,15 +15,16 @@ import type { HeldVector, LayerWeights, ModelWeights } from "./weights.ts";
 
 /**
  * The layers of a transformer as the native library computes them while a step is recorded: on a machine whose only adapter is software, where shaders
- * would run on the same processor. The residual stream is read once, and stays in CPU memory until the last layer has added to it.
+ * would run on the same processor. Weights, keys and values and the residual stream are in CPU memory; logits are handed to the GPU.
  */
 export class NativeLayers implements Disposable {
   readonly #gpu: Gpu;
   readonly #residual: GPUBuffer;
-  readonly #readback: Readback;
   readonly #layers: readonly DenseLayer[];
-  readonly #ropes: readonly Float32Array<ArrayBuffer>[];
-  readonly #head: readonly DenseMatrix[];
+  readonly #ropes: readonly RopeTable[];
+  readonly #embedding: DenseMatrix;
+  readonly #embeddingScale: number;
+  readonly #head: DenseMatrix;
   readonly #outputNorm: { gains: Float32Array<ArrayBuffer>; width: number; epsilon: number };
   readonly #columns: number;
   readonly #shape: AttentionShape;
@@ -30,9 +32,12 @@ export class NativeLayers implements Disposable {
   readonly #queries: Float32Array<ArrayBuffer>;
   readonly #attended: Float32Array<ArrayBuffer>;
   readonly #logMasses: Float32Array<ArrayBuffer>;
+  /** By slot. */
+  readonly #lastSampled = new Map<number, number>();
+  #told = true;
 
   /**
-   * @param readback reads `residual`, f32 `[row][columns]` of `maxRows` rows
+   * @param residual receives what the layers leave, f32 `[row][columns]`
    * @throws {RangeError} for weights that do not fit together.
    */
   constructor(
@@ -42,9 +47,8 @@ export class NativeLayers implements Disposable {
     weights: ModelWeights,
     readonly cache: NativeKvCache,
     ropes: RopeTables,
-    { residual, readback, maxRows, maxSequences }: {
+    { residual, maxRows, maxSequences }: {
       residual: GPUBuffer;
-      readback: Readback;
       maxRows: number;
       maxSequences: number;
     },
@@ -52,10 +56,17 @@ export class NativeLayers implements Disposable {
     this.#gpu = gpu;
     this.#shape = shape;
     this.#residual = residual;
-    this.#readback = readback;
-    this.#layers = weights.layers.map((layer, index) => openLayer(config, shape, layer, index));
-    this.#ropes = weights.layers.map((_, index) => ropes.of(index));
-    this.#head = weights.output.map(nativeOf);
+    const tables = new Set(weights.layers.map((_, index) => ropes.of(index)));
+    const opened = new Map(
+      Array.from(tables, (table) => [table, RopeTable.open(shape.paddedHeadDim, table)]),
+    );
+    this.#ropes = [...opened.values()];
+    this.#layers = weights.layers.map((layer, index) =>
+      openLayer(config, shape, layer, index, opened.get(ropes.of(index))!)
+    );
+    this.#embedding = nativeOf(weights.embedding[0]);
+    this.#embeddingScale = config.embeddingScale;
+    this.#head = nativeOf(weights.output[0]);
     this.#outputNorm = {
       gains: weights.outputNorm.values,
       width: config.width,
@@ -69,26 +80,27 @@ export class NativeLayers implements Disposable {
     this.#logMasses = new Float32Array(maxSequences * heads);
   }
 
-  /** Computes the layers of a step, whose embeddings `pass` has recorded. */
+  /**
+   * Computes the layers of a step.
+   * @throws {Error} when a row decodes and `tellSampled` was not told what was sampled before.
+   */
   record(pass: StepPass, step: StepShape, attention?: StepAttention): void {
     const x = this.#x.subarray(0, step.rows * this.#columns);
-    try {
-      this.#readback.record(pass, this.#residual, 0, x.byteLength);
-      pass.flush();
-      this.#readback.use((mapped) => x.set(new Float32Array(mapped, 0, x.length)));
-    } catch (error) {
-      // The next step would take what was not read for its own.
-      this.#readback.forget();
-      throw error;
-    }
-    const queries = this.queries(step);
-    for (const [index, layer] of this.#layers.entries()) {
-      layer.project(this.cache.held, this.#ropes[index], step, x, queries);
-      const dense = { record: () => this.#attend(index, step) };
-      if (attention) attention.attend(pass, index, step, dense);
-      else dense.record();
-      layer.complete(this.attended(step), x);
-    }
+    this.#embedding.gather(this.#tokens(step), this.#embeddingScale, x);
+    const room = {
+      queries: this.queries(step),
+      attended: this.attended(step),
+      logMasses: this.logMasses(step),
+    };
+    const cache = this.cache.held;
+    if (attention) {
+      for (const [index, layer] of this.#layers.entries()) {
+        layer.project(cache, step, x, room.queries);
+        const record = () => layer.attend(cache, step, room.queries, room.attended, room.logMasses);
+        attention.attend(pass, index, step, { record });
+        layer.complete(room.attended, x);
+      }
+    } else DenseLayer.run(this.#layers, cache, step, x, room);
     // Hidden states are read from there.
     this.#gpu.buffers.write(this.#residual, 0, x);
   }
@@ -100,16 +112,20 @@ export class NativeLayers implements Disposable {
     rows.forEach((row, i) =>
       operand.set(this.#x.subarray(row * columns, (row + 1) * columns), i * columns)
     );
-    let first = 0;
-    for (const matrix of this.#head) {
-      const product = new Float32Array(rows.length * matrix.outputs);
-      matrix.multiply(operand, product, this.#outputNorm);
-      for (let i = 0; i < rows.length; i++) {
-        const part = product.subarray(i * matrix.outputs, (i + 1) * matrix.outputs);
-        this.#gpu.buffers.write(logits, (i * perRow + first) * 4, part);
-      }
-      first += matrix.outputs;
-    }
+    const product = new Float32Array(rows.length * perRow);
+    this.#head.multiply(operand, product, this.#outputNorm);
+    this.#gpu.buffers.write(logits, 0, product);
+  }
+
+  /** Says that tokens are about to be sampled, which rows that decode wait for. */
+  awaitSampled(): void {
+    this.#told = false;
+  }
+
+  /** What was sampled for slots. */
+  tellSampled(slots: Uint32Array, tokens: Uint32Array): void {
+    slots.forEach((slot, i) => this.#lastSampled.set(slot, tokens[i]));
+    this.#told = true;
   }
 
   /** Queries of a layer's rows, `[row][head][padded dimension]`. */
@@ -131,17 +147,22 @@ export class NativeLayers implements Disposable {
   /** Frees the layers and the cache. Idempotent. */
   [Symbol.dispose](): void {
     for (const layer of this.#layers) layer[Symbol.dispose]();
+    for (const rope of this.#ropes) rope[Symbol.dispose]();
     this.cache[Symbol.dispose]();
   }
 
-  #attend(index: number, step: StepShape): void {
-    this.#layers[index].attend(
-      this.cache.held,
-      step,
-      this.queries(step),
-      this.attended(step),
-      this.logMasses(step),
-    );
+  /** The tokens of a step's rows. One that is none, as of logits that are no numbers, stands for the first: its sequence has failed. */
+  #tokens({ rows, stepRows }: StepShape): Uint32Array<ArrayBuffer> {
+    const tokens = new Uint32Array(rows);
+    for (let row = 0; row < rows; row++) {
+      const [token, slot] = [stepRows[row * 4], stepRows[row * 4 + 1]];
+      if (token === LAST_SAMPLED && !this.#told) {
+        throw new Error("record a step: what was sampled before was not told");
+      }
+      const own = token === LAST_SAMPLED ? this.#lastSampled.get(slot) ?? 0 : token;
+      tokens[row] = own < this.#embedding.outputs ? own : 0;
+    }
+    return tokens;
   }
 }
 
@@ -155,6 +176,7 @@ function openLayer(
   { heads, kvHeads, headDim, paddedHeadDim: dim, outputRowQuads }: AttentionShape,
   layer: LayerWeights,
   index: number,
+  rope: RopeTable,
 ): DenseLayer {
   const vectors: DenseLayerVectors = {
     attention: layer.attentionNorm.values,
@@ -175,6 +197,7 @@ function openLayer(
     up: nativeOf(layer.up),
     down: nativeOf(layer.down),
     activation: config.feedForward,
+    rope,
     place: index,
     width: config.width,
     heads,

@@ -3,7 +3,6 @@ import type { GgufFile } from "../formats/gguf.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KernelCall } from "../gpu/kernel_call.ts";
 import type { StepPass } from "../gpu/pass.ts";
-import { Readback } from "../gpu/readback.ts";
 import type { AdjustBuffers, RecordAdjust } from "../kernels/adjust.ts";
 import { type AttentionBuffers, type SharedTiles, sharedTiles } from "../kernels/attention.ts";
 import type { AttentionShape } from "../kernels/attention_shape.ts";
@@ -35,6 +34,8 @@ export interface StepShape {
   smallBlocks: number;
   /** Rows of those blocks: the first ones. */
   prefillRows: number;
+  /** `StepRow` per token: token, slot, position, first entry of its page table. */
+  stepRows: Uint32Array<ArrayBuffer>;
   /** What all rows are, for the native library: `StepSpans`. */
   spans: Uint32Array<ArrayBuffer>;
   /** Page tables of the step's sequences, one after the other. */
@@ -131,8 +132,9 @@ export class Transformer implements Disposable {
     config: ModelConfig,
     options: TransformerOptions,
   ): Promise<Transformer> {
-    const readback = await residualReadback(gpu, config, options);
-    const weights = loadWeights(gpu, file, config, options.onProgress, readback !== undefined);
+    const { nativeLayers = false, kvType, maxRows, maxSequences } = options;
+    const isNative = nativeLayers && kvType === "f16";
+    const weights = loadWeights(gpu, file, config, options.onProgress, isNative);
     const shape: AttentionShape = {
       heads: config.heads,
       kvHeads: config.kvHeads,
@@ -141,7 +143,7 @@ export class Transformer implements Disposable {
       outputRowQuads: roundUp(config.heads * config.headDim, COLUMN_MULTIPLE) / 4,
       kvType: options.kvType,
     };
-    const gpuCache = readback ? undefined : new KvCache(gpu, shape, config.layers, options.pages);
+    const gpuCache = isNative ? undefined : new KvCache(gpu, shape, config.layers, options.pages);
     const pagesPerSequence = Math.ceil(options.contextLength / PAGE_TOKENS);
     const buffers = new StepBuffers(
       gpu,
@@ -160,19 +162,20 @@ export class Transformer implements Disposable {
       options,
       ropes,
     );
-    const { maxRows, maxSequences } = options;
-    const native = readback && new NativeLayers(
-      gpu,
-      config,
-      shape,
-      weights,
-      new NativeKvCache(shape, config.layers, options.pages),
-      ropes,
-      { residual: build.residual, readback, maxRows, maxSequences },
-    );
+    const native = isNative
+      ? new NativeLayers(
+        gpu,
+        config,
+        shape,
+        weights,
+        new NativeKvCache(shape, config.layers, options.pages),
+        ropes,
+        { residual: build.residual, maxRows, maxSequences },
+      )
+      : undefined;
     const [scales, embed, head, adjust, sample, score, layers] = await Promise.all([
       build.rowScales(),
-      build.embed(),
+      native ? [] : build.embed(),
       native ? [] : build.head(),
       build.adjust(),
       build.sample(),
@@ -306,24 +309,19 @@ export class Transformer implements Disposable {
     if (rows > 0) this.#adjust(pass, rows);
   }
 
-  /** Records the choice of a token for each listed row; its slot keeps it for the next step. */
+  /** Records the choice of a token for each listed row; its slot keeps it for the next step, but see `tellSampled`. */
   recordSample(pass: StepPass, samples: number): void {
+    this.native?.awaitSampled();
     pass.dispatch(this.#sample, [samples]);
+  }
+
+  /** Says what a step sampled, in the order of its list: before another step is recorded, since layers in CPU memory do not see it. */
+  tellSampled(tokens: Uint32Array): void {
+    this.native?.tellSampled(this.buffers.sampledSlots, tokens);
   }
 
   /** Records the log probabilities of the first `count` rows in `scoreBuffers.scored`, by the logits as they are or as they were `kept`. */
   recordScore(pass: StepPass, count: number, kept = false): void {
     pass.dispatch(kept ? this.#scoreKept : this.#score, [count]);
   }
-}
-
-/** What reads embeddings for layers that are computed natively; undefined where they are not, as on a Deno whose `mapAsync` has to be awaited. */
-async function residualReadback(
-  gpu: Gpu,
-  { width }: ModelConfig,
-  { nativeLayers, kvType, maxRows }: TransformerOptions,
-): Promise<Readback | undefined> {
-  if (!nativeLayers || gpu.kernels !== "lanes" || kvType !== "f16") return undefined;
-  const bytes = maxRows * roundUp(width, COLUMN_MULTIPLE) * 4;
-  return bytes > gpu.buffers.largest ? undefined : await Readback.openBlocking(gpu, bytes);
 }

@@ -11,7 +11,6 @@ import {
   weightRowBytes,
 } from "../kernels/weight_matrix.ts";
 import { packQ4, packQ8g16, packQ8Min } from "./pack_weights.ts";
-import { weightHomes, type WeightRole } from "./weight_homes.ts";
 
 /** Where a row of the GPU matrix comes from: row `row` of tensor number `tensor`; undefined leaves it zero. */
 export type RowSource = { tensor: number; row: number } | undefined;
@@ -21,8 +20,6 @@ export interface WeightTarget {
   gpu: Gpu;
   /** Whether the native library computes the layers. Default false. */
   native?: boolean;
-  /** Default "product". */
-  role?: WeightRole;
 }
 
 /** Bytes staged per write: large enough to amortise the call, small enough to stay flat in memory. */
@@ -54,7 +51,7 @@ const formats: Record<SupportedType, WeightFormat> = {
  * @param rowOf row of the result → source row; rows past `rows` are padding and zero
  */
 export function uploadMatrix(
-  { gpu, native = false, role = "product" }: WeightTarget,
+  { gpu, native = false }: WeightTarget,
   file: GgufFile,
   label: string,
   names: readonly string[],
@@ -77,7 +74,7 @@ export function uploadMatrix(
     format,
     rows,
     columns,
-    weightHomes(native, role),
+    native,
   );
   const sources = tensors.map((tensor) => new RowReader(file, tensor, format));
   const rowBytes = matrix.wordsPerRow * 16;
@@ -116,12 +113,12 @@ export function uploadMatrix(
  * as few matrices as can be. Each but the last has whole tiles of rows.
  */
 export function uploadParts(target: WeightTarget, file: GgufFile, name: string): WeightMatrix[] {
-  const { gpu } = target;
+  const { gpu, native } = target;
   const tensor = file.tensor(name);
   const [columns, rows = 0] = tensor.shape;
   const rowBytes = weightRowBytes(commonFormat(file, [tensor]), columns);
   const tiles = Math.floor(gpu.buffers.largest / (rowBytes * ROW_MULTIPLE));
-  const most = Math.max(1, tiles) * ROW_MULTIPLE;
+  const most = native ? Infinity : Math.max(1, tiles) * ROW_MULTIPLE;
   const parts: WeightMatrix[] = [];
   for (let first = 0; first < rows; first += most) {
     const count = Math.min(most, rows - first);

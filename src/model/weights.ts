@@ -98,11 +98,7 @@ export function loadWeights(
     return vector(name, gains);
   };
   const total = config.layers + 2;
-  const embedding = uploadParts(
-    { ...target, role: config.tiedEmbeddings ? "tied" : "embedding" },
-    file,
-    "token_embd.weight",
-  );
+  const embedding = uploadParts(target, file, "token_embd.weight");
   onProgress?.(1, total);
 
   const headRow = (row: number): RowSource => {

@@ -3,6 +3,7 @@ import { DenseLayer, type DenseLayerParts } from "../../ffi/dense_layer.ts";
 import { DenseMatrix } from "../../ffi/dense_matrix.ts";
 import { KvPages } from "../../ffi/kv_pages.ts";
 import { loadNative } from "../../ffi/load.ts";
+import { RopeTable } from "../../ffi/rope_table.ts";
 import { needsNative } from "../support/needs_native.ts";
 
 const floats = (length: number, value = 0) => new Float32Array(length).fill(value);
@@ -18,6 +19,7 @@ function emptyLayer(change: Partial<DenseLayerParts> = {}) {
     up: matrix(64),
     down: matrix(128, 64),
     activation: "relu2",
+    rope: RopeTable.open(64, still),
     place: 0,
     width: 100,
     heads: 2,
@@ -70,7 +72,7 @@ Deno.test("DenseLayer without weights leaves rows as they are, and stores zeros"
   cache.write(0, [0, 1], ones, ones);
   const x = floats(128, 3);
   const queries = floats(128, NaN);
-  layer.project(cache, still, decoding(70), x, queries);
+  layer.project(cache, decoding(70), x, queries);
   assert(queries.every((x) => x === 0));
   const { keys, values } = cache.read(0, [1]);
   const stored = (at: number) => at >= 5 * 64 && at < 6 * 64 ? 0 : 0x3c00;
@@ -78,6 +80,46 @@ Deno.test("DenseLayer without weights leaves rows as they are, and stores zeros"
   values.forEach((bits, at) => assertEquals(bits, stored(at), `value element ${at}`));
   layer.complete(floats(128, 1), x);
   assert(x.every((x) => x === 3));
+});
+
+Deno.test("DenseLayer.run does what its layers do one after the other", (t) => {
+  if (!needsNative(t)) return;
+  const layers = [0, 1].map((place) => {
+    const noise = (outputs: number, columns: number) => {
+      const matrix = DenseMatrix.open("q8", outputs, columns);
+      const codes = Uint8Array.from({ length: outputs * columns }, (_, i) => i * i * 31 % 251);
+      matrix.fill(0, codes, new Float16Array(codes.length / 32).fill(0.001 * (place + 1)));
+      return matrix;
+    };
+    const [qkv, output, up, down] = [[256, 128], [128, 128], [64, 128], [128, 64]];
+    const matrices = {
+      qkv: noise(qkv[0], qkv[1]),
+      output: noise(output[0], output[1]),
+      up: noise(up[0], up[1]),
+      down: noise(down[0], down[1]),
+    };
+    return emptyLayer({ ...matrices, place });
+  });
+  const room = () => ({ queries: floats(128), attended: floats(128), logMasses: floats(2) });
+  const found = [true, false].map((together) => {
+    using cache = KvPages.open({ layers: 2, kvHeads: 1, dim: 64, pages: 2 });
+    const x = Float32Array.from({ length: 128 }, (_, i) => i < 100 ? Math.sin(i) : 0);
+    const { queries, attended, logMasses } = room();
+    for (const tokens of [1, 2, 70]) {
+      const row = decoding(tokens);
+      if (together) DenseLayer.run(layers, cache, row, x, { queries, attended, logMasses });
+      else {
+        for (const layer of layers) {
+          layer.project(cache, row, x, queries);
+          layer.attend(cache, row, queries, attended, logMasses);
+          layer.complete(attended, x);
+        }
+      }
+    }
+    return x;
+  });
+  assertEquals(found[0], found[1]);
+  assert(found[0].some((x, i) => Math.abs(x - Math.sin(i)) > 0.01), "layers have weights");
 });
 
 Deno.test("KvPages gives back what was written, and copies whole pages of all layers", (t) => {
@@ -135,14 +177,18 @@ Deno.test("layers and caches refuse what does not fit, and go on", (t) => {
   assertThrows(() => attend(spans(0, 2, 69, 69, 0, 2, 1)), RangeError, "rows from 0 on");
   assertThrows(() => attend(spans(0, 1, 69)), RangeError, "3 words too many");
   assertThrows(
-    () => layer.project(cache, still, spans(0, 1, 256, 69, 0, 2, 1), floats(128), floats(128)),
+    () => layer.project(cache, spans(0, 1, 256, 69, 0, 2, 1), floats(128), floats(128)),
     RangeError,
     "position 256 on, of 256",
   );
+  for (const table of [still.subarray(1), still.subarray(0, 256 * 64), floats(0)]) {
+    assertThrows(() => RopeTable.open(64, table), RangeError, "rotations");
+  }
+  assertThrows(() => RopeTable.open(0, still), RangeError, "heads of 0");
   assertThrows(
-    () => layer.project(cache, still.subarray(1), row, floats(128), floats(128)),
+    () => emptyLayer({ rope: RopeTable.open(128, new Float32Array(257 * 128)) }),
     RangeError,
-    "rotations",
+    "rotations for heads of 128",
   );
   assertThrows(() => layer.complete(floats(127), floats(128)), RangeError, "127 numbers");
   const { sparrow_layer_set: set, sparrow_layer_complete: complete } = loadNative().symbols;

@@ -95,3 +95,37 @@ Deno.test("DenseMatrix multiplies by weights in floats as they are", (t) => {
     );
   }
 });
+
+Deno.test("DenseMatrix gives outputs' weights back, of every format", (t) => {
+  if (!needsNative(t)) return;
+  const count = 32 * 64;
+  const codes = Uint8Array.from({ length: count }, (_, i) => i * 73 % 256);
+  const signed = new Int8Array(codes.buffer);
+  const lines = (each: number) =>
+    new Float16Array(count / 32 * each).map((_, i) => (i % 9 - 4) / 8 + 0.0625);
+  const [one, two] = [lines(1), lines(2)];
+  const block = (i: number) => Math.floor(i / 32);
+  const nibble = (i: number) => codes[block(i) * 16 + i % 16] >> (i % 32 < 16 ? 0 : 4) & 15;
+  const formats = {
+    q8: [codes, one, (i: number) => signed[i] * one[block(i)]],
+    q8g16: [codes, two, (i: number) => signed[i] * two[Math.floor(i / 16)]],
+    q8min: [codes, two, (i: number) => signed[i] * two[2 * block(i)] + two[2 * block(i) + 1]],
+    q4: [
+      codes.subarray(0, count / 2),
+      two,
+      (i: number) => nibble(i) * two[2 * block(i)] + two[2 * block(i) + 1],
+    ],
+  } as const;
+  for (const [format, [codes, lines, expected]] of Object.entries(formats)) {
+    using matrix = DenseMatrix.open(format as keyof typeof formats, 32, 64);
+    matrix.fill(0, codes, lines);
+    const out = new Float32Array(3 * 64);
+    matrix.gather(Uint32Array.of(7, 31, 0), 2, out);
+    out.forEach((found, i) => {
+      const at = [7, 31, 0][Math.floor(i / 64)] * 64 + i % 64;
+      assertEquals(found, 2 * expected(at), `${format}, weight ${at}`);
+    });
+    assertThrows(() => matrix.gather(Uint32Array.of(32), 1, out), RangeError, "output 32 of");
+    assertThrows(() => matrix.gather(Uint32Array.of(1), 1, out), RangeError, "192 weights");
+  }
+});

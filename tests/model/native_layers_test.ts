@@ -189,7 +189,7 @@ gpuTest("a runner that is closed gives the native library's memory back", async 
   under.transformer[Symbol.dispose]();
   // Each time: what a step that failed had asked for does not stand in the way of the next.
   for (let i = 0; i < 3; i++) {
-    assertThrows(() => under.step([row()]), TypeError, "dense layer was disposed");
+    assertThrows(() => under.step([row()]), TypeError, "dense matrix was disposed");
   }
 });
 

@@ -99,6 +99,7 @@ export class ModelUnderTest {
     pass.submit();
     const logits = new Float32Array(readback.read());
     const tokens = new Uint32Array(readback.read());
+    if (!everyRow) transformer.tellSampled(tokens);
     const row = (i: number) =>
       logits.slice(i * transformer.logitsPerRow, i * transformer.logitsPerRow + this.vocabulary);
     return {

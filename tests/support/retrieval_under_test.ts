@@ -35,6 +35,7 @@ export class RetrievalUnderTest implements AsyncDisposable {
     pass.submit();
     const logits = new Float32Array(readback.read());
     const tokens = new Uint32Array(readback.read());
+    transformer.tellSampled(tokens);
     retrieval.finish(rows);
     this.vacant.push(...retrieval.takeVacant());
     const start = (i: number) => i * transformer.logitsPerRow;

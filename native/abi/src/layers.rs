@@ -4,6 +4,8 @@ use std::sync::{Arc, RwLock};
 
 use sparrow_dense::{Activation, AttentionShape, KvPages, KvShape, Layer, LayerShape, Matrix, Rope, Rows, attend};
 
+use sparrow_threads::with_threads;
+
 use crate::args;
 use crate::index::{read, write};
 use crate::panic::guard;
@@ -12,6 +14,7 @@ use crate::slab::Slab;
 use crate::status::Failure;
 
 static CACHES: Slab<RwLock<KvPages>> = Slab::new("KV pages");
+static ROPES: Slab<RopeTable> = Slab::new("rope table");
 static LAYERS: Slab<RwLock<Held>> = Slab::new("dense layer");
 
 /// Words of a step's rows in `spans`: first row, rows, position that is rotated, position among the pages, first of its pages in `pages`, how many
@@ -20,9 +23,16 @@ const SPAN: usize = 7;
 /// Vectors of a layer, in the order of `sparrow_layer_set`'s `which`.
 const VECTORS: usize = 7;
 
+/// Rotations of heads of `dim` elements.
+struct RopeTable {
+    values: Vec<f32>,
+    dim: usize,
+}
+
 /// A layer with what it holds.
 struct Held {
     shape: LayerShape,
+    rope: Arc<RopeTable>,
     /// Of the cache.
     place: usize,
     matrices: [Arc<RwLock<Matrix>>; 4],
@@ -48,6 +58,30 @@ impl Held {
             feed_forward_gains: feed_forward,
             feed_forward_post_gains: feed_forward_post,
         })
+    }
+}
+
+impl Held {
+    fn project(&self, cache: &mut KvPages, rows: &[Rows<'_>], x: &[f32], queries: &mut [f32]) -> Result<(), Failure> {
+        let rope = Rope::new(&self.rope.values, self.rope.dim)?;
+        let (kernels, place) = (sparrow_kernels::best(), self.place);
+        self.with(|layer| Ok(layer.project(kernels, (cache, place), rope, rows, x, queries)?))
+    }
+
+    fn attend(
+        &self,
+        cache: &KvPages,
+        rows: &[Rows<'_>],
+        queries: &[f32],
+        attended: &mut [f32],
+        log_masses: &mut [f32],
+    ) -> Result<(), Failure> {
+        let (kernels, shape) = (sparrow_kernels::best(), self.shape.attention);
+        Ok(attend(kernels, shape, cache, self.place, rows, queries, attended, log_masses)?)
+    }
+
+    fn complete(&self, attended: &[f32], x: &mut [f32]) -> Result<(), Failure> {
+        self.with(|layer| Ok(layer.complete(sparrow_kernels::best(), attended, x)?))
     }
 }
 
@@ -170,7 +204,29 @@ pub extern "C" fn sparrow_kv_dispose(handle: u64) -> i32 {
     guard(|| CACHES.remove(handle))
 }
 
-/// Makes a layer of four matrices (handles of `sparrow_matrix_open`), which it keeps alive; its norms' gains are still to be set. `place` is its number in the
+/// Makes a table of rotations for heads of `dim` elements: cos and sin of 256 positions, then of every 256th one, `[row][dim / 2][2]`.
+///
+/// # Safety
+/// `values` must be readable for its length and `out_handle` writable for one element.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sparrow_rope_open(dim: u32, values: *const f32, values_len: u32, out_handle: *mut u64) -> i32 {
+    guard(|| {
+        // SAFETY: by this function's own contract.
+        let values = unsafe { args::input("values", values, values_len as usize) }?;
+        Rope::new(values, dim as usize)?;
+        let table = RopeTable { values: values.to_vec(), dim: dim as usize };
+        // SAFETY: by this function's own contract.
+        unsafe { args::write("out_handle", out_handle, ROPES.insert(table)) }
+    })
+}
+
+/// Frees a table of rotations; layers that have it keep it.
+#[unsafe(no_mangle)]
+pub extern "C" fn sparrow_rope_dispose(handle: u64) -> i32 {
+    guard(|| ROPES.remove(handle))
+}
+
+/// Makes a layer of four matrices (handles of `sparrow_matrix_open`), and a table of rotations, which it keeps alive; its norms' gains are still to be set. `place` is its number in the
 /// cache; `dim` a head's padded dimension; `stride` the columns of `output`; `window` the latest keys that a row sees, 0 for all; `activation` 0 for SwiGLU,
 /// 1 for GEGLU (outputs of `up` are pairs of gate and value), 2 for the square of the positive part.
 ///
@@ -182,6 +238,7 @@ pub unsafe extern "C" fn sparrow_layer_open(
     output: u64,
     up: u64,
     down: u64,
+    rope: u64,
     place: u32,
     width: u32,
     heads: u32,
@@ -221,7 +278,14 @@ pub unsafe extern "C" fn sparrow_layer_open(
             activation,
         };
         let matrices = [MATRICES.get(qkv)?, MATRICES.get(output)?, MATRICES.get(up)?, MATRICES.get(down)?];
-        let mut held = Held { shape, place: place as usize, matrices, vectors: Default::default() };
+        let rope = ROPES.get(rope)?;
+        if rope.dim != shape.attention.dim {
+            return Err(Failure::argument(format!(
+                "dense layer: heads of {dim} with rotations for heads of {}",
+                rope.dim
+            )));
+        }
+        let mut held = Held { shape, rope, place: place as usize, matrices, vectors: Default::default() };
         // Both norms have to be set; until then they are of ones, so that all else can be checked.
         let columns = read(&held.matrices[0]).columns();
         held.vectors[0] = vec![1.0; columns];
@@ -257,7 +321,7 @@ pub unsafe extern "C" fn sparrow_layer_set(handle: u64, which: u32, values: *con
     })
 }
 
-/// Queries of the rows `x` (`[row][columns]`), `[row][head][dim]`; their keys and values go to the cache. `rope` is the model's table of rotations, `spans` say
+/// Queries of the rows `x` (`[row][columns]`), `[row][head][dim]`; their keys and values go to the cache. `spans` say
 /// of 7 words each what the rows are: first row, rows, position that is rotated, position among the pages, first of its pages in `pages`, how many, 1 for a row that
 /// decodes. The calling thread works, too.
 ///
@@ -267,8 +331,6 @@ pub unsafe extern "C" fn sparrow_layer_set(handle: u64, which: u32, values: *con
 pub unsafe extern "C" fn sparrow_layer_project(
     handle: u64,
     cache: u64,
-    rope: *const f32,
-    rope_len: u32,
     spans: *const u32,
     spans_len: u32,
     pages: *const u32,
@@ -281,21 +343,15 @@ pub unsafe extern "C" fn sparrow_layer_project(
     guard(|| {
         let (layer, cache) = (LAYERS.get(handle)?, CACHES.get(cache)?);
         // SAFETY: by this function's own contract.
-        let (rope, spans, pages, x, queries) = unsafe {
+        let (spans, pages, x, queries) = unsafe {
             (
-                args::input("rope", rope, rope_len as usize)?,
                 args::input("spans", spans, spans_len as usize)?,
                 args::input("pages", pages, pages_len as usize)?,
                 args::input("x", x, x_len as usize)?,
                 args::output("queries", queries, queries_len as usize)?,
             )
         };
-        let (held, rows) = (read(&layer), rows_of(spans, pages)?);
-        let rope = Rope::new(rope, held.shape.attention.dim)?;
-        let place = held.place;
-        held.with(|layer| {
-            Ok(layer.project(sparrow_kernels::best(), (&mut write(&cache), place), rope, &rows, x, queries)?)
-        })
+        read(&layer).project(&mut write(&cache), &rows_of(spans, pages)?, x, queries)
     })
 }
 
@@ -331,9 +387,7 @@ pub unsafe extern "C" fn sparrow_layer_attend(
                 args::output("log_masses", log_masses, log_masses_len as usize)?,
             )
         };
-        let (held, rows) = (read(&layer), rows_of(spans, pages)?);
-        let shape = held.shape.attention;
-        Ok(attend(sparrow_kernels::best(), shape, &read(&cache), held.place, &rows, queries, attended, log_masses)?)
+        read(&layer).attend(&read(&cache), &rows_of(spans, pages)?, queries, attended, log_masses)
     })
 }
 
@@ -355,7 +409,65 @@ pub unsafe extern "C" fn sparrow_layer_complete(
         let (attended, x) = unsafe {
             (args::input("attended", attended, attended_len as usize)?, args::output("x", x, x_len as usize)?)
         };
-        read(&layer).with(|layer| Ok(layer.complete(sparrow_kernels::best(), attended, x)?))
+        read(&layer).complete(attended, x)
+    })
+}
+
+/// Computes layers one after the other: of each what `sparrow_layer_project`, `sparrow_layer_attend` and `sparrow_layer_complete` do. `queries`, `attended` and
+/// `log_masses` are those of the last one.
+///
+/// # Safety
+/// `layers`, `spans` and `pages` must be readable, the others writable, for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sparrow_layers_run(
+    layers: *const u64,
+    layers_len: u32,
+    cache: u64,
+    spans: *const u32,
+    spans_len: u32,
+    pages: *const u32,
+    pages_len: u32,
+    x: *mut f32,
+    x_len: u32,
+    queries: *mut f32,
+    queries_len: u32,
+    attended: *mut f32,
+    attended_len: u32,
+    log_masses: *mut f32,
+    log_masses_len: u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: by this function's own contract.
+        let (layers, spans, pages) = unsafe {
+            (
+                args::input("layers", layers, layers_len as usize)?,
+                args::input("spans", spans, spans_len as usize)?,
+                args::input("pages", pages, pages_len as usize)?,
+            )
+        };
+        // SAFETY: as above.
+        let (x, queries, attended, log_masses) = unsafe {
+            (
+                args::output("x", x, x_len as usize)?,
+                args::output("queries", queries, queries_len as usize)?,
+                args::output("attended", attended, attended_len as usize)?,
+                args::output("log_masses", log_masses, log_masses_len as usize)?,
+            )
+        };
+        let (cache, rows) = (CACHES.get(cache)?, rows_of(spans, pages)?);
+        let mut cache = write(&cache);
+        let layers = layers.iter().map(|layer| LAYERS.get(*layer)).collect::<Result<Vec<_>, _>>()?;
+        // All in one: threads that wait for work between layers would go to sleep where the caller does other things there.
+        let cache: &mut KvPages = &mut cache;
+        with_threads(|| {
+            for layer in &layers {
+                let layer = read(layer);
+                layer.project(cache, &rows, x, queries)?;
+                layer.attend(cache, &rows, queries, attended, log_masses)?;
+                layer.complete(attended, x)?;
+            }
+            Ok(())
+        })
     })
 }
 

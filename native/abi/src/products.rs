@@ -114,6 +114,29 @@ pub unsafe extern "C" fn sparrow_matrix_multiply(
     })
 }
 
+/// The weights of some outputs, times a factor: `out` is `[outputs][columns]`.
+///
+/// # Safety
+/// `outputs` must be readable and `out` writable for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sparrow_matrix_gather(
+    handle: u64,
+    outputs: *const u32,
+    outputs_len: u32,
+    factor: f32,
+    out: *mut f32,
+    out_len: u32,
+) -> i32 {
+    guard(|| {
+        let matrix = MATRICES.get(handle)?;
+        // SAFETY: by this function's own contract.
+        let (outputs, out) = unsafe {
+            (args::input("outputs", outputs, outputs_len as usize)?, args::output("out", out, out_len as usize)?)
+        };
+        Ok(read(&matrix).gather(outputs, factor, out)?)
+    })
+}
+
 /// Frees a matrix.
 #[unsafe(no_mangle)]
 pub extern "C" fn sparrow_matrix_dispose(handle: u64) -> i32 {

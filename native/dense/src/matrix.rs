@@ -205,6 +205,44 @@ impl Matrix {
         Ok(())
     }
 
+    /// The weights of some outputs, times a factor: `out` is `[outputs][columns]`.
+    ///
+    /// # Errors
+    /// When there is no such output, or the length does not fit.
+    pub fn gather(&self, outputs: &[u32], factor: f32, out: &mut [f32]) -> Result<(), DenseError> {
+        if let Some(output) = outputs.iter().find(|output| **output as usize >= self.outputs) {
+            return Err(DenseError(format!("output {output} of a matrix of {}", self.outputs)));
+        }
+        if out.len() != outputs.len() * self.columns {
+            return Err(DenseError(format!(
+                "{} weights, expected {} of each of {} outputs",
+                out.len(),
+                self.columns,
+                outputs.len()
+            )));
+        }
+        for (output, out) in outputs.iter().zip(out.chunks_exact_mut(self.columns)) {
+            let output = *output as usize;
+            let block_start = output / LANES * LANES * self.columns;
+            let lane = output % LANES;
+            match &self.weights {
+                Weights::Coded { format, codes, lines } => read_coded(*format, output, (codes, lines), out),
+                Weights::Half(held) => {
+                    for (x, lanes) in out.iter_mut().zip(held[block_start..].chunks_exact(LANES)) {
+                        *x = lanes[lane].to_f32();
+                    }
+                }
+                Weights::Float(held) => {
+                    for (x, lanes) in out.iter_mut().zip(held[block_start..].chunks_exact(LANES)) {
+                        *x = lanes[lane];
+                    }
+                }
+            }
+            out.iter_mut().for_each(|x| *x *= factor);
+        }
+        Ok(())
+    }
+
     /// As [`Matrix::multiply`] with the products of a row next to each other: `out` is `[rows][outputs]`.
     ///
     /// # Errors
@@ -265,6 +303,29 @@ fn fill_coded(
         for line in 0..line_count {
             held_lines[((panel * blocks + block) * line_count + line) * PANEL + place] =
                 lines[block * line_count + line];
+        }
+    }
+}
+
+/// An output's weights from its panel: `scale · code + offset`, without one where the format has none.
+fn read_coded(format: CodeFormat, output: usize, (codes, lines): (&[u8], &[f16]), out: &mut [f32]) {
+    let (code_bytes, line_count) = (format.code_bytes(), format.lines());
+    let blocks = out.len() / BLOCK;
+    let (panel, place) = (output / PANEL, output % PANEL);
+    for (block, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        let at = panel * blocks + block;
+        let from = &codes[at * PANEL * code_bytes..][..PANEL * code_bytes];
+        let line = |line: usize| lines[(at * line_count + line) * PANEL + place].to_f32();
+        for (i, x) in out.iter_mut().enumerate() {
+            let byte = |i: usize| from[(i / 4 * PANEL + place) * 4 + i % 4];
+            *x = match format {
+                CodeFormat::Bytes => f32::from((byte(i) ^ 128) as i8) * line(0),
+                CodeFormat::ByteHalves => f32::from((byte(i) ^ 128) as i8) * line(i / (BLOCK / 2)),
+                CodeFormat::ByteOffset => f32::from((byte(i) ^ 128) as i8).mul_add(line(0), line(1)),
+                CodeFormat::NibbleOffset => {
+                    f32::from(byte(i % (BLOCK / 2)) >> (i / (BLOCK / 2) * 4) & 15).mul_add(line(0), line(1))
+                }
+            };
         }
     }
 }

@@ -87,7 +87,7 @@ export async function retrievalDecode(
     transformer.recordSample(pass, packed.samples);
     readback.record(pass, transformer.sampled, 0, 4);
     pass.submit();
-    readback.read();
+    transformer.tellSampled(new Uint32Array(readback.read()));
     retrieval.finish([row]);
     return performance.now() - begin;
   };

@@ -221,8 +221,10 @@ export class LongContext implements AsyncDisposable {
     const pass = transformer.record(new StepPass(gpu), step, windows && retrieval);
     transformer.recordSample(pass, step.samples);
     readback.record(pass, transformer.logits, 0, transformer.logitsPerRow * 4);
+    readback.record(pass, transformer.sampled, 0, 4);
     pass.submit();
     const logits = new Float32Array(readback.read());
+    transformer.tellSampled(new Uint32Array(readback.read()));
     retrieval.finish(rows);
     return logits.subarray(0, transformer.config.vocabulary);
   }
