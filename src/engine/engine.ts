@@ -166,6 +166,7 @@ export class Engine implements AsyncDisposable {
       steps,
       restarts: 0,
       gpuBytes: this.#model.runner.gpuBytes,
+      cpuBytes: this.#model.runner.cpuBytes,
       retrieval: this.#model.runner.retrieval,
     };
   }

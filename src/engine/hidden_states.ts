@@ -1,6 +1,8 @@
+import { roundUp } from "../common/math.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { StepPass } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
+import { COLUMN_MULTIPLE } from "../kernels/weight_matrix.ts";
 import type { Transformer } from "../model/transformer.ts";
 import type { PooledText } from "./pooled_text.ts";
 import type { StepRow } from "./step.ts";
@@ -42,7 +44,7 @@ export class HiddenStates {
   /** Makes what reads the hidden states of `transformer` back. */
   static async open(gpu: Gpu, transformer: Transformer): Promise<HiddenStates> {
     const { maxRows } = transformer.buffers;
-    const rowBytes = transformer.residual.size / maxRows;
+    const rowBytes = roundUp(transformer.config.width, COLUMN_MULTIPLE) * 4;
     const atOnce = Math.min(maxRows, Math.max(1, Math.floor(MOST_BYTES / rowBytes)));
     const readback = await Readback.open(gpu, atOnce * rowBytes);
     return new HiddenStates(gpu, transformer, readback, { rowBytes, atOnce });
@@ -61,12 +63,17 @@ export class HiddenStates {
     this.#readback.dispose();
   }
 
-  #read(needed: readonly Needed[]): void {
-    const { config, outputGains, residual } = this.#transformer;
+  #readBack(rows: readonly number[]): Float32Array {
     const pass = new StepPass(this.#gpu);
-    this.#readback.gather(pass, residual, needed.map(({ row }) => row), this.#rowBytes);
+    this.#readback.gather(pass, this.#transformer.residual, rows, this.#rowBytes);
     pass.submit();
-    const states = new Float32Array(this.#readback.read());
+    return new Float32Array(this.#readback.read());
+  }
+
+  #read(needed: readonly Needed[]): void {
+    const { config, outputGains, native } = this.#transformer;
+    const rows = needed.map(({ row }) => row);
+    const states = native ? native.hiddenStates(rows) : this.#readBack(rows);
     const normed = new Float64Array(config.width);
     needed.forEach(({ position, pooled }, place) => {
       const start = place * this.#rowBytes / 4;

@@ -185,6 +185,10 @@ export class GpuStepRunner implements StepRunner {
     return this.#gpu.buffers.bytes;
   }
 
+  get cpuBytes(): number {
+    return this.#transformer.cpuBytes;
+  }
+
   get retrieval(): RetrievalLoad | undefined {
     return this.#retrieval?.load;
   }

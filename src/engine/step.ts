@@ -96,6 +96,8 @@ export interface StepRunner extends AsyncDisposable {
   /** Tokens of a step in which rows decode and prompts are read, for whoever schedules it. Absent: 128. */
   readonly mixedStepTokens?: number;
   readonly gpuBytes: number;
+  /** Bytes of weights, keys and values in CPU memory. */
+  readonly cpuBytes: number;
   /** How texts are embedded: the width of vectors, and what the model file says of pooling. Absent: not at all. */
   readonly embedding?: { readonly width: number; readonly pooling: Pooling | "rank" | undefined };
   /** Steps that may be submitted before the oldest is collected; 2 lets a decode step follow one not yet read. */

@@ -192,6 +192,7 @@ export class SupervisedHost implements AsyncDisposable {
     this.#load = {
       ...emptyLoad(this.id),
       gpuBytes: this.#load.gpuBytes,
+      cpuBytes: this.#load.cpuBytes,
       pagesTotal: this.#load.pagesTotal,
     };
     const error = new DeviceLostError(
@@ -260,5 +261,6 @@ function emptyLoad(model: string): EngineLoad {
     steps: 0,
     restarts: 0,
     gpuBytes: 0,
+    cpuBytes: 0,
   };
 }

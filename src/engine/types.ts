@@ -260,6 +260,8 @@ export interface EngineLoad {
   restarts: number;
   /** Bytes of GPU buffers alive. */
   gpuBytes: number;
+  /** Bytes of weights, keys and values in CPU memory, where the native library computes the layers. */
+  cpuBytes: number;
   /** Decoding over contexts in CPU memory; absent where the engine has none. */
   retrieval?: RetrievalLoad;
 }

@@ -84,6 +84,13 @@ export class WeightMatrix {
     );
   }
 
+  /** Bytes in CPU memory. */
+  get nativeBytes(): number {
+    if (!this.native) return 0;
+    const linesPerBlock = { f32: 0, f16: 0, q8: 1, q8g16: 2, q8min: 2, q4: 2 }[this.format];
+    return this.rows * (this.wordsPerRow * 16 + this.columns / 32 * linesPerBlock * 2);
+  }
+
   get wordsPerRow(): number {
     return this.columns / weightsPerWord[this.format];
   }

@@ -19,7 +19,6 @@ import type { HeldVector, LayerWeights, ModelWeights } from "./weights.ts";
  */
 export class NativeLayers implements Disposable {
   readonly #gpu: Gpu;
-  readonly #residual: GPUBuffer;
   readonly #layers: readonly DenseLayer[];
   readonly #ropes: readonly RopeTable[];
   readonly #embedding: DenseMatrix;
@@ -37,7 +36,6 @@ export class NativeLayers implements Disposable {
   #told = true;
 
   /**
-   * @param residual receives what the layers leave, f32 `[row][columns]`
    * @throws {RangeError} for weights that do not fit together.
    */
   constructor(
@@ -47,15 +45,10 @@ export class NativeLayers implements Disposable {
     weights: ModelWeights,
     readonly cache: NativeKvCache,
     ropes: RopeTables,
-    { residual, maxRows, maxSequences }: {
-      residual: GPUBuffer;
-      maxRows: number;
-      maxSequences: number;
-    },
+    { maxRows, maxSequences }: { maxRows: number; maxSequences: number },
   ) {
     this.#gpu = gpu;
     this.#shape = shape;
-    this.#residual = residual;
     const tables = new Set(weights.layers.map((_, index) => ropes.of(index)));
     const opened = new Map(
       Array.from(tables, (table) => [table, RopeTable.open(shape.paddedHeadDim, table)]),
@@ -101,20 +94,24 @@ export class NativeLayers implements Disposable {
         layer.complete(room.attended, x);
       }
     } else DenseLayer.run(this.#layers, cache, step, x, room);
-    // Hidden states are read from there.
-    this.#gpu.buffers.write(this.#residual, 0, x);
   }
 
   /** Writes the logits of rows of the step whose layers came last, `perRow` apart. */
-  writeLogits(rows: Uint32Array, logits: GPUBuffer, perRow: number): void {
-    const columns = this.#columns;
-    const operand = new Float32Array(rows.length * columns);
-    rows.forEach((row, i) =>
-      operand.set(this.#x.subarray(row * columns, (row + 1) * columns), i * columns)
-    );
+  writeLogits(rows: ArrayLike<number>, logits: GPUBuffer, perRow: number): void {
     const product = new Float32Array(rows.length * perRow);
-    this.#head.multiply(operand, product, this.#outputNorm);
+    this.#head.multiply(this.hiddenStates(rows), product, this.#outputNorm);
     this.#gpu.buffers.write(logits, 0, product);
+  }
+
+  /** What the layers that came last left of some of the step's rows, `[row][columns]`. */
+  hiddenStates(rows: ArrayLike<number>): Float32Array<ArrayBuffer> {
+    const columns = this.#columns;
+    const states = new Float32Array(rows.length * columns);
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i];
+      states.set(this.#x.subarray(row * columns, (row + 1) * columns), i * columns);
+    }
+    return states;
   }
 
   /** Says that tokens are about to be sampled, which rows that decode wait for. */

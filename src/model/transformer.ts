@@ -86,7 +86,7 @@ export class Transformer implements Disposable {
     /** Logits from before they were adjusted, of steps that need them. */
     readonly keptLogits: GPUBuffer,
     readonly logitsPerRow: number,
-    /** What the layers of the latest step left, f32 `[row][width, padded]`. */
+    /** What the layers of the latest step left, f32 `[row][width, padded]`; empty where `native` has it. */
     readonly residual: GPUBuffer,
     /** Gains of the norm that hidden states go through last. */
     readonly outputGains: Float32Array,
@@ -170,7 +170,7 @@ export class Transformer implements Disposable {
         weights,
         new NativeKvCache(shape, config.layers, options.pages),
         ropes,
-        { residual: build.residual, maxRows, maxSequences },
+        { maxRows, maxSequences },
       )
       : undefined;
     const [scales, embed, head, adjust, sample, score, layers] = await Promise.all([
@@ -222,6 +222,15 @@ export class Transformer implements Disposable {
         score,
         layers,
       },
+    );
+  }
+
+  /** Bytes of weights, keys and values in CPU memory, of which the system gives those that were written. */
+  get cpuBytes(): number {
+    if (!this.native) return 0;
+    return new Set(this.#matrices).values().reduce(
+      (sum, { nativeBytes }) => sum + nativeBytes,
+      this.cache.bytes,
     );
   }
 

@@ -101,7 +101,7 @@ export class TransformerBuilder {
     const layerRows = cache ? maxRows : 0;
     const scratchSequences = cache ? maxSequences : 0;
     this.#scratch = createAttentionScratch(gpu, shape, scratchSequences, this.#contextPages);
-    this.residual = make("residual", this.#quads * 4);
+    this.residual = make("residual", this.#quads * 4, layerRows);
     this.#rowScale = make("row scales", 1);
     this.#query = make("queries", heads * paddedHeadDim, layerRows);
     const projected = config.headNorm ? weights.layers[0].qkv.rows : 0;

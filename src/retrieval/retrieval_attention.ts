@@ -9,7 +9,13 @@ import { GpuSide } from "./gpu_side.ts";
 import { IndexedPrefix } from "./indexed_prefix.ts";
 import { KvSession } from "./kv_session.ts";
 import { NativeSide } from "./native_side.ts";
-import { budgetOf, crossoverTokens, type RetrievalPolicy, wantsRetrieval } from "./policy.ts";
+import {
+  budgetOf,
+  crossoverTokens,
+  NATIVE_CROSSOVER_TOKENS,
+  type RetrievalPolicy,
+  wantsRetrieval,
+} from "./policy.ts";
 import { emptyResult, type PlannedStep, type SampledRows } from "./planned_step.ts";
 import { PrefixShelf } from "./prefix_shelf.ts";
 import { sampled, sampleStride } from "./query_sample.ts";
@@ -151,7 +157,8 @@ export class RetrievalAttention implements StepAttention, AsyncDisposable {
       maxRows,
       {
         window,
-        crossover: options.crossover ?? crossoverTokens[gpu.adapterClass],
+        crossover: options.crossover ??
+          (native ? NATIVE_CROSSOVER_TOKENS : crossoverTokens[gpu.adapterClass]),
         waitForIndex: options.waitForIndex ?? false,
         tail: options.tail ?? TAIL_TOKENS,
         idleBytes: options.idleBytes ?? IDLE_BYTES,

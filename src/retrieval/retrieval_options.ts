@@ -2,7 +2,7 @@ import type { WindowOptions } from "./window.ts";
 
 /** How retrieval is set up. */
 export interface RetrievalOptions extends Partial<WindowOptions> {
-  /** Prompt length in tokens from which the policy `auto` retrieves. Default 8,192 on software adapters, never on GPUs. */
+  /** Prompt length in tokens from which the policy `auto` retrieves. Default 32,768 where the native library computes the layers, 8,192 on other software adapters, never on GPUs. */
   crossover?: number;
   /**
    * Let every sequence wait for its index instead of decoding densely meanwhile. For measuring: all others wait too. Default false.

@@ -26,7 +26,7 @@ const decodeSchema = z.discriminatedUnion("kind", [
 ]).openapi("DecodePolicy", {
   description:
     "How attention over the context is computed: on the GPU (`dense`), over keys and values in CPU memory (`retrieval`), or `auto`: by retrieval " +
-    "from 8,192 prompt tokens on without a GPU, else dense. Default `auto`.",
+    "from 32,768 prompt tokens on without a GPU, else dense. Default `auto`.",
 });
 
 /** This server's own options, sent as `extra_body` by OpenAI's clients. */

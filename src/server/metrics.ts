@@ -55,6 +55,12 @@ const engineSeries: readonly {
     value: (l) => l.gpuBytes,
   },
   {
+    name: "sparrow_cpu_memory_bytes",
+    help: "Weights, keys and values in CPU memory, where the native library computes the layers",
+    kind: "gauge",
+    value: (l) => l.cpuBytes,
+  },
+  {
     name: "sparrow_prompt_tokens_total",
     help: "Prompt tokens, cached ones included",
     kind: "counter",

@@ -19,6 +19,7 @@ const load = (changes: Partial<EngineLoad> = {}): EngineLoad => ({
   steps: 0,
   restarts: 0,
   gpuBytes: 0,
+  cpuBytes: 0,
   ...changes,
 });
 

@@ -206,6 +206,9 @@ gpuTest("a runner that is closed disposes of all that is held natively", async (
     const path = goldenPath("tiny_llama_q8_0");
     const runner = await GpuStepRunner.open(path, sizes, await Gpu.open({ kernels: "lanes" }));
     assertEquals(disposed, 0);
+    const { layers, kvHeads } = runner.config;
+    const cache = 2 * layers * runner.pagesTotal * kvHeads * 64 * 64 * 2;
+    assert(runner.cpuBytes > cache && runner.cpuBytes < cache + 2e6, `${runner.cpuBytes} bytes`);
     await runner[Symbol.asyncDispose]();
     // Four of each layer, and the output matrix.
     assert(disposed >= 4 * runner.config.layers + 1, `${disposed} matrices`);

@@ -144,6 +144,7 @@ export class FakeEnginePool implements EnginePool {
       steps: this.#totals.generated,
       restarts: 0,
       gpuBytes: 0,
+      cpuBytes: 0,
     }));
   }
 

@@ -141,6 +141,7 @@ export class FakeRunner implements StepRunner {
   readonly contextLength: number;
   readonly mixedStepTokens: number | undefined;
   readonly gpuBytes: number;
+  readonly cpuBytes = 0;
   readonly pipelineDepth: number;
   readonly vocabulary: number;
   readonly embedding: StepRunner["embedding"];

@@ -54,6 +54,7 @@ class InstantPool implements EnginePool {
       steps: 0,
       restarts: 0,
       gpuBytes: 0,
+      cpuBytes: 0,
     }));
   }
 

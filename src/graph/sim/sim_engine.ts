@@ -86,6 +86,7 @@ export class SimEngine {
       steps: this.totals.steps,
       restarts: 0,
       gpuBytes: 0,
+      cpuBytes: 0,
     };
   }
 
