@@ -143,16 +143,18 @@ export class GpuStepRunner implements StepRunner {
     const config = readModelConfig(file);
     const gpu = device ?? await Gpu.open();
     try {
-      const sizes = planSizes(gpu, config, options);
+      const kvType = options.kvType ?? "f16";
+      const nativeLayers = kvType === "f16" && (options.nativeLayers ?? nativeLayersPay(gpu));
+      const sizes = planSizes(gpu, config, options, nativeLayers ? Infinity : gpu.buffers.largest);
       const transformer = await Transformer.create(gpu, file, config, {
         pages: sizes.pagesTotal,
         maxRows: sizes.maxBatchTokens,
         maxSequences: sizes.maxSequences,
         contextLength: sizes.contextLength,
-        kvType: options.kvType ?? "f16",
+        kvType,
         sharedAttention: options.sharedAttention ?? gpu.kernels === "lanes",
         activations: options.activations ?? (gpu.byteProducts ? "int8" : "f32"),
-        nativeLayers: options.nativeLayers ?? nativeLayersPay(gpu),
+        nativeLayers,
         onProgress: options.onProgress,
       });
       const [readback, scorer, hiddenStates] = await Promise.all([
@@ -383,6 +385,8 @@ function planSizes(
   gpu: Gpu,
   config: ModelConfig,
   options: RunnerOptions,
+  /** Bytes that a layer's keys may have. */
+  limit: number,
 ): { maxSequences: number; maxBatchTokens: number; pagesTotal: number; contextLength: number } {
   const software = gpu.adapterClass === "software";
   const bytes = pageBytes({
@@ -391,7 +395,6 @@ function planSizes(
     kvType: options.kvType ?? "f16",
   });
   const maxKvBytes = options.maxKvBytes ?? (software ? 1 : 8) * 2 ** 30;
-  const limit = gpu.buffers.largest;
   const maxSequences = options.maxSequences ?? (software ? 32 : 64);
   const maxBatchTokens = roundUp(options.maxBatchTokens ?? Math.max(512, 2 * maxSequences), 32);
   // Rows are workgroups of a dispatch, of which WebGPU takes 65,535.
@@ -415,7 +418,7 @@ function planSizes(
     throw new RangeError(
       `plan KV memory: kvTokens is ${options.kvTokens}, at most ${
         pageCap * PAGE_TOKENS
-      } fit (${maxKvBytes} bytes in all, ${limit} per buffer)`,
+      } fit (${maxKvBytes} bytes in all${limit === Infinity ? "" : `, ${limit} per buffer`})`,
     );
   }
   if (pagesTotal < 1) {

@@ -163,7 +163,7 @@ gpuTest(
     );
     const small = await Gpu.open({ maxBytes: 100_000 });
     await assertRejects(
-      () => GpuStepRunner.open(path, {}, small),
+      () => GpuStepRunner.open(path, { nativeLayers: false }, small),
       OutOfMemoryError,
       "cap of 100000",
     );
@@ -176,11 +176,12 @@ gpuTest(
   async () => {
     const maxBufferBytes = 300_000;
     const gpu = await Gpu.open({ maxBufferBytes });
-    await using runner = await GpuStepRunner.open(path, { ...options, maxBatchTokens: 32 }, gpu);
+    const sizes = { ...options, maxBatchTokens: 32, nativeLayers: false };
+    await using runner = await GpuStepRunner.open(path, sizes, gpu);
     assert(runner.pagesTotal >= 4, `${runner.pagesTotal} pages`);
     const other = await Gpu.open({ maxBufferBytes });
     await assertRejects(
-      () => GpuStepRunner.open(path, { kvTokens: 1 << 20 }, other),
+      () => GpuStepRunner.open(path, { kvTokens: 1 << 20, nativeLayers: false }, other),
       RangeError,
       "300000 per buffer",
     );

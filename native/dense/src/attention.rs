@@ -4,7 +4,7 @@ use sparrow_kernels::Kernels;
 use sparrow_threads::with_threads;
 
 use crate::cache::KvPages;
-use crate::decode::{Parts, attend_parts};
+use crate::decode::{attend_parts, merge};
 use crate::error::DenseError;
 use crate::prefill::attend_prompt;
 use crate::rows::{Rows, check};
@@ -81,28 +81,17 @@ pub fn attend(
     }
     with_threads(|| {
         let mut masses = log_masses.chunks_exact_mut(heads);
-        let parts = Parts::of(shape, rows);
-        let found = attend_parts(kernels, shape, (cache, layer), &parts, queries);
-        let mut found = found.iter().zip(&parts.all).peekable();
-        for (index, each) in rows.iter().enumerate() {
+        let states = attend_parts(kernels, shape, (cache, layer), rows, queries);
+        let mut states = &states[..];
+        for each in rows {
             let at = each.first..each.first + each.count;
             let out = &mut out[at.start * stride..at.end * stride];
             if each.decodes {
                 let masses = masses.next().expect("one for each row that decodes");
-                let mut own = Vec::new();
-                while let Some((state, _)) = found.next_if(|(_, part)| part.rows == index) {
-                    own.push(state);
-                }
-                crate::decode::merge(shape, &own, out, masses);
+                states = merge(shape, each.first, states, out, masses);
             } else {
-                attend_prompt(
-                    kernels,
-                    shape,
-                    (cache, layer),
-                    *each,
-                    &queries[at.start * heads * dim..at.end * heads * dim],
-                    out,
-                );
+                let queries = &queries[at.start * heads * dim..at.end * heads * dim];
+                attend_prompt(kernels, shape, (cache, layer), *each, queries, out);
             }
         }
     });
