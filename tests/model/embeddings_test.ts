@@ -81,6 +81,7 @@ gpuTest("TextEngine.embed gives the embedded model's texts the vectors of llama.
     model: mini,
     isolate: "own",
     kvType: "f32",
+    activations: "f32",
     contextLength: 512,
     maxSequences: 4,
     maxBatchTokens: 128,

@@ -95,6 +95,33 @@ gpuTest("a row has the same bits natively whatever is in its step", async (t) =>
   }
 });
 
+gpuTest(
+  "a token has the same bits natively as a part of a prompt and where it was decoded",
+  async (t) => {
+    if (!needsNative(t)) return;
+    for (const name of ["tiny_llama_q8_0", "tiny_gemma3_q8_0", "tiny_llama_f16"] as const) {
+      const under = await ModelUnderTest.open(gpu, goldenPath(name), "f16", 1024, undefined, true);
+      const pages = Array.from({ length: 11 }, (_, i) => 3 * i);
+      const sequence = new TestSequence(0, pages);
+      const prompt = tokens(470, 7);
+      const read = (sequence: TestSequence, chunk: number) => {
+        for (let at = 0; at < prompt.length; at += chunk) {
+          under.step([sequence.prefill(prompt.slice(at, at + chunk))]);
+        }
+      };
+      read(sequence, 190);
+      // Over borders of pages, and of a part of 8 of them.
+      const decoded = Array.from({ length: 80 }, () => under.step([sequence.decode()]));
+      const again = new TestSequence(1, pages.map((page) => page + 1));
+      read(again, 250);
+      under.step([again.decode()]);
+      const rest = decoded.slice(0, -1).map(({ tokens }) => tokens[0]);
+      const { logits } = under.step([again.prefill(rest)], { everyRow: true });
+      logits.forEach((row, i) => assertSameBits(row, decoded[i + 1].logits[0], `${name}, ${i}`));
+    }
+  },
+);
+
 gpuTest("prompts of two sequences in one step are attended to apart", async (t) => {
   if (!needsNative(t)) return;
   const under = await open("tiny_llama_q8_0");

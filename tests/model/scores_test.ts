@@ -11,7 +11,12 @@ import { ModelUnderTest, TestSequence } from "../support/model_under_test.ts";
 import { gpuTest } from "../support/needs_adapter.ts";
 
 const path = goldenPath("tiny_llama_q8_0");
-const sizes = { contextLength: 256, maxSequences: 4, maxBatchTokens: 64 } as const;
+const sizes = {
+  contextLength: 256,
+  maxSequences: 4,
+  maxBatchTokens: 64,
+  activations: "f32",
+} as const;
 const prompt = [{ type: "tokens" as const, ids: [...goldenPrompt] }];
 
 let oracle: Promise<ModelUnderTest> | undefined;
@@ -126,8 +131,7 @@ gpuTest("scores survive pre-emption", async () => {
     await using engine = await TextEngine.open({
       model: path,
       isolate: "own",
-      // Natively prompts round otherwise than decode, here by more than the third digit.
-      nativeLayers: false,
+      activations: "f32",
       maxSequences: 4,
       contextLength: 192,
       kvTokens,

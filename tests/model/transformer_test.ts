@@ -307,7 +307,13 @@ gpuTest("GpuStepRunner scores tokens by the log-softmax of their logits", async 
   ) {
     if (nativeLayers && !needsNative(t)) continue;
     // A batch smaller than the text and fewer sampled rows than that, so that it is scored in parts of parts.
-    const sizes = { contextLength: 128, maxSequences: 33, maxBatchTokens: 64, nativeLayers };
+    const sizes = {
+      contextLength: 128,
+      maxSequences: 33,
+      maxBatchTokens: 64,
+      nativeLayers,
+      activations: "f32",
+    } as const;
     await using runner = await GpuStepRunner.open(
       goldenPath("tiny_arcee_q8_0"),
       sizes,

@@ -9,9 +9,7 @@ use sparrow_kernels::{Kernels, TILE_COLUMNS};
 use crate::attention::AttentionShape;
 use crate::cache::{KvPages, PAGE};
 use crate::rows::Rows;
-
-/// Pages of a part: a row's parts do not depend on how many threads there are, nor on other rows.
-const PART: usize = 8;
+use crate::running::{PART, join, raise, seen_of_page, shift};
 
 /// Most rows that attend to pages side by side: their scores and sums stay in the nearest cache.
 const TOGETHER: usize = 8;
@@ -24,7 +22,7 @@ struct Part<'a> {
     /// The first page's number in the contexts.
     first: usize,
     pages: &'a [u32],
-    /// Keys of these pages that the rows see.
+    /// Keys of their contexts that the rows see, as far as they matter here.
     seen: [usize; 2],
 }
 
@@ -32,12 +30,8 @@ struct Part<'a> {
 pub(crate) struct State {
     /// Row of the step, KV head, number of the first page.
     place: (usize, usize, usize),
-    /// `[head][dim]`: sums of weighted values.
-    sums: Vec<f32>,
-    /// The largest scores.
-    most: Vec<f32>,
-    /// Sums of weights, in units of the largest.
-    weights: Vec<f32>,
+    /// `[head][dim + 2]`, as `running` has them.
+    heads: Vec<f32>,
 }
 
 /// What rows that decode have to attend to, from their first pages on. Rows that have the same pages there do so together, with the operations that each has alone.
@@ -51,8 +45,8 @@ fn parts_of<'a>(shape: AttentionShape, rows: &[Rows<'a>]) -> Vec<Part<'a>> {
         // Counted from the context's start on, whatever of it is seen.
         for first in (start / PAGE / PART * PART..end.div_ceil(PAGE)).step_by(PART) {
             let pages = &rows.pages[first..end.div_ceil(PAGE).min(first + PART)];
-            let seen = [start, end].map(|at| at.saturating_sub(first * PAGE).min(pages.len() * PAGE));
-            let whole = seen == [0, PART * PAGE];
+            let seen = [start, end];
+            let whole = start <= first * PAGE && end >= (first + PART) * PAGE;
             if whole
                 && let Some(at) = open.get(&(first, pages))
                 && parts[*at].rows.len() < TOGETHER
@@ -103,39 +97,34 @@ fn attend_part(
     let own = |row: &usize| &queries[(row * heads + part.kv_head * group) * dim..][..group * dim];
     let gathered: Vec<f32> = part.rows.iter().flat_map(own).copied().collect();
     let mut sums = vec![0f32; count * dim];
-    let mut most = vec![f32::NEG_INFINITY; count];
-    let mut weights = vec![0f32; count];
+    // Largest scores and sums of weights.
+    let mut rest = vec![[f32::NEG_INFINITY, 0.0]; count];
     let mut scores = vec![[0f32; TILE_COLUMNS]; count];
     let (mut added, mut shifts) = (vec![0f32; count], vec![0f32; count]);
-    for (i, page) in part.pages.iter().enumerate() {
-        let [from, to] = part.seen.map(|at| at.saturating_sub(i * PAGE).min(PAGE));
-        if from == to {
+    for (page, id) in (part.first..).zip(part.pages) {
+        let seen = seen_of_page(page, part.seen);
+        if seen.is_empty() {
             continue;
         }
-        let [keys, values] = cache.head(layer, *page as usize, part.kv_head);
+        let [keys, values] = cache.head(layer, *id as usize, part.kv_head);
         kernels.scan_f16(&gathered, dim, keys, scores.as_flattened_mut());
-        for (head, scores) in scores.iter_mut().enumerate() {
-            scores[..from].fill(f32::NEG_INFINITY);
-            scores[to..].fill(f32::NEG_INFINITY);
-            let largest = kernels.max(&scores[from..to]);
-            if largest > most[head] {
-                let factor = (most[head] - largest).exp2();
-                sums[head * dim..][..dim].iter_mut().for_each(|x| *x *= factor);
-                weights[head] *= factor;
-                most[head] = largest;
-            }
-            // Where no score is a number, all weights are none.
-            shifts[head] = if most[head].is_finite() { most[head] } else { 0.0 };
+        let each = scores.iter_mut().zip(sums.chunks_exact_mut(dim)).zip(&mut rest);
+        for (((scores, sums), [most, weights]), shifts) in each.zip(&mut shifts) {
+            scores[..seen.start].fill(f32::NEG_INFINITY);
+            scores[seen.end..].fill(f32::NEG_INFINITY);
+            raise(sums, most, weights, kernels.max(scores));
+            *shifts = shift(*most);
         }
         kernels.weigh_rows(&mut scores, &shifts, &mut added);
-        weights.iter_mut().zip(&added).for_each(|(weight, added)| *weight += added);
-        kernels.add_rows_to_each_f16(scores.as_flattened(), &values[..to * dim], dim, &mut sums);
+        rest.iter_mut().zip(&added).for_each(|([_, weights], added)| *weights += added);
+        kernels.add_rows_to_each_f16(scores.as_flattened(), &values[..seen.end * dim], dim, &mut sums);
     }
     let each = |(i, row): (usize, &usize)| State {
         place: (*row, part.kv_head, part.first),
-        sums: sums[i * group * dim..][..group * dim].to_vec(),
-        most: most[i * group..][..group].to_vec(),
-        weights: weights[i * group..][..group].to_vec(),
+        heads: (i * group..(i + 1) * group)
+            .flat_map(|head| sums[head * dim..][..dim].iter().chain(&rest[head]))
+            .copied()
+            .collect(),
     };
     part.rows.iter().enumerate().map(each).collect()
 }
@@ -153,24 +142,16 @@ pub(crate) fn merge<'a>(
     let (own, others) = states.split_at(states.partition_point(|state| state.place.0 <= row));
     out[heads * kept..].fill(0.0);
     for (states, kv_head) in own.chunk_by(|a, b| a.place.1 == b.place.1).zip(0..kv_heads) {
-        for place in 0..group {
-            let head = kv_head * group + place;
-            let most = states.iter().map(|state| state.most[place]).fold(f32::NEG_INFINITY, f32::max);
-            let top = if most.is_finite() { most } else { 0.0 };
-            let factor = |state: &State| {
-                if state.most[place].is_finite() { (state.most[place] - top).exp2() } else { 1.0 }
-            };
-            let mass: f32 = states.iter().map(|state| state.weights[place] * factor(state)).sum();
-            let out = &mut out[head * kept..][..kept];
-            out.fill(0.0);
-            for state in states {
-                let factor = factor(state);
-                for (out, sum) in out.iter_mut().zip(&state.sums[place * dim..]) {
-                    *out += sum * factor;
-                }
+        let mut total = states[0].heads.clone();
+        for state in &states[1..] {
+            let each = total.chunks_exact_mut(dim + 2).zip(state.heads.chunks_exact(dim + 2));
+            each.for_each(|(total, part)| join(total, part));
+        }
+        for (head, total) in (kv_head * group..).zip(total.chunks_exact(dim + 2)) {
+            for (out, sum) in out[head * kept..][..kept].iter_mut().zip(total) {
+                *out = sum / total[dim + 1];
             }
-            out.iter_mut().for_each(|out| *out /= mass);
-            log_masses[head] = top + mass.log2();
+            log_masses[head] = shift(total[dim]) + total[dim + 1].log2();
         }
     }
     others

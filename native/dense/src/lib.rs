@@ -14,6 +14,7 @@ mod norm;
 mod prefill;
 mod rope;
 mod rows;
+mod running;
 mod scratch;
 
 pub use attention::{AttentionShape, attend};

@@ -1,7 +1,5 @@
 //! Exact causal attention of a prompt's rows, page by page of the keys. What a row gets does not depend on the rows beside it.
 
-use std::f32::consts::LN_2;
-
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use sparrow_kernels::{Kernels, TILE_ROWS, Tile};
@@ -9,6 +7,7 @@ use sparrow_kernels::{Kernels, TILE_ROWS, Tile};
 use crate::attention::AttentionShape;
 use crate::cache::{KvPages, LANES, PAGE};
 use crate::rows::Rows;
+use crate::running::{clear, ends_part, join, raise, seen_of_page, shift};
 use crate::scratch::with_room;
 
 /// Rows that share what they read of a page from the nearest cache.
@@ -24,8 +23,9 @@ struct Prefill<'a> {
     rows: usize,
     /// `[row][head][dim]`, scaled such that weights are powers of two.
     queries: &'a [f32],
-    /// `[head][row][dim + 2]`: the sum of weighted values, the largest score and the sum of weights.
-    state: &'a mut [f32],
+    /// `[head][row][dim + 2]`: what came of whole parts, and of the one under way.
+    total: &'a mut [f32],
+    part: &'a mut [f32],
     /// Of a run of pages `[KV head][page]`: keys `[dim][64]`, values `[dim / 64][64 keys][64]`.
     widened: [&'a mut [f32]; 2],
 }
@@ -44,14 +44,12 @@ pub(crate) fn attend_prompt(
     let end = (rows.position + rows.count).div_ceil(PAGE);
     let run = (WIDENED / (kv_heads * PAGE * dim)).max(1).min(end - first);
     let (states, wide) = (heads * rows.count * (dim + 2), run * kv_heads * PAGE * dim);
-    with_room(states + 2 * wide, |room| {
-        let (state, room) = room.split_at_mut(states);
-        for state in state.chunks_exact_mut(dim + 2) {
-            state.fill(0.0);
-            state[dim] = f32::NEG_INFINITY;
-        }
+    with_room(2 * (states + wide), |room| {
+        let (total, room) = room.split_at_mut(states);
+        let (part, room) = room.split_at_mut(states);
+        total.chunks_exact_mut(dim + 2).chain(part.chunks_exact_mut(dim + 2)).for_each(clear);
         let widened = room.split_at_mut(wide).into();
-        let mut prefill = Prefill { shape, position: rows.position, rows: rows.count, queries, state, widened };
+        let mut prefill = Prefill { shape, position: rows.position, rows: rows.count, queries, total, part, widened };
         for start in (first..end).step_by(run) {
             let pages = &rows.pages[start..end.min(start + run)];
             prefill.widen(cache, layer, pages);
@@ -91,43 +89,48 @@ impl Prefill<'_> {
         let AttentionShape { heads, kv_heads, dim, window, .. } = self.shape;
         let (rows, position, block) = (self.rows, self.position, PAGE * dim);
         let (queries, [wide_keys, wide_values]) = (self.queries, &self.widened);
-        self.state.par_chunks_exact_mut(rows * (dim + 2)).enumerate().for_each(|(head, state)| {
-            state.par_chunks_mut(GROUP * (dim + 2)).enumerate().for_each(|(group, state)| {
+        let each =
+            self.total.par_chunks_exact_mut(rows * (dim + 2)).zip(self.part.par_chunks_exact_mut(rows * (dim + 2)));
+        each.enumerate().for_each(|(head, (total, part))| {
+            let groups = total.par_chunks_mut(GROUP * (dim + 2)).zip(part.par_chunks_mut(GROUP * (dim + 2)));
+            groups.enumerate().for_each(|(group, (total, part))| {
                 for page in 0..pages {
                     let at = (head / (heads / kv_heads) * pages + page) * block;
                     let (keys, values) = (&wide_keys[at..][..block], &wide_values[at..][..block]);
-                    let start = (first + page) * PAGE;
-                    for (i, state) in state.chunks_mut(TILE_ROWS * (dim + 2)).enumerate() {
+                    for (i, state) in part.chunks_mut(TILE_ROWS * (dim + 2)).enumerate() {
                         let row = group * GROUP + i * TILE_ROWS;
-                        let count = state.len() / (dim + 2);
-                        let sees = |row: usize| {
-                            let end = position + row + 1;
-                            (window.map_or(0, |window| end.saturating_sub(window)), end)
+                        let sees = |r: usize| {
+                            let end = position + row + r + 1;
+                            let start = window.map_or(0, |window| end.saturating_sub(window));
+                            seen_of_page(first + page, [start, end])
                         };
-                        // Of the first and of the last row.
-                        let ((least, _), (_, end)) = (sees(row), sees(row + count - 1));
-                        if start >= end || start + PAGE <= least {
+                        if (0..state.len() / (dim + 2)).all(|r| sees(r).is_empty()) {
                             continue;
                         }
                         let queries = &queries[(row * heads + head) * dim..];
-                        attend_tile(kernels, [heads * dim, dim], queries, keys, values, state, |r| {
-                            let (from, to) = sees(row + r);
-                            from.saturating_sub(start).min(PAGE)..to.saturating_sub(start).min(PAGE)
-                        });
+                        attend_tile(kernels, [heads * dim, dim], queries, keys, values, state, sees);
+                    }
+                    if ends_part(first + page) {
+                        for (total, part) in total.chunks_exact_mut(dim + 2).zip(part.chunks_exact_mut(dim + 2)) {
+                            join(total, part);
+                            clear(part);
+                        }
                     }
                 }
             });
         });
     }
 
-    fn finish(&self, out: &mut [f32]) {
+    fn finish(&mut self, out: &mut [f32]) {
         let AttentionShape { heads, dim, kept, stride, .. } = self.shape;
         out.chunks_exact_mut(stride).for_each(|out| out[heads * kept..].fill(0.0));
-        for (i, state) in self.state.chunks_exact(dim + 2).enumerate() {
+        let states = self.total.chunks_exact_mut(dim + 2).zip(self.part.chunks_exact(dim + 2));
+        for (i, (total, part)) in states.enumerate() {
+            join(total, part);
             let (head, row) = (i / self.rows, i % self.rows);
             let out = &mut out[row * stride + head * kept..][..kept];
-            for (out, sum) in out.iter_mut().zip(state) {
-                *out = sum / state[dim + 1];
+            for (out, sum) in out.iter_mut().zip(&*total) {
+                *out = sum / total[dim + 1];
             }
         }
     }
@@ -148,40 +151,22 @@ fn attend_tile(
     let mut scores = [[0f32; PAGE]; TILE_ROWS];
     let tile = Tile { rows, depth: dim, a_stride: stride, c_stride: PAGE, add: false };
     kernels.multiply_tile(tile, queries, keys, scores.as_flattened_mut());
-    let mut most = [0f32; TILE_ROWS];
-    for (r, ((scores, state), most)) in scores.iter_mut().zip(state.chunks_exact(dim + 2)).zip(&mut most).enumerate() {
+    let mut shifts = [0f32; TILE_ROWS];
+    let each = scores.iter_mut().zip(state.chunks_exact_mut(dim + 2)).zip(&mut shifts);
+    for (r, ((scores, state), shifts)) in each.enumerate() {
         let seen = sees(r);
         scores[..seen.start].fill(f32::NEG_INFINITY);
-        scores[seen.end.max(seen.start)..].fill(f32::NEG_INFINITY);
-        *most = state[dim].max(largest(scores));
+        scores[seen.end..].fill(f32::NEG_INFINITY);
+        let (sums, rest) = state.split_at_mut(dim);
+        let [most, weights] = rest else { unreachable!("two follow the sums") };
+        raise(sums, most, weights, kernels.max(scores));
+        *shifts = shift(*most);
     }
-    let mut sums = [0f32; TILE_ROWS];
-    // Where nothing was seen yet all weights are 0, or not numbers.
-    let shifts = most.map(|most| if most == f32::NEG_INFINITY { 0.0 } else { most });
-    kernels.weigh_rows(&mut scores[..rows], &shifts[..rows], &mut sums[..rows]);
-    for ((state, most), added) in state.chunks_exact_mut(dim + 2).zip(most).zip(sums) {
-        let (sum, rest) = state.split_at_mut(dim);
-        if most != rest[0] {
-            let factor = ((rest[0] - most) * LN_2).exp();
-            sum.iter_mut().for_each(|x| *x *= factor);
-            rest[1] *= factor;
-            rest[0] = most;
-        }
-        rest[1] += added;
-    }
+    let mut added = [0f32; TILE_ROWS];
+    kernels.weigh_rows(&mut scores[..rows], &shifts[..rows], &mut added[..rows]);
+    state.chunks_exact_mut(dim + 2).zip(added).for_each(|(state, added)| state[dim + 1] += added);
     for (part, values) in values.chunks_exact(PAGE * PAGE).enumerate() {
         let tile = Tile { rows, depth: PAGE, a_stride: PAGE, c_stride: dim + 2, add: true };
         kernels.multiply_tile(tile, scores.as_flattened(), values, &mut state[part * PAGE..]);
     }
-}
-
-/// The largest score, of those that are numbers.
-fn largest(scores: &[f32; PAGE]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    for scores in scores.as_chunks::<16>().0 {
-        for (lane, score) in lanes.iter_mut().zip(scores) {
-            *lane = if *score > *lane { *score } else { *lane };
-        }
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }

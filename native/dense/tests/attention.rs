@@ -134,6 +134,9 @@ fn attention_agrees_with_f64_and_rows_with_themselves() {
             for (i, at) in runs.iter().map(|run| run.0).enumerate() {
                 let (expected, log_masses) = scene.expected(at, at + 1);
                 let (found, mass) = (&decoded[i * row..][..row], &masses[i * heads..][..heads]);
+                // What was computed as a part of a prompt comes again when it decodes; plain Rust adds up otherwise there, and is of no use here.
+                let same = found == &whole[at * row..][..row];
+                assert!(same || !set.products_pay(), "{} {at} {:?}", set.name(), scene.shape);
                 let off = distance(found, &expected);
                 assert!(off < 1e-5, "{} {at} {:?}: {off}", set.name(), scene.shape);
                 for (mass, expected) in mass.iter().zip(log_masses) {
