@@ -20,7 +20,7 @@ const allowed: Record<string, readonly string[]> = {
   tokenizer: ["common", "formats"],
   constraint: ["common", "ffi"],
   kernels: ["common", "ffi", "gpu", "shaders"],
-  model: ["common", "formats", "gpu", "kernels"],
+  model: ["common", "ffi", "formats", "gpu", "kernels"],
   retrieval: ["common", "ffi", "gpu", "kernels", "model"],
   lut: ["common", "ffi", "formats", "gpu", "shaders"],
   engine: [

@@ -49,7 +49,7 @@ export interface RunnerOptions {
   retrieval?: RetrievalOptions | false;
   /**
    * Let decoding rows that share pages attend to them together, where the measured costs say that it is faster; their text is the same
-   * either way. Default: on software adapters. On a real GPU a short prefix of a small model stays in its cache however often it is read:
+   * either way. Where layers are native they do in any case. Default: on software adapters. On a real GPU a short prefix of a small model stays in its cache however often it is read:
    * on an H200 (sparrow-tiny, 6K tokens) 8 rows took 0.91 and 32 rows 1.39 of the time of each row by itself.
    */
   sharedAttention?: boolean;

@@ -35,9 +35,7 @@ export class NativeLayers implements Disposable {
   readonly #lastSampled = new Map<number, number>();
   #told = true;
 
-  /**
-   * @throws {RangeError} for weights that do not fit together.
-   */
+  /** @throws {RangeError} for weights that do not fit together. */
   constructor(
     gpu: Gpu,
     config: ModelConfig,

@@ -39,6 +39,7 @@ fn parts_of<'a>(shape: AttentionShape, rows: &[Rows<'a>]) -> Vec<Part<'a>> {
     // By part and pages, the last of those that rows may still join.
     let mut open: HashMap<(usize, &[u32]), usize> = HashMap::new();
     let mut parts: Vec<Part<'a>> = Vec::new();
+    let several = rows.iter().filter(|rows| rows.decodes).count() > 1;
     for rows in rows.iter().filter(|rows| rows.decodes) {
         let end = rows.position + 1;
         let start = shape.window.map_or(0, |window| end.saturating_sub(window));
@@ -46,7 +47,7 @@ fn parts_of<'a>(shape: AttentionShape, rows: &[Rows<'a>]) -> Vec<Part<'a>> {
         for first in (start / PAGE / PART * PART..end.div_ceil(PAGE)).step_by(PART) {
             let pages = &rows.pages[first..end.div_ceil(PAGE).min(first + PART)];
             let seen = [start, end];
-            let whole = start <= first * PAGE && end >= (first + PART) * PAGE;
+            let whole = several && start <= first * PAGE && end >= (first + PART) * PAGE;
             if whole
                 && let Some(at) = open.get(&(first, pages))
                 && parts[*at].rows.len() < TOGETHER

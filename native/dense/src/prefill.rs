@@ -69,7 +69,7 @@ impl Prefill<'_> {
         let blocks = wide_keys.par_chunks_exact_mut(block).zip(wide_values.par_chunks_exact_mut(block));
         blocks.enumerate().for_each(|(i, (to_keys, to_values))| {
             let [keys, values] = cache.head(layer, pages[i % pages.len()] as usize, i / pages.len());
-            let mut row = vec![0f32; dim.max(LANES * dim)];
+            let mut row = vec![0f32; LANES * dim];
             for (part, keys) in keys.chunks_exact(LANES * dim).enumerate() {
                 keys.convert_to_f32_slice(&mut row[..LANES * dim]);
                 for (to, lanes) in to_keys.chunks_exact_mut(PAGE).zip(row.chunks_exact(LANES)) {

@@ -8,7 +8,7 @@ use crate::cache::PAGE;
 /// Pages of a part.
 pub(crate) const PART: usize = 8;
 
-/// What was seen last. `[sums of weighted values.., the largest score, the sum of weights]`.
+/// Nothing seen yet: `[sums of weighted values.., the largest score, the sum of weights]`.
 pub(crate) fn clear(state: &mut [f32]) {
     state.fill(0.0);
     let at = state.len() - 2;

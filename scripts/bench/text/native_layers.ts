@@ -5,6 +5,7 @@ import { GpuStepRunner } from "../../../src/engine/runner.ts";
 import { greedy } from "../../../src/engine/sampling_defaults.ts";
 import { classifyAdapter } from "../../../src/gpu/adapter_class.ts";
 import type { BenchContext } from "../harness.ts";
+import { prepared } from "./prepared.ts";
 import { type LlamaShape, syntheticLlama } from "../large/synthetic_model.ts";
 
 const DECODE = 64;
@@ -62,6 +63,7 @@ export async function nativeLayers(context: BenchContext, model: string): Promis
     return (await engine.complete([{ type: "tokens", ids }], { maxTokens, ignoreEos: true })).usage;
   };
   for (const engine of [native, shaders]) await run(engine, 600, 8);
+  await prepared();
   const compare = async (
     name: string,
     length: number,
