@@ -77,7 +77,7 @@ impl Held {
         log_masses: &mut [f32],
     ) -> Result<(), Failure> {
         let (kernels, shape) = (sparrow_kernels::best(), self.shape.attention);
-        Ok(attend(kernels, shape, cache, self.place, rows, queries, attended, log_masses)?)
+        Ok(attend(kernels, shape, (cache, self.place), rows, queries, attended, log_masses)?)
     }
 
     fn complete(&self, attended: &[f32], x: &mut [f32]) -> Result<(), Failure> {

@@ -52,8 +52,7 @@ impl AttentionShape {
 pub fn attend(
     kernels: &dyn Kernels,
     shape: AttentionShape,
-    cache: &KvPages,
-    layer: usize,
+    (cache, layer): (&KvPages, usize),
     rows: &[Rows<'_>],
     queries: &[f32],
     out: &mut [f32],

@@ -63,7 +63,7 @@ impl Scene {
         }
         let mut out = vec![f32::NAN; queries.len() / (heads * dim) * stride];
         let mut masses = vec![f32::NAN; runs.iter().filter(|run| run.2).count() * heads];
-        attend(set, self.shape, cache, 1, &rows, &queries, &mut out, &mut masses).unwrap();
+        attend(set, self.shape, (cache, 1), &rows, &queries, &mut out, &mut masses).unwrap();
         assert!(out.chunks(stride).all(|out| out[heads * kept..].iter().all(|x| *x == 0.0)));
         (out.chunks(stride).flat_map(|out| &out[..heads * kept]).copied().collect(), masses)
     }
@@ -193,7 +193,7 @@ fn sizes_that_do_not_fit_are_refused() {
     let rows = Rows { first: 0, count: 1, rotated: 0, position: 70, pages: &[0, 1], decodes: true };
     let ask = |shape: AttentionShape, rows: &[Rows<'_>], lengths: [usize; 3]| {
         let [queries, out, masses] = lengths.map(|length| vec![0f32; length]);
-        attend(set, shape, &cache, 0, rows, &queries, &mut out.clone(), &mut masses.clone())
+        attend(set, shape, (&cache, 0), rows, &queries, &mut out.clone(), &mut masses.clone())
     };
     assert!(ask(good, &[rows], [256, 256, 4]).is_ok());
     assert!(ask(good, &[], [0, 0, 0]).is_ok());
