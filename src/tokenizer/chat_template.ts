@@ -22,11 +22,6 @@ export interface ChatTemplateContext {
 
 class Refusal extends Error {}
 
-/** Characters of a template: the longest of known models have a quarter of this, and time and memory grow with what is parsed. */
-const MOST_CHARACTERS = 2 ** 17;
-/** Blanks in a row, for each of which the parser looks at all that follow. */
-const MOST_BLANKS = 4096;
-
 /** A model's own Jinja template for chats (`tokenizer.chat_template`). */
 export class ChatTemplate {
   readonly #template: PythonTemplate;
@@ -35,15 +30,6 @@ export class ChatTemplate {
   /** Throws `ModelFormatError` when `source` is not a template; `file` is named in errors. */
   constructor(source: string, file: string) {
     this.#file = file;
-    const limit = (count: number, what: string, most: number) => {
-      if (count <= most) return;
-      throw new ModelFormatError(
-        `${file}: tokenizer.chat_template has ${count} ${what}, expected at most ${most}`,
-      );
-    };
-    limit(source.length, "characters", MOST_CHARACTERS);
-    const blanks = source.split(/\S+/).reduce((most, run) => Math.max(most, run.length), 0);
-    limit(blanks, "blanks in a row", MOST_BLANKS);
     try {
       this.#template = new PythonTemplate(source);
     } catch (error) {

@@ -63,17 +63,11 @@ function withoutRaw(source: string): string {
   const open = /\{%(?<before>[-+]?)\s*raw\s*(?<start>[-+]?)%\}/.source;
   const close = /(?<indent>(?<=\n)[ \t]*)?\{%(?<end>[-+]?)\s*endraw\s*(?<after>[-+]?)%\}/.source;
   const block = new RegExp(`\\{#[^]*?#\\}|${open}(?<text>[^]*?)${close}`, "g");
-  // What is never closed would be looked through from each of its beginnings.
-  const end = Math.max(
-    source.lastIndexOf("#}"),
-    source.indexOf("%}", source.lastIndexOf("endraw")),
-  ) + 2;
-  const unclosed = source.slice(end);
-  return source.slice(0, end).replace(block, (whole, ...rest) => {
+  return source.replace(block, (whole, ...rest) => {
     const { before, start, text, indent, end, after } = rest.at(-1) as Record<string, string>;
     if (text === undefined) return whole;
     const first = start === "-" ? text.trimStart() : text.replace(/^\n/, "");
     const kept = end === "-" ? first.trimEnd() : end === "+" ? first + (indent ?? "") : first;
     return `{%${before} if true %}{{ ${JSON.stringify(kept)} }}{% endif ${after}%}`;
-  }) + unclosed;
+  });
 }

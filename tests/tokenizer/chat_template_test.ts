@@ -473,18 +473,6 @@ Deno.test("ChatTemplate renders a chat of a few million characters", () => {
   assertEquals(rendered.length, 200 * (4 + 10_000) + 200 * (4 + 9_999));
 });
 
-Deno.test("ChatTemplate refuses at once what is too long, or never closed", () => {
-  const start = performance.now();
-  for (const part of ["{#", "{% raw %}", "{{ '", "{% if x %}", "{{ ("]) {
-    const source = "{% raw %}{% endraw %}" + part.repeat(131000 / part.length);
-    assertThrows(() => new ChatTemplate(source, "m"), ModelFormatError, "does not parse", part);
-  }
-  const make = (source: string) => () => new ChatTemplate(source, "m");
-  assertThrows(make("x".repeat(131073)), ModelFormatError, "characters, expected at most 131072");
-  assertThrows(make(" ".repeat(4097)), ModelFormatError, "4097 blanks in a row, expected at most");
-  assert(performance.now() - start < 10_000);
-});
-
 Deno.test("strftime writes dates as C does, in English", () => {
   const date = new Date(2024, 1, 3, 0, 5, 9);
   const cases: [format: string, text: string][] = [
