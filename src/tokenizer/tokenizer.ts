@@ -1,3 +1,4 @@
+import { ModelFormatError } from "../common/errors.ts";
 import type { ToolDefinition } from "../common/tools.ts";
 import { parseWritten, WrittenNumber } from "../common/written_number.ts";
 import type { GgufMetadata } from "../formats/gguf_metadata.ts";
@@ -76,7 +77,7 @@ export class Tokenizer {
   readonly #encoder: BpeEncoder | SpmEncoder;
   readonly #special: SpecialTokens;
   readonly #spacePrefix: boolean;
-  #template: ChatTemplate | undefined;
+  #template: ChatTemplate | ModelFormatError | undefined;
   readonly #texts: TokenText[] = [];
 
   /**
@@ -313,13 +314,26 @@ export class Tokenizer {
           "use a plain prompt with this model",
       );
     }
-    this.#template ??= new ChatTemplate(this.chatTemplate, this.vocab.file);
     const text = (id: number | undefined) => id === undefined ? "" : this.vocab.tokens[id];
-    return this.#template.render(messages, {
+    return this.#parsed().render(messages, {
       ...options,
       bosToken: text(this.bosId),
       eosToken: text(this.eosId),
     });
+  }
+
+  /** A template that does not parse is not read again for every chat. */
+  #parsed(): ChatTemplate {
+    if (this.#template === undefined) {
+      try {
+        this.#template = new ChatTemplate(this.chatTemplate, this.vocab.file);
+      } catch (error) {
+        if (!(error instanceof ModelFormatError)) throw error;
+        this.#template = error;
+      }
+    }
+    if (this.#template instanceof ModelFormatError) throw this.#template;
+    return this.#template;
   }
 }
 
