@@ -64,6 +64,8 @@ export class ApiError extends Error {
     if (this.retryAfterSeconds !== undefined) {
       all["Retry-After"] = String(Math.ceil(this.retryAfterSeconds));
     }
+    // The rest of the body may still come, and is no request.
+    if (this.status === 408) all["Connection"] = "close";
     if (this.status === 401) all["WWW-Authenticate"] = "Bearer";
     return Response.json(this.body(), { status: this.status, headers: all });
   }

@@ -92,7 +92,7 @@ export function createApp(
   }
   router.use(accessMiddleware(context, surfaces.flatMap((surface) => surface.ownAuth ?? [])));
   const streamed = new Set(surfaces.flatMap((surface) => surface.streamed ?? []));
-  router.use(limitBody(options.maxBodyBytes, streamed));
+  router.use(limitBody({ maxBytes: options.maxBodyBytes, idleMs: options.bodyIdleMs }, streamed));
 
   modelsRoutes(router, context);
   chatRoutes(router, context);

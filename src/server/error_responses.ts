@@ -8,6 +8,7 @@ export const errorResponses = {
   401: { description: "An API key is required and this is none.", content: json },
   403: { description: "A host name or a page's origin is not let in.", content: json },
   404: { description: "No such model.", content: json },
+  408: { description: "Nothing of the body came for long.", content: json },
   413: { description: "The body is over the limit.", content: json },
   415: { description: "The body is compressed, or not said to be JSON.", content: json },
   429: { description: "The queue is full; `Retry-After` says when to try again.", content: json },

@@ -13,7 +13,7 @@ const refusal = (description: string) => ({
   content: { "application/json": { schema: errorSchema } },
 });
 const refused = refusal("What is wrong, and what was expected.");
-const { 413: tooLarge, 429: full, 503: stopping } = errorResponses;
+const { 408: stalled, 413: tooLarge, 429: full, 503: stopping } = errorResponses;
 /** What either of the routes for files may answer. */
 const ofFiles = {
   400: refused,
@@ -45,6 +45,7 @@ export function describeMediaRoutes(router: AppRouter): void {
         content: content("image/png", "image/jpeg"),
       },
       ...ofFiles,
+      408: stalled,
       413: tooLarge,
       429: full,
     },

@@ -17,6 +17,8 @@ export interface AppOptions {
   corsOrigins?: readonly string[];
   /** Largest request body in bytes. Default 32 MiB: a prompt of a million tokens as JSON numbers is about 7 MiB. */
   maxBodyBytes?: number;
+  /** Milliseconds without a byte of a request's body after which it is given up; videos are not. Default 60 000. */
+  bodyIdleMs?: number;
   /** Videos that are enlarged at a time, streamed and live ones together. Default 16. */
   maxVideos?: number;
   /** Milliseconds without a byte of a video after which another may have its place, where there is no other. Default 60 000. */
@@ -59,6 +61,7 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
     sharePrefixes: false,
     corsOrigins: [],
     maxBodyBytes: 32 * 1024 * 1024,
+    bodyIdleMs: 60_000,
     maxVideos: 16,
     videoIdleMs: 60_000,
     pingMs: 15_000,
@@ -66,7 +69,7 @@ export function resolveAppOptions(options: AppOptions = {}): ResolvedAppOptions 
     drainMs: 25_000,
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   } satisfies ResolvedAppOptions as ResolvedAppOptions;
-  for (const name of ["maxBodyBytes", "maxVideos", "pingMs"] as const) {
+  for (const name of ["maxBodyBytes", "bodyIdleMs", "maxVideos", "pingMs"] as const) {
     if (!(resolved[name] > 0)) {
       throw new RangeError(`${name}: expected a positive number, got ${resolved[name]}`);
     }

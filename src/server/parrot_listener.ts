@@ -1,18 +1,22 @@
 // deno-lint-ignore no-external-import -- built into Deno; Deno.serve discards the body of a GET, this delivers it
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { log } from "../common/log.ts";
+import { ApiError } from "./api_error.ts";
 import { bearerKey } from "./auth.ts";
 import type { FetchHandler, Listener } from "./context.ts";
 import { isIpAddress, isLoopback } from "./host_name.ts";
 import { originProblem } from "./origin_problem.ts";
 import { parrotError } from "./parrot_errors.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
+import { stalledError } from "./unstalled_body.ts";
 
 /** What the listener needs. */
 export interface ParrotListenerOptions {
   /** Port on loopback; 0 for any free one. */
   port: number;
   maxBodyBytes: number;
+  /** Milliseconds without a byte of a body after which it is given up. */
+  bodyIdleMs: number;
   /** Which pages may call, as `originProblem` reads it; absent: all. */
   pages?: Parameters<typeof originProblem>[2];
   wire: ParrotWire;
@@ -34,7 +38,7 @@ const ofConnection = new Set(["connection", "upgrade"]);
 const refusals = new Map([[404, "Not Found"], [405, "Method Not Allowed"]]);
 
 /**
- * Serves Parrot's routes on 127.0.0.1, with bodies on every method. No time limits: its client waits for a variable
+ * Serves Parrot's routes on 127.0.0.1, with bodies on every method. No time limits but for bodies that stall: its client waits for a variable
  * on one open request for as long as that takes. Rejects with `Deno.errors.AddrInUse` when the port is taken.
  */
 export async function parrotListener(options: ParrotListenerOptions): Promise<ParrotListener> {
@@ -79,7 +83,7 @@ function listen(server: Server, port: number): Promise<number> {
 }
 
 async function handle(
-  { wire, fetch, maxBodyBytes, pages }: ParrotListenerOptions,
+  { wire, fetch, maxBodyBytes, bodyIdleMs, pages }: ParrotListenerOptions,
   request: IncomingMessage,
   response: ServerResponse,
   signal: AbortSignal,
@@ -99,8 +103,12 @@ async function handle(
   if (problem !== undefined) return refuse(403, problem);
   let body: Uint8Array<ArrayBuffer>;
   try {
-    body = await readBody(request, maxBodyBytes);
+    body = await readBody(request, maxBodyBytes, bodyIdleMs);
   } catch (error) {
+    if (error instanceof ApiError) {
+      const { status, body } = parrotError(error);
+      return send(response, status, body, { connection: "close" });
+    }
     // Anything else says that the client has left.
     if (error instanceof BodyTooLarge) refuse(413, `body: over ${maxBodyBytes} bytes`);
     return;
@@ -189,17 +197,33 @@ async function forward(
   response.end();
 }
 
-function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  idleMs: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
-    request.on("data", (chunk: Uint8Array) => {
+    const take = (chunk: Uint8Array) => {
+      clearTimeout(timer);
+      timer = setTimeout(stall, idleMs);
       bytes += chunk.length;
       if (bytes > maxBytes) reject(new BodyTooLarge());
       else chunks.push(chunk);
-    });
+    };
+    const stall = () => {
+      reject(stalledError(bytes, idleMs));
+      // The request, and what listens to it, lives as long as its connection.
+      request.off("data", take);
+      chunks.length = 0;
+    };
+    let timer = setTimeout(stall, idleMs);
+    request.on("data", take);
+    request.on("close", () => clearTimeout(timer));
     request.on("error", reject);
     request.on("end", () => {
+      clearTimeout(timer);
       const body = new Uint8Array(bytes);
       let at = 0;
       for (const chunk of chunks) {

@@ -57,6 +57,7 @@ export function parrotSurface(options: ParrotSurfaceOptions = {}): Surface {
       return await parrotListener({
         port: options.parrotPort === "any" ? 0 : options.parrotPort!,
         maxBodyBytes: context.options.maxBodyBytes,
+        bodyIdleMs: context.options.bodyIdleMs,
         // Where a key is asked for, a page of others has none.
         pages: context.auth.required ? undefined : context.options,
         wire: wire!,
