@@ -10,7 +10,7 @@ export const errorResponses = {
   404: { description: "No such model.", content: json },
   408: { description: "Nothing of the body came for long.", content: json },
   413: { description: "The body is over the limit.", content: json },
-  415: { description: "The body is compressed, or not said to be JSON.", content: json },
+  415: { description: "The body is compressed, or not said to be JSON in UTF-8.", content: json },
   429: { description: "The queue is full; `Retry-After` says when to try again.", content: json },
   500: { description: "The server is at fault; its log says more.", content: json },
   503: {

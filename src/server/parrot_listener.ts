@@ -9,6 +9,7 @@ import { originProblem } from "./origin_problem.ts";
 import { parrotError } from "./parrot_errors.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
 import { stalledError } from "./unstalled_body.ts";
+import { utf8Text } from "./utf8_text.ts";
 
 /** What the listener needs. */
 export interface ParrotListenerOptions {
@@ -114,7 +115,7 @@ async function handle(
     return;
   }
   const method = request.method ?? "GET";
-  const text = () => new TextDecoder().decode(body);
+  const text = () => utf8Text(body, request.headers["content-type"]);
   const answer = await wire.answer({
     method,
     path: url.pathname,

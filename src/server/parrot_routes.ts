@@ -3,6 +3,7 @@ import { bearerKey } from "./auth.ts";
 import type { AppEnv, AppRouter } from "./context.ts";
 import { describeParrotRoutes } from "./parrot_openapi.ts";
 import { jsonFields, type ParrotWire } from "./parrot_wire.ts";
+import { utf8Text } from "./utf8_text.ts";
 
 /** Parrot's paths; they check keys themselves, since its client sends its key in a body. */
 export const parrotPaths: readonly string[] = [
@@ -19,11 +20,12 @@ export const parrotPaths: readonly string[] = [
  */
 export function parrotRoutes(router: AppRouter, wire: ParrotWire): void {
   const answer = async (c: Context<AppEnv>) => {
-    const body = c.req.method === "GET" ? "" : await c.req.text();
+    const body = c.req.method === "GET" ? new ArrayBuffer() : await c.req.arrayBuffer();
+    const fields = () => jsonFields(utf8Text(body, c.req.header("Content-Type")));
     const result = await wire.answer({
       method: c.req.method,
       path: c.req.path,
-      fields: () => body === "" && c.req.method !== "POST" ? c.req.query() : jsonFields(body),
+      fields: () => body.byteLength === 0 && c.req.method !== "POST" ? c.req.query() : fields(),
       bearer: bearerKey(c.req.header("Authorization")),
       signal: c.req.raw.signal,
     });
