@@ -283,19 +283,17 @@ export class GraphRuntime implements AsyncDisposable {
   /** A session that this server cannot rebuild, having other limits or other rules than the one that kept it, keeps no other from coming back. */
   #restore(stored: StoredSession): void {
     const session = this.#newSession(stored.id, stored.secret, stored.tenant, stored.lifeSpanMs);
-    let unfinished: GraphNode[];
     try {
-      unfinished = rebuildSession(session, stored, this.#clock.now());
+      const unfinished = rebuildSession(session, stored, this.#clock.now());
+      session.join(this.#chars);
+      for (const node of unfinished) this.#adopt(session, node);
+      for (const { id, criteria } of stored.demands) {
+        const variable = session.variables.get(id);
+        if (variable) this.demand(session, variable, criteria);
+      }
     } catch (error) {
       this.#forget(session);
       log("error", `session ${stored.id} cannot be rebuilt`, { error: String(error) });
-      return;
-    }
-    session.join(this.#chars);
-    for (const node of unfinished) this.#adopt(session, node);
-    for (const { id, criteria } of stored.demands) {
-      const variable = session.variables.get(id);
-      if (variable) this.demand(session, variable, criteria);
     }
   }
 

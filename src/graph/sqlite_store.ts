@@ -1,7 +1,8 @@
 // deno-lint-ignore no-external-import -- built into Deno
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { asError } from "../common/as_error.ts";
-import type { Criteria } from "./criteria.ts";
+import { log } from "../common/log.ts";
+import { type Criteria, parseCriteria } from "./criteria.ts";
 import type { GraphStore, StoredEntry, StoredSession, StoredValue } from "./graph_store.ts";
 import { keptError } from "./kept_error.ts";
 import type { RawOutput } from "./node.ts";
@@ -10,7 +11,13 @@ import type { SemanticVariable } from "./semantic_variable.ts";
 import type { Session } from "./session.ts";
 
 const VERSION = 2;
-const ownTables = ["session", "entry", "value", "demand"];
+/** The columns of each table. */
+const ownTables: Record<string, string[]> = {
+  session: ["id", "secret", "tenant", "life_span_ms"],
+  entry: ["number", "session", "kind", "data"],
+  value: ["session", "variable", "value", "error", "raw", "kind"],
+  demand: ["session", "variable", "criteria"],
+};
 
 // A value may begin with a byte order mark.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -95,7 +102,7 @@ export class SqliteStore implements GraphStore {
     }
   }
 
-  /** Throws, by the name of the file, when it is damaged. */
+  /** Leaves out, with a warning in the log, sessions of which a row is damaged. Throws, by the name of the file, when all of it is. */
   load(): StoredSession[] {
     try {
       return this.#sessions();
@@ -161,15 +168,41 @@ export class SqliteStore implements GraphStore {
 
   /** The version of the store in the file; 0: nothing is in it yet. Throws when there is anything but a store: what belongs to others is left as it is. */
   #version(): number {
+    const pragma = (name: string) => Number(this.#rows(`PRAGMA ${name}`)[0][name]);
     const tables = this.#rows("SELECT name FROM sqlite_master WHERE type = 'table'")
       .map((row) => row.name as string);
-    const version = Number(this.#rows("PRAGMA user_version")[0].user_version);
+    const version = pragma("user_version");
+    const application = pragma("application_id");
+    const others = "a database of something else";
+    // A store has none.
+    if (application !== 0) throw new TypeError(`${others}, with the application id ${application}`);
     if (tables.length === 0 && version === 0) return 0;
-    if (tables.length > 0 && !ownTables.every((table) => tables.includes(table))) {
-      throw new TypeError(`a database of something else, with the tables ${tables.join(", ")}`);
+    if (tables.length === 0) {
+      throw new TypeError(`${others}, empty and with user_version ${version}`);
     }
-    if (version >= 1 && version <= VERSION) return version;
-    throw new RangeError(`store version ${version}, expected at most ${VERSION}`);
+    if (!Object.keys(ownTables).every((table) => tables.includes(table))) {
+      throw new TypeError(`${others}, with the tables ${tables.join(", ")}`);
+    }
+    if (version > VERSION) {
+      throw new RangeError(
+        `store version ${version}, expected at most ${VERSION}: it is of a later version of Sparrow`,
+      );
+    }
+    if (version < 1) {
+      throw new RangeError(
+        `${others}, or changed by others: user_version ${version}, expected 1 to ${VERSION}`,
+      );
+    }
+    for (const [table, columns] of Object.entries(ownTables)) {
+      const met = this.#rows(`PRAGMA table_info(${table})`).map((row) => row.name).join(", ");
+      const expected = columns.filter((name) => version > 1 || table !== "value" || name !== "kind")
+        .join(", ");
+      if (met === expected) continue;
+      throw new TypeError(
+        `${others}, whose table ${table} has the columns ${met}, expected ${expected}`,
+      );
+    }
+    return version;
   }
 
   #sessions(): StoredSession[] {
@@ -185,26 +218,41 @@ export class SqliteStore implements GraphStore {
         demands: [],
       });
     }
-    for (const row of this.#rows("SELECT * FROM entry ORDER BY number")) {
+    const read = (
+      sql: string,
+      add: (session: StoredSession, row: Record<string, unknown>) => void,
+    ) => {
+      for (const row of this.#rows(sql)) {
+        const id = row.session as number;
+        const session = sessions.get(id);
+        try {
+          if (session) add(session, row);
+        } catch (error) {
+          sessions.delete(id);
+          log("warn", `session ${id} is lost: what the store has of it is damaged`, {
+            store: this.#path,
+            error: asError(error).message,
+          });
+        }
+      }
+    };
+    read("SELECT * FROM entry ORDER BY number", ({ entries }, row) => {
       const data = JSON.parse(row.data as string);
       const entry = { kind: row.kind, ...data } as StoredEntry;
       if (entry.kind === "operation") this.#setDeadline(data);
-      sessions.get(row.session as number)?.entries.push(entry);
-    }
-    for (const row of this.#rows(values)) {
+      entries.push(entry);
+    });
+    read(values, ({ settled }, row) => {
       const value: StoredValue = { id: row.variable as string, value: textOf(row.value) };
       if (row.error !== null) {
         value.error = { message: textOf(row.error), kind: row.kind as string ?? undefined };
       }
       if (row.raw !== null) value.raw = JSON.parse(row.raw as string) as RawOutput;
-      sessions.get(row.session as number)?.settled.push(value);
-    }
-    for (const row of this.#rows("SELECT * FROM demand")) {
-      sessions.get(row.session as number)?.demands.push({
-        id: row.variable as string,
-        criteria: row.criteria as Criteria,
-      });
-    }
+      settled.push(value);
+    });
+    read("SELECT * FROM demand", ({ demands }, row) => {
+      demands.push({ id: row.variable as string, criteria: parseCriteria(row.criteria) });
+    });
     return [...sessions.values()];
   }
 
@@ -216,8 +264,16 @@ export class SqliteStore implements GraphStore {
   }
 
   #rows(sql: string): Record<string, unknown>[] {
-    // Session ids reach 2^53 - 1, which numbers hold exactly.
-    return this.#database.prepare(sql).all() as Record<string, unknown>[];
+    const statement = this.#database.prepare(sql);
+    // One that no number holds, as only a damaged row has it, would fail all of them. Session ids reach 2^53 - 1, which numbers hold exactly.
+    statement.setReadBigInts(true);
+    const rows = statement.all() as Record<string, unknown>[];
+    for (const row of rows) {
+      for (const [name, value] of Object.entries(row)) {
+        if (typeof value === "bigint") row[name] = Number(value);
+      }
+    }
+    return rows;
   }
 }
 

@@ -18,7 +18,7 @@ import { llama13bOnA100 } from "../../src/graph/sim/cost_model.ts";
 import { SqliteStore } from "../../src/graph/sqlite_store.ts";
 import { parrotError } from "../../src/server/parrot_errors.ts";
 import { killedMix } from "./kill/killed_mix.ts";
-import { call, input, openWorld, output, submit } from "./support.ts";
+import { call, input, openWorld, output, submit, withFile } from "./support.ts";
 
 /** A port that nobody had a moment ago; a killed server comes back on the one it had. */
 function freePort(): number {
@@ -26,15 +26,6 @@ function freePort(): number {
   const { port } = listener.addr;
   listener.close();
   return port;
-}
-
-async function withFile(work: (path: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await work(`${folder}/graph.db`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 Deno.test("SqliteStore: a stopped server's sessions, values and unfinished calls come back", async () => {
@@ -426,51 +417,6 @@ Deno.test("SqliteStore: a session that cannot be rebuilt keeps no other from com
         { limits: { totalChars } },
       );
     }
-  });
-});
-
-Deno.test("SqliteStore leaves another application's database as it is, and names a damaged file", async () => {
-  await withFile((path) => {
-    const change = (sql: string) => {
-      const database = new DatabaseSync(path);
-      database.exec(sql);
-      const rows = database.prepare("SELECT name FROM sqlite_master").all();
-      database.close();
-      return rows.length;
-    };
-    const refused = (words: string) =>
-      assertThrows(() => new SqliteStore(path).load(), Error, `open the store ${path}: ${words}`);
-    change("CREATE TABLE session (theirs TEXT)");
-    refused("a database of something else, with the tables session");
-    assertEquals(change("DROP TABLE session"), 0);
-    change("PRAGMA user_version = 7");
-    refused("store version 7, expected at most 2");
-    change("PRAGMA user_version = 0");
-    new SqliteStore(path).close();
-    Deno.removeSync(path);
-    new SqliteStore(path).close();
-    if (Deno.build.os !== "windows") assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
-    change("INSERT INTO session VALUES (1, '', '', 1)");
-    change(`INSERT INTO entry (session, kind, data) VALUES (1, 'variable', '{"id":')`);
-    refused("Unexpected end of JSON input");
-    return Promise.resolve();
-  });
-});
-
-Deno.test("SqliteStore refuses a file of another kind, and one that is in use", async () => {
-  await withFile(async (path) => {
-    await Deno.writeTextFile(
-      path,
-      "this is no database, but long enough to be read as one".repeat(20),
-    );
-    const named = `open the store ${path}: `;
-    assertThrows(() => new SqliteStore(path), Error, `${named}file is not a database`);
-    assertThrows(() => new SqliteStore("/nowhere/store"), Error, "open the store /nowhere/store: ");
-    await Deno.remove(path);
-    const store = new SqliteStore(path);
-    store.load();
-    assertThrows(() => new SqliteStore(path), Error, `${named}database is locked`);
-    store.close();
   });
 });
 

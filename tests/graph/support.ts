@@ -74,3 +74,13 @@ export function submit(world: World, operation: SemanticCall): Record<string, st
   const { parameters } = world.graph.submit(world.session, operation);
   return Object.fromEntries(parameters.map((info) => [info.parameter_name, info.var_id]));
 }
+
+/** Does `work` with the path of a store that is not there yet, in a folder of its own. */
+export async function withFile(work: (path: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await work(`${folder}/graph.db`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
