@@ -64,16 +64,18 @@ Deno.test("JSON in UTF-8 is read however its type is written and wherever it is 
   const prompt = "é€😀".repeat(5);
   const body = utf8(JSON.stringify({ prompt, max_tokens: 1 }));
   for (const type of ["", "; charset=utf-8", ';charset="UTF-8"', "; charset=utf8", "; v=1"]) {
-    const cut = new ReadableStream({
-      async start(controller) {
-        for (const byte of body) {
-          controller.enqueue(Uint8Array.of(byte));
-          await new Promise((resolve) => setTimeout(resolve, 0));
-        }
-        controller.close();
-      },
-    });
-    for (const sent of type === "" ? [cut, body] : [body]) {
+    // A stream begins where it is made.
+    const cut = () =>
+      new ReadableStream({
+        async start(controller) {
+          for (const byte of body) {
+            controller.enqueue(Uint8Array.of(byte));
+            await new Promise((resolve) => setTimeout(resolve, 0));
+          }
+          controller.close();
+        },
+      });
+    for (const sent of type === "" ? [cut(), body] : [body]) {
       const response = await fetch(`${server.url}/v1/completions`, {
         method: "POST",
         headers: { "Content-Type": `application/json${type}` },
